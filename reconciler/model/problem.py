@@ -1,0 +1,95 @@
+"""What went wrong, in the parts a person needs: code, sentence, place, cause, what to try."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s\"']+@")
+_QUERY = re.compile(r"(?P<url>[a-zA-Z][a-zA-Z0-9+.-]*://[^\s?\"'<>]+)\?[^\s\"'<>]+")
+_BEARER = re.compile(r"(?P<scheme>\b(?:Bearer|Basic))\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+MAX_TEXT = 4096
+"""Characters kept of any text that came from outside."""
+
+
+class Next(StrEnum):
+    """What has to happen before it can go well (source-controller sorts its errors the same way)."""
+
+    RETRY = "retry"
+    """The world may be different at the next pass."""
+    PERSON = "person"
+    """Someone has to change something."""
+    BUG = "bug"
+    """lian itself is wrong."""
+
+
+def redact(text: str) -> str:
+    """The text without credentials in URLs or headers, and without control characters; at most MAX_TEXT long."""
+    text = _USERINFO.sub(lambda m: m["scheme"] + "***@", text)
+    text = _QUERY.sub(lambda m: m["url"] + "?***", text)
+    text = _BEARER.sub(lambda m: m["scheme"] + " ***", text)
+    text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").replace("\t", "    "))
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem: `code` is stable kebab-case, `message` one sentence, line and column start at 1."""
+
+    code: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    artifact: str | None = None
+    cause: str | None = None
+    hint: str | None = None
+    next: Next = Next.PERSON
+
+    def __post_init__(self) -> None:
+        if not _CODE.fullmatch(self.code):
+            raise ValueError(f"a problem's code is kebab-case, not {self.code!r}")
+        for field in ("message", "cause", "hint"):
+            value = getattr(self, field)
+            if value is not None:
+                object.__setattr__(self, field, redact(value))
+
+    @property
+    def place(self) -> str:
+        """`file:line:column` as far as known, else an empty string."""
+        parts = [self.file, self.line, self.column]
+        known = parts[: parts.index(None)] if None in parts else parts
+        return ":".join(str(part) for part in known)
+
+    def of(self, artifact: str) -> Problem:
+        """The same problem, said of this artifact."""
+        return replace(self, artifact=artifact)
+
+    def to_json(self) -> dict[str, Any]:
+        """The form of schemas/json/problems.json; absent parts are null."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "artifact": self.artifact,
+            "cause": self.cause,
+            "hint": self.hint,
+        }
+
+
+class LianError(Exception):
+    """Raised where nothing further can be done; carries every problem found so far."""
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("; ".join(f"{p.code}: {p.message}" for p in self.problems))
