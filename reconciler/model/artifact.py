@@ -1,0 +1,91 @@
+"""An artifact as its directive declares it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.model.name import ArtifactName
+    from reconciler.model.platform import Platform
+    from reconciler.model.reference import Reference, Repository
+    from reconciler.model.tier import RunnerOverride
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is written: a path in the desired repo; line and column start at 1, 0 if not known."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of the desired commit; `include` (paths below it) narrows what is sent, empty means all."""
+
+    path: str = "."
+    include: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GitFolder:
+    """A folder of another repository."""
+
+    url: str
+    rev: str = "HEAD"
+    path: str = "."
+
+
+@dataclass(frozen=True, slots=True)
+class ParentImage:
+    """The output of another artifact of the fleet."""
+
+    artifact: ArtifactName
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImage:
+    """An image of some registry."""
+
+    reference: Reference
+
+
+NamedContext: TypeAlias = "Folder | GitFolder | ParentImage | BaseImage"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One image that is wanted. Mappings are read-only by convention; their order carries no meaning."""
+
+    name: ArtifactName
+    image: Repository
+    place: Place
+    tags: tuple[str, ...]
+    platforms: tuple[Platform, ...]
+    context: Folder | GitFolder = field(default_factory=Folder)
+    dockerfile: str = "Dockerfile"
+    target: str | None = None
+    args: Mapping[str, str] = _NOTHING
+    labels: Mapping[str, str] = _NOTHING
+    contexts: Mapping[str, NamedContext] = MappingProxyType({})
+    secrets: Mapping[str, str] = _NOTHING
+    """BuildKit's secret id -> logical secret name."""
+    checks: tuple[str, ...] = ()
+    language: str | None = None
+    max_age: int | None = None
+    """Seconds."""
+    os_epoch: str | None = None
+    source_date_epoch: int = 0
+    runner: RunnerOverride | None = None
+
+    @property
+    def parents(self) -> tuple[ArtifactName, ...]:
+        """The artifacts this one names as contexts, sorted, each once."""
+        return tuple(sorted({c.artifact for c in self.contexts.values() if isinstance(c, ParentImage)}))

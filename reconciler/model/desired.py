@@ -1,0 +1,81 @@
+"""What one commit asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.model.artifact import Artifact
+    from reconciler.model.fleet import Fleet, RegistrySettings
+    from reconciler.model.name import ArtifactName
+    from reconciler.model.platform import Platform
+    from reconciler.model.problem import Problem
+    from reconciler.model.reference import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class SentFolder:
+    """A context folder after `include` and the ignore file: its Merkle root, and what is needed to export it."""
+
+    root: str
+    path: str
+    include: tuple[str, ...] = ()
+    ignore: str | None = None
+    """Path (in the repo) of the ignore file in force, if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a Dockerfile asks from outside for one platform, of the stages that its target reaches."""
+
+    images: Mapping[str, Reference] = MappingProxyType({})
+    """As written in the Dockerfile (arguments filled in) -> the image it means."""
+    contexts: tuple[str, ...] = ()
+    """Names of the named contexts in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """What the commit holds for one artifact."""
+
+    context: SentFolder
+    dockerfile_path: str
+    """Path in the repo."""
+    dockerfile: str
+    """sha256 of its bytes, 64 hex."""
+    folders: Mapping[str, SentFolder] = MappingProxyType({})
+    """Named contexts that are folders of the commit."""
+    needs: Mapping[Platform, Needs] = MappingProxyType({})
+    check_needs: Mapping[Platform, Needs] = MappingProxyType({})
+    """The same for the `checks` targets: pinned when they run, never part of a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One artifact of the commit; `materials` is None exactly when `holds` says why nothing can be decided."""
+
+    artifact: Artifact
+    materials: Materials | None
+    holds: tuple[Problem, ...] = ()
+
+    def held(self, problem: Problem) -> Wanted:
+        """The same artifact, held for this reason too."""
+        return replace(self, holds=(*self.holds, problem.of(str(self.artifact.name))))
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """Everything one commit asks for. `problems` are what is invalid in it; the rest stands all the same."""
+
+    revision: str
+    fleet: Fleet
+    wanted: Mapping[ArtifactName, Wanted] = field(default_factory=dict)
+    registries: Mapping[str, RegistrySettings] = MappingProxyType({})
+    """host (see model.reference.Repository) -> settings, for the fleet's and the directives' registries."""
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Sentences for stderr, such as the count of uncommitted changes."""

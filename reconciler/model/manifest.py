@@ -1,0 +1,118 @@
+"""Manifests and descriptors as they travel (OCI image-spec: descriptor.md, manifest.md, image-index.md)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.canonical import canonical
+from reconciler.model.digest import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.model.platform import Platform
+
+IMAGE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+IMAGE_INDEX = "application/vnd.oci.image.index.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+ACCEPTED = (IMAGE_INDEX, IMAGE_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
+EMPTY_CONFIG = "application/vnd.oci.empty.v1+json"
+EMPTY_BLOB = b"{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """Names content; `size` in bytes."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    artifact_type: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    platform: Mapping[str, str] | None = None
+
+    @classmethod
+    def of(cls, media_type: str, data: bytes) -> Descriptor:
+        """The descriptor of these bytes."""
+        return cls(media_type, Digest.of(data), len(data))
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Descriptor:
+        """Raises ValueError for anything that is not a descriptor."""
+        try:
+            return cls(
+                str(document["mediaType"]),
+                Digest.parse(document["digest"]),
+                int(document["size"]),
+                document.get("artifactType"),
+                dict(document.get("annotations") or {}),
+                document.get("platform"),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a descriptor: {error}") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """The specification's form; absent parts are left out."""
+        document: dict[str, Any] = {
+            "mediaType": self.media_type,
+            "digest": str(self.digest),
+            "size": self.size,
+        }
+        if self.artifact_type:
+            document["artifactType"] = self.artifact_type
+        if self.annotations:
+            document["annotations"] = dict(self.annotations)
+        if self.platform:
+            document["platform"] = dict(self.platform)
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest's exact bytes with the media type they were sent under."""
+
+    media_type: str
+    data: bytes
+
+    @property
+    def digest(self) -> Digest:
+        """Of the exact bytes."""
+        return Digest.of(self.data)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The parsed JSON object. Raises ValueError if it is none."""
+        document = json.loads(self.data)
+        if not isinstance(document, dict):
+            raise ValueError("a manifest is a JSON object")
+        return document
+
+
+def index(children: Mapping[Platform, Descriptor]) -> Manifest:
+    """The image index of these platform manifests; the same children give the same bytes."""
+    manifests = [
+        {"mediaType": d.media_type, "digest": str(d.digest), "size": d.size, "platform": platform.to_json()}
+        for platform, d in sorted(children.items())
+    ]
+    return Manifest(IMAGE_INDEX, canonical({"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": manifests}))
+
+
+def artifact(
+    artifact_type: str, subject: Descriptor, layers: tuple[Descriptor, ...], annotations: Mapping[str, str]
+) -> Manifest:
+    """An artifact manifest that refers to `subject` (image-spec, "Guidelines for Artifact Usage")."""
+    empty = Descriptor.of(EMPTY_CONFIG, EMPTY_BLOB)
+    document = {
+        "schemaVersion": 2,
+        "mediaType": IMAGE_MANIFEST,
+        "artifactType": artifact_type,
+        "config": empty.to_json(),
+        "layers": [layer.to_json() for layer in layers],
+        "subject": subject.to_json(),
+        "annotations": dict(annotations),
+    }
+    return Manifest(IMAGE_MANIFEST, canonical(document))

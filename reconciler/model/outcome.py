@@ -1,0 +1,73 @@
+"""What a pass did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.model.digest import Digest
+    from reconciler.model.name import ArtifactName
+    from reconciler.model.plan import Action
+    from reconciler.model.platform import Platform
+    from reconciler.model.problem import Problem
+
+
+class Status(StrEnum):
+    """How it ended for one artifact."""
+
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    HELD = "held"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One artifact's end. `log` is the path of the whole build log, on this machine."""
+
+    artifact: ArtifactName
+    action: Action
+    status: Status
+    digest: Digest | None = None
+    seconds: float = 0.0
+    problem: Problem | None = None
+    platforms: Mapping[Platform, Digest] = MappingProxyType({})
+    log: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in outcome.json (schemas/json/outcome.json)."""
+        return {
+            "artifact": str(self.artifact),
+            "action": self.action.value,
+            "status": self.status.value,
+            "digest": str(self.digest) if self.digest else None,
+            "seconds": round(self.seconds, 3),
+            "problem": self.problem.to_json() if self.problem else None,
+            "platforms": {str(p): str(d) for p, d in self.platforms.items()},
+            "log": self.log,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All results of one pass, in the plan's order."""
+
+    revision: str
+    results: tuple[Result, ...] = ()
+    problems: tuple[Problem, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `lian reconcile --once --json`."""
+        return {
+            "kind": "outcome",
+            "version": 1,
+            "revision": self.revision,
+            "results": [r.to_json() for r in self.results],
+            "problems": [p.to_json() for p in self.problems],
+        }

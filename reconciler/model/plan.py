@@ -1,0 +1,138 @@
+"""The plan is a value: it can be printed, compared and applied (terraform internal/plans)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reconciler.model.digest import Digest
+    from reconciler.model.name import ArtifactName
+    from reconciler.model.platform import Platform
+    from reconciler.model.problem import Problem
+    from reconciler.model.reference import Repository
+
+
+class Action(StrEnum):
+    """What happens to one artifact."""
+
+    BUILD = "build"
+    RETAG = "retag"
+    PRUNE = "prune"
+    HOLD = "hold"
+    NONE = "none"
+
+
+class ReasonCode(StrEnum):
+    """Why; the codes are the same in plans, JSON, records and docs (design section 5)."""
+
+    ABSENT = "absent"
+    CONTEXT_CHANGED = "context-changed"
+    DOCKERFILE_CHANGED = "dockerfile-changed"
+    ARGS_CHANGED = "args-changed"
+    LABELS_CHANGED = "labels-changed"
+    TARGET_CHANGED = "target-changed"
+    NAMED_CONTEXT_CHANGED = "named-context-changed"
+    SECRET_CHANGED = "secret-changed"
+    BASE_MOVED = "base-moved"
+    PARENT_CHANGED = "parent-changed"
+    BUILDER_CHANGED = "builder-changed"
+    EPOCH_CHANGED = "epoch-changed"
+    PLATFORM_MISSING = "platform-missing"
+    EXPIRED = "expired"
+    FORCED = "forced"
+    TAG_DIFFERS = "tag-differs"
+    UNKNOWN = "unknown"
+    INVALID = "invalid"
+    UNSUPPORTED = "unsupported"
+    IN_SYNC = "in-sync"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason with its old and new value; `subject` says of what (an argument, a base, a tag)."""
+
+    code: ReasonCode
+    old: str | None = None
+    new: str | None = None
+    subject: str | None = None
+    files: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in plan.json: `subject` and `files` only where they say something."""
+        document: dict[str, Any] = {"code": self.code.value, "old": self.old, "new": self.new}
+        if self.subject is not None:
+            document["subject"] = self.subject
+        if self.files:
+            document["files"] = list(self.files)
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happens to one artifact, and why; never without a reason.
+
+    `key` and `digest` are None where they cannot be known yet. `conditional` means: only if a parent in `waits_for`
+    comes out different (early cutoff).
+    """
+
+    artifact: ArtifactName
+    image: Repository
+    tags: tuple[str, ...]
+    platforms: tuple[Platform, ...]
+    action: Action
+    reasons: tuple[Reason, ...]
+    key: str | None = None
+    digest: Digest | None = None
+    waits_for: tuple[ArtifactName, ...] = ()
+    conditional: bool = False
+    holds: tuple[Problem, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in plan.json (schemas/json/plan.json)."""
+        return {
+            "artifact": str(self.artifact),
+            "image": str(self.image),
+            "tags": list(self.tags),
+            "platforms": [str(p) for p in self.platforms],
+            "action": self.action.value,
+            "key": self.key,
+            "digest": str(self.digest) if self.digest else None,
+            "reasons": [r.to_json() for r in self.reasons],
+            "waits_for": [str(p) for p in self.waits_for],
+            "conditional": self.conditional,
+            "holds": [p.to_json() for p in self.holds],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All changes of one pass, parents before children, else by name."""
+
+    revision: str
+    changes: tuple[Change, ...] = ()
+    problems: tuple[Problem, ...] = field(default=())
+
+    @property
+    def summary(self) -> dict[str, int]:
+        """Action -> how many."""
+        counts = Counter(change.action for change in self.changes)
+        return {action.value: counts[action] for action in Action}
+
+    @property
+    def drift(self) -> bool:
+        """True if carrying this out would change the registry."""
+        return any(c.action in {Action.BUILD, Action.RETAG, Action.PRUNE} for c in self.changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `lian diff --json`."""
+        return {
+            "kind": "plan",
+            "version": 1,
+            "revision": self.revision,
+            "summary": self.summary,
+            "changes": [c.to_json() for c in self.changes],
+            "problems": [p.to_json() for p in self.problems],
+        }

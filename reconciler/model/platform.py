@@ -1,0 +1,39 @@
+"""A platform as OCI image indexes name it (image-spec, image-index.md)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_FORM = re.compile(r"(?P<os>[a-z0-9]+)/(?P<architecture>[a-z0-9_]+)(?:/(?P<variant>v[0-9]+))?")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Platform:
+    """`os/architecture[/variant]`, in the normal form of BuildKit: arm64 has no v8, arm without variant is v7."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Platform:
+        """Raises ValueError for anything that is not a platform."""
+        match = _FORM.fullmatch(text)
+        if not match:
+            raise ValueError(f"not a platform: {text[:100]!r}; expected os/architecture[/variant]")
+        architecture, variant = match["architecture"], match["variant"] or ""
+        architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(architecture, architecture)
+        if architecture == "arm64" and variant == "v8":
+            variant = ""
+        if architecture == "arm" and not variant:
+            variant = "v7"
+        return cls(match["os"], architecture, variant)
+
+    def to_json(self) -> dict[str, str]:
+        """The `platform` object of an image index."""
+        parts = {"architecture": self.architecture, "os": self.os}
+        return parts | {"variant": self.variant} if self.variant else parts
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)

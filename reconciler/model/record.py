@@ -1,0 +1,113 @@
+"""The build record: why this image is what it is. Attached to the image as an OCI referrer (design section 5).
+
+Commit, revision and key live only here, never in the image: there they would make equal content differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.digest import Digest
+from reconciler.model.platform import Platform
+from reconciler.model.tree import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+ARTIFACT_TYPE = "application/vnd.lian.build-record.v1"
+RECORD_LAYER = "application/vnd.lian.build-record.v1+json"
+LISTING_LAYER = "application/vnd.lian.context-listing.v1+json"
+KEY_ANNOTATION = "dev.lian.key"
+TIME_ANNOTATION = "org.opencontainers.image.created"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformBuild:
+    """One platform's part: the key, the document it is the hash of, and the manifest that came out."""
+
+    key: str
+    inputs: Mapping[str, Any]
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRecord:
+    """Facts of one build. Times: `started` RFC 3339 in UTC, `seconds` of wall time, memory in bytes."""
+
+    artifact: str
+    revision: str
+    key: str
+    digest: Digest
+    platforms: Mapping[Platform, PlatformBuild]
+    started: str
+    seconds: float
+    builder: Mapping[str, str] = MappingProxyType({})
+    tier: Mapping[str, float] = MappingProxyType({})
+    steps: Mapping[str, int] = MappingProxyType({})
+    peak_memory: int | None = None
+    listings: Mapping[str, Digest] = field(default_factory=dict)
+    """Merkle root of a folder that was sent -> the record's layer that lists its files."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The record layer's document."""
+        return {
+            "kind": "build-record",
+            "version": VERSION,
+            "artifact": self.artifact,
+            "revision": self.revision,
+            "key": self.key,
+            "digest": str(self.digest),
+            "platforms": {
+                str(p): {"key": b.key, "inputs": dict(b.inputs), "digest": str(b.digest)}
+                for p, b in self.platforms.items()
+            },
+            "started": self.started,
+            "seconds": round(self.seconds, 3),
+            "builder": dict(self.builder),
+            "tier": dict(self.tier),
+            "steps": dict(self.steps),
+            "peak_memory": self.peak_memory,
+            "listings": {root: str(digest) for root, digest in self.listings.items()},
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> BuildRecord:
+        """Raises ValueError for anything that is not a record of a version known here."""
+        try:
+            if document["kind"] != "build-record" or document["version"] != VERSION:
+                raise ValueError(f"not a build record of version {VERSION}")
+            return cls(
+                artifact=str(document["artifact"]),
+                revision=str(document["revision"]),
+                key=str(document["key"]),
+                digest=Digest.parse(document["digest"]),
+                platforms={
+                    Platform.parse(p): PlatformBuild(str(b["key"]), dict(b["inputs"]), Digest.parse(b["digest"]))
+                    for p, b in document["platforms"].items()
+                },
+                started=str(document["started"]),
+                seconds=float(document["seconds"]),
+                builder=dict(document["builder"]),
+                tier=dict(document["tier"]),
+                steps=dict(document["steps"]),
+                peak_memory=document["peak_memory"],
+                listings={root: Digest.parse(d) for root, d in document["listings"].items()},
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a build record: {error}") from error
+
+
+def listing_to_json(entries: Iterable[Entry]) -> list[list[str]]:
+    """A context's listing as it stands in its layer: [path, mode, blob id], in byte order of the paths."""
+    return sorted([e.path, e.mode, e.id] for e in entries)
+
+
+def listing_from_json(document: object) -> tuple[Entry, ...]:
+    """The inverse of listing_to_json. Raises ValueError."""
+    try:
+        return tuple(Entry(str(path), str(mode), str(blob)) for path, mode, blob in document)  # type: ignore[attr-defined]
+    except TypeError as error:
+        raise ValueError(f"not a context listing: {error}") from error

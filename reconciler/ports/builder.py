@@ -1,0 +1,80 @@
+"""Port: the builder that runs on a runner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from reconciler.model.digest import Digest
+    from reconciler.model.platform import Platform
+    from reconciler.model.tier import Tier
+    from reconciler.ports.compute import Runner
+    from reconciler.ports.registry import Destination, Origin
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedImage:
+    """An image by digest, and where the builder finds it."""
+
+    digest: Digest
+    origin: Origin
+
+
+ContextInput: TypeAlias = "Path | PinnedImage"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """One solve: one target for one platform. `destination` None means: build, keep nothing (a check)."""
+
+    artifact: str
+    platform: Platform
+    context: Path
+    dockerfile: Path
+    """The Dockerfile's folder and name; a `<name>.dockerignore` beside it is in force."""
+    log: Path
+    """Where the whole log goes; its folder exists."""
+    tier: Tier
+    destination: Destination | None
+    target: str | None = None
+    args: Mapping[str, str] = MappingProxyType({})
+    labels: Mapping[str, str] = MappingProxyType({})
+    contexts: Mapping[str, ContextInput] = field(default_factory=dict)
+    """Named contexts, and images as written in the Dockerfile with what they are pinned to."""
+    source_date_epoch: int = 0
+    deadline: float = 3600.0
+    """Seconds until the build is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepSeen:
+    """A step of the build as BuildKit names it."""
+
+    name: str
+    done: bool
+    cached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What came out. `digest` is None exactly for a build without destination. Seconds of wall time."""
+
+    digest: Digest | None
+    seconds: float
+    steps: int
+    cached_steps: int
+
+
+class Builder(Protocol):
+    """Runs one build on a runner."""
+
+    async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
+        """Raises LianError with one problem: `build-failed` (the step, its last lines, the log), `build-out-of-memory`,
+        `build-timeout`, `builder-lost`, `disk-full`, `push-refused`, … When cancelled, the build's processes are gone
+        before the cancellation is raised on."""
+        ...

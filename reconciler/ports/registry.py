@@ -1,0 +1,100 @@
+"""Ports: registries. Reading and publishing are apart, so that `lian diff` never holds what can write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from reconciler.model.digest import Digest
+    from reconciler.model.manifest import Descriptor, Manifest
+    from reconciler.model.observed import Sighting
+    from reconciler.model.reference import Reference, Repository
+
+
+class Registry(Protocol):
+    """What lian reads of registries. Content is verified against its digest before it is returned."""
+
+    async def heads(self, references: Collection[Reference]) -> Mapping[Reference, Sighting]:
+        """What each reference names now, asked in bulk; every reference gets an answer, Unknown if need be."""
+        ...
+
+    async def manifest(self, repository: Repository, digest: Digest) -> Manifest:
+        """Raises LianError if it is absent, unreadable, or its bytes do not have the digest."""
+        ...
+
+    async def blob(self, repository: Repository, digest: Digest, limit: int) -> bytes:
+        """At most `limit` bytes. Raises LianError as `manifest` does, and if the blob is larger."""
+        ...
+
+    async def referrers(self, repository: Repository, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:
+        """Manifests that refer to `subject`: the referrers API, else the fallback tag (distribution-spec 1.1,
+        "Unavailable Referrers API"). Raises LianError if neither could be read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PushTo:
+    """The builder pushes by digest itself; `plain` means plain HTTP."""
+
+    repository: Repository
+    plain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WriteLayout:
+    """The builder writes an OCI image layout into this folder, and the publisher takes it in from there."""
+
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PullFrom:
+    """A builder pulls `repository@digest` over HTTP(S)."""
+
+    repository: Repository
+    plain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLayout:
+    """A builder reads the image from this OCI image layout."""
+
+    folder: Path
+
+
+Destination: TypeAlias = "PushTo | WriteLayout"
+Origin: TypeAlias = "PullFrom | ReadLayout"
+
+
+class Publisher(Protocol):
+    """What lian writes to registries. Every write is idempotent."""
+
+    def destination(self, repository: Repository, scratch: Path) -> Destination:
+        """Where a builder puts an image of this repository; `scratch` is a folder of its own for that build."""
+        ...
+
+    def origin(self, repository: Repository) -> Origin:
+        """Where a builder finds an image that stands in this repository."""
+        ...
+
+    async def take_in(self, repository: Repository, destination: Destination, digest: Digest) -> Manifest:
+        """Bring what the builder left at `destination` into the repository, read it back by digest, compare, and
+        return it. Raises LianError if the registry does not hold exactly that content."""
+        ...
+
+    async def publish(
+        self,
+        repository: Repository,
+        manifest: Manifest,
+        *,
+        tags: Sequence[str] = (),
+        blobs: Mapping[Digest, bytes] | None = None,
+    ) -> Descriptor:
+        """Put the small `blobs` (those not there yet), then the manifest by digest, then point each tag at it, in
+        order. A manifest with a `subject` is also entered in the referrers fallback tag where the registry has no
+        referrers API. Raises LianError; tags already moved stay moved."""
+        ...

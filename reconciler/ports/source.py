@@ -1,0 +1,33 @@
+"""Port: the desired repo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.model.desired import Desired, SentFolder
+    from reconciler.model.tree import Entry
+
+
+class Source(Protocol):
+    """Reads one commit, never the working tree."""
+
+    async def load(self) -> Desired:
+        """What the commit asks for. Raises LianError if no commit can be read at all; what is invalid inside it
+        comes back in `Desired.problems`, and everything else stands."""
+        ...
+
+    async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
+        """What is sent of this folder of the commit last loaded: files, links and empty folders."""
+        ...
+
+    async def export(self, folder: SentFolder, into: Path) -> None:
+        """Write what is sent into `into` (which must not exist): modes, links and names intact, times derived from
+        the blob ids (design section 5, "Exported file times"). Raises LianError, e.g. when the disk is full."""
+        ...
+
+    async def blob(self, path: str) -> bytes:
+        """One file of the commit last loaded, by its path in the repo. Raises LianError if it is not there."""
+        ...
