@@ -1,4 +1,4 @@
-"""Where an image lives: repository, tag, digest (OCI distribution-spec, "Pulling manifests"; docker reference grammar)."""
+"""Where an image lives: repository, tag, digest (OCI distribution-spec; docker reference grammar)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,304 @@
+"""From desired and observed to keys, level by level through the graph.
+
+A child's key needs its parent's output digest, so keys become known in rounds: `still_needed` says which answers of
+the registry are missing; when it says none, `identities` is complete.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING, TypeAlias
+
+from reconciler.identity.inputs import Inputs, platform_inputs
+from reconciler.identity.keys import artifact_key, content_tag, platform_key
+from reconciler.model.artifact import BaseImage, ParentImage
+from reconciler.model.observed import Absent, Found, Observed, Questions, Unknown
+from reconciler.model.problem import Problem
+from reconciler.model.reference import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from reconciler.model.artifact import Artifact
+    from reconciler.model.desired import Desired, Materials, Wanted
+    from reconciler.model.digest import Digest
+    from reconciler.model.name import ArtifactName
+    from reconciler.model.platform import Platform
+    from reconciler.model.reference import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """The artifact's identity is known."""
+
+    key: str
+    keys: Mapping[Platform, str]
+    inputs: Mapping[Platform, Inputs]
+
+    def tag(self, platform: Platform | None = None) -> str:
+        """The content tag of the whole, or of one platform's manifest."""
+        return content_tag(self.keys[platform] if platform else self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The key depends on parents that have to be built first; `inputs` lack their leaves."""
+
+    waits_for: tuple[ArtifactName, ...]
+    inputs: Mapping[Platform, Inputs]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Nothing can be decided, and why."""
+
+    problems: tuple[Problem, ...]
+    because_of: ArtifactName | None = None
+    """The parent whose hold this one inherits."""
+
+
+Identity: TypeAlias = "Keyed | Pending | Held"
+ParentDigests: TypeAlias = "Mapping[tuple[ArtifactName, Platform], Digest]"
+
+
+def images_of(artifact: Artifact, materials: Materials) -> set[Reference]:
+    """The images by tag whose digests are inputs: bases and named image contexts in use."""
+    found: set[Reference] = set()
+    for needs in materials.needs.values():
+        found.update(needs.images.values())
+        for name in needs.contexts:
+            context = artifact.contexts[name]
+            if isinstance(context, BaseImage):
+                found.add(context.reference)
+    return {reference for reference in found if reference.digest is None}
+
+
+def parents_in_use(artifact: Artifact, materials: Materials) -> tuple[ArtifactName, ...]:
+    """Parents that the Dockerfile really uses, on any platform, sorted."""
+    names = {name for needs in materials.needs.values() for name in needs.contexts}
+    contexts = (artifact.contexts[name] for name in names)
+    return tuple(sorted({c.artifact for c in contexts if isinstance(c, ParentImage)}))
+
+
+def identify(
+    wanted: Wanted,
+    images: Mapping[Reference, Digest],
+    parents: ParentDigests,
+    *,
+    builder: str | None,
+    moment: float,
+) -> Keyed:
+    """The identity of an artifact all of whose bases and parents are known."""
+    inputs = _inputs(wanted, images, parents, builder, moment)
+    keys = {platform: platform_key(document) for platform, document in inputs.items()}
+    return Keyed(artifact_key(keys), keys, inputs)
+
+
+def _inputs(
+    wanted: Wanted, images: Mapping[Reference, Digest], parents: ParentDigests, builder: str | None, moment: float
+) -> dict[Platform, Inputs]:
+    artifact, materials = wanted.artifact, wanted.materials
+    if materials is None:
+        raise ValueError(f"{artifact.name} is held: it has no inputs")
+    documents = {}
+    for platform in artifact.platforms:
+        own = {name: digest for (name, on), digest in parents.items() if on == platform}
+        documents[platform] = platform_inputs(
+            artifact, materials, platform, images, own, builder=builder, moment=moment
+        )
+    return documents
+
+
+def parents_first(desired: Desired) -> list[ArtifactName]:
+    """Every artifact once, parents before children, else by name. The graph has no cycle (plan.graph refuses them)."""
+    names = sorted(desired.wanted)
+    graph = {n: [p for p in desired.wanted[n].artifact.parents if p in desired.wanted] for n in names}
+    if not any(graph.values()):
+        return names
+    sorter = TopologicalSorter(graph)
+    sorter.prepare()
+    order: list[ArtifactName] = []
+    while ready := sorted(sorter.get_ready()):
+        order.extend(ready)
+        sorter.done(*ready)
+    return order
+
+
+@dataclass(slots=True)
+class Resolution:
+    """Identities of one pass. `moment` is the pass time in Unix seconds."""
+
+    desired: Desired
+    moment: float
+    identities: dict[ArtifactName, Identity] = field(default_factory=dict)
+    images: dict[Reference, Digest] = field(default_factory=dict)
+    order: list[ArtifactName] = field(init=False)
+    _open: list[ArtifactName] = field(init=False)
+    _families: set[ArtifactName] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.order = parents_first(self.desired)
+        self._open = list(self.order)
+        self._families = {p for w in self.desired.wanted.values() for p in w.artifact.parents}
+
+    def still_needed(self, observed: Observed) -> Questions:
+        """Advance as far as `observed` allows; return what has to be asked next, empty when all is settled.
+
+        Each call either asks something new or settles the rest, so the loop ends after at most one round for each
+        level of the graph and one for records.
+        """
+        heads: set[Reference] = set()
+        undecided = []
+        for name in self._open:
+            missing = self._advance(name, observed)
+            heads |= missing
+            if missing or name not in self.identities:
+                undecided.append(name)
+        self._open = undecided
+        return Questions(frozenset(heads), frozenset() if heads else self._records(observed))
+
+    def _advance(self, name: ArtifactName, observed: Observed) -> set[Reference]:
+        """Try to settle one artifact; what is missing for it, empty when it is settled."""
+        wanted = self.desired.wanted[name]
+        missing = self._unseen(wanted, observed)
+        identity = self.identities.get(name)
+        if identity is None:
+            missing |= self._identify(wanted, observed)
+            identity = self.identities.get(name)
+        if isinstance(identity, Keyed):
+            missing |= {ref for ref in self._content(wanted, identity) if ref not in observed.heads}
+            if not missing:
+                missing |= self._platforms_to_see(wanted, identity, observed)
+        return missing
+
+    def _unseen(self, wanted: Wanted, observed: Observed) -> set[Reference]:
+        if wanted.materials is None:
+            return set()
+        refs = {Reference(wanted.artifact.image, tag) for tag in wanted.artifact.tags}
+        return {ref for ref in refs if ref not in observed.heads}
+
+    def _identify(self, wanted: Wanted, observed: Observed) -> set[Reference]:
+        name, materials = wanted.artifact.name, wanted.materials
+        if materials is None:
+            self.identities[name] = Held(wanted.holds)
+            return set()
+        bases = images_of(wanted.artifact, materials)
+        if missing := {ref for ref in bases if ref not in observed.heads}:
+            return missing
+        if problems := _unreadable(bases, observed, name):
+            self.identities[name] = Held(problems)
+            return set()
+        self.images |= {ref: head.digest for ref in bases if isinstance(head := observed.heads[ref], Found)}
+        self._join_parents(wanted, parents_in_use(wanted.artifact, materials), observed)
+        return set()
+
+    def _join_parents(self, wanted: Wanted, parents: Iterable[ArtifactName], observed: Observed) -> None:
+        """Settle the identity if every parent's state is known; else leave it open for a later round."""
+        digests: dict[tuple[ArtifactName, Platform], Digest] = {}
+        stale = []
+        for parent in parents:
+            identity = self.identities.get(parent)
+            if identity is None:
+                return
+            if isinstance(identity, Held):
+                self.identities[wanted.artifact.name] = Held(
+                    identity.problems, because_of=identity.because_of or parent
+                )
+                return
+            outputs = self._outputs(parent, wanted.artifact.platforms, observed)
+            if outputs is None:
+                return
+            if isinstance(outputs, Held):
+                self.identities[wanted.artifact.name] = outputs
+                return
+            if len(outputs) < len(wanted.artifact.platforms):
+                stale.append(parent)
+            digests |= {(parent, platform): digest for platform, digest in outputs.items()}
+        builder = self.desired.fleet.builder
+        if stale:
+            inputs = _inputs(wanted, self.images, digests, builder, self.moment)
+            self.identities[wanted.artifact.name] = Pending(tuple(stale), inputs)
+        else:
+            self.identities[wanted.artifact.name] = identify(
+                wanted, self.images, digests, builder=builder, moment=self.moment
+            )
+
+    def _outputs(
+        self, parent: ArtifactName, platforms: Iterable[Platform], observed: Observed
+    ) -> dict[Platform, Digest] | Held | None:
+        """The parent's manifests that exist, Held if a registry's answer is unknown, None if not asked yet."""
+        identity = self.identities[parent]
+        if not isinstance(identity, Keyed):
+            return {}
+        repository = self.desired.wanted[parent].artifact.image
+        found = {}
+        for platform in platforms:
+            head = observed.heads.get(Reference(repository, identity.tag(platform)))
+            match head:
+                case None:
+                    return None
+                case Unknown(problem):
+                    return Held((problem.of(str(parent)),), because_of=parent)
+                case Found(digest):
+                    found[platform] = digest
+                case Absent():
+                    pass
+        return found
+
+    def _content(self, wanted: Wanted, identity: Keyed) -> set[Reference]:
+        """The content tags to look at: the whole image's, and each platform's where children stand on it."""
+        repository = wanted.artifact.image
+        tags = {identity.tag()}
+        if wanted.artifact.name in self._families:
+            tags |= {identity.tag(platform) for platform in identity.keys}
+        return {Reference(repository, tag) for tag in tags}
+
+    def _platforms_to_see(self, wanted: Wanted, identity: Keyed, observed: Observed) -> set[Reference]:
+        """Of an index that is not there: which of its platforms are?"""
+        repository = wanted.artifact.image
+        if not isinstance(observed.heads[Reference(repository, identity.tag())], Absent):
+            return set()
+        refs = {Reference(repository, identity.tag(platform)) for platform in identity.keys}
+        return {ref for ref in refs if ref not in observed.heads}
+
+    def _records(self, observed: Observed) -> frozenset[tuple[Repository, Digest]]:
+        """Images whose records tell why an artifact drifted: those its tags point at while its content is absent."""
+        wanted: set[tuple[Repository, Digest]] = set()
+        for name, identity in self.identities.items():
+            artifact = self.desired.wanted[name].artifact
+            if isinstance(identity, Held) or not self._drifted(artifact, identity, observed):
+                continue
+            for tag in artifact.tags:
+                head = observed.heads.get(Reference(artifact.image, tag))
+                if isinstance(head, Found) and (artifact.image, head.digest) not in observed.records:
+                    wanted.add((artifact.image, head.digest))
+        return frozenset(wanted)
+
+    @staticmethod
+    def _drifted(artifact: Artifact, identity: Keyed | Pending, observed: Observed) -> bool:
+        if isinstance(identity, Pending):
+            return True
+        return isinstance(observed.heads.get(Reference(artifact.image, identity.tag())), Absent)
+
+
+def _unreadable(bases: Iterable[Reference], observed: Observed, name: ArtifactName) -> tuple[Problem, ...]:
+    """Problems of base images that no digest could be had for."""
+    problems = []
+    for reference in sorted(bases):
+        head = observed.heads[reference]
+        if isinstance(head, Unknown):
+            problems.append(head.problem.of(str(name)))
+        elif isinstance(head, Absent):
+            problems.append(_missing_base(reference, name))
+    return tuple(problems)
+
+
+def _missing_base(reference: Reference, name: ArtifactName) -> Problem:
+    return Problem(
+        "base-missing",
+        f"the base image {reference} is not in its registry",
+        artifact=str(name),
+        hint="check the name in the Dockerfile; an image of this fleet is named by a context: "
+        'contexts.NAME = { artifact = "…" }',
+    )

@@ -1,0 +1,94 @@
+"""Why an image has to be built: its last record's inputs against the new ones, leaf by leaf."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.artifact import ParentImage
+from reconciler.model.plan import Reason, ReasonCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from reconciler.model.artifact import Artifact
+    from reconciler.model.platform import Platform
+    from reconciler.model.record import BuildRecord
+    from reconciler.model.tree import Entry
+
+_SCALARS = {
+    "context": ReasonCode.CONTEXT_CHANGED,
+    "dockerfile": ReasonCode.DOCKERFILE_CHANGED,
+    "target": ReasonCode.TARGET_CHANGED,
+    "fresh": ReasonCode.EXPIRED,
+    "os_epoch": ReasonCode.EXPIRED,
+    "source_date_epoch": ReasonCode.EPOCH_CHANGED,
+    "builder": ReasonCode.BUILDER_CHANGED,
+}
+_MAPPINGS = {
+    "args": ReasonCode.ARGS_CHANGED,
+    "labels": ReasonCode.LABELS_CHANGED,
+    "bases": ReasonCode.BASE_MOVED,
+    "secrets": ReasonCode.SECRET_CHANGED,
+}
+
+
+def reasons(
+    artifact: Artifact, record: BuildRecord, inputs: Mapping[Platform, Mapping[str, Any]], waiting: set[str]
+) -> tuple[Reason, ...]:
+    """The differences over all platforms, each once, the most telling first.
+
+    `waiting` names the contexts whose parents are not built yet: their leaves are left out of the comparison.
+    Empty when record and inputs agree.
+    """
+    found: dict[Reason, None] = {}
+    for platform, new in sorted(inputs.items()):
+        build = record.platforms.get(platform)
+        if build is None:
+            found[Reason(ReasonCode.PLATFORM_MISSING, None, str(platform), subject=str(platform))] = None
+            continue
+        for reason in _between(artifact, build.inputs, new, waiting):
+            found[reason] = None
+    for platform in sorted(set(record.platforms) - set(inputs)):
+        found[Reason(ReasonCode.PLATFORM_MISSING, str(platform), None, subject=str(platform))] = None
+    return tuple(found)
+
+
+def _between(artifact: Artifact, old: Mapping[str, Any], new: Mapping[str, Any], waiting: set[str]) -> Iterator[Reason]:
+    for leaf, code in _SCALARS.items():
+        if old.get(leaf) != new.get(leaf):
+            yield Reason(code, _text(old.get(leaf)), _text(new.get(leaf)), subject=_subject(leaf))
+    for leaf, code in _MAPPINGS.items():
+        before, after = old.get(leaf, {}), new.get(leaf, {})
+        for key in sorted(before.keys() | after.keys()):
+            if before.get(key) != after.get(key):
+                yield Reason(code, _text(before.get(key)), _text(after.get(key)), subject=key)
+    before, after = old.get("contexts", {}), new.get("contexts", {})
+    for name in sorted((before.keys() | after.keys()) - waiting):
+        if before.get(name) != after.get(name):
+            context = artifact.contexts.get(name)
+            parent = isinstance(context, ParentImage)
+            code = ReasonCode.PARENT_CHANGED if parent else ReasonCode.NAMED_CONTEXT_CHANGED
+            subject = str(context.artifact) if isinstance(context, ParentImage) else name
+            yield Reason(code, _leaf(before.get(name)), _leaf(after.get(name)), subject=subject)
+
+
+def _subject(leaf: str) -> str | None:
+    return leaf if leaf in {"fresh", "os_epoch", "source_date_epoch"} else None
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _leaf(value: Mapping[str, str] | None) -> str | None:
+    """A named context's leaf holds one digest under the kind of the context."""
+    return None if value is None else next(iter(value.values()), None)
+
+
+def changed_files(old: Mapping[str, Entry], new: Mapping[str, Entry]) -> tuple[str, ...]:
+    """Paths that were added, removed or modified between two listings, in byte order."""
+    paths = (path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
+    return tuple(sorted(paths))

@@ -1,0 +1,107 @@
+"""What is wrong with a set of artifacts although each is right by itself: clashes, unknown parents, cycles."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING
+
+from reconciler.model.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.model.artifact import Artifact
+    from reconciler.model.desired import Desired, Wanted
+    from reconciler.model.name import ArtifactName
+
+
+def checked(desired: Desired) -> Desired:
+    """The same desired state, with every artifact held that cannot stand beside the others.
+
+    The problems found are added to `Desired.problems`; artifacts that no problem names are left as they are.
+    """
+    found = [*_clashes(desired), *_parents(desired), *_cycles(desired)]
+    if not found:
+        return desired
+    wanted = dict(desired.wanted)
+    for name, problem in found:
+        wanted[name] = _invalid(wanted[name].held(problem))
+    return replace(desired, wanted=wanted, problems=(*desired.problems, *(problem for _, problem in found)))
+
+
+def _invalid(wanted: Wanted) -> Wanted:
+    """Without materials: nothing is asked of the registry for it, and its parents do not matter."""
+    return replace(wanted, materials=None, artifact=replace(wanted.artifact, contexts={}))
+
+
+def _problem(artifact: Artifact, code: str, message: str, hint: str) -> tuple[ArtifactName, Problem]:
+    place = artifact.place
+    return artifact.name, Problem(
+        code,
+        message,
+        file=place.file,
+        line=place.line or None,
+        column=place.column or None,
+        artifact=str(artifact.name),
+        hint=hint,
+    )
+
+
+def _clashes(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:
+    """Two artifacts that want the same tag of the same repository: neither is built."""
+    claims: dict[tuple[str, str], list[Artifact]] = defaultdict(list)
+    for name in sorted(desired.wanted):
+        artifact = desired.wanted[name].artifact
+        for tag in artifact.tags:
+            claims[str(artifact.image), tag].append(artifact)
+    for (image, tag), artifacts in sorted(claims.items()):
+        for artifact in artifacts if len(artifacts) > 1 else ():
+            others = ", ".join(f"{a.name} ({a.place.file})" for a in artifacts if a.name != artifact.name)
+            yield _problem(
+                artifact,
+                "tag-conflict",
+                f"{artifact.name} and {others} both want {image}:{tag}",
+                "give one of them another image or another tag",
+            )
+
+
+def _parents(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:
+    names = [str(name) for name in desired.wanted]
+    for name in sorted(desired.wanted):
+        artifact = desired.wanted[name].artifact
+        for parent in artifact.parents:
+            if parent not in desired.wanted:
+                near = difflib.get_close_matches(str(parent), names, n=1)
+                hint = f"did you mean {near[0]}?" if near else "contexts name an artifact of some directive"
+                message = f"{name} stands on {parent}, and no directive declares that artifact"
+                yield _problem(artifact, "parent-unknown", message, hint)
+                continue
+            lacking = set(artifact.platforms) - set(desired.wanted[parent].artifact.platforms)
+            if lacking:
+                platforms = ", ".join(map(str, sorted(lacking)))
+                message = f"{name} wants {platforms}, and its parent {parent} is not built for that"
+                yield _problem(artifact, "parent-platform-missing", message, f"add {platforms} to {parent}")
+
+
+def _cycles(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:
+    """Each cycle once, said of every artifact on it."""
+    graph = {n: {p for p in w.artifact.parents if p in desired.wanted} for n, w in desired.wanted.items()}
+    while any(graph.values()):
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            cycle: list[ArtifactName] = list(reversed(error.args[1]))
+            start = cycle.index(min(cycle[:-1]))
+            ring = [*cycle[start:-1], *cycle[:start], cycle[start]]
+            path = " → ".join(map(str, ring))
+            for name in ring[:-1]:
+                artifact = desired.wanted[name].artifact
+                yield _problem(
+                    artifact, "cycle", f"artifacts stand on one another in a circle: {path}", "cut one of them"
+                )
+                graph[name] = set()
+        else:
+            return

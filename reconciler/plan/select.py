@@ -1,0 +1,48 @@
+"""Which artifacts a pass is about: `--only` with globs over `workspace/artifact`."""
+
+from __future__ import annotations
+
+import difflib
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from reconciler.model.problem import LianError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.model.desired import Desired
+    from reconciler.model.name import ArtifactName
+
+
+def select(desired: Desired, only: Sequence[str]) -> frozenset[ArtifactName] | None:
+    """The artifacts that match a glob, with all they stand on; None (everything) if no glob is given.
+
+    Raises LianError `selection-empty` for a glob that matches nothing.
+    """
+    if not only:
+        return None
+    chosen: set[ArtifactName] = set()
+    for glob in only:
+        matches = {name for name in desired.wanted if fnmatchcase(str(name), glob)}
+        if not matches:
+            raise LianError(_nothing(desired, glob))
+        chosen |= matches
+    return frozenset(_with_parents(desired, chosen))
+
+
+def _with_parents(desired: Desired, chosen: set[ArtifactName]) -> set[ArtifactName]:
+    reached, open_ = set(chosen), list(chosen)
+    while open_:
+        parents = desired.wanted[open_.pop()].artifact.parents
+        new = {p for p in parents if p in desired.wanted} - reached
+        reached |= new
+        open_.extend(new)
+    return reached
+
+
+def _nothing(desired: Desired, glob: str) -> Problem:
+    names = sorted(str(name) for name in desired.wanted)
+    near = difflib.get_close_matches(glob, names, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}?" if near else f"there are {len(names)} artifacts; `lian diff` lists them"
+    return Problem("selection-empty", f"no artifact matches {glob!r}", hint=hint)
