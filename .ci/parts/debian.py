@@ -1,0 +1,187 @@
+"""Debian packages: installed only when the command they bring is missing or does not run.
+
+A package that brings a system service is unpacked into the parts cache instead of being installed: nothing is
+started, now or at the next boot, and the machine's own configuration stays as it is.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from parts.host import Host, Missing, StepFailed, exclusive, log_tail, run_logged
+from parts.placing import place, scratch_beside
+from parts.virtualenv import lacks_ensurepip
+from reconciler.providers.builder.binaries import cache_folder, locate, parts_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+LOCK_SECONDS = 600.0
+"""How long another apt or dpkg may keep its lock before set-up gives up."""
+LOCK_POLL_SECONDS = 2.0
+
+_NONINTERACTIVE = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+_APT = ("apt-get", "--quiet", "--yes", "-o", "DPkg::Lock::Timeout=600")
+_LOCKED = ("Could not get lock", "Unable to lock", "Unable to acquire the dpkg frontend lock")
+_ELF_INTERPRETER = 3
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Debian package and the command it is wanted for."""
+
+    name: str
+    command: str
+
+
+GIT = Package("git", "git")
+RUNC = Package("runc", "runc")
+BUSYBOX = Package("busybox-static", "busybox")
+JQ = Package("jq", "jq")
+
+
+def ensure_packages(host: Host, packages: Sequence[Package], say: Callable[[str], None]) -> str:
+    """Install the packages whose command is not usable. Raises StepFailed, naming all of them at once."""
+    wanting = [package.name for package in packages if shortcoming(package) is not None]
+    if lacks_ensurepip(host.checkout):
+        wanting.append(f"python3.{sys.version_info.minor}-venv")
+    if not wanting:
+        return "already there"
+    command = ["apt-get", "install", "--no-install-recommends", *wanting]
+    by_hand = " ".join(command if host.is_root else ["sudo", *command])
+    what = f"Debian packages {', '.join(wanting)}"
+    if not host.is_debian:
+        commands = [package.command for package in packages if package.name in wanting]
+        wanted = ", ".join([*commands, *(["Python's ensurepip"] if len(commands) < len(wanting) else [])])
+        raise StepFailed(
+            Missing(wanted, "this is not Debian", f"install with the system's own package manager: {wanted}")
+        )
+    if not host.is_root:
+        raise StepFailed(Missing(what, "not root, so nothing was installed", by_hand))
+    say(f"installing {' '.join(wanting)}")
+    log = _fresh_log("debian")
+    if not _with_fresh_lists([*_APT, "install", "--no-install-recommends", *wanting], log, host.is_root):
+        raise StepFailed(Missing(what, f"apt-get failed:\n{log_tail(log)}", by_hand))
+    return _verified(packages, what, by_hand)
+
+
+def ensure_registry(host: Host, say: Callable[[str], None]) -> str:
+    """Have Debian's `docker-registry` program, unpacked from its package, without its service."""
+    if locate("docker-registry").why is None:
+        return "already there"
+    target = parts_folder() / "docker-registry"
+    by_hand = (
+        f"put a docker-registry program (distribution 2.8 or newer) on PATH or at {target / 'bin/docker-registry'}"
+    )
+    what = "docker-registry (the registry that tests run against)"
+    if not host.is_debian:
+        raise StepFailed(Missing(what, "this is not Debian", by_hand))
+    with exclusive(parts_folder(), say):
+        if locate("docker-registry").why is None:
+            return "already there"
+        say("unpacking Debian's package")
+        log = _fresh_log("docker-registry")
+        scratch = scratch_beside(target)
+        if not _unpack("docker-registry", scratch, log, host.is_root):
+            raise StepFailed(Missing(what, f"its package could not be unpacked:\n{log_tail(log)}", by_hand))
+        place(scratch, target)
+    if (why := locate("docker-registry").why) is not None:
+        raise StepFailed(Missing(what, why, by_hand))
+    return "ok"
+
+
+def shortcoming(package: Package) -> str | None:
+    """Why the package's command will not do as it is, or None. Whether it runs decides, not whether it exists."""
+    if package == BUSYBOX:
+        return _busybox_shortcoming()
+    return locate(package.command).why
+
+
+def is_static(program: Path) -> bool:
+    """Whether an ELF file names no interpreter (ELF specification, program headers): it runs in an empty image."""
+    with program.open("rb") as file:
+        head = file.read(64)
+        if head[:4] != b"\x7fELF" or len(head) < 64:
+            return False
+        order = "<" if head[5] == 1 else ">"
+        wide = head[4] == 2
+        (start,) = struct.unpack_from(f"{order}{'Q' if wide else 'I'}", head, 32 if wide else 28)
+        size, count = struct.unpack_from(f"{order}HH", head, 54 if wide else 42)
+        file.seek(start)
+        table = file.read(size * count)
+    kinds = (struct.unpack_from(f"{order}I", table, index * size)[0] for index in range(count))
+    return _ELF_INTERPRETER not in kinds
+
+
+def _busybox_shortcoming() -> str | None:
+    found = shutil.which("busybox")
+    if found is None:
+        return "busybox is not on PATH"
+    try:
+        runs = subprocess.run([found, "true"], capture_output=True, check=False).returncode == 0
+    except OSError as error:
+        return f"{found} does not run: {error.strerror}"
+    if not runs:
+        return f"{found} does not run"
+    return None if is_static(Path(found)) else f"{found} is not statically linked"
+
+
+def _verified(packages: Sequence[Package], what: str, by_hand: str) -> str:
+    still = [why for package in packages if (why := shortcoming(package)) is not None]
+    if still:
+        raise StepFailed(Missing(what, "installed, yet " + "; ".join(still), by_hand))
+    return "ok"
+
+
+def _unpack(package: str, scratch: Path, log: Path, is_root: bool) -> bool:
+    """Download the package and keep its program only, at `scratch/bin/<package>`."""
+    (scratch / "deb").mkdir()
+    (scratch / "bin").mkdir()
+    if not _with_fresh_lists([*_APT, "download", package], log, is_root, cwd=scratch / "deb"):
+        return False
+    for archive in (scratch / "deb").glob("*.deb"):
+        if not run_logged(["dpkg-deb", "--extract", archive, scratch / "deb"], log):
+            return False
+    try:
+        (scratch / "deb/usr/bin" / package).rename(scratch / "bin" / package)
+    except OSError as error:
+        with log.open("a", encoding="utf-8") as sink:
+            print(error, file=sink)
+        return False
+    shutil.rmtree(scratch / "deb")
+    return True
+
+
+def _with_fresh_lists(argv: Sequence[str], log: Path, is_root: bool, cwd: Path | None = None) -> bool:
+    """Run apt; when it fails, bring the package lists up to date (once) and try again."""
+    if _patiently(argv, log, cwd):
+        return True
+    return is_root and _patiently([*_APT, "update"], log, None) and _patiently(argv, log, cwd)
+
+
+def _patiently(argv: Sequence[str], log: Path, cwd: Path | None) -> bool:
+    """Run apt; wait while another one holds a lock (its own option does not cover the lists)."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        seen = log.stat().st_size if log.exists() else 0
+        if run_logged(argv, log, cwd=cwd, env=_NONINTERACTIVE):
+            return True
+        with log.open("rb") as file:
+            file.seek(seen)
+            output = file.read().decode("utf-8", errors="replace")
+        if not any(sign in output for sign in _LOCKED) or time.monotonic() > deadline:
+            return False
+        time.sleep(LOCK_POLL_SECONDS)
+
+
+def _fresh_log(step: str) -> Path:
+    log = cache_folder() / "logs" / f"set-up-{step}.log"
+    log.unlink(missing_ok=True)
+    return log
