@@ -3,6 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
+# Programs that set-up unpacked instead of installing them are found last.
+CACHE := $(if $(filter /%,$(XDG_CACHE_HOME)),$(XDG_CACHE_HOME),$(HOME)/.cache)
+export PATH := $(PATH):$(CACHE)/lian/parts/docker-registry/bin
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
