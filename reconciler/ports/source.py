@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.model.desired import Desired, SentFolder
+    from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.tree import Entry
 
 
@@ -26,6 +26,11 @@ class Source(Protocol):
     async def export(self, folder: SentFolder, into: Path) -> None:
         """Write what is sent into `into` (which must not exist): modes, links and names intact, times derived from
         the blob ids (design section 5, "Exported file times"). Raises LianError, e.g. when the disk is full."""
+        ...
+
+    async def export_dockerfile(self, materials: Materials, into: Path) -> None:
+        """Write the Dockerfile, under its own name, into the folder `into`, with whatever ignore file makes BuildKit
+        send the exported context as it is. Raises LianError."""
         ...
 
     async def blob(self, path: str) -> bytes:

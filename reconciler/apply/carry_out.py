@@ -1,0 +1,188 @@
+"""A whole plan: every change as soon as its own parents are done, at most `jobs` at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reconciler.apply.artifact import Limits, Worker
+from reconciler.apply.runners import Runners
+from reconciler.identity.resolve import Keyed, parents_in_use
+from reconciler.model.artifact import ParentImage
+from reconciler.model.event import Ended, Finished, Waiting
+from reconciler.model.observed import Found
+from reconciler.model.outcome import Outcome, Result, Status
+from reconciler.model.plan import Action
+from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.reference import Reference
+
+if TYPE_CHECKING:
+    from reconciler.identity.resolve import Resolution
+    from reconciler.model.desired import Wanted
+    from reconciler.model.digest import Digest
+    from reconciler.model.name import ArtifactName
+    from reconciler.model.observed import Observed
+    from reconciler.model.plan import Change, Plan
+    from reconciler.model.platform import Platform
+    from reconciler.ports.bundle import Ports
+
+_GOOD = {Status.DONE, Status.NONE}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A plan with what it was made from."""
+
+    plan: Plan
+    resolution: Resolution
+    observed: Observed
+
+
+async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outcome:
+    """Apply the plan; one artifact's failure stops only what stands on it.
+
+    However this is left, every runner has been returned. Raises LianError only if one could not be.
+    """
+    plan = work.plan
+    building = [c for c in plan.changes if c.action is Action.BUILD]
+    plain = frozenset(
+        host
+        for host, registry in work.resolution.desired.registries.items()
+        if (registry.url or "").startswith("http:")
+    )
+    runners = Runners.of(
+        ports.compute,
+        work.resolution.desired.fleet.name,
+        ports.pass_id,
+        jobs,
+        plain,
+        (c.artifact.workspace for c in building),
+    )
+    async with runners:
+        carrier = _Carrier(work, Worker(ports, work.resolution, runners, limits), runners, asyncio.Semaphore(jobs))
+        results = await carrier.run()
+    outcome = Outcome(plan.revision, results, plan.problems)
+    ports.recorder.record(Ended(outcome))
+    return outcome
+
+
+@dataclass(slots=True)
+class _Carrier:
+    work: Work
+    worker: Worker
+    runners: Runners
+    places: asyncio.Semaphore
+    tasks: dict[ArtifactName, asyncio.Task[Result]] = field(default_factory=dict)
+
+    async def run(self) -> tuple[Result, ...]:
+        """One task for each change that does something; the others have their result already."""
+        async with asyncio.TaskGroup() as group:
+            for change in self.work.plan.changes:
+                self.tasks[change.artifact] = group.create_task(self._one(change), name=str(change.artifact))
+        return tuple(task.result() for task in self.tasks.values())
+
+    async def _one(self, change: Change) -> Result:
+        try:
+            result = await self._act(change)
+        except LianError as error:
+            result = self._failed(change, error.problems[0])
+        except Exception as error:  # noqa: BLE001 - a bug in one artifact must not stop the others; it is reported as one
+            result = self._failed(change, _bug(error))
+        if change.action is Action.BUILD:
+            await self.runners.done(change.artifact.workspace)
+        if change.action is not Action.NONE or result.status is not Status.NONE:
+            self.worker.ports.recorder.record(Finished(result))
+        return result
+
+    def _failed(self, change: Change, problem: Problem) -> Result:
+        return Result(change.artifact, change.action, Status.FAILED, problem=problem.of(str(change.artifact)))
+
+    async def _act(self, change: Change) -> Result:
+        wanted = self.work.resolution.desired.wanted[change.artifact]
+        identity = self.work.resolution.identities[change.artifact]
+        match change.action:
+            case Action.NONE if change.digest and isinstance(identity, Keyed):
+                platforms = self._seen_platforms(wanted, identity, change.digest)
+                return Result(change.artifact, Action.NONE, Status.NONE, change.digest, platforms=platforms)
+            case Action.RETAG if change.digest and isinstance(identity, Keyed):
+                async with self.places:
+                    return await self.worker.converge(wanted, identity, change.digest)
+            case Action.BUILD:
+                return await self._build(change, wanted)
+            case _:
+                problem = change.holds[0] if change.holds else None
+                return Result(change.artifact, change.action, Status.HELD, problem=problem)
+
+    def _seen_platforms(self, wanted: Wanted, identity: Keyed, digest: Digest) -> dict[Platform, Digest]:
+        """Platform manifests as the pass observed them; children asked for those they need."""
+        if len(identity.keys) == 1:
+            return dict.fromkeys(identity.keys, digest)
+        heads = self.work.observed.heads
+        refs = {platform: Reference(wanted.artifact.image, identity.tag(platform)) for platform in identity.keys}
+        return {p: head.digest for p, ref in refs.items() if isinstance(head := heads.get(ref), Found)}
+
+    async def _build(self, change: Change, wanted: Wanted) -> Result:
+        name = change.artifact
+        parents: dict[tuple[ArtifactName, Platform], Digest] = {}
+        for parent in self._parents(wanted):
+            result = await self._parent(name, parent)
+            if result.status not in _GOOD:
+                return self._skipped(change, parent)
+            parents |= {(parent, platform): digest for platform, digest in result.platforms.items()}
+        identity = self.work.resolution.identities[name]
+        if isinstance(identity, Keyed):
+            return await self._in_place(wanted, identity, parents)
+        # Early cutoff: the parents are there now; what they turned out to be may have been built on before.
+        settled = self.worker.identify(wanted, parents)
+        content = (await self.worker.heads(wanted, (settled.tag(),)))[settled.tag()]
+        if isinstance(content, Found):
+            async with self.places:
+                return await self.worker.converge(wanted, settled, content.digest)
+        return await self._in_place(wanted, settled, parents)
+
+    async def _in_place(
+        self, wanted: Wanted, identity: Keyed, parents: dict[tuple[ArtifactName, Platform], Digest]
+    ) -> Result:
+        if self.places.locked():
+            self.worker.ports.recorder.record(Waiting(wanted.artifact.name, "a free place"))
+        async with self.places:
+            return await self.worker.build(wanted, identity, parents)
+
+    def _parents(self, wanted: Wanted) -> tuple[ArtifactName, ...]:
+        """Parents whose outputs this build uses: in its own stages, and in those of its checks."""
+        materials = wanted.materials
+        if materials is None:
+            return ()
+        names = {name for needs in materials.check_needs.values() for name in needs.contexts}
+        contexts = (wanted.artifact.contexts[name] for name in names)
+        checks = {c.artifact for c in contexts if isinstance(c, ParentImage)}
+        return tuple(sorted(checks | set(parents_in_use(wanted.artifact, materials))))
+
+    async def _parent(self, child: ArtifactName, parent: ArtifactName) -> Result:
+        task = self.tasks[parent]
+        if not task.done():
+            self.worker.ports.recorder.record(Waiting(child, str(parent)))
+        return await asyncio.shield(task)
+
+    def _skipped(self, change: Change, parent: ArtifactName) -> Result:
+        problem = Problem(
+            "parent-failed",
+            f"not built, because {parent} was not",
+            artifact=str(change.artifact),
+            hint=f"it follows by itself once {parent} is built",
+            next=Next.RETRY,
+        )
+        return Result(change.artifact, change.action, Status.SKIPPED, problem=problem)
+
+
+def _bug(error: Exception) -> Problem:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return Problem(
+        "internal-error",
+        f"lian itself failed: {type(error).__name__}: {error}",
+        cause=f"in {where.name}, line {where.lineno}",
+        hint="run again with --debug and report what it prints",
+        next=Next.BUG,
+    )

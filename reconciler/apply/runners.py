@@ -1,0 +1,123 @@
+"""Runners of one pass: one for each workspace at most (design section 5), rented at the first need, returned when
+the workspace's last build has ended, and in any case when the pass ends."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reconciler.ports.compute import LeaseRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+    from typing import Self
+
+    from reconciler.model.tier import Tier
+    from reconciler.ports.compute import Compute, Runner
+
+
+@dataclass(slots=True)
+class _Rented:
+    runner: asyncio.Future[Runner]
+    release: asyncio.Event
+    task: asyncio.Task[None]
+
+
+@dataclass(slots=True)
+class Runners:
+    """An async context manager; leaving it returns every runner that is still out."""
+
+    compute: Compute
+    fleet: str
+    pass_id: str
+    parallelism: int
+    plain_hosts: frozenset[str]
+    expected: Counter[str]
+    """Workspace -> artifacts of it that may still ask for a runner."""
+    _rented: dict[str, _Rented] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        compute: Compute,
+        fleet: str,
+        pass_id: str,
+        parallelism: int,
+        plain_hosts: frozenset[str],
+        work: Iterable[str],
+    ) -> Runners:
+        """`work` names the workspace of each artifact that may be built."""
+        return cls(compute, fleet, pass_id, parallelism, plain_hosts, Counter(work))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._return(list(self._rented))
+
+    async def runner(self, workspace: str, tier: Tier, deadline: float) -> Runner:
+        """The workspace's runner, rented at the first call; `deadline` in seconds. Raises LianError if none can be had."""
+        rented = self._rented.get(workspace)
+        if rented is None:
+            request = LeaseRequest(
+                self.fleet, self.pass_id, self._lease(workspace), tier, deadline, self.parallelism, self.plain_hosts
+            )
+            future: asyncio.Future[Runner] = asyncio.get_running_loop().create_future()
+            release = asyncio.Event()
+            task = asyncio.create_task(self._hold(request, future, release), name=f"runner of {workspace}")
+            rented = self._rented[workspace] = _Rented(future, release, task)
+        return await asyncio.shield(rented.runner)
+
+    async def done(self, workspace: str) -> None:
+        """One artifact of the workspace has ended; with the last one the runner goes back."""
+        self.expected[workspace] -= 1
+        if self.expected[workspace] <= 0 and workspace in self._rented:
+            await self._return([workspace])
+
+    def _lease(self, workspace: str) -> str:
+        """Unique for the pass and the workspace; the name is hashed, because a workspace's may be too long."""
+        return f"{self.pass_id}-{hashlib.sha256(workspace.encode()).hexdigest()[:8]}"
+
+    async def _hold(self, request: LeaseRequest, future: asyncio.Future[Runner], release: asyncio.Event) -> None:
+        """Keep the lease open in a task of its own: it is entered and left in one place, however the pass ends."""
+        try:
+            async with self.compute.rent(request) as runner:
+                future.set_result(runner)
+                await release.wait()
+        except BaseException as error:
+            if future.done():
+                raise
+            future.set_exception(error)
+            future.exception()  # seen: whoever waits for the runner raises it
+            if isinstance(error, asyncio.CancelledError):
+                raise
+
+    async def _return(self, workspaces: list[str]) -> None:
+        leases = [self._rented.pop(workspace) for workspace in workspaces]
+        for lease in leases:
+            lease.release.set()
+            if not lease.runner.done():
+                lease.task.cancel()
+        ends = await _all_the_way(asyncio.gather(*(lease.task for lease in leases), return_exceptions=True))
+        failures = [e for e in ends if isinstance(e, Exception)]
+        if failures:
+            raise failures[0]
+
+
+async def _all_the_way(ends: asyncio.Future[list[BaseException | None]]) -> list[BaseException | None]:
+    """Wait to the end although the waiting itself is cancelled: what is rented is returned first."""
+    cancelled: asyncio.CancelledError | None = None
+    while not ends.done():
+        try:
+            await asyncio.shield(ends)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled:
+        raise cancelled
+    return ends.result()

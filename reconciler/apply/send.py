@@ -1,0 +1,82 @@
+"""What a builder is handed: the contexts as files, everything else pinned by digest."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.artifact import BaseImage, ParentImage
+from reconciler.model.digest import Digest
+from reconciler.ports.builder import PinnedImage
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from reconciler.model.desired import Desired, Materials, Needs, SentFolder, Wanted
+    from reconciler.model.reference import Repository
+    from reconciler.ports.builder import ContextInput
+    from reconciler.ports.registry import Publisher
+    from reconciler.ports.source import Source
+
+
+@dataclass(slots=True)
+class Sender:
+    """Exports each distinct folder once into a runner's scratch folder, however many builds want it."""
+
+    source: Source
+    scratch: Path
+    _sent: dict[str, asyncio.Task[Path]] = field(default_factory=dict)
+
+    async def folder(self, folder: SentFolder) -> Path:
+        """The folder's files on disk. Raises LianError."""
+        target = self.scratch / "contexts" / folder.root[:32]
+        return await self._once(folder.root, target, lambda: self.source.export(folder, target))
+
+    async def dockerfile(self, materials: Materials) -> Path:
+        """The Dockerfile on disk, in a folder of its own. Raises LianError."""
+        key = f"{materials.dockerfile[:24]}-{materials.dockerfile_path.replace('/', '-')[-60:]}"
+        target = self.scratch / "dockerfiles" / key
+
+        async def write() -> None:
+            await self.source.export_dockerfile(materials, target)
+
+        await self._once(f"dockerfile {key}", target, write)
+        return target / materials.dockerfile_path.rpartition("/")[2]
+
+    async def _once(self, key: str, target: Path, work: Callable[[], Awaitable[None]]) -> Path:
+        if key not in self._sent:
+
+            async def run() -> Path:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                await work()
+                return target
+
+            self._sent[key] = asyncio.create_task(run())
+        return await asyncio.shield(self._sent[key])
+
+
+async def contexts(
+    wanted: Wanted, needs: Needs, inputs: Mapping[str, Any], sender: Sender, publisher: Publisher, desired: Desired
+) -> dict[str, ContextInput]:
+    """Named contexts and pinned bases for one solve. `inputs` is the document the digests are read from, so that
+    what is built is exactly what was keyed. Raises LianError."""
+    found: dict[str, ContextInput] = {}
+    leaves = inputs.get("contexts", {})
+    for name in needs.contexts:
+        context = wanted.artifact.contexts[name]
+        if wanted.materials is not None and name in wanted.materials.folders:
+            found[name] = await sender.folder(wanted.materials.folders[name])
+        elif isinstance(context, BaseImage):
+            found[name] = _pinned(publisher, context.reference.repository, leaves[name]["image"])
+        elif isinstance(context, ParentImage):
+            parent = desired.wanted[context.artifact].artifact.image
+            found[name] = _pinned(publisher, parent, leaves[name]["image"])
+    for written, reference in needs.images.items():
+        found[written] = _pinned(publisher, reference.repository, inputs["bases"][written])
+    return found
+
+
+def _pinned(publisher: Publisher, repository: Repository, digest: str) -> PinnedImage:
+    return PinnedImage(Digest.parse(digest), publisher.origin(repository))

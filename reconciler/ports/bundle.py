@@ -1,0 +1,39 @@
+"""All ports of a pass in one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.ports.builder import Builder
+    from reconciler.ports.clock import Clock
+    from reconciler.ports.compute import Compute
+    from reconciler.ports.recorder import Recorder
+    from reconciler.ports.registry import Publisher, Registry
+    from reconciler.ports.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a plan needs: nothing here can write."""
+
+    source: Source
+    registry: Registry
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Ports(Reading):
+    """What carrying out a plan needs as well."""
+
+    publisher: Publisher
+    compute: Compute
+    builder: Builder
+    recorder: Recorder
+    pass_id: str
+    """Names this pass on everything it rents: lower-case letters and digits."""
+    logs: Path
+    """A folder of this pass's own for build logs; it exists."""

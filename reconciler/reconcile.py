@@ -1,0 +1,119 @@
+"""One pass, on one screen: read → key → observe → plan → apply (design section 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from reconciler.apply.artifact import Limits
+from reconciler.apply.carry_out import Work, carry_out
+from reconciler.identity.resolve import Resolution
+from reconciler.model.event import Noted, Planned
+from reconciler.model.observed import Found, Observed
+from reconciler.model.plan import Action, Reason, ReasonCode
+from reconciler.model.problem import LianError
+from reconciler.model.reference import Reference
+from reconciler.observe.ask import ask, read_listing
+from reconciler.plan.compare import make_plan
+from reconciler.plan.explain import changed_files
+from reconciler.plan.graph import checked
+from reconciler.plan.select import select
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.model.desired import Desired, SentFolder
+    from reconciler.model.digest import Digest
+    from reconciler.model.outcome import Outcome
+    from reconciler.model.plan import Change, Plan
+    from reconciler.model.reference import Repository
+    from reconciler.ports.bundle import Ports, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person chose for this pass. `build_timeout` in seconds."""
+
+    only: tuple[str, ...] = ()
+    jobs: int = 2
+    build_timeout: float | None = None
+
+
+async def load(ports: Reading) -> Desired:
+    """What the commit asks for, checked as a whole. Raises LianError if no commit can be read."""
+    return checked(await ports.source.load())
+
+
+async def plan_once(ports: Reading, options: Options) -> Work:
+    """The plan, with what it was made from; `lian diff` stops here. Writes nothing anywhere. Raises LianError."""
+    desired = await load(ports)
+    selected = select(desired, options.only)
+    if selected is not None:
+        desired = replace(desired, wanted={name: desired.wanted[name] for name in selected})
+    resolution = Resolution(desired, ports.clock())
+    observed = Observed()
+    while questions := resolution.still_needed(observed):  # one round for each level of the graph, each in bulk
+        observed.take(await ask(questions, ports.registry))
+    plan = make_plan(resolution, observed)
+    changes = tuple([await _with_files(change, resolution, observed, ports) for change in plan.changes])
+    return Work(replace(plan, changes=changes), resolution, observed)
+
+
+async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]:
+    """One pass. What earlier passes left behind is swept first. Raises LianError if no plan could be made."""
+    if swept := await ports.compute.sweep():
+        ports.recorder.record(Noted(f"swept what {len(swept)} interrupted build(s) had left behind"))
+    work = await plan_once(ports, options)
+    ports.recorder.record(Planned(work.plan))
+    outcome = await carry_out(work, ports, options.jobs, Limits(options.build_timeout))
+    return work.plan, outcome
+
+
+async def _with_files(change: Change, resolution: Resolution, observed: Observed, ports: Reading) -> Change:
+    """Name the files behind each changed context; a listing that cannot be had leaves them unnamed."""
+    if change.action is not Action.BUILD or not any(r.code in _CONTEXTS for r in change.reasons):
+        return change
+    reasons = [await _named(reason, change, resolution, observed, ports) for reason in change.reasons]
+    return replace(change, reasons=tuple(_without_echo(reasons, change, resolution)))
+
+
+_CONTEXTS = {ReasonCode.CONTEXT_CHANGED, ReasonCode.NAMED_CONTEXT_CHANGED}
+
+
+async def _named(reason: Reason, change: Change, resolution: Resolution, observed: Observed, ports: Reading) -> Reason:
+    layer = _listing_of(change, reason, observed)
+    folder = _folder_of(change, reason, resolution)
+    if layer is None or folder is None:
+        return reason
+    try:
+        old = await read_listing(ports.registry, layer[0], layer[1])
+        new = await ports.source.listing(folder)
+    except LianError:
+        return reason  # the digests in the reason are true without the names
+    return replace(reason, files=changed_files({e.path: e for e in old}, {e.path: e for e in new}))
+
+
+def _listing_of(change: Change, reason: Reason, observed: Observed) -> tuple[Repository, Digest] | None:
+    for tag in change.tags:
+        head = observed.heads.get(Reference(change.image, tag))
+        records = observed.records.get((change.image, head.digest), ()) if isinstance(head, Found) else ()
+        for record in records if isinstance(records, tuple) else ():
+            if listing := record.listings.get(reason.old or ""):
+                return change.image, listing
+    return None
+
+
+def _folder_of(change: Change, reason: Reason, resolution: Resolution) -> SentFolder | None:
+    materials = resolution.desired.wanted[change.artifact].materials
+    folders = [materials.context, *materials.folders.values()] if materials else []
+    return next((folder for folder in folders if folder.root == reason.new), None)
+
+
+def _without_echo(reasons: Sequence[Reason], change: Change, resolution: Resolution) -> list[Reason]:
+    """A Dockerfile inside its own context shows up twice; the more telling of the two reasons is kept."""
+    materials = resolution.desired.wanted[change.artifact].materials
+    if materials is None or not any(r.code is ReasonCode.DOCKERFILE_CHANGED for r in reasons):
+        return list(reasons)
+    own = materials.dockerfile_path
+    prefix = "" if materials.context.path == "." else materials.context.path + "/"
+    return [r for r in reasons if not (r.code is ReasonCode.CONTEXT_CHANGED and [prefix + f for f in r.files] == [own])]
