@@ -1,0 +1,79 @@
+"""For every test: a steady environment, tests that the machine cannot run told apart, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+from tests.leftovers import VARIABLE, leftovers
+from tests.needs import PREFIX, builds_lack, not_run
+from tests.servers.registry import password_registry_server, registry_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["password_registry_server", "registry_server"]
+
+_LEFT = pytest.StashKey[list[str]]()
+
+# A shared machine makes single examples slow now and then; that is no fault of the code.
+hypothesis.settings.register_profile("lian", deadline=None)
+hypothesis.settings.load_profile("lian")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The user's own settings must not decide how a test ends; workers inherit what the controller set."""
+    if not _is_worker(config):
+        os.environ[VARIABLE] = uuid.uuid4().hex
+    for name in [name for name in os.environ if name.startswith("LIAN_") and not name.startswith("LIAN_TEST_")]:
+        del os.environ[name]
+    os.environ.update(GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL=os.devnull)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test marked `buildkit` needs a machine that can build."""
+    if item.get_closest_marker("buildkit") is not None and (reason := builds_lack()) is not None:
+        not_run(reason)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Once, when all workers have ended: a session that leaves daemons or mounts behind has failed."""
+    if _is_worker(session.config):
+        return
+    folder = session.config._tmp_path_factory.getbasetemp()
+    session.config.stash[_LEFT] = left = leftovers(os.environ[VARIABLE], Path(folder))
+    if left and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what could not run and why, and what was left behind."""
+    if reasons := Counter(_reasons(terminalreporter)):
+        terminalreporter.section("could not run", yellow=True)
+        for reason, count in reasons.most_common():
+            terminalreporter.line(f"{count:5}  {reason}")
+    if left := config.stash.get(_LEFT, []):
+        terminalreporter.section("left behind", red=True)
+        for line in left:
+            terminalreporter.line(line)
+
+
+def _reasons(reporter: pytest.TerminalReporter) -> Iterator[str]:
+    for report in reporter.stats.get("skipped", ()):
+        told = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        yield told.removeprefix("Skipped: ").removeprefix(PREFIX)
+    for report in (*reporter.stats.get("error", ()), *reporter.stats.get("failed", ())):
+        told = str(report.longrepr)
+        if told.startswith(PREFIX):
+            yield told.removeprefix(PREFIX)
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")

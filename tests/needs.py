@@ -1,0 +1,31 @@
+"""What a test needs from the machine, and saying so when it is not there."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import NoReturn
+
+import pytest
+
+from reconciler.checks.parts import PARTS, probe
+from reconciler.checks.probes import Surroundings
+from reconciler.providers.builder.binaries import cache_folder, locate
+
+PREFIX = "could not run: "
+BUILD_PARTS = ("buildkitd", "buildctl", "runc", "namespaces", "cgroups")
+
+
+def not_run(reason: str) -> NoReturn:
+    """End the test as not run, because of something the machine lacks; with LIAN_TEST_STRICT=1 that is an error."""
+    if os.environ.get("LIAN_TEST_STRICT") == "1":
+        pytest.fail(PREFIX + reason, pytrace=False)
+    pytest.skip(PREFIX + reason)
+
+
+@cache
+def builds_lack() -> str | None:
+    """Why nothing can be built here, all reasons together; None when builds work."""
+    around = Surroundings.here(locate, cache_folder())
+    found = [probe(part, around) for part in PARTS if part.name in BUILD_PARTS]
+    return "; ".join(part.why for part in found if part.why) or None
