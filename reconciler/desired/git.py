@@ -1,0 +1,130 @@
+"""Opening the desired repo and finding the commit: a local repository, or a URL kept as a bare mirror.
+
+Git runs here as libgit2: no hooks, no filters, no checkout, and nothing that the repository's own configuration names
+is executed. libgit2's ownership check stands (git's `safe.directory`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pygit2
+from pygit2.enums import FileStatus
+
+from reconciler.model.problem import LianError, Problem, redact
+
+_OBJECT_CACHE_BYTES = 16 << 20
+_SCP_LIKE = re.compile(r"[A-Za-z0-9._~-]+@[A-Za-z0-9.-]+:(?!//).+")
+_SCHEMES = ("https://", "http://", "ssh://", "git://", "file://")
+_REF_NAMESPACES = ("refs/heads/", "refs/tags/", "refs/remotes/")
+_MAX_HINTED = 5
+
+pygit2.settings.cache_max_size(_OBJECT_CACHE_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A commit that was found: its id and its tree's id, 40 hex digits each."""
+
+    commit: str
+    tree: str
+
+
+def is_url(location: str) -> bool:
+    """True for a location that is fetched: a URL, or the `user@host:path` form of ssh."""
+    return "://" in location or (_SCP_LIKE.fullmatch(location) is not None and not Path(location).exists())
+
+
+def check_url(url: str) -> None:
+    """Raises LianError `source-scheme` for a transport that is not https, http, ssh, git or file."""
+    if "://" in url and not url.startswith(_SCHEMES):
+        hint = "use https://, ssh://, git:// or file://"
+        raise LianError(Problem("source-scheme", f"{redact(url)} is not a URL that lian fetches from", hint=hint))
+
+
+def open_local(location: Path) -> pygit2.Repository:
+    """The repository that `location` lies in: a working tree, a folder inside it, a linked work tree or a bare one.
+
+    Raises LianError `not-a-repo`, `repo-untrusted` (owned by someone else), `repo-unreadable`.
+    """
+    if not location.exists():
+        raise LianError(Problem("not-a-repo", f"{location} does not exist", hint="give --repo a path or a URL"))
+    try:
+        found = pygit2.discover_repository(str(location))
+        if found is None:
+            hint = f"run `git init` and commit, or `lian init`, in {location}; or give --repo another path or a URL"
+            raise LianError(Problem("not-a-repo", f"{location} is not inside a git repository", hint=hint))
+        return pygit2.Repository(found)
+    except pygit2.GitError as error:
+        raise LianError(_unopened(location, error)) from error
+
+
+def _unopened(location: Path, error: pygit2.GitError) -> Problem:
+    if "not owned by" in str(error):
+        hint = f"if you trust it: git config --global --add safe.directory {location.resolve()}"
+        message = f"the repository at {location} belongs to another user, so it is not read"
+        return Problem("repo-untrusted", message, cause=str(error), hint=hint)
+    return Problem("repo-unreadable", f"the repository at {location} cannot be opened", cause=str(error))
+
+
+def resolve(repository: pygit2.Repository, rev: str) -> Revision:
+    """The commit that `rev` names: branch, tag, commit id (also a short one), `HEAD`, `origin/x`, `HEAD~2`, …
+
+    Raises LianError `repo-empty`, `revision-unknown`, `object-unreadable`.
+    """
+    if repository.is_empty or (repository.head_is_unborn and not _names(repository)):
+        raise LianError(Problem("repo-empty", "the repository has no commit yet", hint="commit a directive first"))
+    if rev.startswith("origin/") and not any(repository.remotes.names()):
+        rev = rev.removeprefix("origin/")  # a mirror's branches are the origin's branches
+    try:
+        named = repository.revparse_single(rev)
+    except (KeyError, ValueError, pygit2.GitError) as error:
+        raise LianError(_unknown(repository, rev, error)) from error
+    try:
+        commit = named.peel(pygit2.Commit)
+        return Revision(str(commit.id), str(commit.tree_id))
+    except (pygit2.InvalidSpecError, ValueError, KeyError, pygit2.GitError) as error:
+        message = f"revision {rev!r} names a {named.type_str}, not a commit"
+        raise LianError(Problem("revision-unknown", message, hint=_examples(repository))) from error
+
+
+def _unknown(repository: pygit2.Repository, rev: str, error: Exception) -> Problem:
+    cause = None if isinstance(error, KeyError) else str(error)
+    if rev == "HEAD":
+        cause = "HEAD names a branch that has no commit"
+    near = difflib.get_close_matches(rev, _names(repository), n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else _examples(repository)
+    return Problem("revision-unknown", f"the repository has no revision {rev!r}", cause=cause, hint=hint)
+
+
+def _names(repository: pygit2.Repository) -> list[str]:
+    """Branches, tags and remote branches by their short names."""
+    full = (name for name in repository.listall_references() if name.startswith(_REF_NAMESPACES))
+    return sorted({name.split("/", 2)[2] for name in full})
+
+
+def _examples(repository: pygit2.Repository) -> str:
+    names = _names(repository)
+    more = ", …" if len(names) > _MAX_HINTED else ""
+    return f"known names: {', '.join(names[:_MAX_HINTED])}{more}"
+
+
+def uncommitted(repository: pygit2.Repository) -> int:
+    """How many paths `git status` would list: changed or untracked, not ignored, not lian's own `.lian/`.
+
+    0 for a bare repository.
+    """
+    if repository.is_bare:
+        return 0
+    silent = FileStatus.CURRENT | FileStatus.IGNORED
+    changes = repository.status(untracked_files="normal")
+    return sum(1 for path, flags in changes.items() if flags & ~silent and path.partition("/")[0] != ".lian")
+
+
+def home(repository: pygit2.Repository) -> Path:
+    """The folder that relative paths of the settings start from: the working tree's root, else the bare repository."""
+    return Path(os.path.abspath(repository.workdir or repository.path))  # noqa: PTH100  # links stay as they are
