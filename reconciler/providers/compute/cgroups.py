@@ -1,0 +1,127 @@
+"""The cgroup of a lease, `/lian/<lease>`, below which runc puts each step of its builds (cgroups(7)).
+
+With cgroup v1 it is a folder in every mounted hierarchy, with v2 there is one hierarchy. It serves to measure the
+builds (the daemon is not in it) and to find whatever a build has left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.providers.compute.mounts import read_mounts
+from reconciler.providers.compute.processes import kill_and_wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from reconciler.providers.compute.mounts import Mount
+
+PARENT = "lian"
+UNIFIED = Path("/sys/fs/cgroup")
+RELEASE_SECONDS = 2.0
+"""How long the kernel may take to let go of a cgroup whose processes have ended."""
+
+_CONTROLLERS = "+cpu +memory +pids"
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchies:
+    """Where cgroups are mounted: one folder with v2, one for each set of controllers with v1."""
+
+    roots: tuple[Path, ...]
+    unified: bool
+    memory: Path | None
+    """The hierarchy that accounts memory."""
+
+    @classmethod
+    def of(cls, mounts: Iterable[Mount]) -> Hierarchies:
+        """From the mount table, in the way runc sees it: v2 if and only if /sys/fs/cgroup itself is of that type."""
+        mounts = list(mounts)
+        if any(mount.kind == "cgroup2" and mount.point == UNIFIED for mount in mounts):
+            return cls((UNIFIED,), True, UNIFIED)
+        found = [mount for mount in mounts if mount.kind == "cgroup"]
+        memory = next((mount.point for mount in found if "memory" in mount.options), None)
+        return cls(tuple(dict.fromkeys(mount.point for mount in found)), False, memory)
+
+    @classmethod
+    def here(cls) -> Hierarchies:
+        """Those of this machine."""
+        return cls.of(read_mounts())
+
+    def create(self, lease: str) -> str | None:
+        """Make the lease's cgroup and return its path as runc takes it, or None where this process may not."""
+        try:
+            for root in self.roots:
+                self._create_in(root, lease)
+        except OSError as error:
+            self.remove(lease)
+            if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+                return None
+            raise
+        return f"/{PARENT}/{lease}" if self.roots else None
+
+    def _create_in(self, root: Path, lease: str) -> None:
+        for attempt in range(10):
+            try:
+                (root / PARENT / lease).mkdir(parents=True, exist_ok=True)
+                break
+            except FileNotFoundError:
+                if attempt == 9:  # someone else removes the empty parent each time
+                    raise
+        if self.unified:
+            for folder in (root, root / PARENT):
+                with contextlib.suppress(OSError):  # then memory is not measured; runc says what it cannot do
+                    (folder / "cgroup.subtree_control").write_text(_CONTROLLERS)
+
+    def peak_memory(self, lease: str) -> int | None:
+        """Bytes, page cache included: memory.max_usage_in_bytes (v1) or memory.peak (v2, Linux 5.19)."""
+        if self.memory is None:
+            return None
+        name = "memory.peak" if self.unified else "memory.max_usage_in_bytes"
+        try:
+            return int((self.memory / PARENT / lease / name).read_text())
+        except FileNotFoundError:
+            return None
+
+    def kill(self, lease: str, seconds: float) -> list[int]:
+        """SIGKILL every process in the lease's cgroup; returns those that live on."""
+        return kill_and_wait(set(self._processes(lease)), seconds)
+
+    def _processes(self, lease: str) -> Iterable[int]:
+        for folder in self.folders(lease):
+            with contextlib.suppress(FileNotFoundError):
+                yield from map(int, (folder / "cgroup.procs").read_text().split())
+
+    def folders(self, lease: str) -> list[Path]:
+        """Every cgroup folder of the lease that exists, children before their parents."""
+        tops = [root / PARENT / lease for root in self.roots]
+        return [Path(folder) for top in tops for folder, _, _ in os.walk(top, topdown=False)]
+
+    def remove(self, lease: str) -> list[Path]:
+        """Remove the lease's cgroup, and the parent when no other lease is there; returns what could not be."""
+        left = [folder for folder in self.folders(lease) if not _remove(folder)]
+        for root in self.roots:
+            with contextlib.suppress(OSError):  # another lease is in it
+                (root / PARENT).rmdir()
+        return left
+
+
+def _remove(folder: Path) -> bool:
+    give_up = time.monotonic() + RELEASE_SECONDS
+    while True:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            if time.monotonic() > give_up:
+                return False
+            time.sleep(0.002)
+        else:
+            return True

@@ -1,0 +1,173 @@
+"""Compute `local`: each lease is a buildkitd of its own on this machine, gone with all it had when it is returned."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.model.problem import LianError, Problem
+from reconciler.ports.compute import Runner
+from reconciler.providers.compute import daemon
+from reconciler.providers.compute.cgroups import Hierarchies
+from reconciler.providers.compute.lease_files import LeaseFiles
+from reconciler.providers.compute.sweep import give_back, sweep
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from typing import Any
+
+    from reconciler.ports.compute import LeaseRequest
+    from reconciler.providers.compute.lease_files import Held
+
+SOCKET_LINKS = Path("/run/lian")
+TOOLS = ("setpriv", "unshare", "mount", "umount", "rm")
+VERSION_SECONDS = 10.0
+
+
+class LocalCompute:
+    """Rents builders on this machine. Programs are given by path, None where there is none; `state` is the folder
+    of all leases, and `links` that of short ways to sockets when the path of `state` is too long for one."""
+
+    def __init__(
+        self,
+        buildkitd: Path | None,
+        buildctl: Path | None,
+        runc: Path | None,
+        state: Path,
+        links: Path = SOCKET_LINKS,
+    ) -> None:
+        self._buildkitd, self._buildctl, self._runc = buildkitd, buildctl, runc
+        self._files = LeaseFiles(state.absolute(), links)
+        self._cgroups: Hierarchies | None = None
+        self._version: str | None = None
+
+    @asynccontextmanager
+    async def rent(self, request: LeaseRequest) -> AsyncIterator[Runner]:
+        """See the port. Raises LianError `compute-unavailable` naming what is missing, `lease-taken`, `disk-full`,
+        or `builder-start-failed` with the end of the builder's log."""
+        programs = self._programs()
+        held = self._create(request)
+        process: Process | None = None
+        try:
+            self._furnish(held, request)
+            process = await daemon.start(programs, held.folder)
+            _, version = await asyncio.gather(daemon.ready(process, held.folder), self._builder(programs))
+            yield Runner(request.lease, f"unix://{held.folder.socket}", held.folder.scratch, version)
+        except BaseException as error:
+            try:
+                await _to_its_end(self._return(held, process))
+            except LianError as left:
+                error.add_note(str(left))
+            raise
+        else:
+            await _to_its_end(self._return(held, process))
+
+    async def sweep(self) -> Sequence[str]:
+        """See the port."""
+        return await asyncio.to_thread(sweep, self._files, self._hierarchies())
+
+    async def peak_memory(self, runner: Runner) -> int | None:
+        """See the port. The daemon itself is not counted, the page cache that steps used is."""
+        return self._hierarchies().peak_memory(runner.lease)
+
+    def _hierarchies(self) -> Hierarchies:
+        if self._cgroups is None:
+            self._cgroups = Hierarchies.here()
+        return self._cgroups
+
+    def _programs(self) -> daemon.Programs:
+        """What it takes to build here. Raises LianError naming all that is missing."""
+        missing = [name for name in TOOLS if shutil.which(name) is None]
+        if os.geteuid() != 0:
+            missing.append("root (steps of a build run in namespaces of their own)")
+        if self._buildctl is None:
+            missing.append("buildctl")
+        if self._buildkitd is None:
+            missing.append("buildkitd")
+        if self._runc is None:
+            missing.append("runc")
+        if missing or self._buildkitd is None or self._runc is None:
+            raise LianError(_unavailable(missing))
+        return daemon.Programs(self._buildkitd, self._runc)
+
+    def _create(self, request: LeaseRequest) -> Held:
+        try:
+            return self._files.create(request)
+        except OSError as error:
+            raise LianError(_no_folder(self._files.state, error)) from error
+
+    def _furnish(self, held: Held, request: LeaseRequest) -> None:
+        """What the daemon needs before it starts. Raises LianError if it cannot be written."""
+        folder = held.folder
+        try:
+            for path in (folder.root, folder.temporary, folder.scratch):
+                path.mkdir(mode=0o700)
+            if folder.needs_link:
+                folder.links.mkdir(mode=0o755, parents=True, exist_ok=True)
+                folder.link.symlink_to(folder.path)
+            parent = self._hierarchies().create(request.lease)
+            folder.config.write_text(daemon.configuration(request, parent))
+        except OSError as error:
+            raise LianError(_no_folder(folder.path, error)) from error
+
+    async def _return(self, held: Held, process: Process | None) -> None:
+        if process is not None:
+            await daemon.stop(process)
+        await asyncio.to_thread(give_back, held, self._hierarchies())
+
+    async def _builder(self, programs: daemon.Programs) -> str:
+        """`buildkit <version>`, asked once."""
+        if self._version is None:
+            process = await asyncio.create_subprocess_exec(
+                str(programs.buildkitd),
+                "--version",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            answer, _ = await asyncio.wait_for(process.communicate(), VERSION_SECONDS)
+            words = answer.decode(errors="replace").split()
+            self._version = f"buildkit {words[2]}" if len(words) > 2 else "buildkit"
+        return self._version
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await it, however often this task is cancelled meanwhile; the cancellation is raised afterwards.
+
+    Each step of the work is bounded in time, or removes files.
+    """
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except LianError:
+            break
+    task.result()
+    if cancelled is not None:
+        raise cancelled
+
+
+def _unavailable(missing: list[str]) -> Problem:
+    return Problem(
+        "compute-unavailable",
+        f"This machine cannot build: {', '.join(missing)} missing.",
+        hint="`make setup` installs the programs; run lian as root, or choose another compute in lian.ncl.",
+    )
+
+
+def _no_folder(folder: Path, error: OSError) -> Problem:
+    code = "disk-full" if error.errno == 28 else "compute-unavailable"
+    return Problem(
+        code,
+        f"The folder {folder} for a builder's state cannot be made.",
+        cause=error.strerror,
+        hint="Give lian's state a place that can be written to and has room.",
+    )

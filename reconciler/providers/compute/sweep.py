@@ -1,0 +1,106 @@
+"""Returning a lease: everything it has on this machine is ended and removed, whoever left it and in whatever state.
+
+Each step can be repeated; what is gone already is fine. The record goes last, so that an interrupted removal is
+taken up by the next sweep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.model.problem import LianError, Next, Problem
+from reconciler.providers.compute.mounts import mounts_below
+from reconciler.providers.compute.processes import kill_and_wait, with_argument
+
+if TYPE_CHECKING:
+    from reconciler.providers.compute.cgroups import Hierarchies
+    from reconciler.providers.compute.lease_files import Held, LeaseFiles, LeaseFolder
+
+KILL_SECONDS = 10.0
+
+
+def give_back(held: Held, cgroups: Hierarchies) -> None:
+    """Remove all of a lease, then the lease itself. Raises LianError naming what could not be removed; the lease's
+    folder then stays for the next sweep."""
+    folder = held.folder
+    try:
+        left = [
+            *_end_processes(folder, cgroups),
+            *_unmount(folder),
+            *_remove_files(folder),
+            *(str(path) for path in cgroups.remove(folder.lease)),
+        ]
+        if not left:
+            held.forget()
+    except OSError as error:
+        left = [f"{error.filename or folder.path}: {error.strerror}"]
+    finally:
+        held.release()
+    if left:
+        raise LianError(_not_removed(folder, left))
+
+
+def sweep(files: LeaseFiles, cgroups: Hierarchies) -> list[str]:
+    """Give back every lease whose owner is gone; returns their names. Raises LianError with a problem for each that
+    could not be removed, after all others have been."""
+    swept, problems = [], []
+    for folder in files:
+        try:
+            held = files.hold_dead(folder)
+            if held is not None:
+                give_back(held, cgroups)
+                swept.append(folder.lease)
+        except LianError as error:
+            problems.extend(error.problems)
+        except OSError as error:
+            problems.append(_not_removed(folder, [f"{error.filename or folder.path}: {error.strerror}"]))
+    if problems:
+        raise LianError(problems)
+    return swept
+
+
+def _end_processes(folder: LeaseFolder, cgroups: Hierarchies) -> list[str]:
+    """The daemon's namespace takes its steps with it; what stands in the cgroup all the same is ended after it."""
+    alive = kill_and_wait(with_argument(str(folder.config)), KILL_SECONDS)
+    alive += cgroups.kill(folder.lease, KILL_SECONDS)
+    return [f"process {pid}" for pid in alive]
+
+
+def _unmount(folder: LeaseFolder) -> list[str]:
+    left = []
+    for point in mounts_below(folder.path):
+        done = subprocess.run(
+            ["umount", "--lazy", "--", str(point)], stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+        if done.returncode:
+            left.append(f"mount {point}")
+    return left
+
+
+def _remove_files(folder: LeaseFolder) -> list[str]:
+    """All but the record. `rm` is told to stay on this file system, so that nothing mounted here loses its files."""
+    with contextlib.suppress(FileNotFoundError):
+        folder.link.unlink()
+    with contextlib.suppress(OSError):  # other links are in it, or it was never made
+        folder.links.rmdir()
+    content = [entry.path for entry in os.scandir(folder.path) if Path(entry.path) != folder.record]
+    if not content:
+        return []
+    done = subprocess.run(
+        ["rm", "-rf", "--one-file-system", "--", *content], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    return done.stderr.decode(errors="replace").splitlines() if done.returncode else []
+
+
+def _not_removed(folder: LeaseFolder, left: list[str]) -> Problem:
+    return Problem(
+        "lease-not-removed",
+        f"The lease {folder.lease} could not be removed completely.",
+        cause="Still there: " + "; ".join(left),
+        hint=f"Remove it by hand, then {folder.path}; the next sweep tries again.",
+        next=Next.RETRY,
+    )
