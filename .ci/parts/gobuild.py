@@ -90,7 +90,7 @@ def _build(target: Path) -> None:
     argv += ["-ldflags", f"-s -w -X {_VERSION_VARIABLE}={BUILDKIT_VERSION}", "-o", f"{scratch / 'bin'}/"]
     argv += [f"github.com/moby/buildkit/cmd/{name}" for name in PROGRAMS]
     settings = {"CGO_ENABLED": "0", "GOOS": "linux", "GOWORK": "off", "GOFLAGS": "-mod=readonly"}
-    if not run_logged(argv, log, cwd=MODULE, env=settings):
+    if not run_logged(argv, log, cwd=MODULE, env=settings, mortal=True):
         raise StepFailed(_missing(f"the build failed:\n{log_tail(log)}", _remedy()))
     for name in PROGRAMS:
         if (why := examine_program(name, scratch / "bin" / name).why) is not None:

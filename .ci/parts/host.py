@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 TAIL_LINES = 15
+
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,17 @@ class Host:
 
 
 def run_logged(
-    argv: Sequence[str | Path], log: Path, *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    argv: Sequence[str | Path],
+    log: Path,
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    mortal: bool = False,
 ) -> bool:
     """Run a program with its output in `log` (appended); whether it ended with status 0.
 
-    `env` is added to the environment. A program that cannot be started counts as failed; the log says why.
+    `env` is added to the environment. A `mortal` program is killed when set-up is killed (on Linux), so that it does
+    not write where the next set-up already works. A program that cannot be started counts as failed; the log says why.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8", errors="replace") as sink:
@@ -73,12 +83,18 @@ def run_logged(
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
+                preexec_fn=_die_with_parent if mortal and sys.platform == "linux" else None,
                 check=False,
             )
         except OSError as error:
             print(error, file=sink)
             return False
     return done.returncode == 0
+
+
+def _die_with_parent() -> None:
+    """In the child, before its program starts: the kernel kills it when its parent ends (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def log_tail(log: Path) -> str:

@@ -79,6 +79,6 @@ def _install(checkout: Path) -> None:
 
 
 def _run(what: str, argv: list[str | Path], log: Path) -> None:
-    if not run_logged(argv, log):
+    if not run_logged(argv, log, mortal=True):
         command = " ".join(map(str, argv))
         raise StepFailed(Missing(f"{what} in .venv/", f"the command failed:\n{log_tail(log)}", command))
