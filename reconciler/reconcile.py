@@ -9,7 +9,7 @@ from reconciler.apply.artifact import Limits
 from reconciler.apply.carry_out import Work, carry_out
 from reconciler.identity.resolve import Resolution
 from reconciler.model.event import Noted, Planned
-from reconciler.model.observed import Found, Observed
+from reconciler.model.observed import Found, Observed, Questions
 from reconciler.model.plan import Action, Reason, ReasonCode
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference
@@ -18,15 +18,18 @@ from reconciler.plan.compare import make_plan
 from reconciler.plan.explain import changed_files
 from reconciler.plan.graph import checked
 from reconciler.plan.select import select
+from reconciler.plan.story import image_of, tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reconciler.model.desired import Desired, SentFolder
     from reconciler.model.digest import Digest
+    from reconciler.model.name import ArtifactName
     from reconciler.model.outcome import Outcome
     from reconciler.model.plan import Change, Plan
     from reconciler.model.reference import Repository
+    from reconciler.plan.story import Story
     from reconciler.ports.bundle import Ports, Reading
 
 
@@ -67,6 +70,20 @@ async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]
     ports.recorder.record(Planned(work.plan))
     outcome = await carry_out(work, ports, options.jobs, Limits(options.build_timeout))
     return work.plan, outcome
+
+
+async def why_once(ports: Reading, name: ArtifactName) -> Story:
+    """The story of one artifact, with its build record also when it is in sync.
+
+    Raises LianError `selection-empty` if there is no such artifact, or if no plan could be made.
+    """
+    work = await plan_once(ports, Options(only=(str(name),)))
+    change = next(change for change in work.plan.changes if change.artifact == name)
+    image = image_of(change, work.observed)
+    if image is not None and (change.image, image) not in work.observed.records:
+        questions = Questions(records=frozenset({(change.image, image)}))
+        work.observed.take(await ask(questions, ports.registry))
+    return tell(work.plan, name, work.resolution, work.observed)
 
 
 async def _with_files(change: Change, resolution: Resolution, observed: Observed, ports: Reading) -> Change:

@@ -100,7 +100,7 @@ class Worker:
         moves = [tag for tag in tags if not isinstance(h := heads[tag], Found) or h.digest != digest]
         platforms = await self.platform_digests(wanted, identity, digest)
         if not moves:
-            return Result(name, Action.NONE, Status.NONE, digest, platforms=platforms)
+            return Result(name, Action.NONE, Status.NONE, digest, time.monotonic() - start, platforms=platforms)
         self.ports.recorder.record(Started(name))
         manifest = await self.ports.registry.manifest(wanted.artifact.image, digest)
         await self.ports.publisher.publish(wanted.artifact.image, manifest, tags=moves)

@@ -1,0 +1,17 @@
+"""Talk to a person: arguments → call → view, one module for each verb. Never here: a decision, a provider's type."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code of design section 9. Never raises, but for --debug."""
+    from reconciler.cli.arguments import parse
+    from reconciler.cli.run import run
+
+    return run(parse(sys.argv[1:] if argv is None else argv))

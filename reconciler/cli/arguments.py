@@ -1,0 +1,146 @@
+"""The command line, as data: parsing has no effect, and `--help` imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from typing import TYPE_CHECKING, NoReturn
+
+from reconciler import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+SHELLS = ("bash", "zsh", "tcsh")
+
+DESCRIPTION = "GitOps for container images: commit a Nickel directive, the registry converges."
+EPILOG = """\
+exit codes:
+  0 done or in sync   1 an error, or some directives are invalid   2 drift found (diff)
+  3 some artifacts failed, the rest is done   4 something is held   130 interrupted
+
+Each flag of the desired repo has an environment variable behind it: LIAN_REPO, LIAN_REV,
+LIAN_REGISTRY, LIAN_JOBS, LIAN_CACHE. NO_COLOR is honoured. Start with: lian doctor
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but a mistake in use exits with 1: 2 means drift (design section 9)."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and how the command is used, on stderr."""
+        self.exit(1, f"{self.format_usage()}{self.prog}: {message}\ntry: {self.prog} --help\n")
+
+
+def seconds(text: str) -> float:
+    """`90`, `90s`, `15m`, `1.5h`, `500ms` in seconds. Raises argparse.ArgumentTypeError."""
+    match = _DURATION.fullmatch(text)
+    if not match or float(match["number"]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration: write 90s, 15m or 1.5h")
+    return float(match["number"]) * _UNITS[match["unit"] or "s"]
+
+
+def jobs(text: str) -> int:
+    """A count from 1 to 256. Raises argparse.ArgumentTypeError."""
+    if not text.isdecimal() or not 1 <= int(text) <= 256:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 256")
+    return int(text)
+
+
+def registry(text: str) -> str:
+    """`oci-layout:PATH` or `http(s)://HOST[:PORT]`. Raises argparse.ArgumentTypeError."""
+    if re.fullmatch(r"oci-layout:.+", text) or re.fullmatch(r"https?://[^/@?#\s]+/?", text):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is not a registry: write oci-layout:PATH or http(s)://HOST[:PORT]")
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> argparse.Namespace:
+    """The command's arguments; `command` names the verb. Exits with 1 on a mistake, with 0 on --help."""
+    return parser(os.environ if environ is None else environ).parse_args(argv)
+
+
+def parser(environ: Mapping[str, str]) -> Parser:
+    """The whole command line; defaults come from LIAN_* variables where they are set."""
+    root = Parser(
+        prog="lian", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    root.add_argument("--version", action="version", version=f"lian {__version__}")
+    verbs = root.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    verb = _verbs(verbs, environ)
+    command = verb("validate", "evaluate and check every directive; file:line:column for each error", _desired)
+    _json(command)
+    command = verb("diff", "show what would be built, and why; changes nothing", _desired, _selection)
+    command.add_argument("--detailed", action="store_true", help="show every artifact, and full digests")
+    _json(command)
+    command = verb("reconcile", "converge the registry to the commit", _desired, _selection, _working)
+    command.add_argument("--once", action="store_true", help="one pass, then exit (for CI); without it: lian watch")
+    _json(command)
+    verb("watch", "keep converging: one pass after another, on every commit", _desired, _selection, _working)
+    command = verb("why", "the whole story of one artifact", _desired)
+    command.add_argument("artifact", metavar="ARTIFACT", help="workspace/artifact")
+    _json(command)
+    command = verb("doctor", "what this machine has, and which commands work")
+    _json(command)
+    _json(verb("version", "versions of lian and of the parts it uses"))
+    command = verb("completion", "print a completion script for your shell")
+    command.add_argument("shell", choices=SHELLS)
+    return root
+
+
+def _verbs(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> Callable[..., Parser]:
+    def verb(name: str, purpose: str, *groups: Callable[[Parser, Mapping[str, str]], None]) -> Parser:
+        command = verbs.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
+        for group in groups:
+            group(command, environ)
+        command.add_argument(
+            "--cache", metavar="DIR", default=environ.get("LIAN_CACHE"), help="the cache folder [~/.cache/lian]"
+        )
+        command.add_argument("--debug", action="store_true", help="show tracebacks")
+        return command
+
+    return verb
+
+
+def _desired(command: Parser, environ: Mapping[str, str]) -> None:
+    group = command.add_argument_group("the desired repo")
+    group.add_argument("--repo", metavar="PATH|URL", default=environ.get("LIAN_REPO", "."), help="the desired repo [.]")
+    group.add_argument(
+        "--rev", metavar="REV", default=environ.get("LIAN_REV", "HEAD"), help="the commit, branch or tag [HEAD]"
+    )
+    group.add_argument(
+        "--registry",
+        metavar="REGISTRY",
+        type=registry,
+        default=environ.get("LIAN_REGISTRY"),
+        help="oci-layout:PATH or http(s)://HOST[:PORT]; beats the settings in the repo",
+    )
+
+
+def _selection(command: Parser, environ: Mapping[str, str]) -> None:
+    del environ
+    command.add_argument(
+        "--only",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        help="only these artifacts and what they stand on (workspace/artifact, may be given again)",
+    )
+
+
+def _working(command: Parser, environ: Mapping[str, str]) -> None:
+    command.add_argument(
+        "--jobs", metavar="N", type=jobs, default=environ.get("LIAN_JOBS"), help="builds at a time [the cores]"
+    )
+    command.add_argument(
+        "--build-timeout", metavar="TIME", type=seconds, help="a cap on each build, below its own time budget"
+    )
+    command.add_argument(
+        "--interval", metavar="TIME", type=seconds, default=60.0, help="with watch: look again at least so often [60s]"
+    )
+
+
+def _json(command: Parser) -> None:
+    command.add_argument("--json", action="store_true", help="print one JSON document on stdout")

@@ -1,0 +1,48 @@
+"""Exit codes: one table for all commands (design section 9)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.model.outcome import Status
+from reconciler.model.plan import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from reconciler.model.outcome import Outcome
+    from reconciler.model.plan import Plan
+
+DONE = 0
+ERROR = 1
+DRIFT = 2
+FAILED = 3
+HELD = 4
+INTERRUPTED = 130
+PRECEDENCE = (INTERRUPTED, ERROR, FAILED, HELD, DRIFT)
+"""When several apply, the first of these."""
+
+
+def worst(codes: Iterable[int]) -> int:
+    """The code to exit with when all these apply; DONE for none."""
+    present = set(codes)
+    return next((code for code in PRECEDENCE if code in present), DONE)
+
+
+def of_plan(plan: Plan) -> int:
+    """What `lian diff` exits with."""
+    held = [c for c in plan.changes if c.action is Action.HOLD and not _is_invalid(plan, str(c.artifact))]
+    return worst(code for code, applies in ((ERROR, plan.problems), (HELD, held), (DRIFT, plan.drift)) if applies)
+
+
+def of_outcome(outcome: Outcome) -> int:
+    """What `lian reconcile --once` exits with."""
+    invalid = {p.artifact for p in outcome.problems}
+    failed = [r for r in outcome.results if r.status in {Status.FAILED, Status.SKIPPED}]
+    held = [r for r in outcome.results if r.status is Status.HELD and str(r.artifact) not in invalid]
+    return worst(code for code, applies in ((ERROR, outcome.problems), (FAILED, failed), (HELD, held)) if applies)
+
+
+def _is_invalid(plan: Plan, artifact: str) -> bool:
+    """An invalid artifact counts as an error, not as held too."""
+    return any(problem.artifact == artifact for problem in plan.problems)

@@ -1,0 +1,59 @@
+"""`lian reconcile`: one pass with --once, else the loop of `lian watch`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from reconciler import wiring
+from reconciler.cli import exits
+from reconciler.cli.run import complete
+from reconciler.cli.views import outcome as view
+from reconciler.cli.views import problems
+from reconciler.cli.views.progress import progress
+from reconciler.cli.views.text import as_json
+from reconciler.reconcile import Options, reconcile_once
+
+if TYPE_CHECKING:
+    import argparse
+
+    from reconciler.model.outcome import Outcome
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 converged, 1 some directives are invalid, 3 some artifacts failed, 4 something is held, 130 interrupted."""
+    if arguments.once:
+        return complete(_once(arguments))
+    from reconciler.cli import watch
+
+    return watch.run(arguments)
+
+
+async def _once(arguments: argparse.Namespace) -> int:
+    async with wiring.working(wiring.Choice.of(arguments)) as bench:
+        outcome = await one_pass(bench, arguments)
+    if arguments.json:
+        sys.stdout.write(as_json(outcome.to_json()))
+    else:
+        view.show(outcome, sys.stdout, repeat(arguments))
+    return exits.of_outcome(outcome)
+
+
+async def one_pass(bench: wiring.Bench, arguments: argparse.Namespace) -> Outcome:
+    """One pass with its progress on stderr. Raises LianError if no plan could be made."""
+    options = Options(tuple(arguments.only), arguments.jobs or os.cpu_count() or 1, arguments.build_timeout)
+    with progress(sys.stderr) as shown:
+        _, outcome = await reconcile_once(bench.ports(shown), options)
+    problems.show(outcome.problems, sys.stderr)
+    return outcome
+
+
+def repeat(arguments: argparse.Namespace) -> list[str]:
+    """The command that runs this pass again."""
+    command = ["lian", "reconcile", "--once"]
+    for flag, usual in (("repo", "."), ("rev", "HEAD"), ("registry", None), ("cache", None)):
+        value = getattr(arguments, flag)
+        if value != usual:
+            command += [f"--{flag}", value]
+    return command

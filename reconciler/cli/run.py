@@ -1,0 +1,77 @@
+"""From parsed arguments to an exit code: the verb's module, signals, and how errors end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from reconciler.cli import exits
+from reconciler.model.problem import LianError, Next, Problem
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Coroutine
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Call the verb. LianError is shown as problems, anything else as a bug; --debug adds the traceback."""
+    verb = importlib.import_module(f"reconciler.cli.{arguments.command}")
+    try:
+        code: int = verb.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone (`lian diff | head`): nothing more to say, and nothing to complain about at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.DONE
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("lian: interrupted", file=sys.stderr)
+        return exits.INTERRUPTED
+    except LianError as error:
+        _show(error.problems, arguments)
+        return exits.ERROR
+    except Exception as error:
+        if arguments.debug:
+            raise
+        _show((_bug(error),), arguments)
+        return exits.ERROR
+    return code
+
+
+def complete(work: Coroutine[Any, Any, int]) -> int:
+    """Run a command's coroutine; SIGINT and SIGTERM cancel it, so that everything rented is returned.
+
+    Raises asyncio.CancelledError or KeyboardInterrupt when it was cut short by a signal.
+    """
+
+    async def guarded() -> int:
+        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        if task is not None:
+            for sign in (signal.SIGINT, signal.SIGTERM):
+                with contextlib.suppress(NotImplementedError, ValueError):  # not the main thread
+                    loop.add_signal_handler(sign, task.cancel)
+        return await work
+
+    return asyncio.run(guarded())
+
+
+def _show(problems: tuple[Problem, ...], arguments: argparse.Namespace) -> None:
+    from reconciler.cli.views import problems as view
+
+    if getattr(arguments, "json", False):
+        sys.stdout.write(view.document(problems))
+    view.show(problems, sys.stderr)
+
+
+def _bug(error: Exception) -> Problem:
+    return Problem(
+        "internal-error",
+        f"lian itself failed: {type(error).__name__}: {error}",
+        hint="run again with --debug and report what it prints",
+        next=Next.BUG,
+    )

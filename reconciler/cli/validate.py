@@ -1,0 +1,54 @@
+"""`lian validate`: evaluate and check every directive."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from reconciler import wiring
+from reconciler.cli import exits
+from reconciler.cli.run import complete
+from reconciler.cli.views import problems as view
+from reconciler.cli.views.text import Writer, count
+from reconciler.reconcile import load
+
+if TYPE_CHECKING:
+    import argparse
+
+    from reconciler.model.desired import Desired
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 if everything is valid, else 1 with every problem of every file."""
+    return complete(_validate(arguments))
+
+
+async def _validate(arguments: argparse.Namespace) -> int:
+    async with wiring.reading(wiring.Choice.of(arguments)) as ports:
+        desired = await load(ports)
+    _show(desired, json=arguments.json)
+    return exits.ERROR if desired.problems else exits.DONE
+
+
+def _show(desired: Desired, *, json: bool) -> None:
+    notes = Writer(sys.stderr)
+    for note in desired.notes:
+        notes.line((note, "dim"))
+    if json:
+        sys.stdout.write(view.document(desired.problems))
+        return
+    view.show(desired.problems, sys.stderr)
+    good = sum(not wanted.holds for wanted in desired.wanted.values())
+    held = [w for w in desired.wanted.values() if w.holds and not _named(desired, str(w.artifact.name))]
+    out = Writer(sys.stdout)
+    for wanted in held:
+        for problem in wanted.holds:
+            view.block(problem, out, word="held", style="yellow")
+    parts = [f"{count(good, 'artifact')} valid"]
+    parts += [f"{len(held)} held"] if held else []
+    parts += [count(len(desired.problems), "problem")] if desired.problems else []
+    out.line((f"revision {desired.revision[:12]}", "dim"), ": ", (", ".join(parts), "bold"))
+
+
+def _named(desired: Desired, artifact: str) -> bool:
+    return any(problem.artifact == artifact for problem in desired.problems)

@@ -1,0 +1,77 @@
+"""What a pass did."""
+
+from __future__ import annotations
+
+import shlex
+from typing import IO, TYPE_CHECKING
+
+from reconciler.cli.views.problems import block
+from reconciler.cli.views.text import Writer
+from reconciler.model.outcome import Status
+from reconciler.model.plan import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.model.outcome import Outcome, Result
+
+_STYLE = {
+    Status.DONE: "green",
+    Status.NONE: "dim",
+    Status.FAILED: "red",
+    Status.SKIPPED: "yellow",
+    Status.HELD: "yellow",
+}
+
+
+def show(outcome: Outcome, stream: IO[str], repeat: Sequence[str]) -> None:
+    """A line for each artifact that was not simply in sync, then the failures in full, then one line of counts.
+
+    `repeat` is the command line that would run this pass again; a failure shows it narrowed to its artifact.
+    """
+    writer = Writer(stream)
+    for result in outcome.results:
+        if _worth_a_line(result):
+            writer.line(*line(result))
+    for result in outcome.results:
+        if result.problem and result.status is Status.FAILED:
+            writer.line()
+            block(result.problem, writer)
+            if result.action is Action.BUILD:
+                command = shlex.join([*repeat, "--only", str(result.artifact)])
+                writer.line("  ", ("again: ", "dim"), command)
+    writer.line((f"revision {outcome.revision[:12]}", "dim"), ": ", (summary(outcome), "bold"))
+
+
+def line(result: Result) -> tuple[tuple[str, str | None], ...]:
+    """One artifact's end on one line."""
+    style = _STYLE[result.status]
+    return ((f"{words(result):<9}", style), (str(result.artifact), "bold"), (f"  {_detail(result)}", None))
+
+
+def words(result: Result) -> str:
+    """`built`, `retagged`, `in sync`, `failed`, …"""
+    if result.status is Status.DONE:
+        return "built" if result.action is Action.BUILD else "retagged"
+    return {Status.NONE: "in sync"}.get(result.status, result.status.value)
+
+
+def summary(outcome: Outcome) -> str:
+    """`2 built, 1 failed, 9 in sync`."""
+    counts: dict[str, int] = {}
+    for result in outcome.results:
+        counts[words(result)] = counts.get(words(result), 0) + 1
+    order = ("built", "retagged", "failed", "skipped", "held", "in sync")
+    return ", ".join(f"{counts[word]:,} {word}" for word in order if word in counts) or "no artifacts"
+
+
+def _worth_a_line(result: Result) -> bool:
+    """What was in sync from the start needs no line; what a build order found identical does."""
+    return not (result.status is Status.NONE and result.seconds == 0 and result.action is Action.NONE)
+
+
+def _detail(result: Result) -> str:
+    if result.status in {Status.DONE, Status.NONE}:
+        seconds = f" in {result.seconds:.1f} s" if result.seconds else ""
+        return f"{result.digest}{seconds}"
+    return result.problem.message.split("\n")[0] if result.problem else ""

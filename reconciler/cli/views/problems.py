@@ -1,0 +1,42 @@
+"""Problems: code, sentence, place, cause, what to try."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING
+
+from reconciler.cli.views.text import Writer, as_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from reconciler.model.problem import Problem
+
+
+def document(problems: Iterable[Problem]) -> str:
+    """The JSON form (schemas/json/problems.json)."""
+    return as_json({"kind": "problems", "version": 1, "problems": [p.to_json() for p in problems]})
+
+
+def show(problems: Iterable[Problem], stream: IO[str]) -> None:
+    """Each problem as a block, in the order of files and lines."""
+    writer = Writer(stream)
+    for problem in sorted(problems, key=_order):
+        block(problem, writer)
+
+
+def block(problem: Problem, writer: Writer, *, word: str = "error", style: str = "red") -> None:
+    """One problem; `word` says how grave it is."""
+    writer.line((f"{word}[{problem.code}]", style), ": ", (problem.message, "bold"))
+    artifact = f"({problem.artifact})" if problem.artifact else ""
+    if problem.place or artifact:
+        writer.line("  ", ("at ", "dim"), " ".join(part for part in (problem.place, artifact) if part))
+    for label, text in (("cause", problem.cause), ("try", problem.hint)):
+        if text:
+            first, *rest = text.rstrip().split("\n")
+            writer.line("  ", (f"{label}: ", "dim"), first)
+            for line in rest:
+                writer.line("    ", line)
+
+
+def _order(problem: Problem) -> tuple[str, int, int, str, str]:
+    return (problem.file or "", problem.line or 0, problem.column or 0, problem.artifact or "", problem.code)

@@ -1,0 +1,83 @@
+"""One sentence for each reason code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.model.plan import ReasonCode as Code
+
+if TYPE_CHECKING:
+    from reconciler.model.plan import Reason
+
+FILES_SHOWN = 3
+
+
+def sentence(reason: Reason, *, detailed: bool = False) -> str:
+    """Why, in a person's words; `detailed` gives whole digests and all files."""
+    old, new = (_value(value, detailed) for value in (reason.old, reason.new))
+    subject = reason.subject or ""
+    match reason.code:
+        case Code.ABSENT:
+            return f"{subject} is not in the registry"
+        case Code.CONTEXT_CHANGED:
+            return f"context changed: {_files(reason, detailed)}"
+        case Code.NAMED_CONTEXT_CHANGED:
+            return f"context {subject} changed: {_files(reason, detailed)}"
+        case Code.DOCKERFILE_CHANGED:
+            return f"Dockerfile changed: {old} → {new}"
+        case Code.PARENT_CHANGED if reason.new is None:
+            return f"rebuild unless {subject} comes out identical"
+        case Code.TAG_DIFFERS:
+            return f"tag {subject} points at {old}" + (
+                f", wanted {new}" if reason.new else ", which has no build record"
+            )
+        case Code.PLATFORM_MISSING:
+            return f"platform {subject} is " + ("no longer wanted" if reason.new is None else "not in the image")
+        case Code.IN_SYNC:
+            return "in sync"
+        case Code.UNKNOWN | Code.INVALID | Code.UNSUPPORTED:
+            because = f", inherited from {subject}" if subject else ""
+            return f"{_HELD[reason.code]} ({reason.new}{because})"
+        case _:
+            return f"{_WHAT[reason.code]}{' ' + subject if subject else ''}: {old} → {new}"
+
+
+_HELD = {
+    Code.UNKNOWN: "held, because something could not be read",
+    Code.INVALID: "held, because it is invalid",
+    Code.UNSUPPORTED: "held, because it needs what is not there yet",
+}
+_WHAT = {
+    Code.ARGS_CHANGED: "arg",
+    Code.LABELS_CHANGED: "label",
+    Code.TARGET_CHANGED: "target",
+    Code.BASE_MOVED: "base",
+    Code.PARENT_CHANGED: "parent",
+    Code.SECRET_CHANGED: "secret",
+    Code.BUILDER_CHANGED: "builder pin",
+    Code.EPOCH_CHANGED: "source date epoch",
+    Code.EXPIRED: "freshness",
+    Code.FORCED: "forced",
+}
+
+
+def _value(value: str | None, detailed: bool) -> str:
+    if value is None:
+        return "(none)"
+    bare = value.removeprefix("sha256:")
+    if not detailed and len(bare) == 64 and all(c in "0123456789abcdef" for c in bare):
+        return bare[:12]
+    return value if detailed or len(value) <= 60 else value[:59] + "…"
+
+
+def _files(reason: Reason, detailed: bool) -> str:
+    if not reason.files:
+        return f"{_value(reason.old, detailed)} → {_value(reason.new, detailed)}"
+    shown = reason.files if detailed else reason.files[:FILES_SHOWN]
+    more = len(reason.files) - len(shown)
+    return ", ".join(_printable(name) for name in shown) + (f" and {more} more" if more else "")
+
+
+def _printable(name: str) -> str:
+    """File names are bytes of whoever committed them: nothing of theirs steers a terminal."""
+    return name if name.isprintable() else ascii(name)

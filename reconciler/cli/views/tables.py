@@ -1,0 +1,45 @@
+"""Tables of text; a table too wide for 80 columns becomes a list of its rows."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING
+
+from reconciler.cli.views.text import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from reconciler.checks.doctor import Table
+
+WIDTH = 80
+_STYLES = {"usable": "green", "yes": "green", "not usable": "red", "no": "red", "optional, not usable": "yellow"}
+
+
+def show(tables: Iterable[Table], stream: IO[str]) -> None:
+    """Each table under its title."""
+    writer = Writer(stream)
+    for number, table in enumerate(tables):
+        if number:
+            writer.line()
+        writer.line((table.title, "bold"))
+        widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
+        if sum(widths) + 2 * len(widths) <= WIDTH:
+            _grid(table, widths, writer)
+        else:
+            _list(table, writer)
+
+
+def _grid(table: Table, widths: list[int], writer: Writer) -> None:
+    writer.line("  ", ("  ".join(f"{c:<{w}}" for c, w in zip(table.columns, widths, strict=True)).rstrip(), "dim"))
+    for row in table.rows:
+        cells = [(f"{cell:<{width}}  ", _STYLES.get(cell)) for cell, width in zip(row, widths, strict=True)]
+        writer.line("  ", *cells)
+
+
+def _list(table: Table, writer: Writer) -> None:
+    width = max(map(len, table.columns[1:]))
+    for first, *rest in table.rows:
+        writer.line("  ", (first, "bold"))
+        for column, cell in zip(table.columns[1:], rest, strict=True):
+            if cell != "-":
+                writer.line("    ", (f"{column:<{width}}  ", "dim"), (cell, _STYLES.get(cell)))

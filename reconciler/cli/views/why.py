@@ -1,0 +1,56 @@
+"""The story of one artifact."""
+
+from __future__ import annotations
+
+import json
+from typing import IO, TYPE_CHECKING
+
+from reconciler.cli.views.plan import SIGNS, summary_word
+from reconciler.cli.views.problems import block
+from reconciler.cli.views.reasons import sentence
+from reconciler.cli.views.text import Writer
+
+if TYPE_CHECKING:
+    from reconciler.model.plan import Change
+    from reconciler.model.record import BuildRecord
+    from reconciler.plan.story import Story
+
+
+def show(story: Story, stream: IO[str]) -> None:
+    """What it is, what is due and why, what the registry holds, what decides, and how it was last built."""
+    writer = Writer(stream)
+    _state(story.change, writer)
+    writer.line(("registry", "bold"), f"  {story.change.image}")
+    for tag, named in story.tags.items():
+        own = " (content tag)" if tag == story.content_tag else ""
+        writer.line(f"  {tag}{own}: ", str(named) if named else ("absent", "yellow"))
+    for platform, inputs in story.inputs.items():
+        writer.line(("inputs", "bold"), f"  {platform}")
+        for leaf, value in inputs.items():
+            if leaf != "platform":
+                writer.line("  ", (f"{leaf}: ", "dim"), value if isinstance(value, str) else json.dumps(value))
+    for parent in story.parents:
+        writer.line(("parent", "bold"), f"  {parent.artifact}: {summary_word(parent.action)}")
+    if story.record:
+        _record(story.record, writer)
+    elif any(named is not None for named in story.tags.values()):
+        writer.line(("record", "bold"), "  none: this image was not built by lian, or its record is gone")
+
+
+def _state(change: Change, writer: Writer) -> None:
+    sign, style = SIGNS[change.action]
+    writer.line((f"{sign} {change.artifact}", "bold"), "  ", (summary_word(change.action), style))
+    for problem in dict.fromkeys(change.holds):
+        block(problem, writer, word="held", style="yellow")
+    for reason in () if change.holds else change.reasons:
+        writer.line("  ", sentence(reason, detailed=True))
+    if change.key:
+        writer.line("  ", ("key ", "dim"), change.key)
+
+
+def _record(record: BuildRecord, writer: Writer) -> None:
+    builder = ", ".join(record.builder.values())
+    writer.line(("record", "bold"), f"  built {record.started} from revision {record.revision[:12]}")
+    writer.line(f"  {record.seconds:.1f} s, {record.steps.get('total', 0)} steps, ", f"{builder}")
+    if record.peak_memory:
+        writer.line(f"  peak memory of its runner {record.peak_memory / (1 << 20):.0f} MiB")

@@ -1,0 +1,51 @@
+"""`lian watch`: one pass after another, started by a moved ref or a timer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from reconciler import wiring
+from reconciler.cli import exits
+from reconciler.cli.reconcile import one_pass, repeat
+from reconciler.cli.views import outcome as view
+from reconciler.cli.views import problems
+from reconciler.cli.views.text import Writer
+from reconciler.model.problem import LianError
+from reconciler.watch.loop import Ending, watch
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 when stopped between passes, 130 when a pass was cut short by the signal."""
+    return asyncio.run(_watch(arguments))
+
+
+async def _watch(arguments: argparse.Namespace) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError, ValueError):  # not the main thread
+            loop.add_signal_handler(sign, stop.set)
+    errors = Writer(sys.stderr)
+    async with wiring.working(wiring.Choice.of(arguments)) as bench:
+
+        async def once(reason: str) -> None:
+            errors.line((f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} pass: {reason}", "dim"))
+            try:
+                outcome = await one_pass(bench, arguments)
+            except LianError as error:
+                problems.show(error.problems, sys.stderr)
+                return
+            view.show(outcome, sys.stdout, repeat(arguments))
+            sys.stdout.flush()
+
+        ending = await watch(once, bench.trigger(), arguments.interval, stop)
+    errors.line(("stopped" if ending is Ending.BETWEEN_PASSES else "stopped in the middle of a pass", "dim"))
+    return exits.DONE if ending is Ending.BETWEEN_PASSES else exits.INTERRUPTED

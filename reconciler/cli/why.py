@@ -1,0 +1,38 @@
+"""`lian why ARTIFACT`: the whole story of one artifact."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from reconciler import wiring
+from reconciler.cli import exits
+from reconciler.cli.run import complete
+from reconciler.cli.views import why as view
+from reconciler.cli.views.text import as_json
+from reconciler.model.name import ArtifactName
+from reconciler.model.problem import LianError, Problem
+from reconciler.reconcile import why_once
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 if the story could be told."""
+    try:
+        name = ArtifactName.parse(arguments.artifact)
+    except ValueError as error:
+        hint = "`lian diff --detailed` lists all artifacts"
+        raise LianError(Problem("artifact-name", str(error), hint=hint)) from error
+    return complete(_why(arguments, name))
+
+
+async def _why(arguments: argparse.Namespace, name: ArtifactName) -> int:
+    async with wiring.reading(wiring.Choice.of(arguments)) as ports:
+        story = await why_once(ports, name)
+    if arguments.json:
+        sys.stdout.write(as_json(story.to_json()))
+    else:
+        view.show(story, sys.stdout)
+    return exits.DONE
