@@ -76,9 +76,13 @@ class CommitTree:
         while self._cached_nodes > _CACHED_NODES and len(self._cache) > 1:
             self._cached_nodes -= len(self._cache.popitem(last=False)[1]) + 1
 
-    def blob(self, blob_id: str) -> bytes:
+    def read(self, blob: str) -> bytes:
         """A blob's bytes."""
-        return self._read(blob_id)
+        return self._read(blob)
+
+    def lookup(self, path: str) -> tuple[str, str] | None:
+        """Mode and id of what stands at a path (not following links), as the evaluator asks for it; None if nothing."""
+        return self.at(path)
 
     def blob_view(self, blob_id: str) -> memoryview:
         """A blob's bytes without a second copy of them in memory."""
@@ -140,7 +144,7 @@ class CommitTree:
             links += 1
             if links > _MAX_LINKS:
                 return None
-            target = self.blob(node.id).decode("utf-8", "surrogateescape")
+            target = self.read(node.id).decode("utf-8", "surrogateescape")
             done = list(base) if target.startswith("/") else done
             todo = [part for part in target.split("/") if part not in {"", "."}] + todo
         final = "/".join(done) or "."
@@ -187,8 +191,8 @@ class CommitTree:
 
 def parts(path: str) -> list[str]:
     """The names of a relative path, normalised: `./a//b/../c` is a, c. Leading `..` stay."""
-    normal = posixpath.normpath(path) if path else "."
-    return [] if normal == "." else normal.lstrip("/").split("/")
+    normal = posixpath.normpath(f"./{path}")
+    return [] if normal == "." else normal.split("/")
 
 
 def _parse(tree_id: str, data: bytes) -> dict[str, Node]:
