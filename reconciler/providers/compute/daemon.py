@@ -11,9 +11,9 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Next, Problem
@@ -22,6 +22,7 @@ from reconciler.providers.compute.processes import only_child, tied
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Mapping
+    from pathlib import Path
 
     from reconciler.ports.compute import LeaseRequest
     from reconciler.providers.compute.lease_files import LeaseFolder
@@ -38,6 +39,7 @@ _OWN_RUNC_STATE = 'mkdir -p /run/runc && mount -t tmpfs none /run/runc && exec "
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 """The HTTP/2 connection preface with empty SETTINGS (RFC 9113, 3.4); a server answers with its own at once."""
 _SETTINGS = 4
+_REFUSED = re.compile(r"^(unshare|mount): .*(not permitted|denied)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ def _failed_start(folder: LeaseFolder, how: str) -> Problem:
     cause = "\n".join([f"buildkitd: {how}", *log[-LOG_LINES:]])
     if "no space left on device" in cause.lower():
         return Problem("disk-full", "No space is left for the builder's state.", cause=cause, next=Next.RETRY)
-    if "Operation not permitted" in cause or "operation not permitted" in cause:
+    if _REFUSED.search(cause):
         return Problem(
             "compute-unavailable",
             "This machine does not let lian make the namespaces that a build needs.",

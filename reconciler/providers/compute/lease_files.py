@@ -16,7 +16,6 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Next, Problem
@@ -24,6 +23,7 @@ from reconciler.providers.compute.processes import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from reconciler.ports.compute import LeaseRequest
 

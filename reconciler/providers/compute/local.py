@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
+import subprocess
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,16 +125,7 @@ class LocalCompute:
     async def _builder(self, programs: daemon.Programs) -> str:
         """`buildkit <version>`, asked once."""
         if self._version is None:
-            process = await asyncio.create_subprocess_exec(
-                str(programs.buildkitd),
-                "--version",
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-            )
-            answer, _ = await asyncio.wait_for(process.communicate(), VERSION_SECONDS)
-            words = answer.decode(errors="replace").split()
-            self._version = f"buildkit {words[2]}" if len(words) > 2 else "buildkit"
+            self._version = await asyncio.to_thread(_version_of, programs.buildkitd)
         return self._version
 
 
@@ -148,11 +141,18 @@ async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
             await asyncio.shield(task)
         except asyncio.CancelledError as error:
             cancelled = error
-        except LianError:
-            break
     task.result()
     if cancelled is not None:
         raise cancelled
+
+
+def _version_of(buildkitd: Path) -> str:
+    """From its answer, `buildkitd github.com/moby/buildkit v0.33.1 <commit>`."""
+    answer = subprocess.run(
+        [buildkitd, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=VERSION_SECONDS
+    )
+    words = answer.stdout.decode(errors="replace").split()
+    return f"buildkit {words[2]}" if len(words) > 2 else "buildkit"
 
 
 def _unavailable(missing: list[str]) -> Problem:
@@ -164,7 +164,7 @@ def _unavailable(missing: list[str]) -> Problem:
 
 
 def _no_folder(folder: Path, error: OSError) -> Problem:
-    code = "disk-full" if error.errno == 28 else "compute-unavailable"
+    code = "disk-full" if error.errno == errno.ENOSPC else "compute-unavailable"
     return Problem(
         code,
         f"The folder {folder} for a builder's state cannot be made.",

@@ -1,4 +1,4 @@
-"""Processes: who owns a lease, is that owner alive, and how a child is tied to its parent's life (proc(5), prctl(2))."""
+"""Processes: who owns a lease, does that owner live, and how a child's life is tied to it (proc(5), prctl(2))."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def boot_id() -> str:
 
 def pid_namespace() -> str:
     """The pid namespace of this process, as the kernel names it."""
-    return os.readlink(PROC / "self/ns/pid")
+    return str((PROC / "self/ns/pid").readlink())
 
 
 def tied(argv: Sequence[str]) -> list[str]:

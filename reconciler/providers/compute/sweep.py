@@ -47,7 +47,8 @@ def give_back(held: Held, cgroups: Hierarchies) -> None:
 def sweep(files: LeaseFiles, cgroups: Hierarchies) -> list[str]:
     """Give back every lease whose owner is gone; returns their names. Raises LianError with a problem for each that
     could not be removed, after all others have been."""
-    swept, problems = [], []
+    swept: list[str] = []
+    problems: list[Problem] = []
     for folder in files:
         try:
             held = files.hold_dead(folder)

@@ -1,0 +1,217 @@
+"""The builder: BuildKit's own client `buildctl`, one process for each build, against the runner's address."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import signal
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.digest import Digest
+from reconciler.model.problem import LianError, Next, Problem
+from reconciler.ports.builder import Built
+from reconciler.providers.builder.arguments import build_words
+from reconciler.providers.builder.failure import Evidence, explain, timed_out
+from reconciler.providers.builder.progress import Progress
+
+if TYPE_CHECKING:
+    from asyncio import StreamReader
+    from asyncio.subprocess import Process
+    from collections.abc import Callable, Coroutine, Mapping
+    from typing import BinaryIO
+
+    from reconciler.ports.builder import BuildRequest, StepSeen
+    from reconciler.ports.compute import Runner
+
+CANCEL_SECONDS = 5.0
+"""How long a build may take to end its steps once it is told to, before its client is killed."""
+CHUNK = 1 << 16
+
+_TIE = '[ "$PPID" = "$0" ] && exec "$@"'
+_PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+class BuildctlBuilder:
+    """`docker_config` is the folder whose `config.json` holds registry credentials, None for none. `limit_swap` False
+    is for machines whose kernel does not account swap, where runc refuses such a limit."""
+
+    def __init__(self, buildctl: Path, docker_config: Path | None = None, *, limit_swap: bool = True) -> None:
+        self._buildctl = buildctl
+        self._docker_config = docker_config
+        self._limit_swap = limit_swap
+
+    async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
+        """See the port; the codes are those of `failure.RULES` and `failure.explain`."""
+        began = time.monotonic()
+        progress = Progress()
+        with tempfile.TemporaryDirectory(prefix="build-", dir=runner.scratch) as own, _opened(request.log) as log:
+            metadata = Path(own) / "metadata.json"
+            words = build_words(runner.address, request, metadata, limit_swap=self._limit_swap)
+            process = await self._start(words, Path(own))
+            status = await _follow(process, progress, log, seen, request)
+            if status != 0:
+                raise LianError(explain(_evidence(request, progress, status)))
+            digest = None if request.destination is None else _digest(metadata, request)
+        return Built(digest, time.monotonic() - began, progress.steps, progress.cached_steps)
+
+    async def _start(self, words: list[str], home: Path) -> Process:
+        """In a session of its own (a Ctrl-C at the terminal is for lian alone), killed when this process dies."""
+        command = ["setpriv", "--pdeathsig", "KILL", "sh", "-c", _TIE, str(os.getpid()), str(self._buildctl), *words]
+        try:
+            return await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                env=_environment(os.environ, home, self._docker_config),
+                start_new_session=True,
+            )
+        except OSError as error:
+            code = "argument-too-long" if error.errno == errno.E2BIG else "builder-unavailable"
+            raise LianError(Problem(code, "BuildKit's client could not be started.", cause=error.strerror)) from error
+
+
+def _environment(inherited: Mapping[str, str], home: Path, docker_config: Path | None) -> dict[str, str]:
+    """Only what leads outside. buildctl would take SOURCE_DATE_EPOCH and BUILDKIT_* from the caller's environment.
+
+    A credential helper named in the Docker configuration may need the user's HOME; without credentials it is empty.
+    """
+    names = (*_PASSED_ON, *(name.lower() for name in _PASSED_ON), "PATH")
+    passed = {name: inherited[name] for name in names if name in inherited}
+    if docker_config is None:
+        return passed | {"HOME": str(home), "DOCKER_CONFIG": str(home)}
+    return passed | {"HOME": inherited.get("HOME", str(home)), "DOCKER_CONFIG": str(docker_config)}
+
+
+async def _follow(
+    process: Process, progress: Progress, log: BinaryIO, seen: Callable[[StepSeen], None], request: BuildRequest
+) -> int:
+    """Wait for the end of buildctl; returns its status. Whatever else ends the wait ends buildctl first."""
+    assert process.stderr is not None
+    reading = asyncio.create_task(_read(process.stderr, progress, log, seen))
+    try:
+        async with asyncio.timeout(request.deadline) as limit:
+            await asyncio.shield(reading)
+            return await process.wait()
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise LianError(_gave_up(request, progress)) from error
+    except OSError as error:
+        raise LianError(_unwritable(request, error)) from error
+    finally:
+        await _to_its_end(_end(process, reading))
+
+
+async def _read(stream: StreamReader, progress: Progress, log: BinaryIO, seen: Callable[[StepSeen], None]) -> None:
+    """Every line to the progress, what it makes of them to the log and the callback."""
+    rest = b""
+    while chunk := await stream.read(CHUNK):
+        *lines, rest = (rest + chunk).split(b"\n")
+        _take(lines, progress, log, seen)
+    _take([rest] if rest else [], progress, log, seen)
+
+
+def _take(lines: list[bytes], progress: Progress, log: BinaryIO, seen: Callable[[StepSeen], None]) -> None:
+    for line in lines:
+        update = progress.feed(line)
+        log.write(update.log)
+        for step in update.seen:
+            seen(step)
+    log.flush()
+
+
+async def _end(process: Process, reading: asyncio.Task[None]) -> None:
+    """End buildctl if it runs: asked first, so that the daemon ends the build's steps before we go on."""
+    if process.returncode is None:
+        _signal(process, signal.SIGTERM)
+        await asyncio.wait({reading, asyncio.create_task(process.wait())}, timeout=CANCEL_SECONDS)
+        _signal(process, signal.SIGKILL)
+    await process.wait()
+    await asyncio.wait({reading})
+    if not reading.cancelled():
+        reading.exception()  # it was raised already, or the build is being given up
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await it, however often this task is cancelled meanwhile; the cancellation is raised afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Any:
+    try:
+        log = path.open("wb")
+    except OSError as error:
+        raise LianError(
+            Problem("log-unwritable", f"The log {path} cannot be written.", cause=error.strerror)
+        ) from error
+    with log:
+        yield log
+
+
+def _digest(metadata: Path, request: BuildRequest) -> Digest:
+    """Of what the exporter made (`containerimage.digest`)."""
+    try:
+        return Digest.parse(json.loads(metadata.read_bytes())["containerimage.digest"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LianError(
+            Problem(
+                "digest-missing",
+                "BuildKit reported success but not what it made.",
+                artifact=request.artifact,
+                cause=repr(error),
+                next=Next.BUG,
+            )
+        ) from error
+
+
+def _evidence(request: BuildRequest, progress: Progress, status: int) -> Evidence:
+    return Evidence(
+        artifact=request.artifact,
+        dockerfile=request.dockerfile.name,
+        tier=request.tier,
+        log=str(request.log),
+        status=status,
+        text=progress.text,
+        step=progress.failed,
+    )
+
+
+def _gave_up(request: BuildRequest, progress: Progress) -> Problem:
+    evidence = _evidence(request, progress, 0)
+    running = progress.running
+    step = progress.interrupted(running[0]) if running else None
+    return timed_out(replace(evidence, step=step), request.deadline)
+
+
+def _unwritable(request: BuildRequest, error: OSError) -> Problem:
+    code = "disk-full" if error.errno == errno.ENOSPC else "log-unwritable"
+    return Problem(
+        code,
+        f"The log {request.log} cannot be written.",
+        artifact=request.artifact,
+        cause=error.strerror,
+        next=Next.RETRY,
+    )

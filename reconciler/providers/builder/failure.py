@@ -1,0 +1,305 @@
+"""Why a build failed, as a problem for a person. Pure: a table over what BuildKit said.
+
+buildctl ends with 0 or 1 only, so the words decide: the final `error: …` on stderr, the first step that failed by
+itself, and that step's last lines. The rules are in order, the first that matches is taken; patterns rest on the
+distinctive end of each message, since prefixes vary with the release.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.model.problem import Next, Problem
+
+if TYPE_CHECKING:
+    from reconciler.model.tier import Tier
+    from reconciler.providers.builder.progress import FailedStep
+
+SHOWN_LINES = 20
+"""Of the failing step's output."""
+
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_PLACE = re.compile(r"^(?P<file>\S.*):(?P<line>\d+)$\n-{4,}$", re.MULTILINE)
+_PARSE_LINE = re.compile(r"dockerfile parse error on line (\d+): ")
+_EXIT = re.compile(r"did not complete successfully: exit code: (\d+)")
+_KILLED = re.compile(
+    r"\bKilled\b|\bOOM\b|signal: killed|signal: 9\b|signal 9\b|[Oo]ut of memory|OutOfMemory|[Cc]annot allocate memory"
+)
+_NO_SPACE = re.compile(r"no space left on device|Disk quota exceeded", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that is known of a failed build. `status` is buildctl's exit status, negative for a signal."""
+
+    artifact: str
+    dockerfile: str
+    tier: Tier
+    log: str
+    status: int
+    text: str
+    """The last plain lines of stderr."""
+    step: FailedStep | None
+
+    @property
+    def error(self) -> str:
+        """buildctl's last word, without `error: failed to solve: `; empty if it had none."""
+        found = re.split(r"^error: ", self.text, flags=re.MULTILINE)
+        return found[-1].removeprefix("failed to solve: ").strip() if len(found) > 1 else ""
+
+    @property
+    def said(self) -> str:
+        """What BuildKit itself said, not what the steps wrote."""
+        return f"{self.error}\n{self.step.error if self.step else ''}"
+
+    @property
+    def exit_code(self) -> int | None:
+        """The failing command's exit code."""
+        match = _EXIT.search(self.said)
+        return int(match[1]) if match else None
+
+    @property
+    def output(self) -> tuple[str, ...]:
+        """The last lines of the failing step, as a terminal would leave them."""
+        lines = self.step.output if self.step else ()
+        return tuple(plain(line) for line in lines if plain(line).strip())[-SHOWN_LINES:]
+
+    @property
+    def limit(self) -> str:
+        """The memory limit of a step."""
+        return f"{self.tier.memory_gb:g} GiB"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """If `pattern` is found in what BuildKit said: this code, message and advice; `{…}` are the pattern's groups."""
+
+    pattern: re.Pattern[str]
+    code: str
+    message: str
+    next: Next
+    hint: str | None = None
+
+
+def _rule(pattern: str, code: str, message: str, next_: Next, hint: str | None = None) -> Rule:
+    return Rule(re.compile(pattern, re.DOTALL), code, message, next_, hint)
+
+
+_LOGIN = "Check the credentials for this registry in the Docker configuration (`docker login`)."
+_REFUSED = r"(?:40[13] |denied|insufficient_scope|unauthorized|authorization failed|authentication required)"
+_PUSH = r"failed to push (?P<where>\S+?):? .*"
+
+RULES = (
+    _rule(
+        r"no active session|transport is closing|error reading from server|code = Unavailable|^Unavailable: "
+        r"|failed to receive status|failed to dial|connection error: desc|closing transport",
+        "builder-lost",
+        "The builder went away while it was building.",
+        Next.RETRY,
+        "If it happens again, look at the machine's memory and kernel log.",
+    ),
+    _rule(
+        r"dockerfile parse error|unknown instruction|file with no instructions|failed to parse dockerfile"
+        r"|unknown flag: --|Syntax error - can't find = in|failed to process \"|invalid reference format"
+        r"|no build stage in current context",
+        "dockerfile-invalid",
+        "The Dockerfile cannot be read.",
+        Next.PERSON,
+    ),
+    _rule(
+        r"failed to read dockerfile: .*(?:no such file|not found)",
+        "dockerfile-missing",
+        "The Dockerfile is not there.",
+        Next.PERSON,
+    ),
+    _rule(
+        r"target stage \"(?P<target>[^\"]*)\" could not be found",
+        "target-missing",
+        "The Dockerfile has no stage {target}.",
+        Next.PERSON,
+        "Give the directive a `target` that stands in the Dockerfile as `FROM … AS {target}`.",
+    ),
+    _rule(
+        r"failed to calculate checksum of ref .*?\"(?P<path>[^\"]*)\": not found"
+        r"|failed to compute cache key: .*?\"(?P<other>[^\"]*)\": not found",
+        "source-missing",
+        "{path} is not in the context.",
+        Next.PERSON,
+        "Only committed files are sent; check the path, `include` and the ignore file.",
+    ),
+    _rule(
+        _PUSH + _REFUSED,
+        "push-refused",
+        "The registry refuses the push to {where}.",
+        Next.PERSON,
+        _LOGIN,
+    ),
+    _rule(_PUSH + r"(?:429 |toomanyrequests)", "registry-busy", "The registry asks to push slower.", Next.RETRY),
+    _rule(
+        _PUSH,
+        "push-failed",
+        "The image was built, but the push to {where} failed.",
+        Next.RETRY,
+        "Check that the registry is up and can be reached from the builder.",
+    ),
+    _rule(
+        r"(?:429 Too Many Requests|toomanyrequests)",
+        "registry-busy",
+        "A registry asks to pull slower.",
+        Next.RETRY,
+        "Log in to the registry, or mirror the image into the fleet's own.",
+    ),
+    _rule(
+        r"(?:no match for platform in manifest|exec format error)",
+        "platform-unsupported",
+        "The image or the builder does not support this platform.",
+        Next.PERSON,
+        "Choose a base that has this platform; the builder runs only what its processor, or an emulator, can run.",
+    ),
+    _rule(
+        rf"(?P<image>\S+): failed to resolve source metadata .*{_REFUSED}",
+        "pull-refused",
+        "The registry does not let lian pull {image}, or the image does not exist.",
+        Next.PERSON,
+        _LOGIN,
+    ),
+    _rule(
+        r"(?P<image>\S+): failed to resolve source metadata .*(?:: not found|manifest unknown|404 )",
+        "base-not-found",
+        "The base image {image} is not in its registry.",
+        Next.PERSON,
+        "Check its name and digest.",
+    ),
+    _rule(
+        r"failed to resolve source metadata for (?P<image>\S+?):? |failed to (?:copy|do request|fetch).*(?P<url>https?://\S+)",
+        "pull-failed",
+        "A base image could not be pulled.",
+        Next.RETRY,
+        "Check that its registry is up and can be reached from the builder.",
+    ),
+)
+
+
+def explain(evidence: Evidence) -> Problem:
+    """The one problem that a failed build is."""
+    if _NO_SPACE.search(evidence.said):
+        return _disk_full(evidence)
+    if evidence.exit_code is not None:
+        return _failed_command(evidence)
+    if "cannot allocate memory" in evidence.said:
+        return _out_of_memory(evidence)
+    for rule in RULES:
+        match = rule.pattern.search(evidence.said)
+        if match:
+            return _by_rule(rule, match, evidence)
+    return _unclear(evidence)
+
+
+def timed_out(evidence: Evidence, seconds: float) -> Problem:
+    """The build was given up; `step` is what ran then."""
+    what = f" in {evidence.step.name}" if evidence.step else ""
+    return Problem(
+        "build-timeout",
+        f"The build was given up after {seconds:g} s{what}.",
+        artifact=evidence.artifact,
+        cause="\n".join(evidence.output) or None,
+        hint=f"Give it a larger `time_budget`, or make it faster. The whole log: {evidence.log}",
+    )
+
+
+def plain(line: str) -> str:
+    """A line of output without terminal control sequences, and with what carriage returns have overwritten left out."""
+    return _ESCAPE.sub("", line).rstrip("\r").rpartition("\r")[2]
+
+
+def _failed_command(evidence: Evidence) -> Problem:
+    output = "\n".join(evidence.output)
+    if _NO_SPACE.search(output):
+        return _disk_full(evidence)
+    if evidence.exit_code == 137 or _KILLED.search(output):
+        return _out_of_memory(evidence)
+    file, line = _place(evidence)
+    return Problem(
+        "build-failed",
+        f"The step {_name(evidence)} ended with exit code {evidence.exit_code}.",
+        file=file,
+        line=line,
+        artifact=evidence.artifact,
+        cause=output or "The step wrote nothing.",
+        hint=f"The whole log: {evidence.log}",
+    )
+
+
+def _out_of_memory(evidence: Evidence) -> Problem:
+    file, line = _place(evidence)
+    return Problem(
+        "build-out-of-memory",
+        f"The step {_name(evidence)} ran out of memory; the limit was {evidence.limit}.",
+        file=file,
+        line=line,
+        artifact=evidence.artifact,
+        cause="\n".join(evidence.output) or _first_line(evidence.error),
+        hint=f"Give it more memory (`runner.memory_gb`). The whole log: {evidence.log}",
+    )
+
+
+def _disk_full(evidence: Evidence) -> Problem:
+    return Problem(
+        "disk-full",
+        "No space is left on the builder's disk" + (f", in {_name(evidence)}." if evidence.step else "."),
+        artifact=evidence.artifact,
+        cause="\n".join(evidence.output) or _first_line(evidence.error),
+        hint=f"Make room where lian keeps its state. The whole log: {evidence.log}",
+        next=Next.RETRY,
+    )
+
+
+def _by_rule(rule: Rule, match: re.Match[str], evidence: Evidence) -> Problem:
+    groups = {name: value or "" for name, value in match.groupdict().items()}
+    if "path" in groups:
+        groups["path"] = groups["path"] or groups["other"]
+    file, line = _place(evidence)
+    hints = [rule.hint.format(**groups)] if rule.hint else []
+    return Problem(
+        rule.code,
+        rule.message.format(**groups),
+        file=file,
+        line=line,
+        artifact=evidence.artifact,
+        cause=_first_line(evidence.error) or _first_line(evidence.said),
+        hint=" ".join([*hints, f"The whole log: {evidence.log}"]),
+        next=rule.next,
+    )
+
+
+def _unclear(evidence: Evidence) -> Problem:
+    """A word that the table does not know. It may go well on another builder."""
+    how = f"was killed by signal {-evidence.status}" if evidence.status < 0 else f"ended with status {evidence.status}"
+    return Problem(
+        "build-error",
+        f"BuildKit's client {how}" + (f", in {_name(evidence)}." if evidence.step else "."),
+        artifact=evidence.artifact,
+        cause=_first_line(evidence.error) or "\n".join(evidence.text.splitlines()[-SHOWN_LINES:]) or None,
+        hint=f"The whole log: {evidence.log}",
+        next=Next.RETRY,
+    )
+
+
+def _name(evidence: Evidence) -> str:
+    """Of the failing step, on one line."""
+    return " ".join(evidence.step.name.split()) if evidence.step else "of the build"
+
+
+def _place(evidence: Evidence) -> tuple[str | None, int | None]:
+    """Where BuildKit's excerpt points: `Dockerfile:12` above a rule of dashes."""
+    match = _PLACE.search(evidence.text)
+    if match:
+        return match["file"], int(match["line"])
+    parse = _PARSE_LINE.search(evidence.said)
+    return (evidence.dockerfile, int(parse[1])) if parse else (None, None)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]

@@ -1,0 +1,211 @@
+"""What `buildctl --progress=rawjson` writes to stderr, line by line: steps, their output, and plain text between. Pure.
+
+A line that is not a JSON object is text (warnings, the excerpt of the Dockerfile, the final `error: …`). Vertices are
+merged by digest; each change resends the whole vertex; a vertex may complete and start again (client/graph.go).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from reconciler.ports.builder import StepSeen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_TEXT_LINES = 400
+"""Lines of plain text kept from the end."""
+MAX_OUTPUT_LINES = 40
+"""Lines of each step's output kept from the end."""
+MAX_LINE = 2000
+"""Bytes kept of a line, in memory; the log gets all of it."""
+
+_STEP = re.compile(r"\[(?:[^\]]* )?\d+/\d+\] ")
+_CANCELLED = re.compile(r"context canceled|code = Canceled|^Canceled:|operation was canceled")
+
+
+@dataclass(slots=True)
+class Vertex:
+    """One node of the build as it stands now."""
+
+    number: int
+    name: str
+    started: datetime | None = None
+    completed: bool = False
+    cached: bool = False
+    error: str = ""
+    pending: bytes = b""
+    """The begin of a line of output whose end has not come yet."""
+    output: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_OUTPUT_LINES))
+
+    @property
+    def is_step(self) -> bool:
+        """True for an instruction of the Dockerfile: `[2/5] RUN …`, `[stage 2/5] …`, not `[internal] …`."""
+        return _STEP.match(self.name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedStep:
+    """A step that ended with an error, and the last lines of what it wrote."""
+
+    name: str
+    error: str
+    output: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What one line brought: text for the log, and steps that began or ended."""
+
+    log: bytes
+    seen: tuple[StepSeen, ...] = ()
+
+
+class Progress:
+    """The build so far."""
+
+    def __init__(self) -> None:
+        self._vertices: dict[str, Vertex] = {}
+        self._text: deque[str] = deque(maxlen=MAX_TEXT_LINES)
+        self._first_error: Vertex | None = None
+
+    def feed(self, line: bytes) -> Update:
+        """Take one line, without its newline."""
+        document = _object(line)
+        if document is None:
+            self._text.append(line[:MAX_LINE].decode(errors="replace"))
+            return Update(line + b"\n")
+        log: list[bytes] = []
+        seen: list[StepSeen] = []
+        for vertex in _list(document, "vertexes"):
+            self._merge(vertex, log, seen)
+        for entry in _list(document, "logs"):
+            log += self._output(entry)
+        for status in _list(document, "statuses"):
+            log += self._status(status)
+        for warning in _list(document, "warnings"):
+            log += self._warning(warning)
+        for known in self._vertices.values():
+            if known.completed and known.pending:
+                log += _lines(known, b"\n")
+        return Update(b"".join(log), tuple(seen))
+
+    @property
+    def text(self) -> str:
+        """The last lines that were not progress."""
+        return "\n".join(self._text)
+
+    @property
+    def steps(self) -> int:
+        """Instructions seen."""
+        return sum(vertex.is_step for vertex in self._vertices.values())
+
+    @property
+    def cached_steps(self) -> int:
+        """Instructions that needed no work."""
+        return sum(vertex.is_step and vertex.cached for vertex in self._vertices.values())
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """Names of what has begun and not ended, Dockerfile instructions first."""
+        begun = [v for v in self._vertices.values() if v.started and not v.completed]
+        return tuple(v.name for v in sorted(begun, key=lambda v: (not v.is_step, v.number)))
+
+    @property
+    def failed(self) -> FailedStep | None:
+        """The first step that ended with an error of its own, not because another one failed."""
+        return _failed(self._first_error) if self._first_error else None
+
+    def interrupted(self, name: str) -> FailedStep:
+        """A step by name, as it stood when the build was given up."""
+        vertex = next(v for v in self._vertices.values() if v.name == name)
+        return _failed(vertex)
+
+    def _merge(self, document: dict[str, Any], log: list[bytes], seen: list[StepSeen]) -> None:
+        identity, name = str(document.get("digest", "")), str(document.get("name", ""))
+        vertex = self._vertices.setdefault(identity, Vertex(len(self._vertices) + 1, name))
+        began = _time(document.get("started"))
+        completed, cached = bool(document.get("completed")), bool(document.get("cached"))
+        error = str(document.get("error", ""))
+        if began and (vertex.started is None or (vertex.completed and not completed)):
+            log.append(f"#{vertex.number} {vertex.name}\n".encode(errors="replace"))
+            seen.append(StepSeen(vertex.name, False, False))
+        if completed and not vertex.completed:
+            log += _lines(vertex, b"\n") if vertex.pending else []
+            log.append(f"#{vertex.number} {_end(cached, error)}\n".encode(errors="replace"))
+            seen.append(StepSeen(vertex.name, True, cached))
+        vertex.started, vertex.completed = began or vertex.started, completed
+        vertex.cached, vertex.error = cached, error
+        if error and self._first_error is None and not _CANCELLED.search(error):
+            self._first_error = vertex
+
+    def _output(self, entry: dict[str, Any]) -> Iterator[bytes]:
+        vertex = self._vertices.get(str(entry.get("vertex", "")))
+        if vertex is None:
+            return iter(())
+        return iter(_lines(vertex, _bytes(entry.get("data"))))
+
+    def _status(self, status: dict[str, Any]) -> Iterator[bytes]:
+        vertex = self._vertices.get(str(status.get("vertex", "")))
+        if vertex is not None and status.get("completed"):
+            what = status.get("name") or status.get("id") or ""
+            yield f"#{vertex.number} {what} done\n".encode(errors="replace")
+
+    def _warning(self, warning: dict[str, Any]) -> Iterator[bytes]:
+        vertex = self._vertices.get(str(warning.get("vertex", "")))
+        if vertex is not None:
+            yield b"#%d WARN: %s\n" % (vertex.number, _bytes(warning.get("short")))
+
+
+def _lines(vertex: Vertex, data: bytes) -> list[bytes]:
+    """Whole lines of output for the log; what follows the last newline waits for its end."""
+    *whole, vertex.pending = (vertex.pending + data).split(b"\n")
+    vertex.output.extend(line[-MAX_LINE:] for line in whole)
+    return [b"#%d %s\n" % (vertex.number, line) for line in whole]
+
+
+def _failed(vertex: Vertex) -> FailedStep:
+    output = [*vertex.output, vertex.pending[-MAX_LINE:]] if vertex.pending else list(vertex.output)
+    return FailedStep(vertex.name, vertex.error, tuple(line.decode(errors="replace") for line in output))
+
+
+def _end(cached: bool, error: str) -> str:
+    if error:
+        return f"ERROR: {error}"
+    return "CACHED" if cached else "DONE"
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    if not line.startswith(b"{"):
+        return None
+    try:
+        document = json.loads(line)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _list(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    value = document.get(key)
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _bytes(value: object) -> bytes:
+    try:
+        return base64.b64decode(value) if isinstance(value, str) else b""
+    except binascii.Error:
+        return b""
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
