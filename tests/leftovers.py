@@ -8,7 +8,7 @@ from pathlib import Path
 
 VARIABLE = "LIAN_TEST_SESSION"
 DAEMONS = frozenset({"buildkitd", "buildctl", "docker-registry", "runc"})
-GRACE_SECONDS = 3.0
+GRACE_SECONDS = 2.0
 """A killed daemon may need this long until its memory and mounts are gone."""
 
 
