@@ -1,0 +1,220 @@
+"""Which entries of a context are sent: `.dockerignore`, exactly as BuildKit v0.33 reads it and walks with it.
+
+The rules are those of moby/patternmatcher v0.6.1 (`MatchesUsingParentResults`) inside the filtering walk of
+tonistiigi/fsutil, not those of gitignore. BuildKit itself is the oracle in the tests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from reconciler.desired.ignore_match import Automaton, TooManyPositions
+from reconciler.desired.ignore_pattern import BadLine, Pattern, read_lines, read_pattern
+from reconciler.desired.ignore_regexp import BadExpression, UnsupportedExpression
+from reconciler.model.problem import LianError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from reconciler.desired.ignore_match import Expression, State
+
+NAME = ".dockerignore"
+MAX_BYTES = 16 * 1024 * 1024
+"""The largest ignore file or Dockerfile that BuildKit reads (dockerui: DefaultMaxRecvMsgSize)."""
+
+Node = TypeVar("Node")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where a walk stands: all of what the folders above decide about what lies below."""
+
+    state: State
+    inherited: int
+    """Bit i is set if pattern i holds for everything below."""
+    exceptions: tuple[tuple[str, ...], ...]
+    """The trunks of the exceptions that may still bring something back below."""
+    depth: int
+    settled: bool
+    """True if nothing below can be ignored: all of it is sent."""
+
+
+class IgnoreRules:
+    """The effective patterns of one ignore file. Made by `parse`; `EMPTY` ignores nothing."""
+
+    EMPTY: ClassVar[IgnoreRules]
+
+    __slots__ = ("_automaton", "_outcomes", "_prunes", "identity", "patterns", "top")
+
+    def __init__(self, patterns: Iterable[Pattern] = ()) -> None:
+        """Raises BadExpression, UnsupportedExpression or TooManyPositions; `parse` tells these as problems."""
+        self.patterns = tuple(patterns)
+        self.identity = _identity(self.patterns)
+        """64 hex; equal for files that say the same: comments, blanks and spelling of paths do not count."""
+        trunks = [pattern.trunk for pattern in self.patterns if pattern.exception]
+        self._prunes = None not in trunks
+        self._outcomes: dict[tuple[int, int], tuple[bool, int]] = {}
+        self._automaton = Automaton(_expressions(self.patterns))
+        exceptions = tuple(trunk for trunk in trunks if trunk is not None) if self._prunes else ()
+        self.top = Place(self._automaton.start, 0, exceptions, 0, not self.patterns)
+        """The context's root."""
+
+    @classmethod
+    def parse(cls, content: bytes, source: str) -> IgnoreRules:
+        """The rules of an ignore file; `source` is its path, for messages.
+
+        Raises LianError `ignore-syntax` for what BuildKit refuses (all lines of it, each with its number),
+        `ignore-unsupported` for the few regular expressions that lian does not read, `ignore-too-large`.
+        """
+        if len(content) > MAX_BYTES:
+            raise LianError(_problem("ignore-too-large", f"an ignore file has at most {MAX_BYTES} bytes", source, None))
+        problems: list[Problem] = []
+        patterns: list[Pattern] = []
+        try:
+            for number, line in read_lines(content):
+                try:
+                    pattern = read_pattern(number, line)
+                    if pattern is not None:
+                        _ = pattern.expression
+                        patterns.append(pattern)
+                except BadLine as error:
+                    problems.append(_problem("ignore-syntax", str(error), source, error.line))
+                except BadExpression as error:
+                    problems.append(_problem("ignore-syntax", f"{line!r}: {error}", source, number))
+                except UnsupportedExpression as error:
+                    message = f"{line!r} uses {error}, which lian does not read"
+                    problems.append(_problem("ignore-unsupported", message, source, number))
+        except BadLine as error:
+            problems.append(_problem("ignore-syntax", str(error), source, error.line))
+        if problems:
+            raise LianError(problems)
+        if not patterns:
+            return cls.EMPTY
+        try:
+            return cls(patterns)
+        except TooManyPositions as error:
+            raise LianError(_problem("ignore-too-large", str(error), source, None)) from error
+
+    def decide(self, place: Place, name: str, folder: bool) -> tuple[bool, Place | None]:
+        """Whether the entry is sent for its own sake, and the place below it (None: do not look below).
+
+        A folder that is not sent for its own sake is sent all the same if something below it is.
+        `name` is one path part, with bytes that are not UTF-8 as surrogates.
+        """
+        if place.settled:
+            return True, place if folder else None
+        state = self._automaton.read(place.state, name)
+        matched, inherited = self._outcome(self._automaton.accepted(state), place.inherited)
+        if not folder:
+            return not matched, None
+        depth = place.depth + 1
+        exceptions = tuple(trunk for trunk in place.exceptions if len(trunk) >= depth and trunk[place.depth] == name)
+        if matched and self._prunes and not exceptions:
+            return False, None
+        inside = self._automaton.read(state, "/")
+        decided = not inside.positions
+        if matched and decided and self._outcome(0, inherited)[0]:
+            return False, None
+        settled = decided and not self._outcome(0, inherited)[0]
+        return not matched, Place(inside, inherited, exceptions, depth, settled)
+
+    def key(self, place: Place) -> str:
+        """Equal keys mean: of equal folders the same is sent. Stable across processes; 64 hex or `all`."""
+        if place.settled:
+            return "all"
+        positions = ",".join(map(str, sorted(place.state.positions)))
+        below = [trunk[place.depth :] for trunk in place.exceptions]
+        said = repr((self.identity, positions, place.state.in_word, place.inherited, below))
+        return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def _outcome(self, accepted: int, inherited: int) -> tuple[bool, int]:
+        """(ignored, the patterns that hold below): the last pattern that matches decides.
+
+        A pattern is looked at only if it could change the answer so far, and one that was not looked at does not
+        hold below; that is what patternmatcher does, and it shows in files with exceptions.
+        """
+        known = self._outcomes.get((accepted, inherited))
+        if known is None:
+            ignored, holds = False, 0
+            for index, pattern in enumerate(self.patterns):
+                bit = 1 << index
+                if inherited & bit or (accepted & bit and pattern.exception == ignored):
+                    holds |= bit
+                    ignored = not pattern.exception
+            known = self._outcomes[accepted, inherited] = (ignored, holds)
+        return known
+
+    def __repr__(self) -> str:
+        return f"IgnoreRules({len(self.patterns)} patterns, {self.identity[:12]})"
+
+
+def filter_tree(
+    root: Node, children: Callable[[Node], Iterable[tuple[str, bool, Node]]], rules: IgnoreRules
+) -> Iterator[tuple[str, bool, Node]]:
+    """(path, is a folder, node) of each entry that is sent, in the order in which fsutil walks.
+
+    `children` gives (name, is a folder, node) for a folder, in any order; it is not asked for folders that are
+    pruned. Names are text with bytes that are not UTF-8 as surrogates. The root itself is not given.
+    """
+    walk: list[tuple[Iterator[tuple[str, bool, Node]], str, Place]] = [(_sorted(children(root)), "", rules.top)]
+    waiting: list[tuple[int, tuple[str, bool, Node]]] = []  # folders that are sent only if something below is
+    while walk:
+        entries, prefix, place = walk[-1]
+        entry = next(entries, None)
+        if entry is None:
+            walk.pop()
+            if waiting and waiting[-1][0] == len(walk):
+                waiting.pop()
+            continue
+        name, folder, node = entry
+        sent, below = rules.decide(place, name, folder)
+        found = (prefix + name, folder, node)
+        if sent:
+            for _, parent in waiting:
+                yield parent
+            waiting.clear()
+            yield found
+        if below is not None:
+            if not sent:
+                waiting.append((len(walk), found))
+            walk.append((_sorted(children(node)), f"{prefix}{name}/", below))
+
+
+def find_ignore(dockerfile: str, context: str, exists: Callable[[str], bool]) -> str | None:
+    """The ignore file that decides for the main context, or None.
+
+    `<Dockerfile's name>.dockerignore` beside the Dockerfile comes before `.dockerignore` at the context's root, also
+    when it is empty. All paths are relative to one root; `context` is the context's folder, `""` for that root.
+    A named local context obeys only the `.dockerignore` at its own root: `find_ignore("", its folder, …)`.
+    """
+    at_root = f"{context.rstrip('/')}/{NAME}" if context not in ("", ".") else NAME
+    candidates = (f"{dockerfile}{NAME}", at_root) if dockerfile else (at_root,)
+    return next((path for path in candidates if exists(path)), None)
+
+
+def _sorted(entries: Iterable[tuple[str, bool, Node]]) -> Iterator[tuple[str, bool, Node]]:
+    return iter(sorted(entries, key=lambda entry: entry[0].encode("utf-8", "surrogateescape")))
+
+
+def _expressions(patterns: tuple[Pattern, ...]) -> Iterator[Expression]:
+    for pattern in patterns:
+        yield pattern.expression
+
+
+def _identity(patterns: tuple[Pattern, ...]) -> str:
+    said = "\0".join(("!" if pattern.exception else "=") + pattern.text for pattern in patterns)
+    return hashlib.sha256(b"lian.ignore.1\0" + said.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _problem(code: str, message: str, source: str, line: int | None) -> Problem:
+    hint = {
+        "ignore-syntax": r"Close [ with ], and write \[ for a bracket that is part of a name.",
+        "ignore-unsupported": r"Write the pattern with * ? [a-z] and **, and \ only before these signs.",
+        "ignore-too-large": "Name folders instead of single files.",
+    }[code]
+    return Problem(code, message, source, line, hint=hint)
+
+
+IgnoreRules.EMPTY = IgnoreRules()
