@@ -103,7 +103,7 @@ RULES = (
     _rule(
         r"dockerfile parse error|unknown instruction|file with no instructions|failed to parse dockerfile"
         r"|unknown flag: --|Syntax error - can't find = in|failed to process \"|invalid reference format"
-        r"|no build stage in current context",
+        r"|no build stage in current context|Dockerfile cannot be empty|should not be blank",
         "dockerfile-invalid",
         "The Dockerfile cannot be read.",
         Next.PERSON,
@@ -128,6 +128,18 @@ RULES = (
         "{path} is not in the context.",
         Next.PERSON,
         "Only committed files are sent; check the path, `include` and the ignore file.",
+    ),
+    _rule(
+        r"secret (?P<secret>\S+): not found",
+        "secret-missing",
+        "The Dockerfile asks for the secret {secret}, which the directive does not give it.",
+        Next.PERSON,
+    ),
+    _rule(
+        r"(?P<what>\S+) is not allowed",
+        "not-allowed",
+        "The Dockerfile asks for {what}, which this builder does not allow.",
+        Next.PERSON,
     ),
     _rule(
         _PUSH + _REFUSED,
@@ -178,6 +190,13 @@ RULES = (
         "A base image could not be pulled.",
         Next.RETRY,
         "Check that its registry is up and can be reached from the builder.",
+    ),
+    _rule(
+        r"dial tcp|no such host|i/o timeout|TLS handshake timeout|connection re(?:fused|set)|unexpected status",
+        "download-failed",
+        "Something that the build downloads could not be had.",
+        Next.RETRY,
+        "Check that its server is up and can be reached from the builder.",
     ),
 )
 
@@ -276,10 +295,13 @@ def _by_rule(rule: Rule, match: re.Match[str], evidence: Evidence) -> Problem:
 
 def _unclear(evidence: Evidence) -> Problem:
     """A word that the table does not know. It may go well on another builder."""
+    file, line = _place(evidence)
     how = f"was killed by signal {-evidence.status}" if evidence.status < 0 else f"ended with status {evidence.status}"
     return Problem(
         "build-error",
         f"BuildKit's client {how}" + (f", in {_name(evidence)}." if evidence.step else "."),
+        file=file,
+        line=line,
         artifact=evidence.artifact,
         cause=_first_line(evidence.error) or "\n".join(evidence.text.splitlines()[-SHOWN_LINES:]) or None,
         hint=f"The whole log: {evidence.log}",

@@ -39,11 +39,18 @@ class Vertex:
     name: str
     started: datetime | None = None
     completed: bool = False
+    ended: bool = False
+    """It has completed at least once."""
     cached: bool = False
     error: str = ""
     pending: bytes = b""
     """The begin of a line of output whose end has not come yet."""
     output: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_OUTPUT_LINES))
+
+    @property
+    def is_internal(self) -> bool:
+        """True for what loads the Dockerfile and the context: it opens again each time it is used."""
+        return self.name.startswith("[internal] ")
 
     @property
     def is_step(self) -> bool:
@@ -134,13 +141,15 @@ class Progress:
         began = _time(document.get("started"))
         completed, cached = bool(document.get("completed")), bool(document.get("cached"))
         error = str(document.get("error", ""))
-        if began and (vertex.started is None or (vertex.completed and not completed)):
+        reopened = vertex.completed and not completed and not vertex.is_internal
+        if began and (vertex.started is None or reopened):
             log.append(f"#{vertex.number} {vertex.name}\n".encode(errors="replace"))
             seen.append(StepSeen(vertex.name, False, False))
-        if completed and not vertex.completed:
+        if completed and not vertex.completed and not (vertex.ended and vertex.is_internal):
             log += _lines(vertex, b"\n") if vertex.pending else []
             log.append(f"#{vertex.number} {_end(cached, error)}\n".encode(errors="replace"))
             seen.append(StepSeen(vertex.name, True, cached))
+            vertex.ended = True
         vertex.started, vertex.completed = began or vertex.started, completed
         vertex.cached, vertex.error = cached, error
         if error and self._first_error is None and not _CANCELLED.search(error):
