@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code of design section 9. Never raises, but for --debug."""
     from reconciler.cli.arguments import parse
-    from reconciler.cli.run import run
 
-    return run(parse(sys.argv[1:] if argv is None else argv))
+    arguments = parse(sys.argv[1:] if argv is None else argv)
+    from reconciler.cli.run import run  # after parsing: `--help` ends before anything heavy is imported
+
+    return run(arguments)

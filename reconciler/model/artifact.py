@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     from reconciler.model.platform import Platform
     from reconciler.model.reference import Reference, Repository
     from reconciler.model.tier import RunnerOverride
-
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +69,10 @@ class Artifact:
     context: Folder | GitFolder = field(default_factory=Folder)
     dockerfile: str = "Dockerfile"
     target: str | None = None
-    args: Mapping[str, str] = _NOTHING
-    labels: Mapping[str, str] = _NOTHING
-    contexts: Mapping[str, NamedContext] = MappingProxyType({})
-    secrets: Mapping[str, str] = _NOTHING
+    args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    contexts: Mapping[str, NamedContext] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
     """BuildKit's secret id -> logical secret name."""
     checks: tuple[str, ...] = ()
     language: str | None = None

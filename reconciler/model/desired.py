@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class SentFolder:
 class Needs:
     """What a Dockerfile asks from outside for one platform, of the stages that its target reaches."""
 
-    images: Mapping[str, Reference] = MappingProxyType({})
+    images: Mapping[str, Reference] = field(default_factory=dict)
     """As written in the Dockerfile (arguments filled in) -> the image it means."""
     contexts: tuple[str, ...] = ()
     """Names of the named contexts in use."""
@@ -47,10 +46,10 @@ class Materials:
     """Path in the repo."""
     dockerfile: str
     """sha256 of its bytes, 64 hex."""
-    folders: Mapping[str, SentFolder] = MappingProxyType({})
+    folders: Mapping[str, SentFolder] = field(default_factory=dict)
     """Named contexts that are folders of the commit."""
-    needs: Mapping[Platform, Needs] = MappingProxyType({})
-    check_needs: Mapping[Platform, Needs] = MappingProxyType({})
+    needs: Mapping[Platform, Needs] = field(default_factory=dict)
+    check_needs: Mapping[Platform, Needs] = field(default_factory=dict)
     """The same for the `checks` targets: pinned when they run, never part of a key."""
 
 
@@ -74,7 +73,7 @@ class Desired:
     revision: str
     fleet: Fleet
     wanted: Mapping[ArtifactName, Wanted] = field(default_factory=dict)
-    registries: Mapping[str, RegistrySettings] = MappingProxyType({})
+    registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
     """host (see model.reference.Repository) -> settings, for the fleet's and the directives' registries."""
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Result:
     digest: Digest | None = None
     seconds: float = 0.0
     problem: Problem | None = None
-    platforms: Mapping[Platform, Digest] = MappingProxyType({})
+    platforms: Mapping[Platform, Digest] = field(default_factory=dict)
     log: str | None = None
 
     def to_json(self) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Commit, revision and key live only here, never in the image: there they would ma
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.digest import Digest
@@ -44,9 +43,9 @@ class BuildRecord:
     platforms: Mapping[Platform, PlatformBuild]
     started: str
     seconds: float
-    builder: Mapping[str, str] = MappingProxyType({})
-    tier: Mapping[str, float] = MappingProxyType({})
-    steps: Mapping[str, int] = MappingProxyType({})
+    builder: Mapping[str, str] = field(default_factory=dict)
+    tier: Mapping[str, float] = field(default_factory=dict)
+    steps: Mapping[str, int] = field(default_factory=dict)
     peak_memory: int | None = None
     listings: Mapping[str, Digest] = field(default_factory=dict)
     """Merkle root of a folder that was sent -> the record's layer that lists its files."""

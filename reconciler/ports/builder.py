@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -42,8 +41,8 @@ class BuildRequest:
     tier: Tier
     destination: Destination | None
     target: str | None = None
-    args: Mapping[str, str] = MappingProxyType({})
-    labels: Mapping[str, str] = MappingProxyType({})
+    args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
     contexts: Mapping[str, ContextInput] = field(default_factory=dict)
     """Named contexts, and images as written in the Dockerfile with what they are pinned to."""
     source_date_epoch: int = 0
