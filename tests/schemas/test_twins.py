@@ -1,0 +1,200 @@
+"""Each Nickel contract and its JSON Schema twin accept and reject the same documents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import strategies_documents as documents
+from tests.schemas.evaluation import evaluate, refusal, validator
+from tests.strategies_documents import nickel
+
+TWINS = {
+    "BuildDirectives": ("build_directives", "BuildDirectives", documents.build_directives, 60),
+    "BuildArtifact": ("build_directives", "BuildArtifact", documents.build_artifact, 120),
+    "ComputeProviderRef": ("build_directives", "ComputeProviderRef", documents.compute_provider_ref, 40),
+    "RegistryProviderRef": ("build_directives", "RegistryProviderRef", documents.registry_provider_ref, 60),
+    "RunnerOverride": ("build_directives", "RunnerOverride", documents.runner_override, 30),
+    "NatsEventConfig": ("build_directives", "NatsEventConfig", documents.nats_event_config, 30),
+    "BuildSpec": ("build_spec", None, documents.build_spec, 40),
+    "CachePolicy": ("cache_policy", None, documents.cache_policy, 60),
+    "BuildResult": ("build_result", None, documents.build_result, 60),
+    "VaultCredRef": ("vault_refs", "VaultCredRef", documents.vault_cred_ref, 30),
+    "VaultKeyRef": ("vault_refs", "VaultKeyRef", documents.vault_key_ref, 20),
+    "FleetSettings": ("fleet", "FleetSettings", documents.fleet_settings, 60),
+}
+
+
+def _checked(contract: str, document: Any) -> str:
+    schema = TWINS[contract][0]
+    return f'{nickel(document)} | (import "schemas/{schema}.ncl").{contract}'
+
+
+def _agree(contract: str, document: Any) -> bool:
+    """Assert that both say the same of the document; true if they accept it."""
+    schema, definition, _, _ = TWINS[contract]
+    twin = validator(schema, definition)
+    errors = [f"{e.json_path}: {e.message}" for e in twin.iter_errors(document)]
+    told = refusal(_checked(contract, document))
+    assert (told is None) == (not errors), f"{contract} on {document!r}: Nickel says {told}, JSON Schema {errors}"
+    return told is None
+
+
+@pytest.mark.parametrize("contract", TWINS)
+def test_valid_documents_pass_both_and_still_do_with_their_defaults(contract: str) -> None:
+    schema, definition, strategy, examples = TWINS[contract]
+    twin = validator(schema, definition)
+
+    @settings(max_examples=max(8, examples // 4))
+    @given(st.lists(strategy, min_size=5, max_size=20))
+    def check(batch: list[Any]) -> None:
+        for document in batch:
+            twin.validate(document)
+        completed = evaluate(f"[{', '.join(f'({_checked(contract, document)})' for document in batch)}]")
+        for before, after in zip(batch, completed, strict=True):
+            twin.validate(after)
+            assert before.items() <= after.items() or _fills_in(before, after)
+
+    check()
+
+
+def _fills_in(before: Any, after: Any) -> bool:
+    """A contract adds defaults and changes nothing else."""
+    if isinstance(before, dict):
+        return isinstance(after, dict) and all(k in after and _fills_in(v, after[k]) for k, v in before.items())
+    if isinstance(before, list):
+        return len(before) == len(after) and all(map(_fills_in, before, after))
+    return bool(before == after)
+
+
+@pytest.mark.parametrize("contract", TWINS)
+def test_a_mutated_document_gets_the_same_verdict_from_both(contract: str) -> None:
+    _, _, strategy, examples = TWINS[contract]
+
+    @settings(max_examples=examples)
+    @given(documents.mutated(strategy))
+    def check(document: Any) -> None:
+        _agree(contract, document)
+
+    check()
+
+
+FULL = {
+    "workspace": "shop",
+    "artifacts": {
+        "api": {
+            "image": "shop/api",
+            "tags": ["1.4"],
+            "context": {"path": ".", "include": ["libs"]},
+            "dockerfile": "Dockerfile",
+            "target": "runtime",
+            "platforms": ["linux/amd64"],
+            "args": {"VERSION": "1.4"},
+            "labels": {"a": "b"},
+            "contexts": {"base": {"artifact": "base"}, "site": {"git": "https://example.org/x", "rev": "main", "path": "."}},
+            "secrets": {"npm": {"name": "npm-token"}},
+            "checks": ["test"],
+            "language": "go",
+            "max_age": "7d",
+            "os_epoch": "1",
+            "source_date_epoch": 1,
+            "rebuild_on_rotate": False,
+            "runner": {"cpu": 2, "memory_gb": 4, "time_budget": 30, "tier": "small", "labels": {"zone": "a"}},
+        }
+    },
+    "registry": {"provider": documents.Tag("Zot"), "url": "http://127.0.0.1:5000", "insecure": False},
+    "cache": {"mode": documents.Tag("Max"), "build_mode": documents.Tag("Session"), "actor": "ada", "mounts": False},
+    "events": {"url": "nats://127.0.0.1", "subject_prefix": "x", "nkey": {"source": documents.Tag("Env"), "name": "SEED"}},
+}
+
+
+@pytest.mark.parametrize("place", documents.paths(FULL), ids=lambda p: ".".join(map(str, p)) or "whole")
+def test_every_place_refuses_a_value_of_another_kind(place: documents.Path) -> None:
+    value = documents.at(FULL, place)
+    wrong = 1.5 if isinstance(value, str | list | dict | bool) else "1"
+    assert not _agree("BuildDirectives", documents.replaced(FULL, place, wrong))
+    if isinstance(value, str) and place[-2:-1] not in {("args",), ("labels",)}:
+        assert not _agree("BuildDirectives", documents.replaced(FULL, place, value + "\n"))
+    if place:
+        _agree("BuildDirectives", documents.removed(FULL, place))
+    if isinstance(value, dict) and place[-1:] not in {("labels",), ("args",), ("contexts",), ("secrets",), ("artifacts",)}:
+        assert not _agree("BuildDirectives", documents.replaced(FULL, place, {**value, "tgas": "a"}))
+
+
+# Contract of schemas/grammar.ncl -> (file, definition) of its twin, a few strings that it accepts, its bound.
+LEAVES: dict[str, tuple[str, str, list[str], int]] = {
+    "Name": ("build_directives", "name", ["shop", "a--b"], 63),
+    "ArtifactReference": ("build_directives", "artifact_reference", ["api", "shop/api"], 127),
+    "QualifiedArtifact": ("build_result", "qualified_artifact", ["shop/api"], 127),
+    "Tag": ("build_directives", "tag", ["1.4", "_a", "lian"], 128),
+    "Image": ("build_directives", "image", ["shop/api", "ghcr.io/a/b", "localhost/x", "h:1/x", "[::1]/x"], 255),
+    "RepositoryPath": ("build_directives", "repository_path", ["a/b.c__d"], 255),
+    "ImageReference": ("build_directives", "image_reference", ["alpine:3", "a@sha256:" + "0" * 64], 512),
+    "Digest": ("build_result", "digest", ["sha256:" + "0" * 64, "sha512:" + "f" * 128], 135),
+    "Commit": ("build_result", "commit", ["0" * 40, "a" * 64], 64),
+    "Platform": ("build_directives", "platform", ["linux/amd64", "linux/arm/v7"], 64),
+    "RelativePath": ("build_directives", "path", [".", "a/b", "..a", "a/./b", "é"], 1024),
+    "FilePath": ("build_directives", "file_path", ["/srv/x", ".lian"], 1024),
+    "Target": ("build_directives", "target", ["test"], 128),
+    "Duration": ("build_directives", "duration", ["7d", "90m"], 7),
+    "GitUrl": ("build_directives", "git_url", ["https://h/x", "git@h:x", "ssh://git@h/x", "file:///x"], 2048),
+    "GitRevision": ("build_directives", "git_revision", ["main", "é"], 255),
+    "HttpUrl": ("build_directives", "http_url", ["http://h", "https://h:1"], 255),
+    "NatsUrl": ("build_directives", "nats_url", ["nats://h", "tls://h:1"], 255),
+    "Host": ("build_directives", "host", ["h", "u@h:22"], 255),
+    "ProviderUrl": ("build_directives", "provider_url", ["https://h/v1", "unix:///run/x"], 2048),
+    "Language": ("build_directives", "language", ["go", "c++"], 32),
+    "Epoch": ("build_directives", "epoch", ["1"], 64),
+    "SubjectPrefix": ("build_directives", "subject_prefix", ["a.b"], 255),
+    "Pattern": ("fleet", "path_pattern", ["directives/**/*.ncl"], 1024),
+    "TagPattern": ("fleet", "tag_pattern", ["v*"], 128),
+    "Text 8192": ("build_directives", "text", ["", "a\nb", "é"], 8192),
+}
+_PIECES = ["a", "Z", "0", ".", "-", "_", "/", ":", "@", "#", "?", "*", "[", "]", " ", "\n", "\t", "\0", "é", "e\u0301", "\u2028",
+           "\u00a0", "\ufeff", "\x1c", "\x85", "..", "//", "__", "lian-", "https://", "v1", "d", "=", "+", "😀", "ſ", "٣"]  # fmt: skip
+
+
+def _verdicts(leaf: str, strings: list[str]) -> list[bool]:
+    """What the contract says of each string, in one evaluation: leaf contracts decide at once."""
+    return list(
+        evaluate(
+            f"""
+            let C = (import "schemas/grammar.ncl").{leaf} in
+            let Verdicts = std.contract.custom (fun label values =>
+              'Ok (std.array.map (fun value => std.contract.check C label value |> match {{ 'Ok _ => true, _ => false }}) values)
+            ) in
+            {nickel(strings)} | Verdicts
+            """
+        )
+    )
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_leaf_grammars_are_the_same_language(leaf: str) -> None:
+    schema, definition, accepted, bound = LEAVES[leaf]
+    twin = validator(schema, definition)
+
+    def agree(strings: list[str]) -> list[bool]:
+        said = _verdicts(leaf, strings)
+        assert said == [twin.is_valid(s) for s in strings], [
+            s for s, verdict in zip(strings, said, strict=True) if verdict != twin.is_valid(s)
+        ]
+        return said
+
+    assert all(agree(accepted))
+    grown = [s + c * (bound - len(s) + more) for s in accepted for c in ("a", "0", "é", "e\u0301") for more in (-1, 0, 1)]
+    agree([*grown, *(s[:-1] for s in accepted if s), *(s + p for s in accepted for p in _PIECES)])
+    assert not any(agree([s + "\n" for s in accepted])) or leaf.startswith("Text")
+
+    cut = st.builds(lambda s, i, p: s[:i] + p + s[i:], st.sampled_from(accepted), st.integers(0, 70), st.sampled_from(_PIECES))
+    made = st.lists(st.sampled_from(_PIECES), max_size=6).map("".join)
+
+    @settings(max_examples=15)
+    @given(st.lists(cut | made, min_size=60, max_size=100))
+    def check(strings: list[str]) -> None:
+        agree(strings)
+
+    check()
