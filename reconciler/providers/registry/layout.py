@@ -1,0 +1,151 @@
+"""Reading a registry that is a folder on disk: one OCI image layout per repository."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from reconciler.model.observed import ABSENT, Found, Unknown
+from reconciler.model.problem import LianError
+from reconciler.providers.registry import problems, referrers
+from reconciler.providers.registry.layout_folder import LayoutFolder, folder_of
+from reconciler.providers.registry.reply import MAX_MANIFEST
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from reconciler.model.digest import Digest
+    from reconciler.model.manifest import Descriptor, Manifest
+    from reconciler.model.observed import Sighting
+    from reconciler.model.reference import Reference, Repository
+
+
+class LayoutRegistry:
+    """The port Registry on disk; it writes nothing, not even a lock. `root` holds the repositories' folders."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+    async def heads(self, references: Collection[Reference]) -> Mapping[Reference, Sighting]:
+        """See the port. Each repository's index is read once; what a tag names is read and hashed."""
+        return await asyncio.to_thread(self._heads, references)
+
+    async def manifest(self, repository: Repository, digest: Digest) -> Manifest:
+        """See the port. Raises LianError `manifest-unknown`, `registry-damaged`, `content-too-large`, …"""
+        return await asyncio.to_thread(self.read_manifest, repository, digest)
+
+    async def blob(self, repository: Repository, digest: Digest, limit: int) -> bytes:
+        """See the port. Raises LianError `blob-unknown`, `registry-damaged`, `content-too-large`, …"""
+        return await asyncio.to_thread(self._blob, repository, digest, limit)
+
+    async def referrers(self, repository: Repository, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:
+        """See the port. What the fallback tag lists, and what else the index holds with that subject."""
+        return await asyncio.to_thread(self._referrers, repository, subject, artifact_type)
+
+    def folder(self, repository: Repository) -> LayoutFolder:
+        """The repository's layout, whether it exists or not."""
+        return LayoutFolder(folder_of(self.root, repository))
+
+    def read_manifest(self, repository: Repository, digest: Digest) -> Manifest:
+        """`manifest`, blocking."""
+        folder = self.folder(repository)
+        with told(self.root):
+            found = folder.manifest(digest)
+        if found is None:
+            raise LianError(problems.missing("manifest-unknown", str(self.root), f"{repository.path}@{digest}"))
+        return found
+
+    def _heads(self, references: Collection[Reference]) -> dict[Reference, Sighting]:
+        by_repository: dict[Repository, list[Reference]] = {}
+        for reference in references:
+            by_repository.setdefault(reference.repository, []).append(reference)
+        answers: dict[Reference, Sighting] = {}
+        for repository, wanted in by_repository.items():
+            try:
+                with told(self.root):
+                    answers.update(_sightings(self.folder(repository), wanted))
+            except LianError as error:
+                answers.update(dict.fromkeys(wanted, Unknown(error.problems[0])))
+        return answers
+
+    def _blob(self, repository: Repository, digest: Digest, limit: int) -> bytes:
+        with told(self.root):
+            data = self.folder(repository).blob(digest, limit)
+        if data is None:
+            raise LianError(problems.missing("blob-unknown", str(self.root), f"{repository.path}@{digest}"))
+        return data
+
+    def _referrers(self, repository: Repository, subject: Digest, artifact_type: str) -> tuple[Descriptor, ...]:
+        folder = self.folder(repository)
+        with told(self.root), unreadable(folder):
+            index = folder.index()
+            if index is None:
+                return ()
+            tag = referrers.fallback_tag(subject)
+            listed = index.tagged({tag}).get(tag)
+            fallback = folder.manifest(listed.digest) if listed else None
+            found = referrers.selected(referrers.entries_of(fallback), artifact_type) if fallback else ()
+            known = {d.digest for d in found}
+            rest = [d for d in index.descriptors() if d.artifact_type == artifact_type and d.digest not in known]
+            return found + tuple(d for d in rest if _refers(folder, d, subject))
+
+
+@contextlib.contextmanager
+def told(root: Path) -> Iterator[None]:
+    """Turns the file system's errors into LianError."""
+    try:
+        yield
+    except OSError as error:
+        raise LianError(problems.disk(root, error)) from error
+
+
+@contextlib.contextmanager
+def unreadable(folder: LayoutFolder) -> Iterator[None]:
+    """Turns what cannot be parsed inside a layout into LianError `registry-damaged`."""
+    try:
+        yield
+    except ValueError as error:
+        raise LianError(problems.damaged(folder.path, str(error))) from error
+
+
+def _sightings(folder: LayoutFolder, wanted: Sequence[Reference]) -> dict[Reference, Sighting]:
+    tags = {reference.name for reference in wanted if reference.digest is None}
+    with unreadable(folder):
+        index = folder.index() if tags else None
+        tagged = index.tagged(tags) if index else {}
+    found: dict[Digest, Sighting] = {}
+    answers: dict[Reference, Sighting] = {}
+    for reference in wanted:
+        digest = reference.digest or (tagged[reference.name].digest if reference.name in tagged else None)
+        if digest is None:
+            answers[reference] = ABSENT
+            continue
+        if digest not in found:
+            found[digest] = _sighting(folder, digest)
+        seen = found[digest]
+        if seen is ABSENT and reference.digest is None:
+            seen = Unknown(
+                problems.damaged(folder.path, f"{reference.name} names {digest}, which is no manifest in it")
+            )
+        answers[reference] = seen
+    return answers
+
+
+def _sighting(folder: LayoutFolder, digest: Digest) -> Sighting:
+    try:
+        found = folder.manifest(digest)
+    except LianError as error:
+        return Unknown(error.problems[0])
+    return Found(digest, found.media_type, len(found.data)) if found else ABSENT
+
+
+def _refers(folder: LayoutFolder, descriptor: Descriptor, subject: Digest) -> bool:
+    if descriptor.size > MAX_MANIFEST:
+        return False
+    manifest = folder.manifest(descriptor.digest)
+    return manifest is not None and referrers.subject_of(manifest) == subject

@@ -1,0 +1,268 @@
+"""HTTP with one registry: authentication, redirects, limits and retries in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from reconciler.model.problem import LianError
+from reconciler.providers.registry import problems
+from reconciler.providers.registry.auth import PULL, PUSH, Authorizer, is_loopback
+from reconciler.providers.registry.docker_config import DockerConfig
+from reconciler.providers.registry.lane import Lane
+from reconciler.providers.registry.reply import MAX_MANIFEST, Broken, Reply
+from reconciler.providers.registry.retry import Retrier, RetryPolicy, Timing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from reconciler.model.problem import Problem
+
+_HUB = "docker.io"
+_HUB_URL = "https://registry-1.docker.io"
+_MAX_REDIRECTS = 5
+_CALL_SECONDS = 120.0
+"""For one exchange as a whole, however slowly its bytes drip."""
+_TIMEOUT = httpx.Timeout(15.0, connect=5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where and how a registry is reached. `host` as in Repository; `url` without path; `tls` None is plain HTTP."""
+
+    host: str
+    url: str
+    tls: ssl.SSLContext | None
+
+    @classmethod
+    def of(cls, host: str, url: str | None = None, *, ca: str | None = None, insecure: bool = False) -> Endpoint:
+        """HTTPS, unless `url` says http:// or the host is loopback. `ca` is a file of certificates to trust besides
+        the system's; `insecure` checks no certificate. Raises LianError `ca-unreadable`."""
+        if url is None:
+            name = urlsplit(f"//{host}").hostname or host
+            url = _HUB_URL if host == _HUB else f"{'http' if is_loopback(name) else 'https'}://{host}"
+        return cls(host, url.rstrip("/"), _context(ca, insecure) if url.startswith("https://") else None)
+
+    @property
+    def plain(self) -> bool:
+        """True for plain HTTP."""
+        return self.tls is None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self.url)
+        return parts.hostname or "", parts.port or (80 if self.plain else 443)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `target` is a path, or the whole URL that the registry gave; `repository` and `actions` make the
+    scope asked for; a body larger than `limit` bytes is not read."""
+
+    method: str
+    target: str
+    repository: str
+    actions: str = PULL
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+    limit: int = MAX_MANIFEST
+    follow: bool = True
+
+    @property
+    def scope(self) -> str:
+        """As token services understand it (distribution: docs/content/spec/auth/scope.md)."""
+        return f"repository:{self.repository}:{self.actions}"
+
+
+class Transport:
+    """All requests to one registry. Used from one event loop; `aclose()` ends its connections."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        config: DockerConfig | None = None,
+        *,
+        policy: RetryPolicy | None = None,
+        timing: Timing | None = None,
+        connections: int = 4,
+    ) -> None:
+        self.endpoint = endpoint
+        self.connections = connections
+        policy, timing = policy or RetryPolicy(), timing or Timing()
+        self._client = httpx.AsyncClient(
+            verify=endpoint.tls or True,
+            timeout=_TIMEOUT,
+            limits=httpx.Limits(max_connections=2 * connections, max_keepalive_connections=connections),
+            follow_redirects=False,
+        )
+        self._retrier = Retrier(endpoint.host, policy, timing)
+        self._token_retrier = Retrier(f"{endpoint.host} (its token service)", policy, timing)
+        self._auth = Authorizer(endpoint.host, endpoint.url, config or DockerConfig.load(), self._fetch, timing.now)
+        self._laned = not _proxied(endpoint.url)
+
+    async def aclose(self) -> None:
+        """End all connections."""
+        await self._client.aclose()
+
+    async def send(self, call: Call) -> Reply:
+        """The final answer: neither transient nor a redirect (unless `follow` is False) nor a refusal that a new
+        token would lift. Raises LianError `registry-unreachable`, `-busy`, `-failing`, `-denied`."""
+        return await self._retrier.run(lambda: self._authorised(call))
+
+    @contextlib.asynccontextmanager
+    async def lane(self) -> AsyncIterator[Lane | None]:
+        """A connection of one's own for many small requests; None where a proxy stands between."""
+        if not self._laned:
+            yield None
+            return
+        async with Lane(*self.endpoint.address, self.endpoint.tls) as lane:
+            yield lane
+
+    async def quick(self, lane: Lane, call: Call) -> Reply | None:
+        """One try on the lane; None for whatever `send` should rather do. Raises LianError as `send` does."""
+        await self._retrier.admit()
+        headers = await self._headers(call)
+        try:
+            reply = await lane.exchange(call.method, call.target, [("host", self._host_header()), *headers.items()])
+        except Broken:
+            return None
+        if reply.truncated or reply.status not in {200, 404}:
+            return None
+        self._retrier.answered()
+        return reply
+
+    def _host_header(self) -> str:
+        return urlsplit(self.endpoint.url).netloc
+
+    async def _headers(self, call: Call) -> dict[str, str]:
+        headers = {"user-agent": "lian", "accept-encoding": "identity", **call.headers}
+        authorization = await self._auth.authorization(call.scope)
+        return headers | {"authorization": authorization} if authorization else headers
+
+    async def _authorised(self, call: Call) -> Reply:
+        headers = await self._headers(call)
+        reply = await self._followed(call, headers)
+        if reply.status == 401:
+            refused = headers.pop("authorization", None)
+            renewed = await self._auth.challenged(reply, call.scope, refused)
+            if renewed:
+                reply = await self._followed(call, headers | {"authorization": renewed})
+        if reply.status in {401, 403}:
+            what = f"{call.repository} ({'push' if call.actions == PUSH else 'pull'})"
+            raise LianError(problems.denied(self.endpoint.host, what, reply.told))
+        return reply
+
+    async def _followed(self, call: Call, headers: Mapping[str, str]) -> Reply:
+        url = self._absolute(call.target)
+        reply = await self._exchange(call, url, self._trusting(url, headers))
+        for _ in range(_MAX_REDIRECTS):
+            location = reply.headers.get("location", "")
+            if not (call.follow and reply.status in {301, 302, 303, 307, 308} and location):
+                return reply
+            if call.method not in {"GET", "HEAD"} and reply.status not in {307, 308}:
+                return reply
+            url = self._safe(urljoin(url, location))
+            reply = await self._exchange(call, url, self._trusting(url, headers))
+        raise LianError(self._odd(call, f"it redirects more than {_MAX_REDIRECTS} times"))
+
+    def _absolute(self, target: str) -> str:
+        return self._safe(urljoin(self.endpoint.url + "/", target))
+
+    def _safe(self, url: str) -> str:
+        """The URL, never weaker than the registry's own: a proxy that forgot about TLS names itself by http://.
+
+        Raises LianError for what is neither HTTP nor HTTPS, and for plain HTTP elsewhere.
+        """
+        own, there = urlsplit(self.endpoint.url), urlsplit(url)
+        if there.scheme == "http" and own.scheme == "https":
+            if there.hostname == own.hostname:
+                return there._replace(scheme="https", netloc=own.netloc).geturl()
+            raise LianError(problems.not_oci(self.endpoint.host, "content", "it redirects from HTTPS to plain HTTP"))
+        if there.scheme not in {"http", "https"} or not there.hostname:
+            raise LianError(problems.not_oci(self.endpoint.host, "content", "it redirects to what is not HTTP"))
+        return url
+
+    def _trusting(self, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """The headers that may go to this URL: a credential goes to its own origin only."""
+        own, there = httpx.URL(self.endpoint.url), httpx.URL(url)
+        if (own.scheme, own.host, _port(own)) == (there.scheme, there.host, _port(there)):
+            return headers
+        return {name: value for name, value in headers.items() if name != "authorization"}
+
+    async def _exchange(self, call: Call, url: str, headers: Mapping[str, str]) -> Reply:
+        request = self._client.build_request(call.method, url, headers=dict(headers), content=call.content)
+        return await _answer(self._client, request, call.limit)
+
+    async def _fetch(self, url: str, authorization: str | None, form: Mapping[str, str] | None) -> Reply:
+        headers = {"user-agent": "lian", "accept": "application/json", "accept-encoding": "identity"}
+        if authorization:
+            headers["authorization"] = authorization
+
+        async def once() -> Reply:
+            method = "POST" if form else "GET"
+            request = self._client.build_request(method, url, headers=headers, data=dict(form) if form else None)
+            return await _answer(self._client, request, MAX_MANIFEST)
+
+        return await self._token_retrier.run(once)
+
+    def _odd(self, call: Call, cause: str) -> Problem:
+        return problems.not_oci(self.endpoint.host, f"{call.repository}", cause)
+
+
+async def _answer(client: httpx.AsyncClient, request: httpx.Request, limit: int) -> Reply:
+    """One exchange. Raises Broken, whose text has no URL in it: a URL may carry a token."""
+    try:
+        async with asyncio.timeout(_CALL_SECONDS):
+            response = await client.send(request, stream=True)
+            try:
+                return await _read(response, limit, has_body=request.method != "HEAD")
+            finally:
+                await response.aclose()
+    except (TimeoutError, httpx.TimeoutException) as error:
+        what = "no connection" if isinstance(error, httpx.ConnectTimeout) else "no answer"
+        raise Broken(f"{what} in time", silent=True) from None
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        raise Broken(str(error) or type(error).__name__) from error
+
+
+async def _read(response: httpx.Response, limit: int, *, has_body: bool) -> Reply:
+    plain = Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()})
+    if not has_body:
+        return plain
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > limit:
+            return replace(plain, truncated=True)
+    return replace(plain, body=bytes(body))
+
+
+def _port(url: httpx.URL) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
+
+
+def _context(ca: str | None, insecure: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if insecure:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+    if ca:
+        try:
+            context.load_verify_locations(ca)
+        except (OSError, ssl.SSLError) as error:
+            raise LianError(problems.ca_unreadable(ca, str(error))) from None
+    return context
+
+
+def _proxied(url: str) -> bool:
+    parts = urlsplit(url)
+    proxies = getproxies()
+    return bool(proxies.get(parts.scheme) or proxies.get("all")) and not proxy_bypass(parts.netloc)
