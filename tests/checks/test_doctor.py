@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from reconciler.checks.doctor import examine, report_on, rows
 from reconciler.checks.parts import BUILDING, COMMANDS, PARTS, READING, PartStatus, probe
@@ -94,6 +95,12 @@ def test_the_document() -> None:
         "hint": "apt-get install runc",
     }
     assert {"name": "watch", "works": False, "lacking": ["runc"]} in document["commands"]
+
+
+@given(st.sets(st.sampled_from([part.name for part in PARTS])))
+def test_the_document_is_as_its_schema_says(broken: set[str]) -> None:
+    schema = json.loads((Path(__file__).parents[2] / "schemas" / "json" / "doctor.json").read_text("utf-8"))
+    Draft202012Validator(schema).validate(_report(*broken).to_json())
 
 
 def test_a_bare_machine_is_described_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
