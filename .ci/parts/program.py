@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
-from parts.debian import BUSYBOX, GIT, JQ, RUNC, ensure_packages, ensure_registry
+from parts.debian import BUSYBOX, GIT, JQ, RUNC, Package, ensure_packages, ensure_registry
 from parts.gobuild import ensure_buildkit
 from parts.host import Host, Missing, StepFailed
 from parts.virtualenv import ensure_virtualenv
@@ -70,8 +70,9 @@ def run_step(step: Step, host: Host, out: TextIO) -> tuple[Missing, ...]:
     """Run one step and finish its line; what it could not get."""
     began = time.monotonic()
     print(f"setup: {step.name} … ", end="", file=out, flush=True)
+    missing: tuple[Missing, ...] = ()
     try:
-        done, missing = step.action(host, partial(_remark, out)), ()
+        done = step.action(host, partial(_remark, out))
     except StepFailed as failure:
         done, missing = "not available", failure.missing
     except OSError as error:
@@ -80,7 +81,7 @@ def run_step(step: Step, host: Host, out: TextIO) -> tuple[Missing, ...]:
     return missing
 
 
-def _packages(packages: Sequence[object]) -> Step:
+def _packages(packages: Sequence[Package]) -> Step:
     return Step("debian packages", lambda host, say: ensure_packages(host, packages, say))
 
 

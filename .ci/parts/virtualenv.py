@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from parts.host import Host, Missing, StepFailed, exclusive, log_tail, run_logged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 STAMP = "lian-set-up"
@@ -73,12 +74,12 @@ def _install(checkout: Path) -> None:
     if not intact:
         _run("a virtual environment", [sys.executable, "-m", "venv", "--clear", folder], log)
     project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))
-    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    pip: list[str | Path] = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     _run("Python packages", [*pip, "--editable", checkout, *requirements(project, "dev")], log)
     stamp.write_text(_fingerprint(checkout), encoding="utf-8")
 
 
-def _run(what: str, argv: list[str | Path], log: Path) -> None:
+def _run(what: str, argv: Sequence[str | Path], log: Path) -> None:
     if not run_logged(argv, log, mortal=True):
-        command = " ".join(map(str, argv))
+        command = shlex.join(map(str, argv))
         raise StepFailed(Missing(f"{what} in .venv/", f"the command failed:\n{log_tail(log)}", command))
