@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from reconciler.desired.ignore import NAME as IGNORE
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.tree import EXECUTABLE, FOLDER, SYMLINK, node
 
@@ -28,6 +30,10 @@ _NANO = 1_000_000_000
 _END_OF_TIME = 1 << 31
 """Some file systems keep no later second (2038)."""
 _NARROWEST = 1 << 29
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+"""BuildKit reads other names as patterns."""
+_FILTERED_ALREADY = b"# What the ignore file leaves is all that was exported.\n"
 
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENTER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -65,6 +71,24 @@ class Exporter:
             if root != folder.root:
                 message = f"what was exported of {folder.path} is not what was keyed"
                 raise LianError(Problem("export-differs", message, next=Next.BUG))
+
+    def export_dockerfile(self, path: str, into: Path) -> Path:
+        """Write the Dockerfile at `path` of the repo, with an ignore file beside it, into `into`, which must not exist.
+
+        What is exported of the context is filtered already, and nothing may be filtered twice by other rules: a
+        `<name>.dockerignore` beside the Dockerfile is the one that BuildKit obeys, and this one holds a comment only
+        (an empty one is taken for none, and then `.dockerignore` would count).
+        Returns the Dockerfile's new path. Raises as `export`.
+        """
+        found = self._tree.at(path)
+        if found is None or found.mode == FOLDER:
+            raise LianError(Problem("dockerfile-missing", f"the commit holds no Dockerfile at {path}"))
+        name = path.rpartition("/")[2]
+        name = name if _PLAIN_NAME.fullmatch(name) else "Dockerfile"
+        with new_folder(into) as descriptor:
+            write_file(descriptor, name.encode(), self._tree.blob_view(found.id), 0o644, file_time(found.id, 0))
+            write_file(descriptor, f"{name}{IGNORE}".encode(), _FILTERED_ALREADY, 0o644, _NANO)
+        return into / name
 
     def _fill(self, here: int, part: Part, epoch: int) -> str:
         """Write a folder's parts; returns its Merkle digest, which also gives the folder its time."""

@@ -1,0 +1,226 @@
+"""Evaluated documents -> model: the fleet's settings, and the artifacts of one directive file.
+
+The documents have passed their contract and its JSON Schema twin; what is checked here is what those cannot say.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.artifact import Artifact, BaseImage, Folder, GitFolder, ParentImage, Place
+from reconciler.model.fleet import ComputeProvider, Fleet, RegistryProvider, RegistrySettings
+from reconciler.model.name import ArtifactName
+from reconciler.model.platform import Platform
+from reconciler.model.problem import LianError, Problem, redact
+from reconciler.model.reference import MAX_NAME, Reference, Repository
+from reconciler.model.tier import RunnerOverride
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from reconciler.model.artifact import NamedContext
+
+_LAYOUT = "oci-layout:"
+_URL = re.compile(r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?/?")
+_SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What one directive file declares; `problems` are said of artifacts that are not in `artifacts`."""
+
+    artifacts: tuple[Artifact, ...] = ()
+    holds: tuple[Problem, ...] = ()
+    """Why none of them can be decided, although the file is right."""
+    registry: RegistrySettings | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+def registry_flag(text: str) -> RegistrySettings:
+    """`oci-layout:PATH` (from the current folder) or `http(s)://HOST[:PORT]`, as `--registry` takes it.
+
+    Raises LianError `registry-invalid`.
+    """
+    if text.startswith(_LAYOUT) and text != _LAYOUT:
+        return RegistrySettings(RegistryProvider.OCI_LAYOUT, path=_absolute("", text.removeprefix(_LAYOUT)))
+    if _URL.fullmatch(text):
+        return RegistrySettings(RegistryProvider.DISTRIBUTION, url=text.rstrip("/"))
+    hint = "write oci-layout:PATH or http(s)://HOST[:PORT]"
+    raise LianError(Problem("registry-invalid", f"{redact(text)!r} does not name a registry", hint=hint))
+
+
+def read_fleet(value: Mapping[str, Any], home: Path, override: RegistrySettings | None) -> Fleet:
+    """The settings of an evaluated lian.ncl, defaults filled in. `home` is where relative paths start."""
+    return Fleet(
+        name=value["fleet"],
+        registry=override or _registry(value["registry"], home),
+        compute=ComputeProvider(value["compute"]["provider"]),
+        directives=tuple(value["directives"]),
+        jobs=value.get("jobs"),
+        builder=value.get("builder"),
+        source_date_epoch=int(value["source_date_epoch"]),
+    )
+
+
+class DirectiveReader:
+    """Reads directive files under one fleet's settings."""
+
+    def __init__(self, fleet: Fleet, home: Path, override: RegistrySettings | None) -> None:
+        self._fleet = fleet
+        self._home = home
+        self._override = override
+
+    def read(self, file: str, value: Mapping[str, Any], place: Callable[[tuple[str, ...]], Place]) -> Declared:
+        """The artifacts of one evaluated file; `place` says where a field of it is written.
+
+        A directive's own registry and runner beat lian.ncl; `--registry` beats both.
+        """
+        own = None if self._override or "registry" not in value else _registry(value["registry"], self._home)
+        registry = own or self._fleet.registry
+        artifacts: list[Artifact] = []
+        problems: list[Problem] = []
+        for key, declared in sorted(value["artifacts"].items()):
+            name = ArtifactName(value["workspace"], key)
+            try:
+                artifacts.append(self._artifact(name, declared, value.get("runner"), registry, file))
+            except _Wrong as wrong:
+                at = place(("artifacts", key, *wrong.field))
+                problems.append(_problem("directive-invalid", f"{name}: {wrong}", at, str(name)))
+        return Declared(tuple(artifacts), self._holds(value, place), own, tuple(problems))
+
+    def _holds(self, value: Mapping[str, Any], place: Callable[[tuple[str, ...]], Place]) -> tuple[Problem, ...]:
+        compute = value.get("compute")
+        if compute is None or ComputeProvider(compute["provider"]) == self._fleet.compute:
+            return ()
+        message = f"the file asks for compute {compute['provider']}, the fleet has {self._fleet.compute}"
+        hint = "more than one compute in a fleet is not supported yet: set it in lian.ncl"
+        return (_problem("compute-unsupported", message, place(("compute",)), None, hint),)
+
+    def _artifact(
+        self,
+        name: ArtifactName,
+        one: Mapping[str, Any],
+        runner: Mapping[str, Any] | None,
+        registry: RegistrySettings,
+        file: str,
+    ) -> Artifact:
+        return Artifact(
+            name=name,
+            image=_image(one["image"], registry),
+            place=Place(file),
+            tags=_shared(tuple(one["tags"])),
+            platforms=_platforms(tuple(one["platforms"])),
+            context=_folder(one["context"]),
+            dockerfile=one["dockerfile"],
+            target=one.get("target"),
+            args=one["args"] or _NOTHING,
+            labels=one["labels"] or _NOTHING,
+            contexts={key: _context(key, named, name.workspace) for key, named in one["contexts"].items()} or _NOTHING,
+            secrets={key: secret["name"] for key, secret in one["secrets"].items()} or _NOTHING,
+            checks=tuple(one["checks"]),
+            language=one.get("language"),
+            max_age=_seconds(one["max_age"]) if "max_age" in one else None,
+            os_epoch=one.get("os_epoch"),
+            source_date_epoch=int(one.get("source_date_epoch", self._fleet.source_date_epoch)),
+            runner=_runner(one.get("runner"), runner),
+        )
+
+
+class _Wrong(ValueError):
+    """A value of an artifact is wrong; `field` is its path below the artifact."""
+
+    def __init__(self, message: str, *field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def _problem(code: str, message: str, at: Place, artifact: str | None, hint: str | None = None) -> Problem:
+    return Problem(code, message, at.file, at.line or None, at.column or None, artifact, hint=hint)
+
+
+def _registry(value: Mapping[str, Any], home: Path) -> RegistrySettings:
+    path, ca = value.get("path"), value.get("ca")
+    return RegistrySettings(
+        provider=RegistryProvider(value["provider"]),
+        path=_absolute(str(home), path) if path is not None else None,
+        url=value["url"].rstrip("/") if "url" in value else None,
+        images_prefix=value.get("images_prefix", ""),
+        ca=_absolute(str(home), ca) if ca is not None else None,
+        insecure=bool(value.get("insecure", False)),
+    )
+
+
+def _absolute(home: str, path: str) -> str:
+    """Links stay as they are written: what a person typed is what messages and `lian images` show."""
+    return os.path.abspath(os.path.join(home, path))  # noqa: PTH100, PTH118
+
+
+def _image(text: str, registry: RegistrySettings) -> Repository:
+    try:
+        image = Repository.parse(text, "")
+    except ValueError as error:
+        raise _Wrong(str(error), "image") from error
+    if image.host:
+        return image
+    path = "/".join(part for part in (registry.images_prefix.strip("/"), image.path) if part)
+    if len(path) > MAX_NAME:
+        message = f"a repository path has at most {MAX_NAME} characters, with the prefix this one has {len(path)}"
+        raise _Wrong(message, "image")
+    return Repository(_host(registry), path)
+
+
+@lru_cache(maxsize=256)
+def _host(registry: RegistrySettings) -> str:
+    return registry.host
+
+
+@lru_cache(maxsize=1024)
+def _shared(values: tuple[str, ...]) -> tuple[str, ...]:
+    """One object for equal tuples: thousands of artifacts have the same tags."""
+    return values
+
+
+@lru_cache(maxsize=1024)
+def _platforms(texts: tuple[str, ...]) -> tuple[Platform, ...]:
+    """In normal form, each once: `linux/arm64` and `linux/arm64/v8` are the same."""
+    try:
+        return tuple(dict.fromkeys(Platform.parse(text) for text in texts))
+    except ValueError as error:
+        raise _Wrong(str(error), "platforms") from error
+
+
+def _folder(value: Mapping[str, Any]) -> Folder | GitFolder:
+    if "git" in value:
+        return GitFolder(value["git"], value.get("rev", "HEAD"), value.get("path", "."))
+    return Folder(value["path"], tuple(value.get("include", ())))
+
+
+def _context(key: str, value: Mapping[str, Any], workspace: str) -> NamedContext:
+    try:
+        if "artifact" in value:
+            return ParentImage(ArtifactName.parse(value["artifact"], workspace))
+        if "image" in value:
+            return BaseImage(Reference.parse(value["image"]))
+    except ValueError as error:
+        raise _Wrong(str(error), "contexts", key) from error
+    return _folder(value)
+
+
+def _seconds(duration: str) -> int:
+    return int(duration[:-1]) * _SECONDS[duration[-1]]
+
+
+def _runner(*overrides: Mapping[str, Any] | None) -> RunnerOverride | None:
+    """The artifact's wishes, then the file's, field by field."""
+    merged: dict[str, Any] = {}
+    for override in overrides:
+        merged = {**(override or {}), **merged}
+    wishes = RunnerOverride(merged.get("cpu"), merged.get("memory_gb"), merged.get("time_budget"))
+    return None if wishes == RunnerOverride() else wishes
