@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import IMAGE_MANIFEST, Manifest
 from reconciler.model.reference import Repository
-from reconciler.providers.registry.router import RoutedRegistry
+from reconciler.providers.registry.router import Connections, RoutedPublisher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,9 @@ def fill(folder: Path, n: int, registry: str) -> Fleet:
 
 async def _publish(changes: Sequence[dict[str, object]]) -> None:
     gate = asyncio.Semaphore(8)
-    async with RoutedRegistry(push=True) as registry:
+    hosts = {str(change["image"]).partition("/bench/")[0] for change in changes}
+    async with Connections() as connections:
+        registry = RoutedPublisher(connections, hosts)
 
         async def one(change: dict[str, object]) -> None:
             host, _, path = str(change["image"]).partition("/bench/")

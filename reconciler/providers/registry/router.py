@@ -47,6 +47,14 @@ class Connections:
         self._config = config
         self._transports: dict[str, Transport] = {}
 
+    async def learn(self, settings: Iterable[RegistrySettings]) -> None:
+        """From now on these settings hold; a transport whose settings changed is ended."""
+        new = {s.host: s for s in settings}
+        changed = [host for host in self._transports if new.get(host) != self._settings.get(host)]
+        self._settings = new
+        for host in changed:
+            await self._transports.pop(host).aclose()
+
     def is_plain(self, host: str) -> bool:
         """True if the host is reached over plain HTTP (a builder's daemon has to be told)."""
         return not host.startswith("oci-layout:") and self._endpoint(host).plain
@@ -88,7 +96,6 @@ class RoutedRegistry:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._adapters: dict[str, LayoutRegistry | DistributionRegistry] = {}
 
     async def heads(self, references: Collection[Reference]) -> Mapping[Reference, Sighting]:
         """See the port. All hosts at once; one that cannot even be set up is Unknown, and no other suffers."""
@@ -122,21 +129,21 @@ class RoutedRegistry:
         return await adapter.heads(wanted)
 
     def _of(self, repository: Repository) -> LayoutRegistry | DistributionRegistry:
-        if repository.host not in self._adapters:
-            root = self._connections.layout_root(repository)
-            self._adapters[repository.host] = (
-                LayoutRegistry(root) if root else DistributionRegistry(self._connections.transport(repository.host))
-            )
-        return self._adapters[repository.host]
+        root = self._connections.layout_root(repository)
+        return LayoutRegistry(root) if root else DistributionRegistry(self._connections.transport(repository.host))
 
 
 class RoutedPublisher:
     """The port Publisher over the registries of `hosts`, and no other: a base image's registry is never written."""
 
-    def __init__(self, connections: Connections, hosts: Collection[str]) -> None:
+    def __init__(self, connections: Connections, hosts: Collection[str] = ()) -> None:
         self._connections = connections
         self._hosts = frozenset(hosts)
-        self._adapters: dict[str, LayoutPublisher | DistributionPublisher] = {}
+        self._adapters: dict[Path | Transport, LayoutPublisher | DistributionPublisher] = {}
+
+    def allow(self, hosts: Collection[str]) -> None:
+        """From now on these hosts, and no others, may be written."""
+        self._hosts = frozenset(hosts)
 
     def destination(self, repository: Repository, scratch: Path) -> Destination:
         """See the port."""
@@ -173,9 +180,9 @@ class RoutedPublisher:
         return self._adapter(repository)
 
     def _adapter(self, repository: Repository) -> LayoutPublisher | DistributionPublisher:
-        if repository.host not in self._adapters:
-            root = self._connections.layout_root(repository)
-            self._adapters[repository.host] = (
-                LayoutPublisher(root) if root else DistributionPublisher(self._connections.transport(repository.host))
-            )
-        return self._adapters[repository.host]
+        """Kept as long as its transport: a publisher orders its own writes to one fallback tag."""
+        where = self._connections.layout_root(repository) or self._connections.transport(repository.host)
+        if where not in self._adapters:
+            made = LayoutPublisher(where) if isinstance(where, Path) else DistributionPublisher(where)
+            self._adapters[where] = made
+        return self._adapters[where]

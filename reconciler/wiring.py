@@ -1,0 +1,193 @@
+"""The only place that names concrete classes: choose adapters, wrap them, hand them to a command as ports."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.model.fleet import ComputeProvider
+from reconciler.model.problem import LianError, Problem
+from reconciler.ports.bundle import Ports, Reading
+from reconciler.providers.builder.binaries import cache_folder as user_cache_folder
+from reconciler.providers.builder.binaries import locate
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import AsyncIterator, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from reconciler.model.desired import Desired, Materials, SentFolder
+    from reconciler.model.tree import Entry
+    from reconciler.ports.compute import Compute, LeaseRequest, Runner
+    from reconciler.ports.recorder import Recorder
+    from reconciler.ports.source import Source
+    from reconciler.ports.trigger import Trigger
+    from reconciler.providers.registry.router import Connections, RoutedPublisher, RoutedRegistry
+
+LOGS_KEPT = 20
+"""Passes whose build logs are kept."""
+
+__all__ = ["Bench", "Choice", "cache_folder", "locate", "reading", "working"]
+
+
+def cache_folder(chosen: str | None) -> Path:
+    """Where everything lies that can be made again: `--cache`, LIAN_CACHE, or lian's folder in the user's cache."""
+    return Path(chosen).expanduser().absolute() if chosen else user_cache_folder()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a person chose: which repo, at which revision, against which registry; None leaves it to the settings."""
+
+    repo: str
+    rev: str
+    registry: str | None
+    cache: Path
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Choice:
+        """From the command line."""
+        return cls(arguments.repo, arguments.rev, arguments.registry, cache_folder(arguments.cache))
+
+
+@asynccontextmanager
+async def reading(choice: Choice) -> AsyncIterator[Reading]:
+    """The ports of a plan: nothing in them can write, and registries are asked for pull alone."""
+    from reconciler.providers.registry.router import Connections, RoutedPublisher, RoutedRegistry
+
+    async with Connections() as connections:
+        source = _Learning(_source(choice), connections, RoutedPublisher(connections))
+        yield Reading(source, RoutedRegistry(connections), time.time)
+
+
+@asynccontextmanager
+async def working(choice: Choice) -> AsyncIterator[Bench]:
+    """What whole passes are run on."""
+    from reconciler.providers.registry.router import Connections, RoutedPublisher, RoutedRegistry
+
+    async with Connections() as connections:
+        publisher = RoutedPublisher(connections)
+        source = _Learning(_source(choice), connections, publisher)
+        yield Bench(choice, source, RoutedRegistry(connections), publisher)
+
+
+def _source(choice: Choice) -> Source:
+    from reconciler.desired.source import GitSource
+
+    return GitSource(choice.repo, choice.rev, cache=choice.cache, registry_override=choice.registry)
+
+
+class _Learning:
+    """The source, with the registries told what the commit says of them: how each is reached, which may be written."""
+
+    def __init__(self, source: Source, connections: Connections, publisher: RoutedPublisher) -> None:
+        self._source, self._connections, self._publisher = source, connections, publisher
+        self.desired: Desired | None = None
+
+    async def load(self) -> Desired:
+        """See the port."""
+        self.desired = await self._source.load()
+        await self._connections.learn(self.desired.registries.values())
+        self._publisher.allow({wanted.artifact.image.host for wanted in self.desired.wanted.values()})
+        return self.desired
+
+    async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
+        """See the port."""
+        return await self._source.listing(folder)
+
+    async def export(self, folder: SentFolder, into: Path) -> None:
+        """See the port."""
+        await self._source.export(folder, into)
+
+    async def export_dockerfile(self, materials: Materials, into: Path) -> None:
+        """See the port."""
+        await self._source.export_dockerfile(materials, into)
+
+    async def blob(self, path: str) -> bytes:
+        """See the port."""
+        return await self._source.blob(path)
+
+
+class _ChosenCompute:
+    """Compute as the fleet's settings choose it; they are known once the commit is read."""
+
+    def __init__(self, source: _Learning, local: Compute) -> None:
+        self._source, self._local = source, local
+
+    def rent(self, request: LeaseRequest) -> AbstractAsyncContextManager[Runner]:
+        """See the port."""
+        desired = self._source.desired
+        if desired is not None and desired.fleet.compute is not ComputeProvider.LOCAL:
+            raise LianError(
+                Problem(
+                    "compute-unsupported",
+                    f"compute provider {desired.fleet.compute} is not there yet",
+                    file="lian.ncl",
+                    hint="set compute = { provider = 'Local }",
+                )
+            )
+        return self._local.rent(request)
+
+    async def sweep(self) -> Sequence[str]:
+        """See the port."""
+        return await self._local.sweep()
+
+    async def peak_memory(self, runner: Runner) -> int | None:
+        """See the port."""
+        return await self._local.peak_memory(runner)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Ports for one pass after another on the same repo and registries."""
+
+    choice: Choice
+    source: _Learning
+    registry: RoutedRegistry
+    publisher: RoutedPublisher
+
+    def ports(self, recorder: Recorder) -> Ports:
+        """The ports of one pass, with a name and a log folder of its own."""
+        from reconciler.providers.builder.buildctl import BuildctlBuilder
+        from reconciler.providers.compute.local import LocalCompute
+
+        found = {name: locate(name) for name in ("buildkitd", "buildctl", "runc")}
+        paths = {name: part.path if part.why is None else None for name, part in found.items()}
+        compute = LocalCompute(paths["buildkitd"], paths["buildctl"], paths["runc"], self.choice.cache / "leases")
+        pass_id = secrets.token_hex(5)
+        return Ports(
+            source=self.source,
+            registry=self.registry,
+            clock=time.time,
+            publisher=self.publisher,
+            compute=_ChosenCompute(self.source, compute),
+            builder=BuildctlBuilder(paths["buildctl"] or Path("buildctl")),  # without one no runner can be rented
+            recorder=recorder,
+            pass_id=pass_id,
+            logs=_log_folder(self.choice.cache / "logs", pass_id),
+        )
+
+    def trigger(self) -> Trigger:
+        """What starts a pass beside the timer: moved refs of a local repo."""
+        from reconciler.desired.git import is_url, open_local
+        from reconciler.desired.refs import NoTrigger, RefsTrigger
+
+        if is_url(self.choice.repo):
+            return NoTrigger()
+        return RefsTrigger(Path(open_local(Path(self.choice.repo)).path))
+
+
+def _log_folder(logs: Path, pass_id: str) -> Path:
+    """A new folder for this pass; the oldest beyond LOGS_KEPT go."""
+    started = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    folder = logs / f"{started}-{pass_id}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in sorted(os.listdir(logs))[:-LOGS_KEPT]:
+        shutil.rmtree(logs / old, ignore_errors=True)
+    return folder

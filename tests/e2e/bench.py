@@ -1,0 +1,197 @@
+"""A desired repo, a registry and the `lian` command, for journeys."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+BUSYBOX = Path("/bin/busybox")
+BASE = "FROM scratch\nCOPY rootfs /\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n"
+SECONDS = 120.0
+
+
+@dataclass
+class Bench:
+    """`repo` is the desired repo's working tree; every command runs in it, with a cache folder of its own."""
+
+    repo: Path
+    cache: Path
+    registry: str | None = None
+    env: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def new(cls, folder: Path, registry: str | None = None) -> Bench:
+        """An empty git repo in `folder`/repo."""
+        bench = cls(folder / "repo", folder / "cache", registry)
+        bench.repo.mkdir(parents=True)
+        bench.git("init", "-q", "-b", "main")
+        return bench
+
+    def clone(self, folder: Path) -> Bench:
+        """The same commits on another path, with an empty cache."""
+        subprocess.run(["git", "clone", "-q", self.repo, folder / "repo"], check=True)
+        return Bench(folder / "repo", folder / "cache", self.registry)
+
+    def git(self, *words: str) -> str:
+        """Run git; its output."""
+        identity = ["-c", "user.name=test", "-c", "user.email=test@example.invalid"]
+        done = subprocess.run(["git", *identity, *words], cwd=self.repo, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def write(self, files: Mapping[str, str | bytes]) -> None:
+        """Write files into the working tree."""
+        for name, content in files.items():
+            path = self.repo / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    def commit(self, files: Mapping[str, str | bytes] | None = None, message: str = "change") -> str:
+        """Write, add everything, commit; the commit's id."""
+        self.write(files or {})
+        self.git("add", "-A")
+        self.git("commit", "-qm", message, "--allow-empty")
+        return self.git("rev-parse", "HEAD")
+
+    def busybox(self, context: str) -> None:
+        """A root file system with a shell, as the context of a base image."""
+        target = self.repo / context / "rootfs" / "bin" / "busybox"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(BUSYBOX, target)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The command's environment: nothing of the caller's LIAN_*, and caches of its own."""
+        kept = {k: v for k, v in os.environ.items() if k.startswith("LIAN_TEST_") or not k.startswith(("LIAN_", "BUILDKIT_"))}
+        root = str(Path(__file__).resolve().parents[2])
+        own = {"LIAN_CACHE": str(self.cache), "PYTHONPATH": root, "NO_COLOR": "1"}
+        return {**kept, **own, **({"LIAN_REGISTRY": self.registry} if self.registry else {}), **self.env}
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start `lian` and leave it running."""
+        return subprocess.Popen(
+            [sys.executable, "-W", "error::ResourceWarning", "-m", "reconciler", *words],
+            cwd=self.repo,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def lian(self, *words: str, code: int | None = 0) -> Ran:
+        """Run `lian` to its end; fails with what it printed unless it exits with `code` (None: any)."""
+        process = self.start(*words)
+        try:
+            out, err = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            raise AssertionError(f"lian {' '.join(words)} did not end\n{out}\n{err}") from None
+        ran = Ran(process.returncode, out, err)
+        assert code is None or ran.code == code, f"lian {' '.join(words)} exited with {ran.code}\n{out}\n{err}"
+        assert "Traceback" not in err, err
+        return ran
+
+    def plan(self, code: int) -> dict[str, dict[str, Any]]:
+        """`lian diff --json`: artifact -> change."""
+        document = self.lian("diff", "--json", code=code).json
+        return {change["artifact"]: change for change in document["changes"]}
+
+    def reconcile(self, *words: str, code: int = 0) -> dict[str, dict[str, Any]]:
+        """`lian reconcile --once --json`: artifact -> result."""
+        document = self.lian("reconcile", "--once", "--json", *words, code=code).json
+        return {result["artifact"]: result for result in document["results"]}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command's end."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Its stdout as one JSON document."""
+        document = json.loads(self.out)
+        assert isinstance(document, dict)
+        return document
+
+
+def directive(workspace: str, artifacts: Mapping[str, str]) -> str:
+    """A directive from Nickel texts of its artifacts."""
+    body = "\n".join(f"    {name} = lian.make_artifact {{ {text} }}," for name, text in artifacts.items())
+    return (
+        'let lian = import "defaults/build_directives.ncl" in\n'
+        f'lian.make_build_directives {{\n  workspace = "{workspace}",\n  artifacts = {{\n{body}\n  }},\n}}\n'
+    )
+
+
+def layout_tags(root: Path, repository: str) -> dict[str, str]:
+    """Tag -> digest of one repository of an on-disk registry."""
+    index = json.loads((root / repository / "index.json").read_bytes())
+    name = "org.opencontainers.image.ref.name"
+    return {m["annotations"][name]: m["digest"] for m in index["manifests"] if name in m.get("annotations", {})}
+
+
+def layout_files(root: Path, repository: str, digest: str) -> dict[str, bytes]:
+    """The regular files of an image in an on-disk registry."""
+    blobs = root / repository / "blobs" / "sha256"
+    manifest = json.loads((blobs / digest.removeprefix("sha256:")).read_bytes())
+    files: dict[str, bytes] = {}
+    for layer in manifest["layers"]:
+        data = (blobs / layer["digest"].removeprefix("sha256:")).read_bytes()
+        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(data))) as archive:
+            for member in archive:
+                if member.isfile():
+                    content = archive.extractfile(member)
+                    assert content is not None
+                    files[member.name] = content.read()
+    return files
+
+
+def until(what: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait until something holds; fails after `seconds`."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.02)
+
+
+def leftovers(cache: Path) -> dict[str, list[str]]:
+    """What a bench's passes have left on the machine: processes, mounts, cgroups, leases."""
+    leases = cache / "leases"
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if str(leases) in line]
+    processes = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(leases) in command:
+            processes.append(command)
+    names = [p.name for p in leases.iterdir() if p.is_dir()] if leases.is_dir() else []
+    cgroups = [str(p) for p in Path("/sys/fs/cgroup").glob("**/lian/*") if p.is_dir() and p.name in names]
+    return {"processes": processes, "mounts": mounts, "cgroups": cgroups, "leases": names}
+
+
+def interrupt(process: subprocess.Popen[str], sign: signal.Signals) -> Ran:
+    """Send a signal and wait for the end."""
+    process.send_signal(sign)
+    out, err = process.communicate(timeout=SECONDS)
+    return Ran(process.returncode, out, err)
