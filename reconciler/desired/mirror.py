@@ -1,7 +1,8 @@
 """A bare mirror of a repository that is named by a URL.
 
 One folder per URL below the cache. A lock file of ours serialises fetchers; whoever holds it may sweep what a killed
-fetch left behind. A damaged mirror is built anew beside the old one and takes its place by a rename.
+fetch left behind. The mirror's name is a link to the folder that holds it: a damaged mirror is built anew in another
+folder, and one rename of the link puts it in place. (libgit2 shares open packs by path, so the path must be new too.)
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _REFSPECS = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
+_LOCK, _LINK = ".lock", ".link"
 _NO_SPACE = os.strerror(errno.ENOSPC)
 _CONNECT_MS, _IDLE_MS = 15_000, 30_000
 
@@ -34,7 +37,7 @@ class Mirror:
 
     def __init__(self, url: str, cache: Path) -> None:
         self.url, self._user, self._password = _split_credentials(url)
-        self.folder = cache / "mirrors" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        self.folder = cache.absolute() / "mirrors" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
 
     def fetch(self) -> pygit2.Repository:
         """The mirror, brought up to date: all branches and tags, those gone at the source removed, HEAD as there.
@@ -59,7 +62,7 @@ class Mirror:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Only one fetcher of this mirror at a time, on this machine. The lock falls with its process."""
-        descriptor = os.open(self.folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self.folder.with_suffix(_LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -67,11 +70,14 @@ class Mirror:
             os.close(descriptor)
 
     def _sweep(self) -> None:
-        """Remove what killed fetches left: no living process owns any of it, since we hold the lock."""
+        """Remove what killed fetches left: no living fetcher owns any of it, since we hold the lock."""
+        current = self.folder.resolve()
         for left in self.folder.parent.glob(f"{self.folder.name}.*"):
-            if left.suffix != ".lock":
+            if left.suffix == _LINK:
+                left.unlink()
+            elif left.suffix != _LOCK and left != current:
                 shutil.rmtree(left, ignore_errors=True)
-        for folder, _, names in os.walk(self.folder):
+        for folder, _, names in os.walk(current):
             for name in names:
                 if name.endswith(".lock") or name.startswith(("pack_git2_", "tmp_")):
                     Path(folder, name).unlink(missing_ok=True)
@@ -79,27 +85,30 @@ class Mirror:
     def _fetched(self) -> pygit2.Repository:
         if self.folder.exists():
             with contextlib.suppress(_Damaged):
-                return self._update(self.folder)
+                return self._update(self.folder.resolve())
         return self._fresh()
 
     def _fresh(self) -> pygit2.Repository:
-        fresh = self.folder.with_suffix(".new")
+        fresh = self.folder.with_suffix(f".{secrets.token_hex(4)}")
         try:
             pygit2.init_repository(str(fresh), bare=True)
-            self._update(fresh).free()
+            repository = self._update(fresh)
             self._switch(fresh)
-            return pygit2.Repository(str(self.folder))
         except (_Damaged, pygit2.GitError) as error:
-            raise LianError(self._failed(error)) from error
-        finally:
             shutil.rmtree(fresh, ignore_errors=True)
+            raise LianError(self._failed(error)) from error
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+        return repository
 
     def _switch(self, fresh: Path) -> None:
-        """Put the fresh mirror in place. A crash between the two renames costs one clone, nothing else."""
-        if self.folder.exists():
-            self.folder.rename(self.folder.with_suffix(".old"))
-        fresh.rename(self.folder)
-        shutil.rmtree(self.folder.with_suffix(".old"), ignore_errors=True)
+        """Point the mirror's name at the fresh folder, in one step, and let the old one go."""
+        old, link = self.folder.resolve(), self.folder.with_suffix(_LINK)
+        link.symlink_to(fresh.name)
+        link.replace(self.folder)
+        if old not in {fresh, self.folder}:
+            shutil.rmtree(old, ignore_errors=True)
 
     def _update(self, folder: Path) -> pygit2.Repository:
         """Fetch into `folder`. Raises _Damaged if the fault lies in what `folder` holds, else LianError."""

@@ -17,16 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _START_SECONDS = 30.0
-_OWN_NAMESPACES = [
-    "unshare",
-    "--mount",
-    "--pid",
-    "--fork",
-    "--kill-child=KILL",
-    "--mount-proc",
-    "--propagation",
-    "private",
-]
+_OWN_NAMESPACES = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
+_OWN_NAMESPACES += ["--propagation", "private"]
 _READY = "mkdir -p /run/runc && mount -t tmpfs none /run/runc && exec "
 
 
@@ -59,12 +51,11 @@ def daemon() -> Iterator[Daemon]:
     """One daemon with a state folder and a socket of its own, gone with the block."""
     folder = Path(tempfile.mkdtemp(prefix="lian-bk-"))  # a socket's path is short
     address = f"unix://{folder}/s"
-    inner = f'{_READY}"$@"'
     argv = [
         *_OWN_NAMESPACES,
         "sh",
         "-c",
-        inner,
+        f'{_READY}"$@"',
         "sh",
         _program("buildkitd"),
         "--root",

@@ -88,11 +88,11 @@ def listing(folder: Path) -> dict[bytes, tuple[int, bytes]]:
     found: dict[bytes, tuple[int, bytes]] = {}
     for at, folders, names in os.walk(os.fsencode(folder)):
         for name in (*folders, *names):
-            path = os.path.join(at, name)
+            path = at + b"/" + name
             mode = os.lstat(path).st_mode
             data = b""
             if stat.S_ISLNK(mode):
-                data = os.readlink(path)
+                data = os.fsencode(Path(os.fsdecode(path)).readlink())
             elif stat.S_ISREG(mode):
                 data = Path(os.fsdecode(path)).read_bytes()
             found[os.path.relpath(path, os.fsencode(folder))] = (mode, data)

@@ -1,0 +1,361 @@
+"""Finding the commit: local repositories, revisions, mirrors of URLs."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import pygit2
+import pytest
+
+from reconciler.desired.git import check_url, home, is_url, open_local, resolve, uncommitted
+from reconciler.desired.mirror import Mirror
+from reconciler.desired.tree import CommitTree
+from reconciler.model.problem import LianError, Problem
+from tests.desired.repos import Repo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    return Repo(tmp_path / "repo")
+
+
+def problem(call: Callable[[], object]) -> Problem:
+    with pytest.raises(LianError) as caught:
+        call()
+    return caught.value.problems[0]
+
+
+def git(repo: Repo, *arguments: str) -> None:
+    subprocess.run(["git", "-C", str(repo.path), *arguments], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("https://example.org/r.git", True),
+        ("ssh://git@example.org/r", True),
+        ("file:///srv/r", True),
+        ("git@example.org:team/r.git", True),
+        ("ext::sh -c touch% /tmp/x", False),
+        (".", False),
+        ("/srv/repo", False),
+        ("C:repo", False),
+        ("host:path", False),
+    ],
+)
+def test_urls_are_told_from_paths(location: str, expected: bool) -> None:
+    assert is_url(location) == expected
+
+
+@pytest.mark.parametrize("url", ["ext://sh", "ftp://example.org/r", "javascript://x", "HTTPS+x://h/r"])
+def test_other_transports_are_refused(url: str) -> None:
+    assert problem(lambda: check_url(url)).code == "source-scheme"
+
+
+def test_every_place_in_a_working_tree_finds_the_repository(repo: Repo, tmp_path: Path) -> None:
+    commit = repo.commit({"a/b": b"1"})
+    (repo.path / "a").mkdir()
+    git(repo, "worktree", "add", "-q", "--detach", str(tmp_path / "linked"))
+    git(repo, "clone", "-q", "--bare", ".", str(tmp_path / "bare.git"))
+    for place in (repo.path, repo.path / "a", repo.path / ".git", tmp_path / "linked", tmp_path / "bare.git"):
+        assert resolve(open_local(place), "HEAD").commit == commit
+    assert home(open_local(repo.path / "a")) == repo.path
+    assert home(open_local(tmp_path / "bare.git")) == tmp_path / "bare.git"
+
+
+def test_what_is_not_a_repository_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plain").mkdir()
+    for place in (tmp_path / "plain", tmp_path / "gone"):
+        found = problem(lambda place=place: open_local(place))
+        assert (found.code, bool(found.hint)) == ("not-a-repo", True)
+
+
+def test_a_broken_repository_says_so(repo: Repo) -> None:
+    repo.commit({"a": b"1"})
+    (repo.path / ".git" / "config").write_text("[core\nnonsense")
+    assert problem(lambda: open_local(repo.path)).code == "repo-unreadable"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="could not run: only root can give a folder away")
+def test_a_repository_of_another_user_is_not_read(repo: Repo) -> None:
+    repo.commit({"a": b"1"})
+    for path in (repo.path, repo.path / ".git"):
+        os.chown(path, 54321, 54321)
+    found = problem(lambda: open_local(repo.path))
+    assert found.code == "repo-untrusted"
+    assert "safe.directory" in str(found.hint)
+
+
+def test_an_empty_repository_says_so(repo: Repo) -> None:
+    assert problem(lambda: resolve(open_local(repo.path), "HEAD")).code == "repo-empty"
+
+
+def test_every_spelling_of_a_revision(repo: Repo, tmp_path: Path) -> None:
+    first = repo.commit({"a": b"1"})
+    commit = repo.commit({"a": b"2"})
+    git(repo, "tag", "light")
+    git(repo, "-c", "user.name=T", "-c", "user.email=t@example.org", "tag", "-a", "v1.0", "-m", "text")
+    git(repo, "branch", "feature/x")
+    git(repo, "update-ref", "refs/remotes/origin/main", commit)
+    git(repo, "config", "remote.origin.url", "https://example.org/r")
+    opened = open_local(repo.path)
+    names = ["HEAD", "main", "heads/main", "refs/heads/main", "light", "v1.0", "tags/v1.0", "feature/x", "origin/main"]
+    for rev in [*names, commit, commit[:7], commit.upper(), "HEAD~0", "v1.0^{}", "v1.0^{commit}"]:
+        assert resolve(opened, rev).commit == commit, rev
+    assert resolve(opened, "HEAD~1").commit == resolve(opened, first[:8]).commit == first
+
+
+@pytest.mark.parametrize(
+    "rev", ["nope", "HEAD~7", "", "a b", "--exec=x", "main..main", "0" * 40, "HEAD:a", "HEAD^{tree}"]
+)
+def test_an_unknown_revision_names_known_ones(repo: Repo, rev: str) -> None:
+    repo.commit({"a": b"1"})
+    found = problem(lambda: resolve(open_local(repo.path), rev))
+    assert found.code == "revision-unknown"
+    assert "main" in str(found.hint)
+
+
+def test_the_nearest_name_is_offered(repo: Repo) -> None:
+    repo.commit({"a": b"1"})
+    repo.commit({"a": b"1"}, branch="release-1.2")
+    assert problem(lambda: resolve(open_local(repo.path), "relase-1.2")).hint == "did you mean 'release-1.2'?"
+
+
+def test_a_head_without_commit_is_not_an_empty_repository(repo: Repo) -> None:
+    repo.commit({"a": b"1"}, branch="other")
+    found = problem(lambda: resolve(open_local(repo.path), "HEAD"))
+    assert (found.code, found.hint) == ("revision-unknown", "known names: other")
+
+
+def test_uncommitted_changes_are_counted_as_git_status_does(repo: Repo) -> None:
+    repo.commit({"a": b"1", "b": b"2", ".gitignore": b"*.log\n"})
+    git(repo, "reset", "-q", "--hard")
+    assert uncommitted(open_local(repo.path)) == 0
+    (repo.path / "a").write_bytes(b"changed")
+    (repo.path / "new").mkdir()
+    for name in ("new/1", "new/2", "debug.log", "staged"):
+        (repo.path / name).write_bytes(b"x")
+    (repo.path / ".lian").mkdir()
+    (repo.path / ".lian" / "registry").write_bytes(b"x")
+    git(repo, "add", "staged")
+    git(repo, "rm", "-q", "b")
+    assert uncommitted(open_local(repo.path)) == 4
+
+
+def test_nothing_the_repository_configures_is_run(repo: Repo, tmp_path: Path) -> None:
+    """Filters, hooks, fsmonitor, textconv: a hostile repository's own settings start nothing."""
+    repo.commit({"a": b"1", ".gitattributes": b"* filter=evil diff=evil\n"})
+    mark, git_dir = tmp_path / "ran", repo.path / ".git"
+    evil = f"sh -c 'touch {mark}'"
+    for key in ("filter.evil.clean", "filter.evil.smudge", "diff.evil.textconv", "core.fsmonitor", "core.sshCommand"):
+        git(repo, "config", key, evil)
+    for hook in ("post-checkout", "reference-transaction", "post-index-change", "fsmonitor-watchman"):
+        (git_dir / "hooks").mkdir(exist_ok=True)
+        (git_dir / "hooks" / hook).write_text(f"#!/bin/sh\ntouch {mark}\n")
+        (git_dir / "hooks" / hook).chmod(0o755)
+    (repo.path / "a").write_bytes(b"2")
+    opened = open_local(repo.path)
+    uncommitted(opened)
+    CommitTree(opened, resolve(opened, "HEAD").tree).at("a")
+    Mirror(f"file://{repo.path}", tmp_path / "cache").fetch()
+    assert not mark.exists()
+
+
+def test_a_mirror_follows_its_source(repo: Repo, tmp_path: Path) -> None:
+    repo.commit({"a": b"1"})
+    repo.commit({"a": b"1"}, branch="gone")
+    mirror = Mirror(f"file://{repo.path}", tmp_path / "cache")
+    assert mirror.fetch().is_bare
+    commit = repo.commit({"a": b"2"})
+    repo.commit({"a": b"3"}, branch="new")
+    repo.git.branches.local["gone"].delete()
+    git(repo, "tag", "v1", "main")
+    fetched = mirror.fetch()
+    assert {resolve(fetched, rev).commit for rev in ("HEAD", "main", "origin/main", "v1")} == {commit}
+    assert sorted(fetched.listall_references()) == ["refs/heads/main", "refs/heads/new", "refs/tags/v1"]
+    repo.git.set_head("refs/heads/new")
+    assert resolve(mirror.fetch(), "HEAD").commit == resolve(repo.git, "new").commit
+
+
+def test_a_rewritten_branch_is_followed(repo: Repo, tmp_path: Path) -> None:
+    repo.commit({"a": b"1"})
+    mirror = Mirror(f"file://{repo.path}", tmp_path / "cache")
+    mirror.fetch()
+    repo.git.references.delete("refs/heads/main")
+    commit = repo.commit({"z": b"other history"})
+    assert resolve(mirror.fetch(), "main").commit == commit
+
+
+def test_an_empty_source_is_an_empty_repository(repo: Repo, tmp_path: Path) -> None:
+    fetched = Mirror(f"file://{repo.path}", tmp_path / "cache").fetch()
+    assert problem(lambda: resolve(fetched, "HEAD")).code == "repo-empty"
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///nowhere/at/all", "https://127.0.0.1:1/r", "git://127.0.0.1:1/r", "ssh://127.0.0.1:1/r"]
+)
+def test_an_unreachable_source_says_so_and_leaves_nothing(url: str, tmp_path: Path) -> None:
+    found = problem(lambda: Mirror(url, tmp_path).fetch())
+    assert found.code == "source-unreachable"
+    assert found.cause
+    assert [path.suffix for path in (tmp_path / "mirrors").iterdir()] == [".lock"]
+
+
+def test_credentials_are_never_told_or_kept(tmp_path: Path) -> None:
+    mirror = Mirror("http://user:s3cret@127.0.0.1:1/r?token=t0ken", tmp_path)
+    told = repr(problem(mirror.fetch).to_json())
+    assert "s3cret" not in told and "t0ken" not in told
+    kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(b"s3cret" in data for data in kept)
+
+
+class _Asking(BaseHTTPRequestHandler):
+    """Asks for a password and never takes one."""
+
+    seen: list[str | None]
+
+    def do_GET(self) -> None:
+        self.seen.append(self.headers.get("Authorization"))
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="r"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def asking() -> Iterator[tuple[str, list[str | None]]]:
+    handler = type("Handler", (_Asking,), {"seen": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"127.0.0.1:{server.server_address[1]}", handler.seen
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_refused_credentials_end_the_fetch(asking: tuple[str, list[str | None]], tmp_path: Path) -> None:
+    host, seen = asking
+    found = problem(lambda: Mirror(f"http://user:pass@{host}/r", tmp_path).fetch())
+    assert found.code == "source-unreachable"
+    assert 1 <= sum(header is not None for header in seen) <= 2
+    seen.clear()
+    assert problem(lambda: Mirror(f"http://{host}/r", tmp_path).fetch()).code == "source-unreachable"
+    assert all(header is None for header in seen)
+
+
+def _fetch(url: str, cache: Path, commit: str) -> None:
+    repository = Mirror(url, cache).fetch()
+    assert resolve(repository, "main").commit == commit
+    assert CommitTree(repository, resolve(repository, "main").tree).at("a") is not None
+
+
+def test_many_fetchers_at_once(repo: Repo, tmp_path: Path) -> None:
+    commit = repo.commit({"a": b"1", **{f"d{i}/f": b"%d" % i for i in range(50)}})
+    context = multiprocessing.get_context("spawn")
+    jobs = [context.Process(target=_fetch, args=(f"file://{repo.path}", tmp_path, commit)) for _ in range(4)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join(60)
+    assert [job.exitcode for job in jobs] == [0] * 4
+
+
+_FETCH_FOR_EVER = """
+import sys
+from pathlib import Path
+from reconciler.desired.mirror import Mirror
+print("ready", flush=True)
+while True:
+    Mirror(sys.argv[1], Path(sys.argv[2])).fetch()
+    Mirror(sys.argv[1], Path(sys.argv[2])).rebuild()
+"""
+
+
+@pytest.mark.parametrize("after", [0.0, 0.004, 0.011, 0.023, 0.037, 0.051])
+def test_a_killed_fetch_leaves_nothing_that_stops_the_next(repo: Repo, tmp_path: Path, after: float) -> None:
+    commit = repo.commit({"a": b"1", **{f"d{i}/f": os.urandom(2000) for i in range(100)}})
+    url = f"file://{repo.path}"
+    with subprocess.Popen([sys.executable, "-c", _FETCH_FOR_EVER, url, str(tmp_path)], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(after)  # a moment of its work, not a wait for anything
+        child.send_signal(signal.SIGKILL)
+    _fetch(url, tmp_path, commit)
+    folder = Mirror(url, tmp_path).folder
+    assert {p.name for p in folder.parent.iterdir()} == {folder.name, folder.resolve().name, f"{folder.name}.lock"}
+    assert not list(folder.resolve().rglob("*.lock"))
+
+
+@pytest.mark.parametrize(
+    "lock", ["HEAD.lock", "refs/heads/main.lock", "packed-refs.lock", "config.lock", "shallow.lock"]
+)
+def test_stale_locks_are_swept(repo: Repo, tmp_path: Path, lock: str) -> None:
+    repo.commit({"a": b"1"})
+    mirror = Mirror(f"file://{repo.path}", tmp_path)
+    mirror.fetch()
+    (mirror.folder / lock).touch()
+    commit = repo.commit({"a": b"2"})
+    assert resolve(mirror.fetch(), "main").commit == commit
+    assert not (mirror.folder / lock).exists()
+
+
+@pytest.mark.parametrize("damage", ["HEAD", "config", "objects", "everything"])
+def test_a_damaged_mirror_is_built_anew(repo: Repo, tmp_path: Path, damage: str) -> None:
+    commit = repo.commit({"a": b"1"})
+    mirror = Mirror(f"file://{repo.path}", tmp_path)
+    mirror.fetch()
+    match damage:
+        case "objects":
+            shutil.rmtree(mirror.folder / "objects")
+            (mirror.folder / "objects").mkdir()
+        case "everything":
+            shutil.rmtree(mirror.folder.resolve())
+        case name:
+            (mirror.folder / name).write_bytes(b"\0garbage")
+    fetched = mirror.fetch()
+    assert CommitTree(fetched, resolve(fetched, "main").tree).at("a") is not None
+    assert resolve(fetched, "HEAD").commit == commit
+
+
+def test_a_lost_object_deep_inside_is_healed_by_a_rebuild(repo: Repo, tmp_path: Path) -> None:
+    repo.commit({"d/a": b"1"})
+    mirror = Mirror(f"file://{repo.path}", tmp_path)
+    fetched = mirror.fetch()
+    tree_id = resolve(fetched, "main").tree
+    for pack in (mirror.folder / "objects").rglob("*"):
+        if pack.is_file():
+            pack.chmod(0o644)
+            pack.write_bytes(b"garbage")
+    with pytest.raises(LianError, match="object-unreadable"):
+        CommitTree(pygit2.Repository(str(mirror.folder)), tree_id).at("d/a")
+    fresh = mirror.rebuild()
+    assert CommitTree(fresh, tree_id).at("d/a") is not None
+
+
+def test_a_cache_that_cannot_be_written_says_so(repo: Repo, tmp_path: Path) -> None:
+    repo.commit({"a": b"1"})
+    (tmp_path / "file").write_bytes(b"")
+    assert problem(lambda: Mirror(f"file://{repo.path}", tmp_path / "file").fetch()).code == "cache-unusable"
+
+
+def test_a_clone_needs_no_names_of_its_own(tmp_path: Path) -> None:
+    """Credentials are no part of a mirror's name: a new token finds the same mirror."""
+    one, two = Mirror("https://a:1@example.org/r", tmp_path), Mirror("https://b:2@example.org/r", tmp_path)
+    assert one.folder == two.folder != Mirror("https://example.org/other", tmp_path).folder
