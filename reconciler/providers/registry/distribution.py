@@ -47,12 +47,13 @@ class DistributionRegistry:
 
     async def heads(self, references: Collection[Reference]) -> Mapping[Reference, Sighting]:
         """See the port. A few connections, each asking one thing after the other."""
-        queue = iter(dict.fromkeys(references))
+        wanted = dict.fromkeys(references)
+        queue = iter(wanted)
         answers: dict[Reference, Sighting] = {}
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(self._transport.connections, len(references))):
+            for _ in range(min(self._transport.connections, len(wanted))):
                 group.create_task(self._work(queue, answers))
-        return answers
+        return {reference: answers[reference] for reference in wanted}
 
     async def manifest(self, repository: Repository, digest: Digest) -> Manifest:
         """See the port. Raises LianError `manifest-unknown`, `registry-wrong-digest`, `content-too-large`, …"""

@@ -65,7 +65,7 @@ class Endpoint:
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request. `target` is a path, or the whole URL that the registry gave; `repository` and `actions` make the
-    scope asked for; a body larger than `limit` bytes is not read."""
+    scope asked for; content larger than `limit` bytes is not read."""
 
     method: str
     target: str
@@ -237,6 +237,7 @@ async def _read(response: httpx.Response, limit: int, *, has_body: bool) -> Repl
     plain = Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()})
     if not has_body:
         return plain
+    limit = limit if response.status_code == 200 else MAX_MANIFEST
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk

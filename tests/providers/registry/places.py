@@ -1,0 +1,81 @@
+"""Opening the adapters of this package in tests."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from reconciler.providers.registry.distribution import DistributionRegistry
+from reconciler.providers.registry.distribution_publisher import DistributionPublisher
+from reconciler.providers.registry.docker_config import DockerConfig
+from reconciler.providers.registry.layout import LayoutRegistry
+from reconciler.providers.registry.layout_publisher import LayoutPublisher
+from reconciler.providers.registry.retry import RetryPolicy, Timing
+from reconciler.providers.registry.transport import Endpoint, Transport
+from tests.ports.registry_suite import Place
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+    from typing import Any
+
+
+class Clock:
+    """Time that passes only by sleeping; chance that always draws the most."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.pauses: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        """Returns at once."""
+        self.pauses.append(seconds)
+        self.now += seconds
+
+    @property
+    def timing(self) -> Timing:
+        """For a transport."""
+        return Timing(lambda: self.now, self.sleep, lambda: 0.99)
+
+
+def config(host: str = "", **entry: str) -> DockerConfig:
+    """A Docker configuration with one entry."""
+    return DockerConfig(None, {"auths": {host: entry}} if host else {}, {})
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    host: str,
+    url: str | None = None,
+    *,
+    docker: DockerConfig | None = None,
+    clock: Clock | None = None,
+    policy: RetryPolicy | None = None,
+    **endpoint: Any,
+) -> AsyncIterator[tuple[DistributionRegistry, DistributionPublisher]]:
+    """Both adapters over one transport; without a clock, no waiting for anything."""
+    transport = Transport(
+        Endpoint.of(host, url, **endpoint),
+        docker or config(),
+        timing=(clock or Clock()).timing,
+        policy=policy or RetryPolicy(),
+    )
+    try:
+        yield DistributionRegistry(transport), DistributionPublisher(transport)
+    finally:
+        await transport.aclose()
+
+
+def http_place(host: str, **how: Any) -> Place:
+    """A registry over HTTP."""
+    return Place(host, lambda: opened(host, **how))
+
+
+def disk_place(root: Path) -> Place:
+    """A registry on disk."""
+
+    @contextlib.asynccontextmanager
+    async def both() -> AsyncIterator[tuple[LayoutRegistry, LayoutPublisher]]:
+        yield LayoutRegistry(root), LayoutPublisher(root)
+
+    return Place(f"oci-layout:{root}", both)

@@ -1,0 +1,329 @@
+"""An OCI registry in memory, in this process, on a free port, that fails on command.
+
+It keeps the rules of distribution-spec 1.1 (with or without the referrers API), asks for a password or for tokens if
+told so, and plays its own token service. Everything it is asked is kept in `requests`.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import re
+import secrets
+import socket
+import struct
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterator
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+USER, PASSWORD = "tester", "canary-password-7f3a"
+
+_PATH = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs/uploads|blobs|referrers|tags)/(?P<rest>.*)")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes over the wire. `cut`: bytes of the body after which the connection is reset; `drip`: seconds between
+    single bytes of the body; `reset`: no answer at all."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    cut: int | None = None
+    drip: float = 0.0
+    reset: bool = False
+
+
+@dataclass
+class Fault:
+    """Applies to requests of `method` whose path matches, `times` times; gets the right answer and returns another."""
+
+    method: str
+    path: re.Pattern[str]
+    times: int
+    change: Callable[[Answer], Answer]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request as it came in; header names in lower case."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+
+
+def status(code: int, body: bytes = b"", **headers: str) -> Callable[[Answer], Answer]:
+    """This answer instead; `Retry_After="1"` is the header Retry-After."""
+    return lambda _: Answer(code, {k.replace("_", "-"): v for k, v in headers.items()}, body)
+
+
+def html(code: int) -> Callable[[Answer], Answer]:
+    """A web page."""
+    return status(code, b"<!doctype html><title>Hello</title>", Content_Type="text/html; charset=utf-8")
+
+
+def reset(_: Answer) -> Answer:
+    """The connection is reset instead of an answer."""
+    return Answer(reset=True)
+
+
+def truncated(right: Answer) -> Answer:
+    """The connection ends in the middle of the body."""
+    return Answer(right.status, right.headers, right.body, cut=len(right.body) // 2)
+
+
+def dripping(seconds: float) -> Callable[[Answer], Answer]:
+    """The right body, one byte at a time."""
+    return lambda right: Answer(right.status, right.headers, right.body, drip=seconds)
+
+
+def headers(**changed: str | None) -> Callable[[Answer], Answer]:
+    """The right answer with other headers; None takes one away."""
+
+    def change(right: Answer) -> Answer:
+        kept = {k.lower(): v for k, v in right.headers.items()}
+        for name, value in changed.items():
+            kept.pop(name.replace("_", "-").lower(), None)
+            if value is not None:
+                kept[name.replace("_", "-").lower()] = value
+        return Answer(right.status, kept, right.body)
+
+    return change
+
+
+def body(data: bytes) -> Callable[[Answer], Answer]:
+    """The right headers over another body."""
+    return lambda right: Answer(right.status, right.headers, data)
+
+
+class FaultyRegistry:
+    """`auth` is None, "basic" or "bearer"; `referrers` says whether the referrers API exists."""
+
+    def __init__(self, *, referrers: bool = False, auth: str | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self.referrers, self.auth = referrers, auth
+        self.realm: str | None = None
+        self.token_life: float = 300.0
+        self.blobs: dict[tuple[str, str], bytes] = {}
+        self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
+        self.tags: dict[tuple[str, str], str] = {}
+        self.tokens: dict[str, tuple[str, ...]] = {}
+        self.refresh_tokens: set[str] = set()
+        self.requests: list[Seen] = []
+        self.faults: list[Fault] = []
+        self._lock = threading.RLock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = False
+        self._tls = tls
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    @property
+    def host(self) -> str:
+        """`127.0.0.1:PORT`."""
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def url(self) -> str:
+        """Its base URL."""
+        return f"{'https' if self._tls else 'http'}://{self.host}"
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[FaultyRegistry]:
+        """Answers as long as the block lasts."""
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
+
+    def fault(self, method: str, path: str, change: Callable[[Answer], Answer], times: int = 1 << 30) -> None:
+        """From now on; earlier faults that still apply go first."""
+        self.faults.append(Fault(method, re.compile(path), times, change))
+
+    def asked(self, method: str, path: str = "") -> list[Seen]:
+        """The requests of a method whose path matches."""
+        return [seen for seen in self.requests if seen.method == method and re.search(path, seen.path)]
+
+    def answer(self, seen: Seen, data: bytes) -> Answer:
+        """The answer with the faults that apply."""
+        with self._lock:
+            self.requests.append(seen)
+            right = self._right(seen, data)
+            for fault in self.faults:
+                if fault.times and fault.method == seen.method and fault.path.search(seen.path):
+                    fault.times -= 1
+                    return fault.change(right)
+            return right
+
+    def _right(self, seen: Seen, data: bytes) -> Answer:
+        parts = urlsplit(seen.path)
+        query = {k: v[0] for k, v in parse_qs(parts.query).items()}
+        if parts.path == "/token":
+            return self._token(seen, parse_qs(parts.query or data.decode()))
+        match = _PATH.fullmatch(parts.path)
+        if match is None:
+            return _error(404, "UNSUPPORTED")
+        if refusal := self._refusal(seen, match["name"]):
+            return refusal
+        name, rest = match["name"], match["rest"]
+        match match["kind"]:
+            case "manifests" if seen.method == "PUT":
+                return self._put_manifest(name, rest, seen.headers.get("content-type", ""), data)
+            case "manifests":
+                return self._get_manifest(name, rest)
+            case "blobs/uploads" if seen.method == "POST":
+                return Answer(202, {"Location": f"/v2/{name}/blobs/uploads/{secrets.token_hex(4)}?state=kept"})
+            case "blobs/uploads":
+                return self._put_blob(name, query, data)
+            case "blobs":
+                found = self.blobs.get((name, rest))
+                return _error(404, "BLOB_UNKNOWN") if found is None else Answer(200, {}, found)
+            case "referrers" if self.referrers:
+                return self._referrers(name, rest, query.get("artifactType"))
+            case _:
+                return Answer(404, {"Content-Type": "text/plain"}, b"404 page not found\n")
+
+    def _put_blob(self, name: str, query: dict[str, str], data: bytes) -> Answer:
+        if query.get("state") != "kept":
+            return _error(404, "BLOB_UPLOAD_UNKNOWN")
+        if query["digest"] != _digest(data):
+            return _error(400, "DIGEST_INVALID")
+        self.blobs[name, query["digest"]] = data
+        return Answer(201, {"Location": f"/v2/{name}/blobs/{query['digest']}"})
+
+    def _put_manifest(self, name: str, rest: str, media_type: str, data: bytes) -> Answer:
+        digest, document = _digest(data), json.loads(data)
+        if ":" in rest and rest != digest:
+            return _error(400, "DIGEST_INVALID")
+        parts = [*document.get("layers", ()), *([document["config"]] if "config" in document else ())]
+        children = document.get("manifests", ())
+        here = all((name, d["digest"]) in self.blobs for d in parts)
+        if not here or not all(
+            (name, d["digest"]) in self.manifests for d in children if not rest.startswith("sha256-")
+        ):
+            return _error(400, "MANIFEST_BLOB_UNKNOWN")
+        self.manifests[name, digest] = (media_type, data)
+        if ":" not in rest:
+            self.tags[name, rest] = digest
+        subject = {"OCI-Subject": document["subject"]["digest"]} if self.referrers and "subject" in document else {}
+        return Answer(201, {"Docker-Content-Digest": digest, "Location": f"/v2/{name}/manifests/{digest}"} | subject)
+
+    def _get_manifest(self, name: str, rest: str) -> Answer:
+        digest = rest if ":" in rest else self.tags.get((name, rest), "")
+        if (name, digest) not in self.manifests:
+            return _error(404, "MANIFEST_UNKNOWN")
+        media_type, data = self.manifests[name, digest]
+        return Answer(200, {"Content-Type": media_type, "Docker-Content-Digest": digest}, data)
+
+    def _referrers(self, name: str, subject: str, wanted: str | None) -> Answer:
+        found = []
+        for (repository, digest), (media_type, data) in self.manifests.items():
+            document = json.loads(data)
+            if repository != name or document.get("subject", {}).get("digest") != subject:
+                continue
+            entry: dict[str, Any] = {"mediaType": media_type, "digest": digest, "size": len(data)}
+            entry["artifactType"] = document.get("artifactType") or document["config"]["mediaType"]
+            found.append(entry | {"annotations": document.get("annotations", {})})
+        filtered = {"OCI-Filters-Applied": "artifactType"} if wanted else {}
+        kept = [e for e in found if not wanted or e["artifactType"] == wanted]
+        listed = {"schemaVersion": 2, "mediaType": INDEX, "manifests": kept}
+        return Answer(200, {"Content-Type": INDEX} | filtered, json.dumps(listed).encode())
+
+    def _refusal(self, seen: Seen, name: str) -> Answer | None:
+        given = seen.headers.get("authorization", "")
+        needed = "pull" if seen.method in {"GET", "HEAD"} else "push"
+        if self.auth == "basic" and given != f"Basic {_pair()}":
+            return _error(401, "UNAUTHORIZED", {"WWW-Authenticate": 'Basic realm="tests, and more"'})
+        if self.auth == "bearer":
+            granted = self.tokens.get(given.removeprefix("Bearer "), ())
+            if f"repository:{name}:{needed}" not in granted:
+                realm = self.realm or f"{self.url}/token"
+                asked = f'Bearer realm="{realm}",service="tests",scope="repository:{name}:{needed}"'
+                return _error(401, "UNAUTHORIZED", {"WWW-Authenticate": asked})
+        return None
+
+    def _token(self, seen: Seen, query: dict[str, list[str]]) -> Answer:
+        refresh = query.get("refresh_token", [""])[0]
+        if seen.headers.get("authorization") != f"Basic {_pair()}" and refresh not in self.refresh_tokens:
+            return _error(401, "UNAUTHORIZED")
+        granted = []
+        for scope in query["scope"]:
+            repository, _, actions = scope.rpartition(":")
+            granted += [f"{repository}:{action}" for action in actions.split(",")]
+        token = f"canary-token-{secrets.token_hex(8)}"
+        self.tokens[token] = tuple(granted)
+        return Answer(
+            200,
+            {"Content-Type": "application/json"},
+            json.dumps({"token": token, "expires_in": self.token_life}).encode(),
+        )
+
+
+def _handler(registry: FaultyRegistry) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 30
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Tests look at `requests`."""
+
+        def _serve(self) -> None:
+            data = self.rfile.read(int(self.headers.get("content-length") or 0))
+            given = {k.lower(): v for k, v in self.headers.items()}
+            self._send(registry.answer(Seen(self.command, self.path, given), data))
+
+        def _send(self, answer: Answer) -> None:
+            if answer.reset:
+                return self._cut()
+            lines = {"Content-Length": str(len(answer.body)), **answer.headers}
+            head = f"HTTP/1.1 {answer.status} -\r\n" + "".join(f"{k}: {v}\r\n" for k, v in lines.items()) + "\r\n"
+            content = b"" if self.command == "HEAD" else answer.body
+            if answer.drip:
+                return self._drip(head.encode("latin-1"), content, answer.drip)
+            self.wfile.write(head.encode("latin-1") + content[: answer.cut])
+            return self._cut() if answer.cut is not None and self.command != "HEAD" else None
+
+        def _drip(self, head: bytes, content: bytes, seconds: float) -> None:
+            with contextlib.suppress(OSError):  # whoever asked may give up
+                self.wfile.write(head)
+                for at in range(len(content)):
+                    self.wfile.write(content[at : at + 1])
+                    time.sleep(seconds)
+            self.close_connection = True
+
+        def _cut(self) -> None:
+            """Closing with unsent linger time 0 sends RST instead of FIN."""
+            self.wfile.flush()
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+
+        do_GET = do_HEAD = do_PUT = do_POST = _serve
+
+    return Handler
+
+
+def _error(code: int, name: str, more: dict[str, str] | None = None) -> Answer:
+    document = {"errors": [{"code": name, "message": name.lower().replace("_", " ")}]}
+    return Answer(code, {"Content-Type": "application/json", **(more or {})}, json.dumps(document).encode())
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _pair() -> str:
+    return base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
