@@ -85,7 +85,9 @@ def removed(document: Any, path: Path) -> Any:
     return changed
 
 
-def optionally(required: dict[str, st.SearchStrategy[Any]], **optional: st.SearchStrategy[Any]) -> Any:
+def optionally(
+    required: dict[str, st.SearchStrategy[Any]], **optional: st.SearchStrategy[Any]
+) -> st.SearchStrategy[Document]:
     """Records with all required fields and some of the optional ones."""
     return st.fixed_dictionaries(required, optional=optional)
 
@@ -105,13 +107,17 @@ def _map(keys: st.SearchStrategy[str], values: st.SearchStrategy[Any]) -> st.Sea
 
 name = st.sampled_from(["shop", "a", "a-b", "a--b", "0", "x" * 63])
 tag = st.sampled_from(["1.4", "stable", "_x", "A.b-c", "lia", "v" * 128])
-image = st.sampled_from(["shop/api", "api", "ghcr.io/acme/api", "localhost:5000/a__b/c.d", "[::1]:5000/x", "reg:80/a-b"])
+image = st.sampled_from(
+    ["shop/api", "api", "ghcr.io/acme/api", "localhost:5000/a__b/c.d", "[::1]:5000/x", "reg:80/a-b"]
+)
 image_reference = st.sampled_from(["alpine", "alpine:3.20", "ghcr.io/a/b:x@sha256:" + "0" * 64, "a.b:1"])
 path = st.sampled_from([".", "a", "a/b", "images/api/", "..a/b", "a//b", "ünï/c", ".dot", "..."])
 platform = st.sampled_from(["linux/amd64", "linux/arm/v7", "linux/arm64"])
 target = st.sampled_from(["test", "runtime", "a.b_c-d"])
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
-git_url = st.sampled_from(["https://example.org/a.git", "git@example.org:a/b.git", "ssh://git@[::1]:22/x", "file:///srv/a"])
+git_url = st.sampled_from(
+    ["https://example.org/a.git", "git@example.org:a/b.git", "ssh://git@[::1]:22/x", "file:///srv/a"]
+)
 revision = st.sampled_from(["main", "HEAD", "refs/tags/v1", "0" * 40, "größe"])
 language = st.sampled_from(["go", "c++", "c#"])
 host = st.sampled_from(["build1", "ci@10.0.0.5:2222", "[::1]:22"])
@@ -120,7 +126,10 @@ memory = st.one_of(st.integers(1, 4096), st.sampled_from([0.5, 1.25, 4095.5]))
 labels = _map(st.sampled_from(["org.example.title", "a", "a/b"]), text)
 
 vault_key_ref = optionally(
-    {"source": tags_of("Env", "File", "Command", "Vault"), "name": st.sampled_from(["TOKEN", "/etc/key", "pass show x"])}
+    {
+        "source": tags_of("Env", "File", "Command", "Vault"),
+        "name": st.sampled_from(["TOKEN", "/etc/key", "pass show x"]),
+    }
 )
 vault_cred_ref = optionally(
     {"source": tags_of("Env", "File", "Command", "Vault"), "name": st.sampled_from(["TOKEN", "secret/data/x"])},
@@ -266,8 +275,9 @@ build_result = st.one_of(
 
 _WRONG = [
     None, True, 0, -1, 1, 257, 1441, 4097, 1.5, 0.0, 10**12, "", "x", "X Y", "a\n", "-a", "..", "../a", "a/../b", "/a",
-    "a/", "a..b", "lian-x", "a" * 64, "a" * 129, "a" * 1025, "http://u:p@h", "https://h/x", "a@b", "a:b", "é", "\t", "a\u2028",
-    Tag("X"), Tag("Local"), Tag("Zot"), Tag("OciLayout"), Tag("Ci"), Tag("Session"), "Max", [], ["a"], ["a", "a"],
+    "a/", "a..b", "lian-x", "a" * 64, "a" * 129, "a" * 1025, "http://u:p@h", "https://h/x", "a@b", "a:b",
+    "é", "\t", "a\u2028",
+    "X", "Local", "Zot", "OciLayout", "Ci", "Session", "Max", [], ["a"], ["a", "a"],
     [1, True], {}, {"x": 1}, {"path": "a", "git": "https://h/x"}, {"artifact": "a", "image": "b"}, {"": "a"},
 ]  # fmt: skip
 
@@ -297,9 +307,15 @@ def mutated(draw: st.DrawFn, documents: st.SearchStrategy[Document]) -> Any:
         case "long":
             return replaced(document, place, value + draw(st.sampled_from(["a", "e\u0301"])) * 1100)
         case "extra":
-            return replaced(document, place, {**value, draw(st.sampled_from(["tgas", "path", "url", "actor", "a b"])): "a"})
+            return replaced(
+                document, place, {**value, draw(st.sampled_from(["tgas", "path", "url", "actor", "a b"])): "a"}
+            )
         case "misname":
-            return replaced(document, place, {draw(st.sampled_from(["A B", "a=b", "", "a\n", "k" * 300])): "a", **value})
+            return replaced(
+                document, place, {draw(st.sampled_from(["A B", "a=b", "", "a\n", "k" * 300])): "a", **value}
+            )
         case "repeat":
             return replaced(document, place, [*value, value[0]])
-    return replaced(document, place, draw(st.sampled_from(_WRONG)))
+    wrong = draw(st.sampled_from(_WRONG))
+    # JSON has no tags: one in the place of a string is for the fixtures, not for a comparison with JSON Schema.
+    return replaced(document, place, Tag(wrong) if isinstance(value, Tag) and isinstance(wrong, str) else wrong)

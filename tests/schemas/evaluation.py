@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def evaluate(source: str, *import_paths: Path) -> Any:
+def evaluate(source: str) -> Any:
     """The value of Nickel source that imports from the repository's root. Raises nickel.NickelException."""
-    return json.loads(nickel.run(source, [str(p) for p in import_paths] or [str(ROOT), str(ROOT / "schemas")]))
+    return json.loads(nickel.run(source, [str(ROOT), str(ROOT / "schemas")]))
 
 
 def refusal(source: str) -> str | None:

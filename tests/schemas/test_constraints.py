@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.schemas.evaluation import ROOT, evaluate
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _ADR = "adrs/adr-001-lian-build-as-standalone.ncl"
 _PLANTED = {

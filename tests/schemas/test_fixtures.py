@@ -15,12 +15,13 @@ from tests.schemas.evaluation import ROOT, evaluate, refusal, validator
 FIXTURES = ROOT / "tests" / "schemas" / "fixtures"
 GOOD = sorted(path.name for path in (FIXTURES / "good").glob("*.ncl"))
 BAD = sorted(path.name for path in (FIXTURES / "bad").glob("*.ncl"))
-_CONTRACT = '(import "schemas/{0}.ncl").{1}'
 
 
 def _source(kind: str, name: str) -> str:
-    contract = _CONTRACT.format(*(("fleet", "FleetSettings") if name.startswith("lian") else ("build_directives", "BuildDirectives")))
-    return f'(import "{FIXTURES / kind / name}") | {contract}'
+    schema, contract = (
+        ("fleet", "FleetSettings") if name.startswith("lian") else ("build_directives", "BuildDirectives")
+    )
+    return f'(import "{FIXTURES / kind / name}") | (import "schemas/{schema}.ncl").{contract}'
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -32,7 +33,7 @@ def test_a_good_file_gives_a_valid_document(name: str) -> None:
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_file_is_refused_at_its_line(name: str) -> None:
     text = (FIXTURES / "bad" / name).read_text("utf-8")
-    marked = [(number, line.partition("# error: ")[2]) for number, line in enumerate(text.splitlines(), 1) if "# error: " in line]
+    marked = [(n, line.partition("# error: ")[2]) for n, line in enumerate(text.splitlines(), 1) if "# error: " in line]
     assert len(marked) == 1, "one marked line in each bad fixture"
     told = refusal(_source("bad", name))
     assert told is not None

@@ -1,0 +1,121 @@
+"""The documents of a pass: what the model writes satisfies the JSON Schemas, and nothing else does."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from reconciler.model.digest import Digest
+from reconciler.model.name import ArtifactName
+from reconciler.model.outcome import Outcome, Result, Status
+from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
+from reconciler.model.platform import Platform
+from reconciler.model.problem import Problem
+from reconciler.model.reference import Repository
+from tests.schemas.evaluation import validator
+
+_API = ArtifactName.parse("shop/api")
+_BASE = ArtifactName.parse("shop/base")
+_REVISION = "0" * 40
+_DIGEST = Digest.parse("sha256:" + "a" * 64)
+_AMD64 = Platform.parse("linux/amd64")
+_PROBLEM = Problem("build-failed", "Step 3 exited with 1.", "images/api/Dockerfile", 3, 1, "shop/api", "why", "try")
+_CHANGES = tuple(
+    Change(
+        artifact=_API,
+        image=Repository.parse("shop/api", "127.0.0.1:5000"),
+        tags=("1.4",),
+        platforms=(_AMD64,),
+        action=action,
+        reasons=(Reason(ReasonCode.CONTEXT_CHANGED, "old", "new", "context", ("main.go",)), Reason(ReasonCode.ABSENT)),
+        key=key,
+        digest=digest,
+        waits_for=(_BASE,),
+        conditional=True,
+        holds=(_PROBLEM,),
+    )
+    for action, key, digest in [
+        (Action.BUILD, "0" * 64, None),
+        (Action.RETAG, "f" * 64, _DIGEST),
+        (Action.HOLD, None, None),
+    ]
+)
+DOCUMENTS: dict[str, dict[str, Any]] = {
+    "plan": Plan(_REVISION, _CHANGES, (_PROBLEM,)).to_json(),
+    "outcome": Outcome(
+        _REVISION,
+        (
+            Result(_API, Action.BUILD, Status.DONE, _DIGEST, 1.9, None, {_AMD64: _DIGEST}, "/tmp/build.log"),
+            Result(_BASE, Action.BUILD, Status.FAILED, problem=_PROBLEM),
+            *(Result(_API, Action.NONE, status) for status in (Status.SKIPPED, Status.HELD, Status.NONE)),
+        ),
+        (_PROBLEM,),
+    ).to_json(),
+    "problems": {"kind": "problems", "version": 1, "problems": [_PROBLEM.to_json(), Problem("a", "b").to_json()]},
+}
+
+
+@pytest.mark.parametrize("kind", DOCUMENTS)
+def test_what_the_model_writes_satisfies_its_schema(kind: str) -> None:
+    validator(kind).validate(DOCUMENTS[kind])
+
+
+def test_every_reason_that_the_model_knows_is_listed() -> None:
+    schema: Any = validator("plan").schema
+    code = schema["$defs"]["reason"]["properties"]["code"]
+    assert {reason.value for reason in ReasonCode} <= set(code["examples"])
+
+
+@pytest.mark.parametrize("kind", DOCUMENTS)
+def test_every_field_is_named_by_the_schema(kind: str) -> None:
+    """A field that nobody agreed on is refused, at each depth."""
+    twin = validator(kind)
+
+    def planted(node: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+        children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+        here = [path] if isinstance(node, dict) else []
+        return here + [found for key, child in children for found in planted(child, (*path, key))]
+
+    for path in planted(DOCUMENTS[kind]):
+        document = copy.deepcopy(DOCUMENTS[kind])
+        place: Any = document
+        for key in path:
+            place = place[key]
+        place["surprise"] = "x"
+        assert not twin.is_valid(document), path
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        ("plan", "kind", "outcome"),
+        ("plan", "version", 2),
+        ("plan", "revision", "main"),
+        ("outcome", "revision", "0" * 39),
+        ("outcome", "results", None),
+        ("problems", "problems", [{"code": "Bad Code", "message": "x"}]),
+        ("problems", "problems", [{"message": "x"}]),
+        ("problems", "problems", [{"code": "a", "message": "x", "line": 0}]),
+    ],
+)
+def test_a_wrong_value_is_refused(kind: str, field: str, value: Any) -> None:
+    assert not validator(kind).is_valid({**DOCUMENTS[kind], field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("action", "delete"),
+        ("key", "0" * 63),
+        ("digest", "sha256:1"),
+        ("image", "a:b"),
+        ("tags", ["a", "a"]),
+        ("reasons", None),
+    ],
+)
+def test_a_wrong_change_is_refused(field: str, value: Any) -> None:
+    document = copy.deepcopy(DOCUMENTS["plan"])
+    document["changes"][0][field] = value
+    assert not validator("plan").is_valid(document)
