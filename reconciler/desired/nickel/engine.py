@@ -1,0 +1,92 @@
+"""Which Nickel evaluates: the `nickel` command where a usable one is on PATH, else the wheel (ADR 003)."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import importlib.util
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.desired.nickel.settings import Kind
+from reconciler.model.problem import LianError, Problem
+
+if TYPE_CHECKING:
+    from reconciler.desired.nickel.settings import EvaluatorSettings
+
+OLDEST = (1, 15)
+"""The first command that evaluates stdin as lian asks, in half the memory of those before it."""
+_VERSION = re.compile(r"nickel ([0-9]+)\.([0-9]+)\S*")
+_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An evaluator: `command` is the path of the executable, None for the wheel."""
+
+    version: str
+    command: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What results depend on: part of every cache key."""
+        return f"{'cli' if self.command else 'wheel'} {self.version}"
+
+
+_seen: dict[tuple[str, int, int], str] = {}
+"""Versions of commands by path, time and size, so that a daemon asks each only once."""
+
+
+async def choose(settings: EvaluatorSettings) -> Engine:
+    """The evaluator to use. Raises LianError `nickel-missing` if there is none of the kind asked for."""
+    if settings.kind is not Kind.WHEEL:
+        found = await _command()
+        if found:
+            return found
+    if settings.kind is not Kind.CLI and importlib.util.find_spec("nickel"):
+        return Engine(importlib.metadata.version("py-nickel"))
+    raise LianError(
+        Problem(
+            "nickel-missing",
+            "There is no Nickel to evaluate directives with.",
+            hint=f"Install the Python package py-nickel, or nickel {OLDEST[0]}.{OLDEST[1]} or later.",
+        )
+    )
+
+
+async def _command() -> Engine | None:
+    path = shutil.which("nickel")
+    if path is None:
+        return None
+    real = str(Path(path).resolve())
+    status = Path(real).stat()
+    key = (real, status.st_mtime_ns, status.st_size)
+    if key not in _seen:
+        _seen[key] = await _version(real)
+    match = _VERSION.search(_seen[key])
+    usable = match is not None and (int(match[1]), int(match[2])) >= OLDEST
+    return Engine(_seen[key], real) if usable else None
+
+
+async def _version(command: str) -> str:
+    """What the command says of itself, empty if it says nothing in time."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            command, "--version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL, env={},
+        )  # fmt: skip
+    except OSError:
+        return ""
+    try:
+        async with asyncio.timeout(_SECONDS):
+            said, _ = await process.communicate()
+    except TimeoutError:
+        return ""
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return said.decode("utf-8", "replace").strip()

@@ -1,0 +1,127 @@
+"""Says everything that is wrong with one bad file, each thing at its place.
+
+Nickel stops at the first violation of a contract. So a file that violates one is evaluated again against packaged files
+whose contracts accept anything (driver.opened), and the JSON Schema twin lists what is wrong with the value; the places
+are looked up in the text. Where that finds nothing, Nickel's own words stand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.desired.nickel import diagnostics, driver
+from reconciler.desired.nickel.locate import nearest
+from reconciler.desired.nickel.pool import Reply, Status
+from reconciler.model.problem import Next, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from reconciler.desired.nickel.diagnostics import Diagnostic, Spot
+    from reconciler.desired.nickel.settings import Limits
+    from reconciler.desired.nickel.twin import Twin
+
+LASTING = {Status.ERROR, Status.OUTPUT, Status.DEPTH, Status.OK}
+"""What would come out the same on any machine."""
+
+_CONTRACT = ("contract broken", "missing definition for", "extra field")
+SYNTAX = re.compile(r"unexpected (token|end of file)|superfluous|unmatched|invalid (escape|ASCII escape)")
+"""How headlines of syntax errors begin; others are told apart by parsing the file alone."""
+_STATIC_EVAL = re.compile(r"unbound|incompatible|\btypes?\b|\brows?\b")
+_LEAF = re.compile(r"`(/[^`]*)`")
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """What a report needs: `ask(expression, imports, keys)` evaluates, `ours` maps a place's file to a repo path,
+    `plain` takes scratch paths out of a text, `text` reads a file of the commit by its path."""
+
+    ask: Callable[[str, Sequence[str], Sequence[str] | None], Awaitable[Reply]]
+    ours: Callable[[str], str | None]
+    plain: Callable[[str], str]
+    text: Callable[[str], str]
+    twin: Twin
+    limits: Limits
+
+    async def problems(self, path: str, reply: Reply) -> tuple[Problem, ...]:
+        """The problems of a file that, alone, ended in this reply. Never empty."""
+        if reply.status is not Status.ERROR:
+            return (overrun(path, reply, self.limits),)
+        found = diagnostics.read(reply.error)
+        if not found:
+            cause = self.plain(reply.error) or "Nickel gave no reason."
+            return (Problem("nickel-eval", "Nickel refuses the file.", path, cause=cause),)
+        first = found[0]
+        if first.headline.startswith(_CONTRACT):
+            return await self._violations(path) or (self._problem("nickel-contract", path, first),)
+        if first.headline.startswith("import of "):
+            return tuple(self._problem("nickel-import", path, each) for each in found)
+        if SYNTAX.match(first.headline):
+            return tuple(self._problem("nickel-syntax", path, each) for each in found)
+        static = await self.ask(driver.parsed(path), (f"../{driver.PACKAGED}",), None)
+        code = "nickel-eval"
+        if static.status is Status.ERROR:
+            found = diagnostics.read(static.error) or found
+            code = "nickel-eval" if _STATIC_EVAL.search(found[0].headline) else "nickel-syntax"
+        return tuple(self._problem(code, path, each) for each in found)
+
+    async def _violations(self, path: str) -> tuple[Problem, ...]:
+        """What the twin finds in the value without contracts; empty if there is no such value or it finds nothing."""
+        imports = (f"../{driver.OPEN}", f"../{driver.PACKAGED}")
+        reply = await self.ask(driver.unchecked(path), imports, (driver.key(path),))
+        if reply.status is not Status.OK or reply.texts[0] is None:
+            return ()
+        text = self.text(path)
+        problems = []
+        for finding in self.twin.findings(json.loads(reply.texts[0])):
+            line, column = nearest(text, finding.path) or (None, None)
+            problems.append(Problem("nickel-contract", finding.message, path, line, column, hint=finding.hint))
+        return tuple(problems)
+
+    def _problem(self, code: str, path: str, found: Diagnostic) -> Problem:
+        """One diagnostic in lian's form."""
+        headline = _LEAF.sub(lambda m: "the file" if m[1] == driver.key(path) else m[0], self.plain(found.headline))
+        message = headline[:1].upper() + headline[1:]
+        if found.detail:
+            message += ": " + " ".join(self.plain(found.detail).split("\n"))
+        hints = [self.plain(note)[6:] for note in found.notes if note.startswith("hint: ")]
+        others = [self.plain(note) for note in found.notes if not note.startswith("hint: ")]
+        file, spot = self._place(path, found.spots)
+        return Problem(
+            code, f"{message.rstrip('.')}.", file, spot.line if spot else None, spot.column if spot else None,
+            cause="\n".join(others) or None, hint="\n".join(hints) or None,
+        )  # fmt: skip
+
+    def _place(self, path: str, spots: Sequence[Spot]) -> tuple[str, Spot | None]:
+        """The place to show: in the file itself if there is one, else in a file of the repo that it imports."""
+        placed = [(file, spot) for spot in spots if (file := self.ours(spot.file))]
+        placed.sort(key=lambda each: (not each[1].primary, each[0] != path))
+        own = [each for each in placed if each[0] == path]
+        foreign_fault = placed and placed[0][1].primary and placed[0][0] != path
+        if own and not foreign_fault:
+            return own[0]
+        return placed[0] if placed else (path, None)
+
+
+def overrun(path: str, reply: Reply, limits: Limits) -> Problem:
+    """A file that did not end well, for reasons of its own or of the machine."""
+    if reply.status is Status.TIME:
+        message = f"Evaluating the file took more than {limits.seconds:g} seconds and was stopped."
+        hint = "Look for a value or a function that has no end."
+        return Problem("nickel-limit", message, path, hint=hint, next=Next.RETRY)
+    if reply.status is Status.MEMORY:
+        message = f"Evaluating the file took more than {limits.memory >> 20} MiB of memory and was stopped."
+        hint = "Look for a value that contains itself, such as { a = { b = a } }."
+        return Problem("nickel-limit", message, path, hint=hint, next=Next.RETRY)
+    if reply.status is Status.OUTPUT:
+        message = f"The file's value is larger than {limits.output} bytes of JSON."
+        return Problem("nickel-limit", message, path, hint="Split the file.")
+    if reply.status is Status.DEPTH:
+        return Problem("nickel-limit", "The file's value is nested too deeply.", path)
+    return Problem(
+        "nickel-crash", "The Nickel evaluator crashed on the file.", path, cause=reply.error or None,
+        hint="Simplify the file: very deep or endless values crash Nickel.", next=Next.RETRY,
+    )  # fmt: skip

@@ -1,0 +1,194 @@
+"""The JSON Schema that says the same as a contract: is a value right, and if not, what is wrong where?"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from reconciler.desired.nickel import shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
+
+Path: TypeAlias = "tuple[str | int, ...]"
+
+_NAME = re.compile(r"_*[a-zA-Z][a-zA-Z0-9_'-]*")
+_TYPES = {"object": "a record", "array": "an array", "string": "a string", "integer": "a whole number",
+          "number": "a number", "boolean": "true or false", "null": "null"}  # fmt: skip
+_BOUNDS = {
+    "minimum": "a number of at least {}",
+    "maximum": "a number of at most {}",
+    "exclusiveMinimum": "a number above {}",
+    "exclusiveMaximum": "a number below {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "minItems": "at least {} elements",
+    "maxItems": "at most {} elements",
+    "minProperties": "at least {} fields",
+    "maxProperties": "at most {} fields",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong in a value: the field's path (strings and indices), a sentence, and what to try."""
+
+    path: Path
+    message: str
+    hint: str | None = None
+
+
+def dotted(path: Sequence[str | int]) -> str:
+    """A field path as Nickel users write it: `artifacts.api.tags[0]`; names that need it are quoted."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part if _NAME.fullmatch(part) else json.dumps(part, ensure_ascii=False)}"
+    return text.removeprefix(".")
+
+
+class Twin:
+    """One schema, read once."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._document = document
+
+    def accepts(self, value: Any) -> bool:
+        """True if the value is valid."""
+        if self._shape is not None:
+            try:
+                if self._shape(value):
+                    return True
+            except shape.UnsureError:
+                pass  # not for it to judge
+        return bool(self._validator.is_valid(value))
+
+    def findings(self, value: Any) -> tuple[Finding, ...]:
+        """Everything that is wrong, by the order of the fields' paths."""
+        found = [finding for error in self._validator.iter_errors(value) for finding in _findings(error)]
+        return tuple(sorted(dict.fromkeys(found), key=lambda finding: [str(part) for part in finding.path]))
+
+    @cached_property
+    def _shape(self) -> Callable[[Any], bool] | None:
+        try:
+            return shape.compiled(self._document)
+        except shape.UnsupportedError:
+            return None
+
+    @cached_property
+    def _validator(self) -> Validator:
+        from jsonschema.validators import validator_for
+
+        return validator_for(self._document)(self._document)
+
+
+def _findings(error: ValidationError) -> Iterator[Finding]:
+    path: Path = tuple(error.absolute_path)
+    keyword = str(error.validator) if isinstance(error.validator, str) else None
+    if keyword in {"oneOf", "anyOf"} and error.context:
+        yield from _closest(error, path)
+    elif keyword == "additionalProperties" and error.validator_value is False:
+        yield from _extra(error, path)
+    elif keyword == "required":
+        missing = next(name for name in _argument(error) if error.message.startswith(repr(name)))
+        described = _described(_schema(error).get("properties", {}).get(missing))
+        yield Finding(path, f"{_subject(path)} lacks the field `{missing}`.", described and f"Expected: {described}.")
+    elif keyword is None:
+        yield Finding(path, f"{_subject(path)} is not allowed here.")
+    elif "propertyNames" in error.absolute_schema_path:
+        name = str(error.instance)
+        yield Finding((*path, name), f"The name {_quoted(name)} is not valid: expected {_expected(error)}.")
+    else:
+        got = _quoted(error.instance)
+        yield Finding(path, f"{_subject(path)} is not valid: expected {_expected(error)}, got {got}.")
+
+
+def _argument(error: ValidationError) -> Any:
+    """What the keyword that failed says. (jsonschema's types allow it to be unset, which it never is here.)"""
+    return error.validator_value
+
+
+def _schema(error: ValidationError) -> dict[str, Any]:
+    return error.schema if isinstance(error.schema, dict) else {}
+
+
+def _instance(error: ValidationError) -> Any:
+    return error.instance
+
+
+def _extra(error: ValidationError, path: Path) -> Iterator[Finding]:
+    known = list(_schema(error).get("properties", {}))
+    for name in _instance(error):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"Did you mean `{near[0]}`?" if near else f"Its fields are {', '.join(sorted(known))}."
+            yield Finding((*path, name), f"{_subject(path)} has no field `{name}`.", hint)
+
+
+def _closest(error: ValidationError, path: Path) -> Iterator[Finding]:
+    """The complaints of the form that the value comes closest to; if it is none of them, the forms."""
+    forms: dict[int, list[ValidationError]] = {}
+    for inner in error.context or ():
+        forms.setdefault(int(inner.relative_schema_path[0]), []).append(inner)
+    strange = {"required", "type", "additionalProperties"}
+
+    def distance(index: int) -> tuple[int, int]:
+        own = [inner for inner in forms[index] if inner.validator in strange and not inner.relative_path]
+        return sum(1 + (inner.validator == "required") for inner in own), len(forms[index])
+
+    best = min(forms, key=distance)
+    if any(inner.validator in {"required", "type"} and not inner.relative_path for inner in forms[best]):
+        heads = sorted({name for form in forms.values() for inner in form
+                        if inner.validator == "required" for name in _argument(inner)})  # fmt: skip
+        expected = f"a record with one of the fields {', '.join(heads)}" if heads else _expected(error)
+        yield Finding(path, f"{_subject(path)} is not valid: expected {expected}, got {_quoted(error.instance)}.")
+    else:
+        for inner in forms[best]:
+            yield from _findings(inner)
+
+
+def _subject(path: Path) -> str:
+    return f"The field `{dotted(path)}`" if path else "The file"
+
+
+def _expected(error: ValidationError) -> str:
+    described = _described(error.schema)
+    if error.validator == "type":
+        name = _TYPES.get(str(error.validator_value), str(error.validator_value))
+        return f"{name} ({described})" if described else name
+    if error.validator in _BOUNDS:
+        return _BOUNDS[error.validator].format(error.validator_value)
+    if error.validator == "enum":
+        return "one of " + ", ".join(f"'{item}" if isinstance(item, str) else str(item) for item in _argument(error))
+    if error.validator == "const":
+        return _quoted(error.validator_value)
+    if error.validator == "uniqueItems":
+        return "each element once"
+    return described or f"something that matches {error.validator_value}"
+
+
+def _described(schema: Any) -> str | None:
+    """The schema's own words for what it wants, without the full stop, in lower case where it is plain prose."""
+    text = schema.get("description") if isinstance(schema, dict) else None
+    if not isinstance(text, str) or not text:
+        return None
+    text = text.rstrip(".")
+    return text[0].lower() + text[1:] if text[:2].istitle() or text.startswith("A ") else text
+
+
+def _quoted(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"a record with the fields {', '.join(list(value)[:10])}" if value else "an empty record"
+    if isinstance(value, list):
+        return f"an array of {len(value)}" if value else "an empty array"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 100 else text[:99] + "…"
