@@ -1,0 +1,387 @@
+"""What a registry's faults become: an answer in the end, or Unknown with a problem; never Absent, never a hang."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reconciler.model.digest import Digest
+from reconciler.model.manifest import IMAGE_MANIFEST
+from reconciler.model.observed import ABSENT, Found, Unknown
+from reconciler.model.problem import LianError, Next
+from reconciler.model.reference import Reference, Repository
+from reconciler.providers.registry.retry import RetryPolicy
+from tests.ports.registry_suite import KIND, Image, codes, record
+from tests.providers.registry.places import Clock, opened
+from tests.servers import faulty_registry as faults
+from tests.servers.faulty_registry import FaultyRegistry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from reconciler.model.observed import Sighting
+
+MANIFEST = r"/manifests/"
+
+
+@pytest.fixture
+def server() -> Iterator[FaultyRegistry]:
+    with FaultyRegistry().running() as running:
+        yield running
+
+
+@pytest.fixture
+def image(server: FaultyRegistry) -> Image:
+    """Stands in `app:latest`."""
+    held = Image()
+    server.blobs |= {("app", str(digest)): data for digest, data in held.blobs.items()}
+    server.manifests["app", str(held.manifest.digest)] = (IMAGE_MANIFEST, held.manifest.data)
+    server.tags["app", "latest"] = str(held.manifest.digest)
+    return held
+
+
+def head(server: FaultyRegistry, tag: str = "latest", digest: Digest | None = None, **how: Any) -> Sighting:
+    """What one reference of `app` is seen as."""
+    reference = Reference(Repository(server.host, "app"), tag, digest)
+
+    async def use() -> Sighting:
+        async with opened(server.host, **how) as (registry, _):
+            return (await registry.heads([reference]))[reference]
+
+    return asyncio.run(use())
+
+
+def code(seen: Sighting) -> str:
+    assert isinstance(seen, Unknown), seen
+    return seen.problem.code
+
+
+@pytest.mark.parametrize("fault", [faults.status(s) for s in (408, 429, 500, 502, 503, 504)] + [faults.reset])
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_fault_that_passes_is_outlived(server: FaultyRegistry, image: Image, fault: Any, times: int) -> None:
+    server.fault("HEAD", MANIFEST, fault, times)
+    assert head(server) == Found(image.manifest.digest, IMAGE_MANIFEST, image.descriptor.size)
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (faults.status(429), "registry-busy"),
+        (faults.status(500), "registry-failing"),
+        (faults.status(503, b"<html>no</html>"), "registry-failing"),
+        (faults.reset, "registry-unreachable"),
+        (faults.status(401), "registry-denied"),
+        (faults.status(403), "registry-denied"),
+        (faults.html(200), "registry-not-oci"),
+        (faults.html(404), "registry-not-oci"),
+        (faults.status(404), "registry-not-oci"),
+        (faults.status(404, b'{"errors": "no"}'), "registry-not-oci"),
+        (faults.status(404, b'{"errors": [{"code": "SOMETHING_ELSE"}]}'), "registry-not-oci"),
+        (faults.status(404, b"[" * 60000), "registry-not-oci"),
+        (faults.status(418), "registry-not-oci"),
+        (faults.status(302, Location="ftp://127.0.0.1/x"), "registry-not-oci"),
+        (faults.status(302, Location="/v2/app/manifests/latest"), "registry-not-oci"),
+        (faults.status(304), "registry-not-oci"),
+    ],
+)
+def test_a_fault_that_stays_is_unknown(server: FaultyRegistry, image: Image, fault: Any, expected: str) -> None:
+    for method in ("HEAD", "GET"):
+        server.fault(method, MANIFEST, fault)
+    seen = head(server)
+    assert code(seen) == expected
+    assert isinstance(seen, Unknown)
+    assert server.host in seen.problem.message
+    assert seen.problem.cause
+    assert seen.problem.hint
+
+
+@pytest.mark.parametrize("how", [faults.truncated, faults.body(b"{}"), faults.body(b"")])
+def test_a_head_without_digest_is_answered_by_the_verified_bytes(
+    server: FaultyRegistry, image: Image, how: Any
+) -> None:
+    server.fault("HEAD", MANIFEST, faults.headers(Docker_Content_Digest=None))
+    assert head(server) == Found(image.manifest.digest, IMAGE_MANIFEST, image.descriptor.size)
+    server.fault("GET", MANIFEST, how)
+    assert isinstance(head(server), Unknown)
+
+
+def test_absent_needs_an_error_code_which_head_cannot_carry(server: FaultyRegistry, image: Image) -> None:
+    assert head(server, "other") == ABSENT
+    assert [seen.method for seen in server.requests] == ["HEAD", "GET"]
+    server.fault("GET", MANIFEST, faults.status(404, b'{"errors": [{"code": "NAME_UNKNOWN"}]}'))
+    assert head(server, "other") == ABSENT
+    server.fault("HEAD", MANIFEST, faults.status(404))
+    server.faults.reverse()
+    server.faults.pop()
+    assert head(server) == Found(image.manifest.digest, IMAGE_MANIFEST, image.descriptor.size)
+
+
+def test_a_digest_that_is_not_the_one_asked_for_is_told(server: FaultyRegistry, image: Image) -> None:
+    other = str(Digest.of(b"other"))
+    server.fault("HEAD", MANIFEST, faults.headers(Docker_Content_Digest=other))
+    assert code(head(server, digest=image.manifest.digest)) == "registry-wrong-digest"
+
+
+def test_content_under_a_wrong_digest_is_never_returned(server: FaultyRegistry, image: Image) -> None:
+    layer, data = next(iter(image.blobs.items()))
+
+    async def use() -> None:
+        async with opened(server.host) as (registry, _):
+            repository = Repository(server.host, "app")
+            for path, change in (
+                (r"/blobs/", faults.body(b"x" * len(data))),
+                (MANIFEST, faults.body(Image().manifest.data)),
+            ):
+                server.fault("GET", path, change)
+            for asked in (registry.blob(repository, layer, 1000), registry.manifest(repository, image.manifest.digest)):
+                with pytest.raises(LianError) as error:
+                    await asked
+                assert codes(error) == {"registry-wrong-digest"}
+            server.faults.clear()
+            server.fault("GET", MANIFEST, faults.headers(Docker_Content_Digest=str(Digest.of(b""))))
+            with pytest.raises(LianError) as error:
+                await registry.manifest(repository, image.manifest.digest)
+            assert codes(error) == {"registry-wrong-digest"}
+
+    asyncio.run(use())
+
+
+def test_a_manifest_beyond_four_mebibytes_is_not_read(server: FaultyRegistry, image: Image) -> None:
+    server.fault("GET", MANIFEST, faults.body(b" " * (4 << 20) + b"{}"))
+
+    async def use() -> None:
+        async with opened(server.host) as (registry, _):
+            with pytest.raises(LianError) as error:
+                await registry.manifest(Repository(server.host, "app"), image.manifest.digest)
+            assert codes(error) == {"content-too-large"}
+
+    asyncio.run(use())
+
+
+def test_retry_after_is_obeyed_up_to_its_limit(server: FaultyRegistry, image: Image) -> None:
+    clock = Clock()
+    server.fault("HEAD", MANIFEST, faults.status(429, Retry_After="7"), times=2)
+    assert isinstance(head(server, clock=clock), Found)
+    assert max(clock.pauses) == 7.0
+    server.fault("HEAD", MANIFEST, faults.status(429, Retry_After="121"))
+    late = Clock()
+    assert code(head(server, clock=late)) == "registry-busy"
+    assert late.pauses == []
+
+
+def test_a_registry_that_is_down_fails_all_references_soon() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{probe.getsockname()[1]}"
+
+        async def use() -> None:
+            clock = Clock()
+            async with opened(host, clock=clock) as (registry, _):
+                wanted = [Reference(Repository(host, f"r/{n}"), "latest") for n in range(2000)]
+                seen = await registry.heads(wanted)
+                assert len(seen) == 2000
+                assert {code(s) for s in seen.values()} == {"registry-unreachable"}
+                assert len({id(s.problem) for s in seen.values() if isinstance(s, Unknown)}) < 20
+                assert len(clock.pauses) < 20
+                assert sum(clock.pauses) < 60
+
+        started = time.monotonic()
+        asyncio.run(use())
+        assert time.monotonic() - started < 20
+
+
+def test_a_registry_that_fails_everywhere_is_not_asked_thousands_of_times(server: FaultyRegistry) -> None:
+    server.fault("HEAD", MANIFEST, faults.status(500))
+
+    async def use() -> None:
+        async with opened(server.host) as (registry, _):
+            wanted = [Reference(Repository(server.host, f"r/{n}"), "latest") for n in range(500)]
+            assert {code(s) for s in (await registry.heads(wanted)).values()} == {"registry-failing"}
+
+    asyncio.run(use())
+    assert len(server.requests) < 50
+
+
+def test_one_broken_repository_does_not_touch_the_others(server: FaultyRegistry, image: Image) -> None:
+    server.fault("HEAD", "/broken/", faults.status(500))
+
+    async def use() -> None:
+        async with opened(server.host) as (registry, _):
+            names = ["broken", *(f"r/{n}" for n in range(100)), "app"]
+            wanted = [Reference(Repository(server.host, name), "latest") for name in names]
+            seen = list((await registry.heads(wanted)).values())
+            assert code(seen[0]) == "registry-failing"
+            assert seen[1:101] == [ABSENT] * 100
+            assert isinstance(seen[101], Found)
+
+    asyncio.run(use())
+
+
+def test_a_dripping_answer_ends_in_time(server: FaultyRegistry, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.providers.registry.transport._CALL_SECONDS", 0.3)
+    server.fault("GET", MANIFEST, faults.dripping(0.05))
+
+    async def use() -> None:
+        async with opened(server.host, policy=RetryPolicy(tries=2)) as (registry, _):
+            with pytest.raises(LianError) as error:
+                await registry.manifest(Repository(server.host, "app"), image.manifest.digest)
+            assert codes(error) == {"registry-unreachable"}
+            assert error.value.problems[0].next is Next.RETRY
+
+    asyncio.run(use())
+
+
+def test_a_connection_the_server_ended_while_idle_is_no_failure(server: FaultyRegistry, image: Image) -> None:
+    server.fault("HEAD", MANIFEST, faults.headers(Connection="close"))
+
+    async def use() -> None:
+        clock = Clock()
+        async with opened(server.host, clock=clock) as (registry, _):
+            wanted = [Reference(Repository(server.host, "app"), "latest", None)]
+            wanted += [Reference(Repository(server.host, "app"), f"no-{n}") for n in range(20)]
+            seen = list((await registry.heads(wanted)).values())
+            assert isinstance(seen[0], Found)
+            assert set(seen[1:]) == {ABSENT}
+            assert clock.pauses == []
+
+    asyncio.run(use())
+
+
+def publish(server: FaultyRegistry, image: Image, **how: Any) -> None:
+    async def use() -> None:
+        async with opened(server.host, **how) as (_, publisher):
+            await publisher.publish(Repository(server.host, "new"), image.manifest, tags=["a", "b"], blobs=image.blobs)
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("fault", [faults.status(500), faults.status(429), faults.reset])
+@pytest.mark.parametrize("request_index", range(11))
+def test_a_push_outlives_a_fault_at_any_request(server: FaultyRegistry, request_index: int, fault: Any) -> None:
+    """The n-th request fails once. HEAD, POST, PUT for each blob, then the manifest, then two tags with read-back."""
+    image, count = Image(), 0
+
+    def nth(right: faults.Answer) -> faults.Answer:
+        nonlocal count
+        count += 1
+        return fault(right) if count == request_index + 1 else right
+
+    for method in ("HEAD", "POST", "PUT", "GET"):
+        server.fault(method, "", nth)
+    publish(server, image)
+    assert count == 12
+    assert server.tags == {("new", tag): str(image.manifest.digest) for tag in ("a", "b")}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "fault", "expected"),
+    [
+        ("PUT", "/manifests/", faults.status(400, b'{"errors":[{"code":"MANIFEST_INVALID"}]}'), "registry-refused"),
+        ("PUT", "/manifests/b", faults.status(409), "registry-refused"),
+        ("PUT", "/manifests/", faults.status(413), "registry-refused"),
+        ("PUT", "/manifests/", faults.status(403), "registry-denied"),
+        ("PUT", "/manifests/", faults.status(507), "registry-refused"),
+        ("PUT", "/manifests/a", faults.headers(Docker_Content_Digest="sha256:" + "0" * 64), "registry-wrong-digest"),
+        ("HEAD", "/manifests/a", faults.headers(Docker_Content_Digest="sha256:" + "0" * 64), "tag-not-moved"),
+        ("HEAD", "/manifests/a", faults.status(404), "tag-not-moved"),
+        ("POST", "/uploads/", faults.status(404), "registry-refused"),
+        ("POST", "/uploads/", faults.headers(Location=None), "registry-refused"),
+        ("PUT", "/uploads/", faults.status(404), "registry-refused"),
+        ("PUT", "/uploads/", faults.status(400), "registry-refused"),
+        ("HEAD", "/blobs/", faults.status(418), "registry-not-oci"),
+    ],
+)
+def test_a_push_that_cannot_succeed_says_why(
+    server: FaultyRegistry, method: str, path: str, fault: Callable[[faults.Answer], faults.Answer], expected: str
+) -> None:
+    server.fault(method, path, fault)
+    with pytest.raises(LianError) as error:
+        publish(server, Image())
+    assert codes(error) == {expected}
+
+
+def test_a_lost_upload_starts_over(server: FaultyRegistry) -> None:
+    server.fault("PUT", "/uploads/", faults.status(404, b'{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}'), times=2)
+    publish(server, Image())
+    assert len(server.asked("POST")) == 4
+
+
+def test_the_query_of_an_upload_location_is_kept(server: FaultyRegistry) -> None:
+    publish(server, Image())
+    assert all("state=kept&digest=sha256%3A" in seen.path for seen in server.asked("PUT", "/uploads/"))
+
+
+def test_take_in_notices_a_missing_blob(server: FaultyRegistry, image: Image) -> None:
+    gone = list(image.blobs)[1]
+    del server.blobs["app", str(gone)]
+
+    async def use() -> None:
+        async with opened(server.host) as (_, publisher):
+            repository = Repository(server.host, "app")
+            destination = publisher.destination(repository, None)  # type: ignore[arg-type]
+            with pytest.raises(LianError) as error:
+                await publisher.take_in(repository, destination, image.manifest.digest)
+            assert codes(error) == {"blob-unknown"}
+            assert str(gone) in str(error.value)
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [faults.html(200), faults.html(404), faults.status(303, Location="https://127.0.0.1:1/login"), faults.status(400)],
+)
+def test_without_a_referrers_api_the_fallback_tag_is_read(server: FaultyRegistry, image: Image, fault: Any) -> None:
+    manifest, blobs = record(image.descriptor, "one")
+
+    async def use() -> None:
+        async with opened(server.host) as (registry, publisher):
+            repository = Repository(server.host, "app")
+            await publisher.publish(repository, manifest, blobs=blobs)
+            server.fault("GET", "/referrers/", fault)
+            found = await registry.referrers(repository, image.manifest.digest, KIND)
+            assert [d.digest for d in found] == [manifest.digest]
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("path", ["/referrers/", "/manifests/sha256-"])
+def test_referrers_that_cannot_be_read_are_an_error(server: FaultyRegistry, image: Image, path: str) -> None:
+    server.fault("GET", path, faults.status(500))
+
+    async def use() -> None:
+        async with opened(server.host) as (registry, _):
+            with pytest.raises(LianError) as error:
+                await registry.referrers(Repository(server.host, "app"), image.manifest.digest, KIND)
+            assert codes(error) == {"registry-failing"}
+
+    asyncio.run(use())
+
+
+def test_pages_of_referrers_are_followed() -> None:
+    image, pages = Image(), iter(range(10))
+    records = [record(image.descriptor, str(n))[0] for n in range(3)]
+
+    def page(right: faults.Answer) -> faults.Answer:
+        n = next(pages)
+        document = json.loads(right.body) | {"manifests": [json.loads(right.body)["manifests"][n]]}
+        link = {"Link": f'</v2/app/referrers/{image.manifest.digest}?page={n}>; rel="next"'} if n < 2 else {}
+        return faults.Answer(200, right.headers | link, json.dumps(document).encode())
+
+    async def use(server: FaultyRegistry) -> None:
+        async with opened(server.host) as (registry, publisher):
+            repository = Repository(server.host, "app")
+            for n, manifest in enumerate(records):
+                await publisher.publish(repository, manifest, blobs=record(image.descriptor, str(n))[1])
+            assert not server.tags
+            server.fault("GET", "/referrers/", page)
+            found = await registry.referrers(repository, image.manifest.digest, KIND)
+            assert {d.digest for d in found} == {m.digest for m in records}
+
+    with FaultyRegistry(referrers=True).running() as server:
+        asyncio.run(use(server))
