@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -27,12 +26,10 @@ if TYPE_CHECKING:
     from reconciler.model.desired import SentFolder
 
 _NANO = 1_000_000_000
-_END_OF_TIME = 1 << 31
-"""Some file systems keep no later second (2038)."""
-_NARROWEST = 1 << 29
+_FIRST_SECOND, _END_OF_TIME = (1 << 31) - (1 << 28), 1 << 31
+"""From July 2029, which lies after any `source_date_epoch` in use, so that BuildKit rewrites every time; some file
+systems keep no second after January 2038."""
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-"""BuildKit reads other names as patterns."""
 _FILTERED_ALREADY = b"# What the ignore file leaves is all that was exported.\n"
 
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -43,12 +40,10 @@ class Stopped(Exception):
     """The export was called off; nothing of it is left."""
 
 
-def file_time(digest: str, epoch: int) -> int:
-    """Nanoseconds since 1970, made from about 60 bits of a digest in hex, not before second 1 or `epoch`."""
+def file_time(digest: str) -> int:
+    """Nanoseconds since 1970, made from 80 bits of a digest in hex: about 2^58 different times."""
     number = int(digest[:20], 16)
-    first = max(1, epoch)
-    span = _END_OF_TIME - first if first <= _END_OF_TIME - _NARROWEST else _NARROWEST
-    return (first + number // _NANO % span) * _NANO + number % _NANO
+    return (_FIRST_SECOND + number // _NANO % (_END_OF_TIME - _FIRST_SECOND)) * _NANO + number % _NANO
 
 
 class Exporter:
@@ -59,7 +54,7 @@ class Exporter:
         self._contexts = contexts
         self._stop = stop
 
-    def export(self, folder: SentFolder, into: Path, epoch: int = 0) -> None:
+    def export(self, folder: SentFolder, into: Path) -> None:
         """Write what is sent of `folder` into `into`, which must not exist; on any error nothing is left of it.
 
         Files are 0644 or 0755, folders 0755, whatever the umask. Links are written, never followed.
@@ -67,7 +62,7 @@ class Exporter:
         """
         part = self._contexts.sent(folder.path, folder.include, folder.ignore)
         with new_folder(into) as descriptor:
-            root = self._fill(descriptor, part, epoch)
+            root = self._fill(descriptor, part)
             if root != folder.root:
                 message = f"what was exported of {folder.path} is not what was keyed"
                 raise LianError(Problem("export-differs", message, next=Next.BUG))
@@ -84,13 +79,13 @@ class Exporter:
         if found is None or found.mode == FOLDER:
             raise LianError(Problem("dockerfile-missing", f"the commit holds no Dockerfile at {path}"))
         name = path.rpartition("/")[2]
-        name = name if _PLAIN_NAME.fullmatch(name) else "Dockerfile"
         with new_folder(into) as descriptor:
-            write_file(descriptor, name.encode(), self._tree.blob_view(found.id), 0o644, file_time(found.id, 0))
-            write_file(descriptor, f"{name}{IGNORE}".encode(), _FILTERED_ALREADY, 0o644, _NANO)
+            raw = name.encode("utf-8", "surrogateescape")
+            write_file(descriptor, raw, self._tree.blob_view(found.id), 0o644, file_time(found.id))
+            write_file(descriptor, raw + IGNORE.encode(), _FILTERED_ALREADY, 0o644, _FIRST_SECOND * _NANO)
         return into / name
 
-    def _fill(self, here: int, part: Part, epoch: int) -> str:
+    def _fill(self, here: int, part: Part) -> str:
         """Write a folder's parts; returns its Merkle digest, which also gives the folder its time."""
         children: list[tuple[str, str, str]] = []
         for name, child in self._contexts.members(part).items():
@@ -98,26 +93,26 @@ class Exporter:
                 raise Stopped
             raw = name.encode("utf-8", "surrogateescape")
             if isinstance(child, dict) or child.mode == FOLDER:
-                children.append((name, FOLDER, self._folder(here, raw, child, epoch)))
+                children.append((name, FOLDER, self._folder(here, raw, child)))
                 continue
             children.append((name, child.mode, child.id))
             if child.mode == SYMLINK:
                 os.symlink(self._tree.read(child.id), raw, dir_fd=here)
-                when = file_time(child.id, epoch)
+                when = file_time(child.id)
                 os.utime(raw, ns=(when, when), dir_fd=here, follow_symlinks=False)
             else:
                 mode = 0o755 if child.mode == EXECUTABLE else 0o644
-                write_file(here, raw, self._tree.blob_view(child.id), mode, file_time(child.id, epoch))
+                write_file(here, raw, self._tree.blob_view(child.id), mode, file_time(child.id))
         digest = node(children)
-        _set_time(here, file_time(digest, epoch))
+        _set_time(here, file_time(digest))
         return digest
 
-    def _folder(self, here: int, name: bytes, part: Part, epoch: int) -> str:
+    def _folder(self, here: int, name: bytes, part: Part) -> str:
         os.mkdir(name, 0o700, dir_fd=here)
         inner = os.open(name, _ENTER, dir_fd=here)
         try:
             os.fchmod(inner, 0o755)
-            return self._fill(inner, part, epoch)
+            return self._fill(inner, part)
         finally:
             os.close(inner)
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 SUBMODULE = "160000"
 
+BROKEN_REPOSITORY = frozenset({"object-unreadable", "tree-malformed"})
+"""Codes of problems of the repository itself: they end a pass, they are not said of one artifact."""
+
 _CACHED_NODES = 50_000
 _MAX_LINKS = 40
 MAX_DEPTH = 256

@@ -1,0 +1,136 @@
+"""What an artifact's Dockerfile asks from outside, for each of its platforms and checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from reconciler.desired.dockerfile import read_dockerfile, requirements
+from reconciler.model.desired import Needs
+from reconciler.model.problem import LianError, Problem
+from reconciler.model.reference import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from reconciler.desired.dockerfile import DockerfileFacts, ImageNeed, Requirements
+    from reconciler.model.artifact import Artifact
+    from reconciler.model.platform import Platform
+
+READER_VERSION = 1
+"""Part of every memo key: raise it when a Dockerfile is read differently."""
+
+_BUILDERS = ("linux/amd64", "linux/arm64")
+"""Platforms a builder may itself have; what is built must not depend on it."""
+_UNDECIDED = frozenset(
+    {
+        "dockerfile-frontend-custom",
+        "dockerfile-arg-unresolved",
+        "dockerfile-epoch-unsupported",
+        "dockerfile-builder-platform",
+        "dockerfile-base-unpinnable",
+    }
+)
+"""The Dockerfile may well be right; lian just cannot tell what it needs, so the artifact is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsFound:
+    """`platforms` and `checks` are complete exactly when there are no `problems` and no `holds`."""
+
+    platforms: Mapping[Platform, Needs] = field(default_factory=lambda: MappingProxyType({}))
+    checks: Mapping[Platform, Needs] = field(default_factory=lambda: MappingProxyType({}))
+    problems: tuple[Problem, ...] = ()
+    holds: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What the Dockerfile does, as the rest of a sentence that begins with its path."""
+
+
+def read_needs(content: bytes, path: str, artifact: Artifact) -> NeedsFound:
+    """Read the Dockerfile at `path` for this artifact. Raises nothing: every problem is in the result."""
+    try:
+        reader = _Reader(read_dockerfile(content, path), artifact, _BUILDERS if b"BUILD" in content else _BUILDERS[:1])
+    except LianError as error:
+        return _sorted(artifact, error.problems)
+    platforms: dict[Platform, Needs] = {}
+    checks: dict[Platform, Needs] = {}
+    used: set[str] = set()
+    problems: list[Problem] = []
+    notes: dict[str, None] = {}
+    for platform in artifact.platforms:
+        for targets, into in (((artifact.target,), platforms), (artifact.checks, checks)):
+            try:
+                found = [reader.ask(platform, target) for target in targets]
+                into[platform] = _joined(found, path)
+                used |= {name for each in found for name in each.contexts}
+                notes |= dict.fromkeys(_remote(found))
+            except LianError as error:
+                problems.extend(error.problems)
+    if problems:
+        return _sorted(artifact, problems)
+    unused = sorted(set(artifact.contexts) - used)
+    notes |= dict.fromkeys(f"does not use the named context {name}" for name in unused)
+    return NeedsFound(platforms, checks, notes=tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    facts: DockerfileFacts
+    artifact: Artifact
+    builders: tuple[str, ...]
+
+    def ask(self, platform: Platform, target: str | None) -> Requirements:
+        """What the target needs; the same whatever the builder's own platform. Raises LianError."""
+        first, *others = (self._ask(platform, target, builder) for builder in self.builders)
+        for other in others:
+            if {n.reference for n in other.images} != {n.reference for n in first.images} or set(other.contexts) != set(
+                first.contexts
+            ):
+                message = "which image a FROM means depends on the platform of the machine that builds"
+                hint = "use TARGETPLATFORM or TARGETARCH in the image's name instead of BUILDPLATFORM or BUILDARCH"
+                raise LianError(Problem("dockerfile-builder-platform", message, self.facts.source, hint=hint))
+        return first
+
+    def _ask(self, platform: Platform, target: str | None, builder: str) -> Requirements:
+        return requirements(
+            self.facts,
+            target=target,
+            args=self.artifact.args,
+            platform=str(platform),
+            named_contexts=tuple(self.artifact.contexts),
+            build_platform=builder,
+        )
+
+
+def _joined(found: Iterable[Requirements], path: str) -> Needs:
+    images: dict[str, Reference] = {}
+    contexts: set[str] = set()
+    for each in found:
+        contexts |= set(each.contexts)
+        for need in each.images:
+            images[_name(need, path)] = Reference.parse(need.reference)
+    return Needs(dict(sorted(images.items())), tuple(sorted(contexts)))
+
+
+def _name(need: ImageNeed, path: str) -> str:
+    """The name under which a named context pins the image; one that is pinned already needs none."""
+    if need.context is not None:
+        return need.context
+    if "@" in need.reference:
+        return need.reference
+    message = f"a stage has the name of its base {need.written!r}, so the base cannot be pinned"
+    hint = "give the stage another name, or write the base with a tag or a digest"
+    raise LianError(Problem("dockerfile-base-unpinnable", message, path, need.line, hint=hint))
+
+
+def _remote(found: Iterable[Requirements]) -> Iterator[str]:
+    for each in found:
+        for source in each.remote_sources:
+            yield f"adds {source.written} from outside (line {source.line}), which lian does not watch yet"
+
+
+def _sorted(artifact: Artifact, problems: Iterable[Problem]) -> NeedsFound:
+    once = dict.fromkeys(problem.of(str(artifact.name)) for problem in problems)
+    holds = tuple(problem for problem in once if problem.code in _UNDECIDED)
+    return NeedsFound(problems=tuple(problem for problem in once if problem not in holds), holds=holds)

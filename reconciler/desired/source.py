@@ -1,0 +1,327 @@
+"""The desired repo as the port `Source` wants it: one commit of a git repository, read as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.desired import git
+from reconciler.desired.contexts import Contexts
+from reconciler.desired.directives import DirectiveReader, read_fleet, registry_flag
+from reconciler.desired.export import Exporter, Stopped
+from reconciler.desired.materials import MaterialsReader
+from reconciler.desired.memo import Memo
+from reconciler.desired.mirror import Mirror
+from reconciler.desired.nickel.evaluate import evaluate
+from reconciler.desired.nickel.settings import BUILD_DIRECTIVES, FLEET_SETTINGS, EvaluatorSettings, SourceFile
+from reconciler.desired.places import DirectiveText
+from reconciler.desired.tree import CommitTree, Node
+from reconciler.model.desired import Desired, Wanted
+from reconciler.model.problem import LianError, Problem
+from reconciler.model.tree import FILE, SYMLINK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import pygit2
+
+    from reconciler.desired.nickel.settings import Evaluated
+    from reconciler.model.artifact import Artifact, Place
+    from reconciler.model.desired import Materials, SentFolder
+    from reconciler.model.fleet import Fleet, RegistrySettings
+    from reconciler.model.name import ArtifactName
+    from reconciler.model.tree import Entry
+
+SETTINGS = "lian.ncl"
+_EMPTY_RECORD = ("{}", "9e26dfeeb6e641a33dae4961196235bdb965b21b")
+"""Settings for a repo without lian.ncl, and their git blob id: the defaults are those of the contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Commit:
+    """A commit, ready to be read."""
+
+    revision: str
+    tree: CommitTree
+    contexts: Contexts
+    memo: Memo
+    home: Path
+    notes: tuple[str, ...] = ()
+
+
+class GitSource:
+    """Fills `ports.source.Source`. One instance may be loaded many times; the rest answers for the last load.
+
+    `location` is a path inside a repository or a URL; `rev` whatever git takes for a commit; `cache` a folder that may
+    be deleted at any time; `registry_override` as `--registry` takes it. Raises LianError `registry-invalid`,
+    `source-scheme`.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        rev: str = "HEAD",
+        *,
+        cache: Path,
+        registry_override: str | None = None,
+        evaluator: EvaluatorSettings | None = None,
+    ) -> None:
+        self._location = location
+        self._rev = rev
+        self._memo_path = cache / "materials.sqlite"
+        self._override = registry_flag(registry_override) if registry_override else None
+        self._evaluator = evaluator or EvaluatorSettings(cache=cache / "evaluations.sqlite")
+        self._mirror: Mirror | None = None
+        if git.is_url(location):
+            git.check_url(location)
+            self._mirror = Mirror(location, cache)
+        self._commit: _Commit | None = None
+
+    async def load(self) -> Desired:
+        """See the port. Problems of reaching a commit are those of `git.open_local`, `git.resolve`, `Mirror.fetch`."""
+        try:
+            return await self._load(self._open)
+        except LianError as error:
+            if self._mirror is None or all(problem.code != "object-unreadable" for problem in error.problems):
+                raise
+        return await self._load(self._mirror.rebuild)
+
+    async def _load(self, opened: Callable[[], pygit2.Repository]) -> Desired:
+        commit = await asyncio.to_thread(self._read_commit, opened)
+        self._commit = commit
+        try:
+            return await self._desired(commit)
+        finally:
+            await asyncio.to_thread(commit.memo.close)
+
+    def _open(self) -> pygit2.Repository:
+        return self._mirror.fetch() if self._mirror else git.open_local(Path(self._location))
+
+    def _read_commit(self, opened: Callable[[], pygit2.Repository]) -> _Commit:
+        repository = opened()
+        found = git.resolve(repository, self._rev)
+        tree, memo = CommitTree(repository, found.tree), Memo(self._memo_path)
+        home = Path.cwd() if self._mirror else git.home(repository)
+        return _Commit(found.commit, tree, Contexts(tree, memo), memo, home, _uncommitted(git.uncommitted(repository)))
+
+    async def _desired(self, commit: _Commit) -> Desired:
+        settings = await self._settings(commit.tree)
+        if settings.value is None:
+            others = await self._directives(commit.tree, _default_globs(await self._defaults(commit.tree)))
+            raise LianError((*settings.problems, *others.problems))
+        fleet = read_fleet(settings.value, commit.home, self._override)
+        directives = await self._directives(commit.tree, fleet.directives)
+        return await asyncio.to_thread(_Assembly(commit, fleet, self._override).desired, directives)
+
+    async def _settings(self, tree: CommitTree) -> Evaluated:
+        """lian.ncl under its contract; without one, the contract's defaults."""
+        node = tree.at(SETTINGS)
+        if node is None:
+            return await self._defaults(tree)
+        if node.mode == SYMLINK:
+            raise LianError(_link(SETTINGS))
+        found = await evaluate(tree, [SourceFile(SETTINGS, node.id)], FLEET_SETTINGS, self._evaluator)
+        return found[SETTINGS]
+
+    async def _defaults(self, tree: CommitTree) -> Evaluated:
+        file = SourceFile(SETTINGS, _EMPTY_RECORD[1])
+        return (await evaluate(_NoSettings(tree), [file], FLEET_SETTINGS, self._evaluator))[SETTINGS]
+
+    async def _directives(self, tree: CommitTree, globs: tuple[str, ...]) -> _Directives:
+        """Evaluate every directive file of the commit."""
+        matched = await asyncio.to_thread(tree.glob, globs)
+        named = [(path, node) for path, node in matched if path.endswith(".ncl") and path != SETTINGS]
+        problems = [_link(path) for path, node in named if node.mode == SYMLINK]
+        if not named:
+            problems.append(_no_directives(globs))
+        files = {path: node for path, node in named if node.mode != SYMLINK}
+        asked = [SourceFile(path, node.id) for path, node in files.items()]
+        evaluated = await evaluate(tree, asked, BUILD_DIRECTIVES, self._evaluator)
+        problems += [problem for path in files for problem in evaluated[path].problems]
+        return _Directives(files, evaluated, tuple(problems))
+
+    # -- what the rest of a pass asks of the commit last loaded ---------------------------------------------------
+
+    async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
+        """See the port."""
+        return await asyncio.to_thread(lambda: tuple(self._loaded.contexts.listing(folder)))
+
+    async def export(self, folder: SentFolder, into: Path) -> None:
+        """See the port. Also `export-failed`, `coarse-file-times`. When cancelled, nothing is left of `into`."""
+        await self._written(lambda exporter: exporter.export(folder, into))
+
+    async def export_dockerfile(self, materials: Materials, into: Path) -> None:
+        """See the port. The ignore file beside it says nothing: what it leaves is all that is exported."""
+        await self._written(lambda exporter: exporter.export_dockerfile(materials.dockerfile_path, into))
+
+    async def _written(self, work: Callable[[Exporter], object]) -> None:
+        """Work in a thread; a cancellation is raised on once the thread has stopped and cleaned up."""
+        stop = threading.Event()
+        exporter = Exporter(self._loaded.tree, self._loaded.contexts, stop)
+        thread = asyncio.ensure_future(asyncio.to_thread(work, exporter))
+        try:
+            await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            stop.set()
+            with contextlib.suppress(Stopped, LianError):  # it was called off; why it ended no longer matters
+                await thread
+            raise
+
+    async def blob(self, path: str) -> bytes:
+        """See the port. Raises LianError `path-missing` too."""
+        tree = self._loaded.tree
+        node = await asyncio.to_thread(tree.at, path)
+        if node is None or not node.is_file:
+            raise LianError(Problem("path-missing", f"the commit holds no file {path}", file=path))
+        return await asyncio.to_thread(tree.read, node.id)
+
+    @property
+    def _loaded(self) -> _Commit:
+        if self._commit is None:
+            raise RuntimeError("nothing is loaded yet")
+        return self._commit
+
+
+@dataclass(frozen=True, slots=True)
+class _Directives:
+    """The commit's directive files, evaluated; `problems` hold those of the files that are wrong."""
+
+    files: Mapping[str, Node]
+    evaluated: Mapping[str, Evaluated]
+    problems: tuple[Problem, ...]
+
+
+class _NoSettings:
+    """A commit's tree with an empty record in the place of lian.ncl."""
+
+    def __init__(self, tree: CommitTree) -> None:
+        self._tree = tree
+
+    def lookup(self, path: str) -> tuple[str, str] | None:
+        """See nickel.settings.Tree."""
+        return (FILE, _EMPTY_RECORD[1]) if path == SETTINGS else self._tree.lookup(path)
+
+    def read(self, blob: str) -> bytes:
+        """See nickel.settings.Tree."""
+        return _EMPTY_RECORD[0].encode() if blob == _EMPTY_RECORD[1] else self._tree.read(blob)
+
+
+@dataclass(slots=True)
+class _Assembly:
+    """Joins what the files declare with what the commit holds for it."""
+
+    commit: _Commit
+    fleet: Fleet
+    override: RegistrySettings | None
+    artifacts: dict[ArtifactName, Artifact] = field(default_factory=dict)
+    holds: dict[ArtifactName, list[Problem]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    registries: dict[str, tuple[RegistrySettings, str]] = field(default_factory=dict)
+
+    def desired(self, directives: _Directives) -> Desired:
+        """Everything that the commit asks for; the order of files and artifacts carries no meaning."""
+        self.problems += directives.problems
+        self._registry(self.fleet.registry, SETTINGS)
+        reader = DirectiveReader(self.fleet, self.commit.home, self.override)
+        for path, node in directives.files.items():
+            value = directives.evaluated[path].value
+            if value is not None:
+                self._take(path, node, value, reader)
+        wanted = self._wanted(directives.files)
+        self.commit.memo.flush()
+        return Desired(
+            self.commit.revision,
+            self.fleet,
+            wanted,
+            {host: settings for host, (settings, _) in self.registries.items()},
+            tuple(self.problems),
+            (*self.commit.notes, *self.notes),
+        )
+
+    def _take(self, path: str, node: Node, value: Mapping[str, object], reader: DirectiveReader) -> None:
+        """The artifacts of one file."""
+        text = DirectiveText(path, node, self.commit.tree)
+        declared = reader.read(path, value, text.field)
+        self.problems += declared.problems
+        holds = list(declared.holds)
+        if declared.registry and (clash := self._registry(declared.registry, path, text.field)):
+            self.problems.append(clash)
+            holds.append(clash)
+        for artifact in declared.artifacts:
+            placed = replace(artifact, place=text.artifact(artifact.name.artifact))
+            if (first := self.artifacts.get(artifact.name)) is not None:
+                self._twice(first, placed)
+                continue
+            self.artifacts[artifact.name] = placed
+            self._hold(artifact.name, holds)
+
+    def _hold(self, name: ArtifactName, problems: Sequence[Problem]) -> None:
+        if problems:
+            said = (problem.of(str(name)) for problem in problems)
+            self.holds.setdefault(name, []).extend(said)
+
+    def _twice(self, first: Artifact, second: Artifact) -> None:
+        """Two files declare one name: neither is taken for right."""
+        message = f"{first.name} is declared in {first.place.file} and again in {second.place.file}"
+        at = second.place
+        hint = "an artifact's name is workspace/artifact: rename one, or delete it"
+        line, column = at.line or None, at.column or None
+        problem = Problem("artifact-twice", message, at.file, line, column, str(first.name), hint=hint)
+        self.problems.append(problem)
+        self._hold(first.name, [problem])
+
+    def _registry(
+        self, settings: RegistrySettings, path: str, place: Callable[[tuple[str, ...]], Place] | None = None
+    ) -> Problem | None:
+        """Note a registry; two files must not say different things of one host."""
+        known, said_in = self.registries.setdefault(settings.host, (settings, path))
+        if replace(known, images_prefix="") == replace(settings, images_prefix=""):
+            return None
+        at = place(("registry",)) if place else None
+        message = f"{path} and {said_in} describe the registry {settings.host} differently"
+        line, column = (at.line or None, at.column or None) if at else (None, None)
+        return Problem("registry-ambiguous", message, path, line, column, hint="describe it once, in lian.ncl")
+
+    def _wanted(self, files: Mapping[str, Node]) -> dict[ArtifactName, Wanted]:
+        def place(artifact: Artifact, where: tuple[str, ...]) -> Place:
+            file = artifact.place.file
+            text = DirectiveText(file, files[file], self.commit.tree)
+            return text.field(("artifacts", artifact.name.artifact, *where))
+
+        reader = MaterialsReader(self.commit.tree, self.commit.contexts, self.commit.memo, place)
+        wanted: dict[ArtifactName, Wanted] = {}
+        for artifact, found in reader.read([self.artifacts[name] for name in sorted(self.artifacts)]):
+            held = (*self.holds.get(artifact.name, ()), *found.problems, *found.holds)
+            wanted[artifact.name] = Wanted(artifact, None if held else found.materials, held)
+            self.problems += found.problems
+            if found.notes and found.materials is not None:
+                path = found.materials.dockerfile_path
+                self.notes += [f"{artifact.name}: {path} {note}" for note in found.notes]
+        return wanted
+
+
+def _uncommitted(count: int) -> tuple[str, ...]:
+    if not count:
+        return ()
+    what = "1 uncommitted change is" if count == 1 else f"{count} uncommitted changes are"
+    return (f"{what} not part of this pass",)
+
+
+def _default_globs(defaults: Evaluated) -> tuple[str, ...]:
+    return tuple(defaults.value["directives"]) if defaults.value else ()
+
+
+def _link(path: str) -> Problem:
+    message = f"{path} is a symbolic link, and directives are read from files only"
+    return Problem("directive-is-link", message, file=path, hint="commit the file itself, or import it from one")
+
+
+def _no_directives(globs: tuple[str, ...]) -> Problem:
+    message = f"the commit holds no directive: no file matches {', '.join(globs)}"
+    hint = "add directives/NAME.ncl, or set `directives` in lian.ncl; is the file committed?"
+    return Problem("no-directives", message, hint=hint)
