@@ -1,0 +1,416 @@
+"""What one target of a Dockerfile brings in from outside: images, named contexts, remote sources.
+
+Follows BuildKit v0.33's frontend/dockerfile/dockerfile2llb: only what the target reaches is resolved, but names are
+checked in all stages; a named context comes before a stage's own base and before an image, a stage before a named
+context of its name in FROM. ONBUILD triggers of stages are followed; those inside a base image are not known here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reconciler.desired.dockerfile.expand import Quoting, expand
+from reconciler.desired.dockerfile.fault import Fault, nearest, raised
+from reconciler.desired.dockerfile.instructions import From, Step, read_instruction
+from reconciler.desired.dockerfile.lines import read_instructions
+from reconciler.desired.dockerfile.names import SCRATCH, NameFault, PlatformName, parse_platform, parse_reference
+from reconciler.desired.dockerfile.remotes import RemoteSource, remote_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from reconciler.desired.dockerfile.facts import DockerfileFacts, Stage
+
+EPOCH = "SOURCE_DATE_EPOCH"
+_NUMBER = re.compile(r"[+-]?[0-9]+")
+_NO_CONTEXT = frozenset({"scratch", "context"})  # names that never mean a named context
+
+
+@dataclass(frozen=True, slots=True)
+class ImageNeed:
+    """One image that BuildKit will ask a registry for."""
+
+    reference: str
+    """Normalised, with a tag or a digest: `docker.io/library/python:3.12`."""
+    written: str
+    """As in the Dockerfile, with its variables put in."""
+    platform: str
+    line: int | None
+    context: str | None
+    """The named context that can stand in for this image (to pin it), None if a stage has that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """All in the order in which BuildKit meets them, each once."""
+
+    images: tuple[ImageNeed, ...]
+    contexts: tuple[str, ...]
+    """The given named contexts that are used, as they were given."""
+    stages: tuple[int, ...]
+    """Indexes of the stages that are reached."""
+    remote_sources: tuple[RemoteSource, ...]
+
+
+def requirements(
+    facts: DockerfileFacts,
+    *,
+    target: str | None,
+    args: Mapping[str, str],
+    platform: str,
+    named_contexts: Collection[str] = (),
+    build_platform: str,
+) -> Requirements:
+    """What building this target for this platform brings in.
+
+    `args` are the build arguments, `named_contexts` the keys as BuildKit gets them (`NAME` or `NAME::PLATFORM`).
+    Raises LianError: `dockerfile-frontend-custom`, `dockerfile-target-unknown`, `dockerfile-arg-unresolved`,
+    `dockerfile-reference-invalid`, `dockerfile-platform-invalid`, `dockerfile-stage-unknown`, `dockerfile-stage-order`,
+    `dockerfile-cycle`, `dockerfile-expansion`, `dockerfile-epoch-unsupported`, `dockerfile-syntax`.
+    """
+    try:
+        custom = facts.frontend_for(args)
+        if custom is not None or not facts.stages:
+            hint = "Remove the syntax line, or use docker/dockerfile:1, which is what is built in."
+            raise Fault(
+                "frontend-custom",
+                f"only the frontend {custom or facts.frontend!r} can tell what this file needs",
+                1,
+                hint,
+            )
+        builder = _platform(build_platform, None)
+        graph = _Graph(facts, target or None, args, _platform(platform, builder), builder, named_contexts)
+        return graph.requirements()
+    except Fault as fault:
+        raise raised([fault], facts.source) from fault
+
+
+def _platform(text: str, builder: PlatformName | None) -> PlatformName:
+    try:
+        return parse_platform(text, builder).normal
+    except NameFault as error:
+        raise Fault("platform-invalid", str(error)) from error
+
+
+@dataclass(eq=False, slots=True)
+class _State:
+    """A stage, or an image or context that is used like one (`listed` is None)."""
+
+    base: str
+    line: int | None
+    listed: Stage | None = None
+    platform: PlatformName | None = None
+    parent: _State | None = None
+    context: str | None = None
+    """The named context that takes the place of the whole stage."""
+    steps: list[tuple[Step, list[_State]]] = field(default_factory=list)
+    needs: list[_State] = field(default_factory=list)
+    triggered: bool = False
+    resolved: bool = False
+    dispatched: bool = False
+
+
+class _Graph:
+    def __init__(
+        self,
+        facts: DockerfileFacts,
+        target: str | None,
+        args: Mapping[str, str],
+        platform: PlatformName,
+        builder: PlatformName,
+        named_contexts: Collection[str],
+    ) -> None:
+        self.facts = facts
+        self.args = dict(args)
+        self.platform = platform
+        self.builder = builder
+        self.named_contexts = frozenset(named_contexts)
+        self.quoting = Quoting(facts.escape)
+        self.states: list[_State] = []
+        self.by_name: dict[str, _State] = {}
+        self.images: dict[tuple[str, str], ImageNeed] = {}
+        self.contexts: dict[str, None] = {}
+        self.env = self.global_env(target)
+        for stage in facts.stages:
+            self.add_stage(stage)
+        self.target = self.find_target(target)
+
+    # -- variables
+
+    def global_env(self, target: str | None) -> dict[str, str]:
+        """The variables that FROM sees: the automatic platform ones, then the ARGs before the first FROM."""
+        env = _automatic(self.builder, self.platform, target or self.facts.stages[-1].name or "default")
+        env = {name: self.args.get(name, value) for name, value in env.items()}
+        for step in self.facts.arguments:
+            for name, default in step.sets:
+                if name in self.args:
+                    env[name] = self.args[name]
+                elif default is not None:
+                    env[name] = self.expanded(default, env, step.line)[0]
+        self.settle_epoch(env)
+        return env
+
+    def settle_epoch(self, env: dict[str, str]) -> None:
+        """BuildKit writes SOURCE_DATE_EPOCH anew, and can take it from a context or an image, which lian does not."""
+        value = self.args.get(EPOCH, env.get(EPOCH, ""))
+        if not value and EPOCH not in self.args:
+            return
+        if value and not _NUMBER.fullmatch(value):
+            raise Fault("epoch-unsupported", f"{EPOCH} is a number of seconds here, not {value!r}")
+        for holder in (self.args, env):
+            if EPOCH in holder and value:
+                holder[EPOCH] = str(int(value))
+            elif EPOCH in holder:
+                del holder[EPOCH]
+
+    def expanded(self, text: str, env: Mapping[str, str], line: int) -> tuple[str, frozenset[str]]:
+        try:
+            found = expand(text, env, self.quoting)
+        except Fault as fault:
+            raise fault.at(line) from fault
+        return found.text, found.unset
+
+    # -- stages
+
+    def add_stage(self, stage: Stage) -> None:
+        base, unset = self.expanded(stage.base, self.env, stage.line)
+        if not base:
+            raise _unresolved(f"nothing is left of FROM {stage.base}", unset, stage.line)
+        state = _State(base, stage.line, stage)
+        if stage.platform:
+            state.platform = self.stage_platform(stage)
+        state.context = self.named_context(stage.name, state.platform, stage.line) if stage.name else None
+        self.add(state)
+        if state.context is not None:
+            state.parent = None
+
+    def stage_platform(self, stage: Stage) -> PlatformName:
+        text, unset = self.expanded(stage.platform, self.env, stage.line)
+        if not text:
+            raise _unresolved(f"nothing is left of --platform={stage.platform}", unset, stage.line)
+        try:
+            return parse_platform(text, self.builder)
+        except NameFault as error:
+            raise Fault("platform-invalid", str(error), stage.line) from error
+
+    def add(self, state: _State) -> None:
+        self.states.append(state)
+        state.parent = self.by_name.get(state.base)
+        if state.listed is not None and state.listed.name:
+            self.by_name[state.listed.name] = state
+
+    def named_context(self, name: str, platform: PlatformName | None, line: int | None) -> str | None:
+        """The key of the named context that stands for this name, or None."""
+        if name.casefold() in _NO_CONTEXT:
+            return None
+        try:
+            familiar = parse_reference(name).context
+        except NameFault as error:
+            raise Fault("reference-invalid", f"{name!r} cannot name a context: {error}", line) from error
+        candidates = (f"{familiar}::{(platform or self.platform).normal}", familiar)
+        return next((key for key in candidates if key in self.named_contexts), None)
+
+    def find_target(self, target: str | None) -> _State:
+        if target is None:
+            return self.states[-1]
+        found = self.by_name.get(target.lower())
+        if found is None:
+            raise Fault("target-unknown", f"there is no stage {target!r}", hint=nearest(target, self.by_name))
+        return found
+
+    # -- edges
+
+    def link(self, state: _State, step: Step) -> list[_State]:
+        """The states that a step takes files from, one for each `from` it may have; new ones are added."""
+        sources: list[_State] = []
+        if step.copies_from:
+            sources.append(self.copy_source(step))
+        for name in step.mounts_from:
+            sources.append(self.by_name.get((name or SCRATCH).lower()) or _State(name or SCRATCH, step.line))
+        for source in sources:
+            state.needs.append(source)
+            if source.listed is None:
+                self.add(source)
+        return sources
+
+    def copy_source(self, step: Step) -> _State:
+        name = step.copies_from
+        if self.expanded(name, {}, step.line)[0] != name:
+            hint = "Give the image a name with FROM … AS at the top, and copy from that name."
+            raise Fault("syntax", "--from takes no variables", step.line, hint)
+        if _NUMBER.fullmatch(name) and -(2**63) <= int(name) < 2**63:
+            index = int(name)
+            if not 0 <= index < len(self.states):
+                raise Fault("stage-unknown", f"there is no stage {index}", step.line)
+            return self.states[index]
+        return self.by_name.get(name.lower()) or _State(name, step.line)
+
+    def link_all(self) -> None:
+        for state in tuple(self.states):
+            steps = state.listed.steps if state.listed else ()
+            state.steps = [(step, self.link(state, step)) for step in steps]
+        _refuse_cycles(self.states)
+
+    def reached(self) -> dict[_State, None]:
+        found: dict[_State, None] = {}
+        todo = [self.target]
+        while todo:
+            state = todo.pop()
+            if state not in found:
+                found[state] = None
+                todo += [*state.needs, *([state.parent] if state.parent else [])]
+        return found
+
+    # -- resolving
+
+    def requirements(self) -> Requirements:
+        self.link_all()
+        while True:
+            reached = self.reached()
+            for state in tuple(self.states):
+                self.resolve(state, state in reached)
+            if not self.follow_triggers(reached):
+                break
+        self.refuse_wrong_order(reached)
+        stages = [s.listed for s in self.states if s in reached and s.listed is not None]
+        return Requirements(
+            tuple(self.images.values()),
+            tuple(self.contexts),
+            tuple(stage.index for stage in stages),
+            self.remotes(reached),
+        )
+
+    def resolve(self, state: _State, reached: bool) -> None:
+        if state.parent is not None or state.dispatched or state.resolved:
+            return
+        state.resolved = reached
+        outside = state.listed is None
+        state.dispatched = outside
+        if state.base == SCRATCH and state.context is None:
+            return
+        try:
+            image = parse_reference(state.base)
+        except NameFault as error:
+            raise self.not_an_image(state, error) from error
+        if not reached:
+            return
+        platform = state.platform or self.platform
+        if state.context is not None:
+            state.dispatched = True
+        key = state.context or self.named_context(str(image.with_tag), platform, state.line)
+        if key is not None:
+            self.contexts[key] = None
+            return
+        reference = str(image.with_tag)
+        pin = None if image.context in self.by_name else image.context
+        need = ImageNeed(reference, state.base, str(platform.normal), state.line, pin)
+        self.images.setdefault((reference, need.platform), need)
+
+    def not_an_image(self, state: _State, error: NameFault) -> Fault:
+        unset: frozenset[str] = frozenset()
+        if state.listed is not None:
+            unset = self.expanded(state.listed.base, self.env, state.listed.line)[1]
+        message = f"{state.base!r} is neither a stage nor an image: {error}"
+        if unset:
+            return _unresolved(message, unset, state.line)
+        return Fault("reference-invalid", message, state.line, nearest(state.base, self.by_name))
+
+    def follow_triggers(self, reached: Iterable[_State]) -> bool:
+        """Put the ONBUILD triggers of a stage's base before its own steps; True if that brings in new sources."""
+        new = False
+        for state in tuple(reached):
+            if state.parent is None or state.triggered:
+                continue
+            state.triggered = True
+            triggers = [step for step, _ in state.parent.steps if step.trigger]
+            added = [(step, self.link(state, step)) for step in map(_triggered, triggers)]
+            new = new or any(sources for _, sources in added)
+            state.steps[:0] = added
+        return new
+
+    def refuse_wrong_order(self, reached: Collection[_State]) -> None:
+        for state in self.states:
+            if state not in reached or state.dispatched:
+                continue
+            state.dispatched = True
+            for step, sources in state.steps:
+                written = [step.copies_from] if step.copies_from else step.mounts_from
+                for name, source in zip(written, sources, strict=True):
+                    if name and not source.dispatched:
+                        raise Fault("stage-order", f"the stage {name!r} stands below the stage that uses it", step.line)
+
+    def remotes(self, reached: Collection[_State]) -> tuple[RemoteSource, ...]:
+        envs: dict[_State, dict[str, str] | None] = {}
+        found: dict[RemoteSource, None] = {}
+        for state in self.states:
+            if state not in reached or state.listed is None or state.context is not None:
+                continue
+            from_image = state.parent is None and state.base != SCRATCH
+            begin = envs.get(state.parent) if state.parent is not None else {}
+            complete = not from_image and begin is not None
+            steps = [step for step, _ in state.steps]
+            sources, env = remote_sources(steps, begin or {}, complete, self.env, self.args, self.quoting)
+            envs[state] = env
+            found |= dict.fromkeys(sources)
+        return tuple(found)
+
+
+def _automatic(builder: PlatformName, target: PlatformName, stage: str) -> dict[str, str]:
+    return {
+        "BUILDPLATFORM": builder.short,
+        "BUILDOS": builder.system,
+        "BUILDOSVERSION": builder.version,
+        "BUILDARCH": builder.machine,
+        "BUILDVARIANT": builder.variant,
+        "TARGETPLATFORM": str(target),
+        "TARGETOS": target.system,
+        "TARGETOSVERSION": target.version,
+        "TARGETARCH": target.machine,
+        "TARGETVARIANT": target.variant,
+        "TARGETSTAGE": stage,
+    }
+
+
+def _unresolved(message: str, unset: Iterable[str], line: int | None) -> Fault:
+    names = ", ".join(sorted(unset))
+    hint = f"Give {names} a default with ARG above the first FROM, or a value in args." if names else None
+    return Fault("arg-unresolved", message, line, hint)
+
+
+def _triggered(step: Step) -> Step:
+    """The step of an ONBUILD trigger. Raises Fault."""
+    instructions, _ = read_instructions(step.trigger.encode("utf-8", "surrogateescape"))
+    try:
+        read = read_instruction(instructions[0])
+    except Fault as fault:
+        raise Fault(fault.code, str(fault), step.line, fault.hint) from fault
+    if len(instructions) != 1 or isinstance(read, From):
+        raise Fault("syntax", "ONBUILD takes one instruction that is not FROM", step.line)
+    return read
+
+
+def _refuse_cycles(states: Iterable[_State]) -> None:
+    done: set[_State] = set()
+    for first in states:
+        path: dict[_State, None] = {}
+        walk = [(first, iter(first.needs))] if first not in done else []
+        path.update(dict.fromkeys(state for state, _ in walk))
+        while walk:
+            state, needs = walk[-1]
+            done.add(state)
+            need = next(needs, None)
+            if need is None:
+                walk.pop()
+                path.pop(state)
+            elif need in path:
+                names = " → ".join(_called(s) for s in (*list(path)[list(path).index(need) :], need))
+                raise Fault("cycle", f"stages copy from one another: {names}", need.line)
+            elif need not in done:
+                walk.append((need, iter(need.needs)))
+                path[need] = None
+
+
+def _called(state: _State) -> str:
+    return state.base if state.listed is None else state.listed.name or str(state.listed.index)
