@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ssl
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
-
-import httpx
 
 from reconciler.model.problem import LianError
 from reconciler.providers.registry import problems
 from reconciler.providers.registry.auth import PULL, PUSH, Authorizer, is_loopback
 from reconciler.providers.registry.docker_config import DockerConfig
 from reconciler.providers.registry.lane import Lane
-from reconciler.providers.registry.reply import MAX_MANIFEST, Broken, Reply
+from reconciler.providers.registry.reply import MAX_MANIFEST, Broken
 from reconciler.providers.registry.retry import Retrier, RetryPolicy, Timing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from reconciler.model.problem import Problem
+    from reconciler.providers.registry.client import Client
+    from reconciler.providers.registry.reply import Reply
 
 _HUB = "docker.io"
 _HUB_URL = "https://registry-1.docker.io"
 _MAX_REDIRECTS = 5
-_CALL_SECONDS = 120.0
-"""For one exchange as a whole, however slowly its bytes drip."""
-_TIMEOUT = httpx.Timeout(15.0, connect=5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +93,7 @@ class Transport:
         self.endpoint = endpoint
         self.connections = connections
         policy, timing = policy or RetryPolicy(), timing or Timing()
-        self._client = httpx.AsyncClient(
-            verify=endpoint.tls or True,
-            timeout=_TIMEOUT,
-            limits=httpx.Limits(max_connections=2 * connections, max_keepalive_connections=connections),
-            follow_redirects=False,
-        )
+        self._opened: Client | None = None
         self._retrier = Retrier(endpoint.host, policy, timing)
         self._token_retrier = Retrier(f"{endpoint.host} (its token service)", policy, timing)
         self._auth = Authorizer(endpoint.host, endpoint.url, config or DockerConfig.load(), self._fetch, timing.now)
@@ -110,7 +101,9 @@ class Transport:
 
     async def aclose(self) -> None:
         """End all connections."""
-        await self._client.aclose()
+        opened, self._opened = self._opened, None
+        if opened:
+            await opened.aclose()
 
     async def send(self, call: Call) -> Reply:
         """The final answer: neither transient nor a redirect (unless `follow` is False) nor a refusal that a new
@@ -192,62 +185,36 @@ class Transport:
 
     def _trusting(self, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
         """The headers that may go to this URL: a credential goes to its own origin only."""
-        own, there = httpx.URL(self.endpoint.url), httpx.URL(url)
-        if (own.scheme, own.host, _port(own)) == (there.scheme, there.host, _port(there)):
+        if _origin(self.endpoint.url) == _origin(url):
             return headers
         return {name: value for name, value in headers.items() if name != "authorization"}
 
     async def _exchange(self, call: Call, url: str, headers: Mapping[str, str]) -> Reply:
-        request = self._client.build_request(call.method, url, headers=dict(headers), content=call.content)
-        return await _answer(self._client, request, call.limit)
+        return await self._client.exchange(call.method, url, headers, content=call.content, limit=call.limit)
+
+    @property
+    def _client(self) -> Client:
+        if self._opened is None:
+            from reconciler.providers.registry.client import Client
+
+            self._opened = Client(self.endpoint.tls, self.connections)
+        return self._opened
 
     async def _fetch(self, url: str, authorization: str | None, form: Mapping[str, str] | None) -> Reply:
         headers = {"user-agent": "lian", "accept": "application/json", "accept-encoding": "identity"}
         if authorization:
             headers["authorization"] = authorization
 
-        async def once() -> Reply:
-            method = "POST" if form else "GET"
-            request = self._client.build_request(method, url, headers=headers, data=dict(form) if form else None)
-            return await _answer(self._client, request, MAX_MANIFEST)
-
-        return await self._token_retrier.run(once)
+        method = "POST" if form else "GET"
+        return await self._token_retrier.run(lambda: self._client.exchange(method, url, headers, form=form))
 
     def _odd(self, call: Call, cause: str) -> Problem:
         return problems.not_oci(self.endpoint.host, f"{call.repository}", cause)
 
 
-async def _answer(client: httpx.AsyncClient, request: httpx.Request, limit: int) -> Reply:
-    """One exchange. Raises Broken, whose text has no URL in it: a URL may carry a token."""
-    try:
-        async with asyncio.timeout(_CALL_SECONDS):
-            response = await client.send(request, stream=True)
-            try:
-                return await _read(response, limit, has_body=request.method != "HEAD")
-            finally:
-                await response.aclose()
-    except (TimeoutError, httpx.TimeoutException) as error:
-        what = "no connection" if isinstance(error, httpx.ConnectTimeout) else "no answer"
-        raise Broken(f"{what} in time", silent=True) from None
-    except (httpx.TransportError, httpx.InvalidURL) as error:
-        raise Broken(str(error) or type(error).__name__) from error
-
-
-async def _read(response: httpx.Response, limit: int, *, has_body: bool) -> Reply:
-    plain = Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()})
-    if not has_body:
-        return plain
-    limit = limit if response.status_code == 200 else MAX_MANIFEST
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > limit:
-            return replace(plain, truncated=True)
-    return replace(plain, body=bytes(body))
-
-
-def _port(url: httpx.URL) -> int:
-    return url.port or (443 if url.scheme == "https" else 80)
+def _origin(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _context(ca: str | None, insecure: bool) -> ssl.SSLContext:
