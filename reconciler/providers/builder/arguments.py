@@ -6,6 +6,7 @@ and `--opt` and `--local` split at their first `=`.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,7 +126,10 @@ def _local(identity: str, folder: Path) -> list[str]:
 def _is_loopback(host: str) -> bool:
     """True where BuildKit speaks plain HTTP unasked (containerd, docker.MatchLocalhost)."""
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    return name == "localhost" or name.startswith("127.") or name == "[::1]"
+    try:
+        return name == "localhost" or ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _key(name: str) -> str:

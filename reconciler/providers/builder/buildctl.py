@@ -130,14 +130,22 @@ def _take(lines: list[bytes], progress: Progress, log: BinaryIO, seen: Callable[
 
 async def _end(process: Process, reading: asyncio.Task[None]) -> None:
     """End buildctl if it runs: asked first, so that the daemon ends the build's steps before we go on."""
+    draining = asyncio.create_task(_drain(process, reading))
     if process.returncode is None:
         _signal(process, signal.SIGTERM)
-        await asyncio.wait({reading, asyncio.create_task(process.wait())}, timeout=CANCEL_SECONDS)
+        await asyncio.wait({draining}, timeout=CANCEL_SECONDS)
         _signal(process, signal.SIGKILL)
+    await draining
     await process.wait()
+
+
+async def _drain(process: Process, reading: asyncio.Task[None]) -> None:
+    """Read on to the end, also when what reads has failed: a full pipe would keep buildctl from ending."""
     await asyncio.wait({reading})
-    if not reading.cancelled():
-        reading.exception()  # it was raised already, or the build is being given up
+    reading.exception()  # it was raised already, or the build is being given up
+    assert process.stderr is not None
+    while await process.stderr.read(CHUNK):
+        pass
 
 
 def _signal(process: Process, number: signal.Signals) -> None:
@@ -167,8 +175,11 @@ def _opened(path: Path) -> Any:
         raise LianError(
             Problem("log-unwritable", f"The log {path} cannot be written.", cause=error.strerror)
         ) from error
-    with log:
+    try:
         yield log
+    finally:
+        with contextlib.suppress(OSError):  # each write is flushed, so that closing tells nothing new
+            log.close()
 
 
 def _digest(metadata: Path, request: BuildRequest) -> Digest:

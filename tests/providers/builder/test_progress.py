@@ -1,0 +1,137 @@
+"""BuildKit's progress, line by line."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.ports.builder import StepSeen
+from reconciler.providers.builder.progress import MAX_OUTPUT_LINES, Progress
+
+T0, T1 = "2026-01-01T00:00:02Z", "2026-01-01T00:00:09.123456789Z"
+
+
+def line(**parts: Any) -> bytes:
+    return json.dumps(parts).encode()
+
+
+def vertex(digest: str, name: str, **parts: Any) -> dict[str, Any]:
+    return {"digest": digest, "name": name, **parts}
+
+
+def output(digest: str, data: bytes) -> bytes:
+    return line(logs=[{"vertex": digest, "stream": 2, "data": base64.b64encode(data).decode(), "timestamp": T0}])
+
+
+def test_a_step_is_seen_when_it_begins_and_when_it_ends() -> None:
+    progress = Progress()
+    assert progress.feed(line(vertexes=[vertex("a", "[1/2] RUN x")])).seen == ()
+    assert progress.feed(line(vertexes=[vertex("a", "[1/2] RUN x", started=T0)])).seen == (
+        StepSeen("[1/2] RUN x", False, False),
+    )
+    assert progress.running == ("[1/2] RUN x",)
+    done = line(vertexes=[vertex("a", "[1/2] RUN x", started=T0, completed=T1)])
+    assert progress.feed(done).seen == (StepSeen("[1/2] RUN x", True, False),)
+    assert progress.feed(done).seen == ()
+    assert progress.running == ()
+
+
+def test_steps_are_the_instructions_of_the_dockerfile() -> None:
+    progress = Progress()
+    names = ["[internal] load build context", "[1/2] FROM a", "[build 2/2] RUN x", "[linux/arm64 b 3/3] RUN y"]
+    names += ["exporting to image", "[auth] a:pull token for r", "[context base] load from client"]
+    cached = [vertex(str(n), name, started=T0, completed=T0, cached=n == 1) for n, name in enumerate(names)]
+    progress.feed(line(vertexes=cached))
+    assert (progress.steps, progress.cached_steps) == (3, 1)
+
+
+def test_an_export_that_opens_again_is_seen_again_but_loading_is_not() -> None:
+    progress = Progress()
+    for name, times in (("exporting to image", 2), ("[internal] load build context", 1)):
+        seen: list[StepSeen] = []
+        for started in (T0, T1):
+            seen += progress.feed(line(vertexes=[vertex(name, name, started=started)])).seen
+            seen += progress.feed(line(vertexes=[vertex(name, name, started=started, completed=T1)])).seen
+        assert seen == [StepSeen(name, False, False), StepSeen(name, True, False)] * times
+
+
+def test_the_log_has_whole_lines_and_every_byte_of_output() -> None:
+    progress = Progress()
+    log = progress.feed(line(vertexes=[vertex("a", "[1/1] RUN x", started=T0)])).log
+    for chunk in (b"one\ntw", b"o\xff\x1b[31m", b"\n\nlast"):
+        log += progress.feed(output("a", chunk)).log
+    log += progress.feed(line(vertexes=[vertex("a", "[1/1] RUN x", started=T0, completed=T1)])).log
+    assert log == b"#1 [1/1] RUN x\n#1 one\n#1 two\xff\x1b[31m\n#1 \n#1 last\n#1 DONE\n"
+
+
+def test_the_first_error_that_is_no_cancellation_counts() -> None:
+    progress = Progress()
+    progress.feed(line(vertexes=[vertex("a", "[1/2] RUN a", started=T0), vertex("b", "[2/2] RUN b", started=T0)]))
+    progress.feed(output("b", b"why\n"))
+    failed = 'process "b" did not complete successfully: exit code: 2'
+    progress.feed(line(vertexes=[vertex("a", "[1/2] RUN a", started=T0, completed=T1, error="context canceled")]))
+    progress.feed(line(vertexes=[vertex("b", "[2/2] RUN b", started=T0, completed=T1, error=failed)]))
+    progress.feed(line(vertexes=[vertex("c", "[3/3] RUN c", started=T0, completed=T1, error="something else")]))
+    assert progress.failed is not None
+    assert (progress.failed.name, progress.failed.error, progress.failed.output) == ("[2/2] RUN b", failed, ("why",))
+
+
+def test_output_that_comes_after_the_error_belongs_to_it() -> None:
+    progress = Progress()
+    progress.feed(line(vertexes=[vertex("a", "[1/1] RUN a", started=T0, completed=T1, error="exit code: 1")]))
+    progress.feed(output("a", b"late"))
+    assert progress.failed is not None
+    assert progress.failed.output == ("late",)
+
+
+def test_text_between_is_kept_and_logged() -> None:
+    progress = Progress()
+    assert progress.feed(b"Dockerfile:4").log == b"Dockerfile:4\n"
+    for odd in (b"{not json", b"[]", b"", b"error: failed to solve: x"):
+        progress.feed(odd)
+    assert progress.text == "Dockerfile:4\n{not json\n[]\n\nerror: failed to solve: x"
+    assert progress.failed is None
+
+
+def test_memory_is_bounded() -> None:
+    progress = Progress()
+    progress.feed(line(vertexes=[vertex("a", "[1/1] RUN a", started=T0, error="exit code: 1")]))
+    for number in range(1000):
+        progress.feed(output("a", b"%d " % number + b"x" * 10_000 + b"\n"))
+        progress.feed(b"text " * 10_000)
+    assert progress.failed is not None
+    assert len(progress.failed.output) == MAX_OUTPUT_LINES
+    assert len("".join(progress.failed.output)) + len(progress.text) < 1_000_000
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = ["vertexes", "logs", "statuses", "warnings"]
+PARTS = st.dictionaries(st.sampled_from(["digest", "name", "vertex", "started", "completed", "error", "data"]), JSON)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(KEYS), st.lists(PARTS, max_size=3) | JSON) | JSON, max_size=5))
+def test_any_json_is_taken(documents: list[Any]) -> None:
+    progress = Progress()
+    for document in documents:
+        progress.feed(json.dumps(document).encode())
+    assert progress.cached_steps <= progress.steps
+
+
+@given(st.lists(st.binary(max_size=30), max_size=8))
+def test_output_is_logged_alike_however_it_is_cut(chunks: list[bytes]) -> None:
+    def log(parts: list[bytes]) -> bytes:
+        progress = Progress()
+        written = progress.feed(line(vertexes=[vertex("a", "[1/1] RUN x", started=T0)])).log
+        for part in parts:
+            written += progress.feed(output("a", part)).log
+        return written + progress.feed(line(vertexes=[vertex("a", "[1/1] RUN x", started=T0, completed=T1)])).log
+
+    assert log(chunks) == log([b"".join(chunks)])

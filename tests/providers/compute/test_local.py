@@ -1,0 +1,276 @@
+"""Compute `local` with real daemons: the port's contract, and that nothing outlives lian whatever ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.model.problem import LianError
+from reconciler.providers.builder.binaries import find_part
+from reconciler.providers.compute.cgroups import Hierarchies
+from reconciler.providers.compute.local import SOCKET_LINKS, LocalCompute
+from reconciler.providers.compute.mounts import mounts_below
+from reconciler.providers.compute.processes import with_argument
+from tests.ports.compute_suite import ComputeSuite, lease
+from tests.providers.workshop import SHELL, local_compute, open_bench, write_context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+pytestmark = pytest.mark.buildkit
+
+ROOT = Path(__file__).parents[3]
+PATIENCE = 20.0
+
+
+class LocalStand:
+    """This machine, with a state folder of the test's own and lease names that no other test has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = folder / "state"
+        self.compute = local_compute(self.state)
+        self.names: set[str] = set()
+
+    def abandon(self, lease: str) -> None:
+        other = OtherPass(self.state, lease)
+        other.kill()
+
+    def spoil(self, lease: str) -> None:
+        """A record that cannot even be opened."""
+        (self.state / lease / "lease.json").mkdir(parents=True)
+
+    def failing(self) -> LocalCompute:
+        return LocalCompute(Path("/bin/false"), find_part("buildctl"), find_part("runc"), self.state)
+
+    def left(self) -> Sequence[str]:
+        return traces(self.state)
+
+
+class OtherPass:
+    """Another process that holds a lease, ready when this is made."""
+
+    def __init__(self, state: Path, lease: str, context: Path | None = None) -> None:
+        argv = [sys.executable, "-m", "tests.providers.compute.other_pass", str(state), lease]
+        self.process = subprocess.Popen(
+            [*argv, *([str(context)] if context else [])],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        said = self.process.stdout.readline()
+        if said != "ready\n":
+            raise AssertionError(self.process.communicate()[1])
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        self.process.send_signal(number)
+        self.process.communicate(timeout=PATIENCE)
+
+
+def traces(state: Path) -> list[str]:
+    """What stands of any lease of this state folder: files, processes, mounts, cgroups, socket links."""
+    leases = [entry for entry in state.iterdir() if entry.is_dir()] if state.is_dir() else []
+    cgroups = Hierarchies.here()
+    found = [f"folder {folder}" for folder in leases]
+    found += [f"mount {point}" for point in mounts_below(state)]
+    for name in {folder.name for folder in leases}:
+        found += [f"cgroup {path}" for path in cgroups.folders(name)]
+    found += [f"process {pid}" for pid in processes_of(state)]
+    links = SOCKET_LINKS.iterdir() if SOCKET_LINKS.is_dir() else []
+    return found + [f"link {link}" for link in links if link.readlink().is_relative_to(state)]
+
+
+def processes_of(state: Path) -> list[int]:
+    """All processes whose command line names something below the state folder."""
+    prefix = os.fsencode(state) + b"/"
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if prefix in line and b"other_pass" not in line:
+                found.append(int(entry.name))
+    return found
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Poll until it holds."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
+
+
+@pytest.fixture(autouse=True)
+def no_cgroup_is_left() -> Iterator[None]:
+    """Names of leases are this test's own, so cgroups that were not there before are its doing."""
+    yield
+    cgroups = Hierarchies.here()
+    mine = [path for name in ("mid-build", "kept", "deep") for path in cgroups.folders(name)]
+    assert mine == []
+
+
+class TestLocalCompute(ComputeSuite):
+    @pytest.fixture
+    def stand(self, tmp_path: Path) -> LocalStand:
+        return LocalStand(tmp_path)
+
+
+def test_a_lease_says_who_owns_it_until_when(tmp_path: Path) -> None:
+    async def run() -> dict[str, object]:
+        async with local_compute(tmp_path).rent(lease("kept")) as runner:
+            return dict(json.loads((runner.scratch.parent / "lease.json").read_text()))
+
+    before = time.time()
+    record = asyncio.run(run())
+    assert (record["fleet"], record["pass"], record["lease"]) == ("fleet", "pass", "kept")
+    assert isinstance(record["owner"], dict)
+    assert record["owner"]["pid"] == os.getpid()
+    assert isinstance(record["deadline"], float)
+    assert before + 59 < record["deadline"] < time.time() + 61
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_outlives_lian_in_the_middle_of_a_build(tmp_path: Path, number: signal.Signals) -> None:
+    context = write_context(tmp_path / "context", SHELL + f"RUN busybox sleep 7{os.getpid()}\n")
+    state = tmp_path / "state"
+    other = OtherPass(state, "mid-build", context)
+    wait_until(lambda: with_argument(f"7{os.getpid()}"))
+    other.kill(number)
+    if number == signal.SIGKILL:
+        # the kernel ends daemon and step; what is left are files and empty cgroups, for the sweep
+        wait_until(lambda: not processes_of(state) and not with_argument(f"7{os.getpid()}"))
+        assert list(asyncio.run(local_compute(state).sweep())) == ["mid-build"]
+    assert with_argument(f"7{os.getpid()}") == []
+    assert traces(state) == []
+
+
+def test_the_sweep_ends_a_daemon_that_lost_its_owner(tmp_path: Path) -> None:
+    """As if the owner had died in the moment before the kernel was told to end the daemon with it."""
+    stand = LocalStand(tmp_path)
+    stand.abandon("mid-build")
+    folder = stand.state / "mid-build"
+    daemon = find_part("buildkitd")
+    assert daemon is not None
+    orphan = subprocess.Popen(
+        [daemon, f"--root={folder}/root", f"--addr=unix://{folder}/socket", "--config", f"{folder}/buildkitd.toml"],
+        stderr=subprocess.DEVNULL,
+    )
+    mount = folder / "root" / "mounted"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", mount], check=True)
+    assert list(asyncio.run(stand.compute.sweep())) == ["mid-build"]
+    assert orphan.wait(timeout=PATIENCE) == -signal.SIGKILL
+    assert traces(stand.state) == []
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"owner": 7}', '{"owner": {"pid": "x"}}', "\udcff"])
+def test_a_damaged_record_is_swept_all_the_same(tmp_path: Path, content: str) -> None:
+    stand = LocalStand(tmp_path)
+    (stand.state / "dead").mkdir(parents=True)
+    (stand.state / "dead" / "lease.json").write_text(content, errors="surrogateescape")
+    (stand.state / "no-record").mkdir()
+    assert list(asyncio.run(stand.compute.sweep())) == ["dead", "no-record"]
+    assert traces(stand.state) == []
+
+
+def test_what_is_not_a_lease_is_not_touched(tmp_path: Path) -> None:
+    stand = LocalStand(tmp_path)
+    stand.state.mkdir()
+    (stand.state / "Not a lease").mkdir()
+    (stand.state / "file").write_text("mine")
+    (stand.state / "link").symlink_to(tmp_path)
+    assert list(asyncio.run(stand.compute.sweep())) == []
+    assert {entry.name for entry in stand.state.iterdir()} >= {"Not a lease", "file", "link"}
+
+
+def test_files_under_a_mount_are_not_removed_with_the_lease(tmp_path: Path) -> None:
+    """A sweep unmounts first; what was mounted keeps its files."""
+    stand = LocalStand(tmp_path)
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("kept")
+    (stand.state / "dead" / "root").mkdir(parents=True)
+    subprocess.run(["mount", "--bind", precious, stand.state / "dead" / "root"], check=True)
+    assert list(asyncio.run(stand.compute.sweep())) == ["dead"]
+    assert (precious / "file").read_text() == "kept"
+
+
+def test_a_long_state_path_gets_a_short_way_to_the_socket(tmp_path: Path) -> None:
+    state = tmp_path / ("deep-" * 20) / "state"
+
+    async def run() -> int | None:
+        async with local_compute(state).rent(lease("deep")) as runner:
+            assert len(os.fsencode(runner.address.removeprefix("unix://"))) < 100
+            asked = await asyncio.create_subprocess_exec(
+                str(find_part("buildctl")), "--addr", runner.address, "debug", "workers", stdout=subprocess.DEVNULL
+            )
+            return await asked.wait()
+
+    assert asyncio.run(run()) == 0
+    assert traces(state) == []
+
+
+def test_the_peak_memory_is_that_of_the_builds(tmp_path: Path) -> None:
+    context = write_context(
+        tmp_path / "context", SHELL + "RUN busybox dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null\n"
+    )
+
+    async def run() -> tuple[int | None, int | None]:
+        async with open_bench(tmp_path / "bench") as bench:
+            before = await bench.compute.peak_memory(bench.runner)
+            await bench.build(bench.request(context))
+            return before, await bench.compute.peak_memory(bench.runner)
+
+    before, after = asyncio.run(run())
+    assert before is not None
+    assert after is not None
+    assert before < 10_000_000
+    assert 100_000_000 < after < 300_000_000
+
+
+def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    async def run() -> None:
+        async with LocalCompute(None, find_part("buildctl"), None, tmp_path / "state").rent(lease()):
+            pass
+
+    with pytest.raises(LianError) as raised:
+        asyncio.run(run())
+    problem = raised.value.problems[0]
+    assert problem.code == "compute-unavailable"
+    assert all(word in problem.message for word in ("root", "buildkitd", "runc"))
+    assert "buildctl" not in problem.message
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_machine_that_allows_no_namespaces_is_said_to(tmp_path: Path) -> None:
+    caps = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+    argv = [*caps, sys.executable, "-m", "tests.providers.compute.other_pass", str(tmp_path / "state"), "kept"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert "compute-unavailable: This machine does not let lian make the namespaces" in done.stderr
+    assert traces(tmp_path / "state") == []
+
+
+def test_a_state_folder_that_cannot_be_made_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    async def run() -> None:
+        async with local_compute(tmp_path / "file" / "state").rent(lease()):
+            pass
+
+    with pytest.raises(LianError, match="compute-unavailable"):
+        asyncio.run(run())
