@@ -105,8 +105,11 @@ def examine(data: bytes, format: str) -> Examined:
 
 def imports_at(text: str) -> list[tuple[Import, int]]:
     """Each import of a Nickel text with its offset. Raises LexError."""
-    found, _ = _imports(list(tokens(text)))
-    return found
+    reading = _Reading()
+    for token in tokens(text):
+        reading.import_in(token)
+    reading.import_in(_END)
+    return reading.found
 
 
 def _refused(code: str, message: str, line: int = 0, column: int = 0, hint: str | None = None) -> Examined:
@@ -143,52 +146,89 @@ def _depth(brackets: Iterable[str] | Iterable[bytes]) -> int:
 
 
 def _read(text: str) -> Examined:
+    """The verdict on any text, token by token; reading ends at what would make Nickel go too deep."""
+    reading = _Reading()
     try:
-        read = list(tokens(text))
+        for token in tokens(text):
+            reading.import_in(token)
+            reading.number(token)
+            if not reading.nesting(token):
+                break
+        reading.import_in(_END)
     except LexError as error:
         return _refused("nickel-syntax", f"Nickel cannot read this: {error}.", *place(text, error.offset))
-    found, faults = _imports(read)
-    for judge in (_nesting, _numbers):
-        fault = judge(read)
-        if fault:
-            faults.append(fault)
-    placed = tuple(Fault(code, message, *place(text, offset), hint) for code, message, offset, hint in faults)
-    return Examined(tuple(imported for imported, _ in found), placed)
+    placed = tuple(Fault(code, message, *place(text, at), hint) for code, message, at, hint in reading.faults)
+    return Examined(tuple(imported for imported, _ in reading.found), placed)
 
 
-def _nesting(read: list[Token]) -> tuple[str, str, int, str] | None:
-    """The first place that lies too deep."""
-    starts: list[int] = []
-    start = length = 0
-    for kind, text, offset in read:
-        length += 1
+_END = Token("end", "", -1)
+_TAGS = ", ".join(f"'{name}" for name in FORMATS.values())
+
+
+class _Reading:
+    """What is learnt from the tokens of one file, in order."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[Import, int]] = []
+        self.faults: list[tuple[str, str, int, str]] = []
+        self._starts: list[int] = []
+        self._start = self._length = 0
+        self._import: list[Token] = []
+
+    def nesting(self, token: Token) -> bool:
+        """Count brackets and tokens; false at the first token that lies too deep."""
+        kind = token.kind
+        self._length += 1
         if kind in {"open", "interpolation"}:
-            starts.append(start)
-            start = length
-            if len(starts) > MAX_DEPTH:
+            self._starts.append(self._start)
+            self._start = self._length
+            if len(self._starts) > MAX_DEPTH:
                 message = f"Brackets are nested more than {MAX_DEPTH} deep."
-                return "nickel-limit", message, offset, "Give inner parts a name with `let`."
+                self.faults.append(("nickel-limit", message, token.offset, "Give inner parts a name with `let`."))
+                return False
         elif kind == "close":
-            length, start = start, starts.pop() if starts else 0
-        elif kind == "operator" and text == ",":
-            length = start
-        elif length > MAX_PATH:
+            self._length, self._start = self._start, self._starts.pop() if self._starts else 0
+        elif kind == "operator" and token.text == ",":
+            self._length = self._start
+        elif self._length > MAX_PATH:
             message = f"An expression goes on for more than {MAX_PATH} tokens."
-            return "nickel-limit", message, offset, "Split the file, or use an array and a fold."
-    return None
+            self.faults.append(("nickel-limit", message, token.offset, "Split the file, or use an array and a fold."))
+            return False
+        return True
 
+    def number(self, token: Token) -> None:
+        """Refuse a number that would take Nickel long to read; one such fault a file is enough."""
+        if token.kind == "number" and _too_large(token.text) and not any("number" in f[1] for f in self.faults):
+            hint = f"At most {MAX_DIGITS} digits, and an exponent of at most {MAX_EXPONENT}."
+            self.faults.append(("nickel-limit", "A number is too long.", token.offset, hint))
 
-def _numbers(read: list[Token]) -> tuple[str, str, int, str] | None:
-    """The first number that would take Nickel long to read."""
-    for kind, text, offset in read:
-        if kind == "number" and _too_large(text):
-            return (
-                "nickel-limit",
-                "A number is too long.",
-                offset,
-                (f"At most {MAX_DIGITS} digits, and an exponent of at most {MAX_EXPONENT}."),
-            )
-    return None
+    def import_in(self, token: Token) -> None:
+        """Collect `import "path" as 'Format`: the keyword and what follows it, until it is clear what is imported."""
+        if self._import:
+            self._import.append(token)
+            if self._judged(*self._import):
+                self._import = []
+        if not self._import and token.kind == "word" and token.text == "import":
+            self._import = [token]
+
+    def _judged(self, start: Token, path: Token, word: Token | None = None, format: Token | None = None) -> bool:
+        """Whether the tokens so far settle the import that begins at `start`; if so it is found or refused."""
+        if path.kind != "string":
+            message = 'An import must name its file in a plain string, such as `import "lib/base.ncl"`.'
+            hint = "Packages and computed paths cannot be imported."
+            self.faults.append(("nickel-import", message, start.offset, hint))
+        elif word is None:
+            return False
+        elif word.text != "as" or word.kind != "word":
+            self.found.append((Import(path.text), start.offset))
+        elif format is None:
+            return False
+        elif format.kind != "tag":
+            hint = f"One of {_TAGS}."
+            self.faults.append(("nickel-import", "An import's format must be a plain tag.", start.offset, hint))
+        else:
+            self.found.append((Import(path.text, format.text[1:]), start.offset))
+        return True
 
 
 def _too_large(number: str) -> bool:
@@ -197,28 +237,6 @@ def _too_large(number: str) -> bool:
     exponent = _EXPONENT.search(number)
     mantissa = number[: exponent.start()] if exponent else number
     return len(mantissa) > MAX_DIGITS or (exponent is not None and len(exponent[1]) > len(str(MAX_EXPONENT)))
-
-
-def _imports(read: list[Token]) -> tuple[list[tuple[Import, int]], list[tuple[str, str, int, str]]]:
-    """What is imported, and each import that does not say plainly what."""
-    found: list[tuple[Import, int]] = []
-    faults: list[tuple[str, str, int, str]] = []
-    end = Token("end", "", 0)
-    for index, (kind, text, offset) in enumerate(read):
-        if kind != "word" or text != "import":
-            continue
-        path, word, format = (*read[index + 1 : index + 4], end, end, end)[:3]
-        if path.kind != "string":
-            message = 'An import must name its file in a plain string, such as `import "lib/base.ncl"`.'
-            faults.append(("nickel-import", message, offset, "Packages and computed paths cannot be imported."))
-        elif word.text != "as" or word.kind != "word":
-            found.append((Import(path.text), offset))
-        elif format.kind != "tag":
-            hint = f"One of {', '.join(chr(39) + f for f in FORMATS.values())}."
-            faults.append(("nickel-import", "An import's format must be a plain tag.", format.offset or offset, hint))
-        else:
-            found.append((Import(path.text, format.text[1:]), offset))
-    return found, faults
 
 
 def _number(text: str) -> int:

@@ -1,4 +1,4 @@
-"""What a file imports, with everything those import: confined to the commit and the packaged schemas (ADR 011).
+"""What a file imports, with everything those import: confined to the commit and the packaged schemas (ADR 012).
 
 A literal path is looked up beside the importing file, in the *git tree*: a link is a link there, and nothing outside
 the commit exists. `schemas/…` and `defaults/…` name the packaged files. A file of the repo that would hide one of those

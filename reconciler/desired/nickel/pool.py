@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ _PEAK = 600 << 10
 """KiB. The wheel keeps about 50 KB of each request for ever, so a worker is replaced after so many or so much."""
 _PROGRAM = "import sys; sys.path.append(sys.argv[2]); from reconciler.desired.nickel.worker import main; main()"
 _HEADER = 1 << 20
+_MEMORY = re.compile(r"memory allocation of|out of memory|MemoryError|Cannot allocate memory")
 
 
 class Status(StrEnum):
@@ -152,7 +154,7 @@ class Worker:
             texts = [None if size < 0 else await process.stdout.readexactly(size) for size in sizes]
             return Reply(status, tuple(texts))
         error = (await process.stdout.readexactly(sum(sizes))).decode("utf-8", "replace")
-        if status is Status.CRASH and "memory allocation of" in error:
+        if status is Status.CRASH and _MEMORY.search(error):
             return Reply(Status.MEMORY)
         return Reply(status, (), error)
 
@@ -162,7 +164,7 @@ class Worker:
         complaint = self._complaint.decode("utf-8", "replace")
         if process.returncode == -signal.SIGXCPU:
             return Reply(Status.TIME)
-        if "memory allocation of" in complaint or "MemoryError" in complaint:
+        if _MEMORY.search(complaint):
             return Reply(Status.MEMORY)
         return Reply(Status.CRASH, (), f"exit status {process.returncode}")
 

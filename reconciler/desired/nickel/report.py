@@ -31,6 +31,7 @@ _CONTRACT = ("contract broken", "missing definition for", "extra field")
 SYNTAX = re.compile(r"unexpected (token|end of file)|superfluous|unmatched|invalid (escape|ASCII escape)")
 """How headlines of syntax errors begin; others are told apart by parsing the file alone."""
 _STATIC_EVAL = re.compile(r"unbound|incompatible|\btypes?\b|\brows?\b")
+_PANIC = re.compile(r"panicked at [^\n]*:\n([^\n]+)")
 _LEAF = re.compile(r"`(/[^`]*)`")
 
 
@@ -77,7 +78,7 @@ class Reporter:
         text = self.text(path)
         problems = []
         for finding in self.twin.findings(json.loads(reply.texts[0])):
-            line, column = nearest(text, finding.path) or (None, None)
+            line, column = nearest(text, finding.path) or (1, 1)
             problems.append(Problem("nickel-contract", finding.message, path, line, column, hint=finding.hint))
         return tuple(problems)
 
@@ -88,6 +89,8 @@ class Reporter:
         if found.detail:
             message += ": " + " ".join(self.plain(found.detail).split("\n"))
         hints = [self.plain(note)[6:] for note in found.notes if note.startswith("hint: ")]
+        if code == "nickel-syntax" and not hints:
+            hints = ["A comma, a bracket or a quote may be missing before this place."]
         others = [self.plain(note) for note in found.notes if not note.startswith("hint: ")]
         file, spot = self._place(path, found.spots)
         return Problem(
@@ -121,7 +124,9 @@ def overrun(path: str, reply: Reply, limits: Limits) -> Problem:
         return Problem("nickel-limit", message, path, hint="Split the file.")
     if reply.status is Status.DEPTH:
         return Problem("nickel-limit", "The file's value is nested too deeply.", path)
+    panic = _PANIC.search(reply.error)
+    cause = panic[1] if panic else reply.error.partition("\n")[0]
     return Problem(
-        "nickel-crash", "The Nickel evaluator crashed on the file.", path, cause=reply.error or None,
+        "nickel-crash", "The Nickel evaluator crashed on the file.", path, cause=cause or None,
         hint="Simplify the file: very deep or endless values crash Nickel.", next=Next.RETRY,
     )  # fmt: skip

@@ -61,7 +61,7 @@ class Limits:
     """What one file may use. Sizes in bytes, times in seconds of wall clock."""
 
     seconds: float = 5.0
-    memory: int = 1 << 30
+    memory: int = 512 << 20
     """Address space of the worker."""
     output: int = 1 << 20
     """JSON of one file."""

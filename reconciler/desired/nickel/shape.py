@@ -65,7 +65,8 @@ class _Compiler:
         if not target.startswith("#/$defs/"):
             raise UnsupportedError(f"$ref {target}")
         if target not in self._named:
-            self._named[target] = lambda value: self._named[target](value)  # for a schema that refers to itself
+            # For a schema that refers to itself: looked up anew, when the line below has put the check there.
+            self._named[target] = lambda value: self._named[target](value)  # noqa: PLW0108
             self._named[target] = self.check(self._document["$defs"][target.removeprefix("#/$defs/")])
         return self._named[target]
 

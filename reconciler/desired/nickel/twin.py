@@ -74,7 +74,15 @@ class Twin:
 
     def findings(self, value: Any) -> tuple[Finding, ...]:
         """Everything that is wrong, by the order of the fields' paths."""
-        found = [finding for error in self._validator.iter_errors(value) for finding in _findings(error)]
+        reader = _Reader(self._document)
+        errors = list(self._validator.iter_errors(value))
+        mistyped = {tuple(error.absolute_path) for error in errors if error.validator == "type"}
+        found = [
+            finding
+            for error in errors
+            if error.validator == "type" or tuple(error.absolute_path) not in mistyped
+            for finding in reader.findings(error)
+        ]
         return tuple(sorted(dict.fromkeys(found), key=lambda finding: [str(part) for part in finding.path]))
 
     @cached_property
@@ -91,25 +99,92 @@ class Twin:
         return validator_for(self._document)(self._document)
 
 
-def _findings(error: ValidationError) -> Iterator[Finding]:
-    path: Path = tuple(error.absolute_path)
-    keyword = str(error.validator) if isinstance(error.validator, str) else None
-    if keyword in {"oneOf", "anyOf"} and error.context:
-        yield from _closest(error, path)
-    elif keyword == "additionalProperties" and error.validator_value is False:
-        yield from _extra(error, path)
-    elif keyword == "required":
-        missing = next(name for name in _argument(error) if error.message.startswith(repr(name)))
-        described = _described(_schema(error).get("properties", {}).get(missing))
-        yield Finding(path, f"{_subject(path)} lacks the field `{missing}`.", described and f"Expected: {described}.")
-    elif keyword is None:
-        yield Finding(path, f"{_subject(path)} is not allowed here.")
-    elif "propertyNames" in error.absolute_schema_path:
-        name = str(error.instance)
-        yield Finding((*path, name), f"The name {_quoted(name)} is not valid: expected {_expected(error)}.")
-    else:
-        got = _quoted(error.instance)
-        yield Finding(path, f"{_subject(path)} is not valid: expected {_expected(error)}, got {got}.")
+class _Reader:
+    """Turns jsonschema's errors into findings, with the schema's own words."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._document = document
+
+    def findings(self, error: ValidationError) -> Iterator[Finding]:
+        """What one error says."""
+        path: Path = tuple(error.absolute_path)
+        keyword = str(error.validator) if isinstance(error.validator, str) else None
+        if keyword in {"oneOf", "anyOf"} and error.context:
+            yield from self._closest(error, path)
+        elif keyword == "additionalProperties" and error.validator_value is False:
+            yield from self._extra(error, path)
+        elif keyword == "required":
+            missing = next(name for name in _argument(error) if error.message.startswith(repr(name)))
+            described = self._described(_schema(error).get("properties", {}).get(missing))
+            hint = f"Expected: {described}." if described else None
+            yield Finding(path, f"{_subject(path)} lacks the field `{missing}`.", hint)
+        elif keyword is None:
+            yield Finding(path, f"{_subject(path)} is not allowed here.")
+        elif "propertyNames" in error.absolute_schema_path:
+            name = str(error.instance)
+            expected = self._expected(error)
+            yield Finding((*path, name), f"The name {_quoted(name)} is not valid: expected {expected}.")
+        else:
+            got = _quoted(error.instance)
+            yield Finding(path, f"{_subject(path)} is not valid: expected {self._expected(error)}, got {got}.")
+
+    def _extra(self, error: ValidationError, path: Path) -> Iterator[Finding]:
+        known = list(_schema(error).get("properties", {}))
+        for name in _instance(error):
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"Did you mean `{near[0]}`?" if near else f"Its fields are {', '.join(sorted(known))}."
+                yield Finding((*path, name), f"{_subject(path)} has no field `{name}`.", hint)
+
+    def _closest(self, error: ValidationError, path: Path) -> Iterator[Finding]:
+        """The complaints of the form that the value comes closest to; if it is none of them, the forms."""
+        forms: dict[int, list[ValidationError]] = {}
+        for inner in error.context or ():
+            forms.setdefault(int(inner.relative_schema_path[0]), []).append(inner)
+        best = forms[min(forms, key=lambda index: _distance(forms[index]))]
+        if not any(inner.validator in {"required", "type"} and not inner.relative_path for inner in best):
+            for inner in best:
+                yield from self.findings(inner)
+            return
+        missing = [i for form in forms.values() for i in form if i.validator == "required" and not i.relative_path]
+        heads = sorted({str(name) for inner in missing for name in _argument(inner)})
+        expected = f"a record with one of the fields {', '.join(heads)}" if heads else self._expected(error)
+        yield Finding(path, f"{_subject(path)} is not valid: expected {expected}, got {_quoted(error.instance)}.")
+
+    def _expected(self, error: ValidationError) -> str:
+        described, keyword, argument = self._described(_schema(error)), str(error.validator), _argument(error)
+        if keyword == "type":
+            name = _TYPES.get(str(argument), str(argument))
+            return f"{name} ({described})" if described else name
+        if keyword in _BOUNDS:
+            text = _BOUNDS[keyword].format(argument)
+            return text.removesuffix("s") if argument == 1 and text.endswith("s") else text
+        if keyword == "enum":
+            return "one of " + ", ".join(f"'{item}" if isinstance(item, str) else str(item) for item in argument)
+        if keyword == "const":
+            return _quoted(argument)
+        if keyword == "uniqueItems":
+            return "each element once"
+        return described or f"something that matches {argument}"
+
+    def _described(self, schema: Any) -> str | None:
+        """The schema's own words for what it wants, without the full stop, in lower case where they are prose."""
+        if not isinstance(schema, dict):
+            return None
+        text = schema.get("description")
+        if text is None and "$ref" in schema:
+            return self._described(self._document.get("$defs", {}).get(schema["$ref"].rpartition("/")[2]))
+        if not isinstance(text, str) or not text:
+            return None
+        text = text.rstrip(".")
+        return text[0].lower() + text[1:] if text[:2].istitle() or text.startswith("A ") else text
+
+
+def _distance(errors: Sequence[ValidationError]) -> tuple[int, int]:
+    """How far a value is from a form that gives these errors."""
+    strange = {"required", "type", "additionalProperties"}
+    own = [error for error in errors if error.validator in strange and not error.relative_path]
+    return sum(1 + (error.validator == "required") for error in own), len(errors)
 
 
 def _argument(error: ValidationError) -> Any:
@@ -125,64 +200,8 @@ def _instance(error: ValidationError) -> Any:
     return error.instance
 
 
-def _extra(error: ValidationError, path: Path) -> Iterator[Finding]:
-    known = list(_schema(error).get("properties", {}))
-    for name in _instance(error):
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"Did you mean `{near[0]}`?" if near else f"Its fields are {', '.join(sorted(known))}."
-            yield Finding((*path, name), f"{_subject(path)} has no field `{name}`.", hint)
-
-
-def _closest(error: ValidationError, path: Path) -> Iterator[Finding]:
-    """The complaints of the form that the value comes closest to; if it is none of them, the forms."""
-    forms: dict[int, list[ValidationError]] = {}
-    for inner in error.context or ():
-        forms.setdefault(int(inner.relative_schema_path[0]), []).append(inner)
-    strange = {"required", "type", "additionalProperties"}
-
-    def distance(index: int) -> tuple[int, int]:
-        own = [inner for inner in forms[index] if inner.validator in strange and not inner.relative_path]
-        return sum(1 + (inner.validator == "required") for inner in own), len(forms[index])
-
-    best = min(forms, key=distance)
-    if any(inner.validator in {"required", "type"} and not inner.relative_path for inner in forms[best]):
-        heads = sorted({name for form in forms.values() for inner in form
-                        if inner.validator == "required" for name in _argument(inner)})  # fmt: skip
-        expected = f"a record with one of the fields {', '.join(heads)}" if heads else _expected(error)
-        yield Finding(path, f"{_subject(path)} is not valid: expected {expected}, got {_quoted(error.instance)}.")
-    else:
-        for inner in forms[best]:
-            yield from _findings(inner)
-
-
 def _subject(path: Path) -> str:
-    return f"The field `{dotted(path)}`" if path else "The file"
-
-
-def _expected(error: ValidationError) -> str:
-    described = _described(error.schema)
-    if error.validator == "type":
-        name = _TYPES.get(str(error.validator_value), str(error.validator_value))
-        return f"{name} ({described})" if described else name
-    if error.validator in _BOUNDS:
-        return _BOUNDS[error.validator].format(error.validator_value)
-    if error.validator == "enum":
-        return "one of " + ", ".join(f"'{item}" if isinstance(item, str) else str(item) for item in _argument(error))
-    if error.validator == "const":
-        return _quoted(error.validator_value)
-    if error.validator == "uniqueItems":
-        return "each element once"
-    return described or f"something that matches {error.validator_value}"
-
-
-def _described(schema: Any) -> str | None:
-    """The schema's own words for what it wants, without the full stop, in lower case where it is plain prose."""
-    text = schema.get("description") if isinstance(schema, dict) else None
-    if not isinstance(text, str) or not text:
-        return None
-    text = text.rstrip(".")
-    return text[0].lower() + text[1:] if text[:2].istitle() or text.startswith("A ") else text
+    return f"`{dotted(path)}`" if path else "The file"
 
 
 def _quoted(value: Any) -> str:
