@@ -1,0 +1,3 @@
+FROM alpine AS alpine
+FROM alpine AS ALPINE
+FROM Alpine

@@ -1,0 +1,121 @@
+"""BuildKit's own Dockerfile frontend as the oracle: which images and named contexts does a target ask for?"""
+
+from __future__ import annotations
+
+import base64
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from reconciler.desired.dockerfile import RemoteKind, read_dockerfile, requirements
+from reconciler.model.problem import LianError
+from tests.desired.dockerfile_texts import Case, cases
+from tests.oracles.program import oracle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Ask = Callable[[dict[str, Any]], dict[str, Any]]
+
+CORPUS = sorted((Path(__file__).parent / "dockerfiles").glob("*.Dockerfile"))
+# What fails only when a step is turned into a build, with BuildKit's own message: lian leaves it to the build.
+WHILE_BUILDING = re.compile(r"failed to process|invalid mount target|unsupported mount type|unexpected key")
+
+
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+    with oracle("dockerfile", tmp_path_factory.mktemp("oracle")) as asking:
+        yield asking
+
+
+def _theirs(answer: dict[str, Any]) -> tuple[set[str], set[str]] | str:
+    if "error" in answer:
+        return str(answer["error"])
+    images, contexts = set(), set()
+    for asked in answer["images"]:
+        named = re.match(r"context\.invalid/c([0-9a-f]*):latest ", asked)
+        if named:
+            contexts.add(bytes.fromhex(named[1]).decode())
+        else:
+            images.add(asked)
+    return images, contexts
+
+
+def _ours(case: Case) -> tuple[set[str], set[str]] | LianError:
+    try:
+        found = requirements(
+            read_dockerfile(case.content, "Dockerfile"),
+            target=case.target,
+            args=case.args,
+            platform=case.platform,
+            named_contexts=case.contexts,
+            build_platform=case.builder,
+        )
+    except LianError as error:
+        return error
+    return {f"{image.reference} {image.platform}" for image in found.images}, set(found.contexts)
+
+
+def _question(case: Case) -> dict[str, Any]:
+    return {
+        "dockerfile": base64.b64encode(case.content).decode(),
+        "target": case.target or "",
+        "args": case.args,
+        "platform": case.platform,
+        "builder": case.builder,
+        "contexts": list(case.contexts),
+    }
+
+
+def _agree(ask: Ask, case: Case) -> None:
+    theirs, ours = _theirs(ask(_question(case))), _ours(case)
+    if isinstance(ours, LianError):
+        assert isinstance(theirs, str), (ours, theirs)
+    elif isinstance(theirs, str):
+        assert WHILE_BUILDING.search(theirs), (ours, theirs)
+    else:
+        assert ours == theirs
+
+
+@settings(max_examples=2500, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(case=cases())
+def test_same_as_buildkit(ask: Ask, case: Case) -> None:
+    _agree(ask, case)
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64", "linux/arm/v7"])
+def test_corpus(ask: Ask, path: Path, platform: str) -> None:
+    content = path.read_bytes()
+    names = [stage.name for stage in read_dockerfile(content, path.name).stages]
+    contexts = ((), ("base", "files", "alpine"), ("alpine::linux/arm64", "tools", "context"), ("a", "one"))
+    for target in (None, "missing", *names):
+        for given_contexts in contexts:
+            for args in ({}, {"TAG": "2", "GO": "1.23", "TARGETARCH": "amd64"}):
+                _agree(ask, Case(content, target, args, platform, "linux/amd64", given_contexts))
+
+
+def test_remote_sources(ask: Ask) -> None:
+    content = (Path(__file__).parent / "dockerfiles" / "adds.Dockerfile").read_bytes()
+    case = Case(content, None, {}, "linux/amd64", "linux/amd64", ())
+    found = requirements(
+        read_dockerfile(content, "Dockerfile"),
+        target=None,
+        args={},
+        platform=case.platform,
+        build_platform=case.builder,
+    ).remote_sources
+    assert [(source.location, source.kind) for source in found] == [
+        ("https://files.example/v1/a.tar.gz", RemoteKind.HTTP),
+        ("http://files.example/b", RemoteKind.HTTP),
+        ("https://git.example/r.git#main:sub", RemoteKind.GIT),
+        ("git@git.example:team/r.git", RemoteKind.GIT),
+    ]
+    fetched = ask(_question(case))["sources"]
+    assert {location for location in fetched if not location.startswith("git://")} == {
+        source.location for source in found if source.kind is RemoteKind.HTTP
+    }
+    assert len(fetched) == len(found)
