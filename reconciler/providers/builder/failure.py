@@ -89,6 +89,7 @@ def _rule(pattern: str, code: str, message: str, next_: Next, hint: str | None =
 
 _LOGIN = "Check the credentials for this registry in the Docker configuration (`docker login`)."
 _REFUSED = r"(?:40[13] |denied|insufficient_scope|unauthorized|authorization failed|authentication required)"
+_METADATA = r"failed to resolve source metadata for (?P<image>\S+): .*"
 _PUSH = r"failed to push (?P<where>\S+?):? .*"
 
 RULES = (
@@ -171,21 +172,21 @@ RULES = (
         "Choose a base that has this platform; the builder runs only what its processor, or an emulator, can run.",
     ),
     _rule(
-        rf"(?P<image>\S+): failed to resolve source metadata .*{_REFUSED}",
+        _METADATA + _REFUSED,
         "pull-refused",
         "The registry does not let lian pull {image}, or the image does not exist.",
         Next.PERSON,
         _LOGIN,
     ),
     _rule(
-        r"(?P<image>\S+): failed to resolve source metadata .*(?:: not found|manifest unknown|404 )",
+        _METADATA + r"(?:: not found|manifest unknown|404 )",
         "base-not-found",
         "The base image {image} is not in its registry.",
         Next.PERSON,
         "Check its name and digest.",
     ),
     _rule(
-        r"failed to resolve source metadata for (?P<image>\S+?):? |failed to (?:copy|do request|fetch).*(?P<url>https?://\S+)",
+        r"failed to resolve source metadata for \S+: |failed to copy: |failed to fetch ",
         "pull-failed",
         "A base image could not be pulled.",
         Next.RETRY,

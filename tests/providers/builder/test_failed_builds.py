@@ -32,11 +32,11 @@ SMALL = Tier(1, 0.05, 1)
 EAT = "busybox dd if=/dev/zero of=/dev/null bs=200M count=1"
 
 
-def problem_of(folder: Path, dockerfile: str, **changes: Any) -> Problem:
+def problem_of(folder: Path, text: str, **changes: Any) -> Problem:
     """Build it on a runner of its own; it has to fail."""
 
     async def run() -> Problem:
-        context = write_context(folder / "context", dockerfile)
+        context = write_context(folder / "context", text)
         if "dockerfile" in changes:
             changes["dockerfile"] = context / changes["dockerfile"]
         async with open_bench(folder / "bench") as bench:
@@ -71,11 +71,13 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("dockerfile", "changes", "code", "next_", "words", "line"), CASES)
+@pytest.mark.parametrize(
+    ("text", "changes", "code", "next_", "words", "line"), CASES, ids=[f"{n}-{case[2]}" for n, case in enumerate(CASES)]
+)
 def test_a_failed_build(
-    tmp_path: Path, dockerfile: str, changes: dict[str, Any], code: str, next_: Next, words: str, line: int | None
+    tmp_path: Path, text: str, changes: dict[str, Any], code: str, next_: Next, words: str, line: int | None
 ) -> None:
-    problem = problem_of(tmp_path, dockerfile, **changes)
+    problem = problem_of(tmp_path, text, **changes)
     assert (problem.code, problem.next, problem.line) == (code, next_, line)
     assert words in problem.message
 
