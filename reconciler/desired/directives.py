@@ -12,7 +12,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.artifact import Artifact, BaseImage, Folder, GitFolder, ParentImage, Place
+from reconciler.model.artifact import Artifact, BaseImage, Folder, GitFolder, ParentImage
 from reconciler.model.fleet import ComputeProvider, Fleet, RegistryProvider, RegistrySettings
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
@@ -21,10 +21,11 @@ from reconciler.model.reference import MAX_NAME, Reference, Repository
 from reconciler.model.tier import RunnerOverride
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from reconciler.model.artifact import NamedContext
+    from reconciler.desired.places import DirectiveText
+    from reconciler.model.artifact import NamedContext, Place
 
 _LAYOUT = "oci-layout:"
 _URL = re.compile(r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?/?")
@@ -77,8 +78,8 @@ class DirectiveReader:
         self._home = home
         self._override = override
 
-    def read(self, file: str, value: Mapping[str, Any], place: Callable[[tuple[str, ...]], Place]) -> Declared:
-        """The artifacts of one evaluated file; `place` says where a field of it is written.
+    def read(self, text: DirectiveText, value: Mapping[str, Any]) -> Declared:
+        """The artifacts of one evaluated file; `text` says where they are written.
 
         A directive's own registry and runner beat lian.ncl; `--registry` beats both.
         """
@@ -89,19 +90,19 @@ class DirectiveReader:
         for key, declared in sorted(value["artifacts"].items()):
             name = ArtifactName(value["workspace"], key)
             try:
-                artifacts.append(self._artifact(name, declared, value.get("runner"), registry, file))
+                artifacts.append(self._artifact(name, declared, value.get("runner"), registry, text))
             except _Wrong as wrong:
-                at = place(("artifacts", key, *wrong.field))
+                at = text.field(("artifacts", key, *wrong.field))
                 problems.append(_problem("directive-invalid", f"{name}: {wrong}", at, str(name)))
-        return Declared(tuple(artifacts), self._holds(value, place), own, tuple(problems))
+        return Declared(tuple(artifacts), self._holds(value, text), own, tuple(problems))
 
-    def _holds(self, value: Mapping[str, Any], place: Callable[[tuple[str, ...]], Place]) -> tuple[Problem, ...]:
+    def _holds(self, value: Mapping[str, Any], text: DirectiveText) -> tuple[Problem, ...]:
         compute = value.get("compute")
         if compute is None or ComputeProvider(compute["provider"]) == self._fleet.compute:
             return ()
         message = f"the file asks for compute {compute['provider']}, the fleet has {self._fleet.compute}"
         hint = "more than one compute in a fleet is not supported yet: set it in lian.ncl"
-        return (_problem("compute-unsupported", message, place(("compute",)), None, hint),)
+        return (_problem("compute-unsupported", message, text.field(("compute",)), None, hint),)
 
     def _artifact(
         self,
@@ -109,12 +110,12 @@ class DirectiveReader:
         one: Mapping[str, Any],
         runner: Mapping[str, Any] | None,
         registry: RegistrySettings,
-        file: str,
+        text: DirectiveText,
     ) -> Artifact:
         return Artifact(
             name=name,
             image=_image(one["image"], registry),
-            place=Place(file),
+            place=text.artifact(name.artifact),
             tags=_shared(tuple(one["tags"])),
             platforms=_platforms(tuple(one["platforms"])),
             context=_folder(one["context"]),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -216,7 +216,7 @@ class MaterialsReader:
         for name, folder in inputs.folders.items():
             try:
                 facts = self._contexts.facts(folder.path, folder.include, folder.ignore)
-                sent[name] = replace(folder, root=facts.root)
+                sent[name] = _rooted(folder, facts.root)
                 if facts.fault:
                     where = ("contexts", name) if name else ("context",)
                     problems.append(self._unsendable(artifact, where, folder, *facts.fault))
@@ -276,6 +276,10 @@ def _key(artifact: Artifact, inputs: _Inputs) -> str | None:
     )
 
 
+def _rooted(folder: SentFolder, root: str) -> SentFolder:
+    return SentFolder(root, folder.path, folder.include, folder.ignore)
+
+
 def _kept(found: Found) -> list[Any]:
     """As the memo keeps it: only what the key decides, no names and no paths."""
     materials = found.materials
@@ -288,8 +292,8 @@ def _kept(found: Found) -> list[Any]:
 def _revived(inputs: _Inputs, kept: list[Any]) -> Found:
     root, digest, roots, needs, checks, notes = kept
     assert inputs.dockerfile is not None
-    folders = {name: replace(inputs.folders[name], root=value) for name, value in roots.items()}
-    context = replace(inputs.folders[""], root=root)
+    folders = {name: _rooted(inputs.folders[name], value) for name, value in roots.items()}
+    context = _rooted(inputs.folders[""], root)
     path = inputs.dockerfile[0]
     materials = Materials(context, path, digest, folders or _NONE, _needs_revived(needs), _needs_revived(checks))
     return Found(materials, notes=tuple(notes))

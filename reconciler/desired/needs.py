@@ -62,7 +62,8 @@ def read_needs(content: bytes, path: str, artifact: Artifact) -> NeedsFound:
         for targets, into in (((artifact.target,), platforms), (artifact.checks, checks)):
             try:
                 found = [reader.ask(platform, target) for target in targets]
-                into[platform] = _joined(found, path)
+                if targets:
+                    into[platform] = _joined(found, path)
                 used |= {name for each in found for name in each.contexts}
                 notes |= dict.fromkeys(_remote(found))
             except LianError as error:

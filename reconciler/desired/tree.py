@@ -10,7 +10,6 @@ import fnmatch
 import posixpath
 import re
 import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 import pygit2
@@ -27,10 +26,12 @@ BROKEN_REPOSITORY = frozenset({"object-unreadable", "tree-malformed"})
 """Codes of problems of the repository itself: they end a pass, they are not said of one artifact."""
 
 _CACHED_NODES = 50_000
+_KEPT_FOLDERS = 20_000
 _MAX_LINKS = 40
 MAX_DEPTH = 256
 """Folders inside folders; deeper trees are refused (git bombs, the interpreter's stack)."""
 
+_ODD_PART = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)")
 _MODES = {b"40000": FOLDER, b"100755": EXECUTABLE, b"120000": SYMLINK, b"160000": SUBMODULE}
 
 
@@ -57,27 +58,26 @@ class CommitTree:
         self._repository = repository
         self._odb = repository.odb
         self._lock = threading.Lock()
-        self._cache: OrderedDict[str, Mapping[str, Node]] = OrderedDict()
+        self._cache: dict[str, Mapping[str, Node]] = {}
+        self._folders: dict[str, str] = {}
         self._cached_nodes = 0
 
     def children(self, tree_id: str) -> Mapping[str, Node]:
         """The entries of a tree object by name, in git's order. Raises LianError `tree-malformed` too."""
-        with self._lock:
-            known = self._cache.get(tree_id)
-            if known is not None:
-                self._cache.move_to_end(tree_id)
-                return known
-        parsed = _parse(tree_id, self._read(tree_id))
-        with self._lock:
-            self._remember(tree_id, parsed)
-        return parsed
+        known = self._cache.get(tree_id)
+        if known is None:
+            known = _parse(tree_id, self._read(tree_id))
+            with self._lock:
+                self._remember(tree_id, known)
+        return known
 
     def _remember(self, tree_id: str, parsed: Mapping[str, Node]) -> None:
+        """Keep a tree; the oldest go when there are too many entries."""
         if tree_id not in self._cache:
             self._cache[tree_id] = parsed
             self._cached_nodes += len(parsed) + 1
         while self._cached_nodes > _CACHED_NODES and len(self._cache) > 1:
-            self._cached_nodes -= len(self._cache.popitem(last=False)[1]) + 1
+            self._cached_nodes -= len(self._cache.pop(next(iter(self._cache)))) + 1
 
     def read(self, blob: str) -> bytes:
         """A blob's bytes."""
@@ -115,15 +115,25 @@ class CommitTree:
 
     def at(self, path: str) -> Node | None:
         """What stands at a path of the repo ("." is the root), or None; symlinks are not followed."""
-        node = self.root
-        for name in parts(path):
-            if node.mode != FOLDER:
-                return None
-            child = self.children(node.id).get(name)
-            if child is None:
-                return None
-            node = child
-        return node
+        return self._at("/".join(parts(path)))
+
+    def _at(self, normal: str) -> Node | None:
+        if not normal:
+            return self.root
+        above, _, name = normal.rpartition("/")
+        folder = self._folder_id(above)
+        return self.children(folder).get(name) if folder else None
+
+    def _folder_id(self, normal: str) -> str:
+        """The tree id of a folder, empty if there is none; many files lie in few folders, so it is kept."""
+        known = self._folders.get(normal)
+        if known is None:
+            node = self._at(normal)
+            known = node.id if node is not None and node.mode == FOLDER else ""
+            if len(self._folders) >= _KEPT_FOLDERS:
+                self._folders.clear()
+            self._folders[normal] = known
+        return known
 
     def resolve(self, path: str, within: str = ".") -> tuple[str, Node] | None:
         """What `path` (of the repo, inside `within`) leads to when symlinks are followed, with its true path.
@@ -194,6 +204,8 @@ class CommitTree:
 
 def parts(path: str) -> list[str]:
     """The names of a relative path, normalised: `./a//b/../c` is a, c. Leading `..` stay."""
+    if _ODD_PART.search(path) is None:
+        return path.split("/")
     normal = posixpath.normpath(f"./{path}")
     return [] if normal == "." else normal.split("/")
 
