@@ -11,7 +11,7 @@ from reconciler.desired.ignore import IgnoreRules, filter_tree
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    Folder = dict[str, "Folder | None"]
+Folder = dict[str, "Folder | None"]
 
 
 def tree(paths: Iterable[str]) -> Folder:
