@@ -23,6 +23,19 @@ EMPTY_CONFIG = "application/vnd.oci.empty.v1+json"
 EMPTY_BLOB = b"{}"
 
 
+def texts(value: object) -> bool:
+    """True for a JSON object whose values are all texts."""
+    return isinstance(value, dict) and all(isinstance(part, str) for part in value.values())
+
+
+def parse(data: bytes | str) -> Any:
+    """JSON from outside. Raises ValueError, also for what is nested too deep."""
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("the document is nested too deep") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Descriptor:
     """Names content; `size` in bytes."""
@@ -43,16 +56,31 @@ class Descriptor:
     def from_json(cls, document: Mapping[str, Any]) -> Descriptor:
         """Raises ValueError for anything that is not a descriptor."""
         try:
-            return cls(
-                str(document["mediaType"]),
+            descriptor = cls(
+                document["mediaType"],
                 Digest.parse(document["digest"]),
-                int(document["size"]),
+                document["size"],
                 document.get("artifactType"),
-                dict(document.get("annotations") or {}),
-                document.get("platform"),
+                document.get("annotations") or {},
+                document.get("platform") or None,
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a descriptor: {error}") from error
+        if wrong := descriptor._misfits():
+            raise ValueError(f"not a descriptor: {wrong} is of the wrong kind")
+        return descriptor
+
+    def _misfits(self) -> str | None:
+        """The part that cannot be what it should, if there is one: documents of registries are not trusted."""
+        size: object = self.size
+        fits = {
+            "mediaType": isinstance(self.media_type, str),
+            "size": isinstance(size, int) and not isinstance(size, bool) and size >= 0,
+            "artifactType": isinstance(self.artifact_type, str | None),
+            "annotations": texts(self.annotations),
+            "platform": self.platform is None or isinstance(self.platform, dict),
+        }
+        return next((part for part, fit in fits.items() if not fit), None)
 
     def to_json(self) -> dict[str, Any]:
         """The specification's form; absent parts are left out."""
@@ -85,7 +113,7 @@ class Manifest:
     @property
     def document(self) -> dict[str, Any]:
         """The parsed JSON object. Raises ValueError if it is none."""
-        document = json.loads(self.data)
+        document = parse(self.data)
         if not isinstance(document, dict):
             raise ValueError("a manifest is a JSON object")
         return document

@@ -10,7 +10,7 @@ _FORM = re.compile(r"(?P<os>[a-z0-9]+)/(?P<architecture>[a-z0-9_]+)(?:/(?P<varia
 
 @dataclass(frozen=True, slots=True, order=True)
 class Platform:
-    """`os/architecture[/variant]`, in the normal form of BuildKit: arm64 has no v8, arm without variant is v7."""
+    """`os/architecture[/variant]` in BuildKit's normal form: arm64 has no v8, amd64 no v1, arm without variant is v7."""
 
     os: str
     architecture: str
@@ -24,7 +24,7 @@ class Platform:
             raise ValueError(f"not a platform: {text[:100]!r}; expected os/architecture[/variant]")
         architecture, variant = match["architecture"], match["variant"] or ""
         architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(architecture, architecture)
-        if architecture == "arm64" and variant == "v8":
+        if (architecture, variant) in {("arm64", "v8"), ("amd64", "v1")}:
             variant = ""
         if architecture == "arm" and not variant:
             variant = "v7"

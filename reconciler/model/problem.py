@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s\"']+@")
-_QUERY = re.compile(r"(?P<url>[a-zA-Z][a-zA-Z0-9+.-]*://[^\s?\"'<>]+)\?[^\s\"'<>]+")
-_BEARER = re.compile(r"(?P<scheme>\b(?:Bearer|Basic))\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
+_WORD = re.compile(r"[^ \n]+")
+_USERINFO = re.compile(r"://[^/\"'<>]*@")
+_QUERY = re.compile(r"\?[^\"'<>]+")
+_CREDENTIAL = re.compile(r"\b(?P<scheme>Bearer|Basic)[ \n\ufffd]+(?P<value>[A-Za-z0-9._~+/=-]{6,})", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 MAX_TEXT = 4096
 """Characters kept of any text that came from outside."""
+_LOOKED_AT = 4 * MAX_TEXT
 
 
 class Next(StrEnum):
@@ -33,11 +35,33 @@ class Next(StrEnum):
 
 def redact(text: str) -> str:
     """The text without credentials in URLs or headers, and without control characters; at most MAX_TEXT long."""
-    text = _USERINFO.sub(lambda m: m["scheme"] + "***@", text)
-    text = _QUERY.sub(lambda m: m["url"] + "?***", text)
-    text = _BEARER.sub(lambda m: m["scheme"] + " ***", text)
-    text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").replace("\t", "    "))
+    text = _shortened(text).replace("\r\n", "\n").replace("\t", "    ")
+    text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    text = _WORD.sub(lambda word: _without_secrets(word[0]), text)
+    text = _CREDENTIAL.sub(_without_credential, text)
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+
+
+def _shortened(text: str) -> str:
+    """No more than is worth looking at; a word is not cut in two, for half a URL does not show what in it is secret."""
+    if len(text) <= _LOOKED_AT:
+        return text
+    head = text[:_LOOKED_AT]
+    end = max(head.rfind(" "), head.rfind("\n"))
+    word, sign, _ = head[end + 1 :].partition("://")
+    return head[: end + 1] + (word + sign) + "…"
+
+
+def _without_secrets(word: str) -> str:
+    """Userinfo and query of every URL in a word; the same for what merely looks like one."""
+    scheme, sign, rest = _USERINFO.sub("://***@", word).partition("://")
+    return scheme + sign + _QUERY.sub("?***", rest)
+
+
+def _without_credential(found: re.Match[str]) -> str:
+    """`basic authentication` is a way of speaking, not a credential."""
+    spoken = found["scheme"].lower() == "basic" and found["value"].isalpha() and found["value"].islower()
+    return found[0] if spoken else f"{found['scheme']} ***"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
+from reconciler.model.manifest import texts
 from reconciler.model.platform import Platform
 from reconciler.model.tree import Entry
 
@@ -21,6 +23,8 @@ LISTING_LAYER = "application/vnd.lian.context-listing.v1+json"
 KEY_ANNOTATION = "dev.lian.key"
 TIME_ANNOTATION = "org.opencontainers.image.created"
 VERSION = 1
+MAX_NUMBER = 1 << 53
+"""Integers beyond this are not exact in every JSON reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +88,47 @@ class BuildRecord:
                 key=str(document["key"]),
                 digest=Digest.parse(document["digest"]),
                 platforms={
-                    Platform.parse(p): PlatformBuild(str(b["key"]), dict(b["inputs"]), Digest.parse(b["digest"]))
+                    Platform.parse(p): PlatformBuild(str(b["key"]), _inputs(b["inputs"]), Digest.parse(b["digest"]))
                     for p, b in document["platforms"].items()
                 },
                 started=str(document["started"]),
-                seconds=float(document["seconds"]),
-                builder=dict(document["builder"]),
-                tier=dict(document["tier"]),
-                steps=dict(document["steps"]),
-                peak_memory=document["peak_memory"],
+                seconds=_number(document["seconds"]),
+                builder=_texts(document["builder"]),
+                tier={name: _number(value) for name, value in document["tier"].items()},
+                steps={name: int(_number(value)) for name, value in document["steps"].items()},
+                peak_memory=None if document["peak_memory"] is None else int(_number(document["peak_memory"])),
                 listings={root: Digest.parse(d) for root, d in document["listings"].items()},
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a build record: {error}") from error
+
+
+def _number(value: object) -> float:
+    """A count or a size: finite and not negative."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_NUMBER:
+        raise ValueError("not a build record: a number is out of bounds")
+    return value
+
+
+def _texts(value: object) -> dict[str, str]:
+    if not texts(value):
+        raise ValueError("not a build record: expected an object of texts")
+    return dict(value)  # type: ignore[call-overload, no-any-return]
+
+
+def _inputs(value: object) -> dict[str, Any]:
+    """An input document in the form that comparing relies on; leaves of other names are taken as they are."""
+    if not isinstance(value, dict):
+        raise ValueError("not a build record: inputs are an object")
+    for leaf in ("args", "labels", "bases", "secrets"):
+        _texts(value.get(leaf, {}))
+    contexts = value.get("contexts", {})
+    if not isinstance(contexts, dict):
+        raise ValueError("not a build record: contexts are an object")
+    for context in contexts.values():
+        _texts(context)
+    canonical(value)  # refuses what has no canonical form, such as NaN
+    return value
 
 
 def listing_to_json(entries: Iterable[Entry]) -> list[list[str]]:
@@ -107,6 +139,13 @@ def listing_to_json(entries: Iterable[Entry]) -> list[list[str]]:
 def listing_from_json(document: object) -> tuple[Entry, ...]:
     """The inverse of listing_to_json. Raises ValueError."""
     try:
-        return tuple(Entry(str(path), str(mode), str(blob)) for path, mode, blob in document)  # type: ignore[attr-defined]
+        return tuple(Entry(*_three(line)) for line in document)  # type: ignore[attr-defined]
     except TypeError as error:
         raise ValueError(f"not a context listing: {error}") from error
+
+
+def _three(line: object) -> tuple[str, str, str]:
+    match line:
+        case [str(path), str(mode), str(blob)]:
+            return path, mode, blob
+    raise ValueError("not a context listing: a line is [path, mode, blob id]")

@@ -70,8 +70,8 @@ class Reference:
         name, at, digest = text.partition("@")
         head, colon, tag = name.rpartition(":")
         if not colon or "/" in tag:
-            head, tag = name, ""
-        if tag and not _TAG.fullmatch(tag):
+            head, colon, tag = name, "", ""
+        if colon and not _TAG.fullmatch(tag):
             raise ValueError(f"{tag[:140]!r} is not a tag")
         repository = Repository.parse(head, "docker.io")
         if repository.host in {"index.docker.io", "registry-1.docker.io"}:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING
 
 from reconciler.model.digest import Digest
+from reconciler.model.manifest import parse
 from reconciler.model.observed import Observed, Unknown
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.record import (
@@ -63,7 +63,7 @@ async def read_record(registry: Registry, repository: Repository, descriptor: De
         if not digests:
             return None
         data = await registry.blob(repository, Digest.parse(digests[0]), RECORD_LIMIT)
-        return BuildRecord.from_json(json.loads(data))
+        return BuildRecord.from_json(parse(data))
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -72,7 +72,7 @@ async def read_listing(registry: Registry, repository: Repository, digest: Diges
     """The files of a context as a record kept them. Raises LianError."""
     data = await registry.blob(repository, digest, LISTING_LIMIT)
     try:
-        return listing_from_json(json.loads(data.decode("utf-8", "surrogateescape")))
+        return listing_from_json(parse(data.decode("utf-8", "surrogateescape")))
     except ValueError as error:
         problem = Problem(
             "record-damaged", f"a build record in {repository} is damaged", cause=str(error), next=Next.PERSON

@@ -1,0 +1,221 @@
+"""Hypothesis strategies for the nouns of `reconciler.model`, one for each."""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+from hypothesis import strategies as st
+
+from reconciler.model.artifact import Artifact, BaseImage, Folder, ParentImage, Place
+from reconciler.model.digest import Digest
+from reconciler.model.manifest import IMAGE_INDEX, IMAGE_MANIFEST, Descriptor
+from reconciler.model.name import ArtifactName
+from reconciler.model.outcome import Outcome, Result, Status
+from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
+from reconciler.model.platform import Platform
+from reconciler.model.problem import Next, Problem
+from reconciler.model.record import BuildRecord, PlatformBuild
+from reconciler.model.reference import Reference, Repository
+from reconciler.model.tier import RunnerOverride
+from reconciler.model.tree import EXECUTABLE, FILE, FOLDER, SYMLINK, Entry
+
+_ALNUM = string.ascii_lowercase + string.digits
+_WORD = st.text(_ALNUM, min_size=1, max_size=6)
+
+texts = st.text(st.characters(codec="utf-8"), max_size=12)
+"""Any text that a directive can hold."""
+file_names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=6).filter(
+    lambda name: name not in {".", ".."}
+) | st.sampled_from(["Dockerfile", "a b", "é", "e\u0301", "\udcff", "\x1b[31m", "\n"])
+"""Names as git keeps them: any bytes but `/` and NUL; those that are not UTF-8 come as lone surrogates."""
+
+
+def hexes(length: int) -> st.SearchStrategy[str]:
+    """Hexadecimal digits."""
+    return st.text("0123456789abcdef", min_size=length, max_size=length)
+
+
+digests = st.builds(Digest, st.just("sha256"), hexes(64)) | st.builds(Digest, st.just("sha512"), hexes(128))
+sha256s = st.builds(Digest, st.just("sha256"), hexes(64))
+names = st.lists(_WORD, min_size=1, max_size=3).flatmap(
+    lambda words: st.sampled_from(["-", "--"]).map(lambda d: d.join(words))
+)
+artifact_names = st.builds(ArtifactName, names, names)
+hosts = st.sampled_from(
+    [
+        "localhost",
+        "localhost:5000",
+        "ghcr.io",
+        "registry.example.org:443",
+        "127.0.0.1:5000",
+        "[::1]:5000",
+        "HOST.example",
+        "h:1",
+    ]
+)
+_COMPONENTS = st.lists(_WORD, min_size=1, max_size=3).flatmap(
+    lambda words: st.sampled_from([".", "_", "__", "-", "---"]).map(lambda sign: sign.join(words))
+)
+repositories = st.builds(Repository, hosts, st.lists(_COMPONENTS, min_size=1, max_size=3).map("/".join))
+tags = st.builds(
+    str.__add__,
+    st.sampled_from(string.ascii_letters + string.digits + "_"),
+    st.text(string.ascii_letters + string.digits + "._-", max_size=12),
+)
+references = st.builds(Reference, repositories, tags, st.none() | digests) | st.builds(
+    Reference, repositories, st.none(), digests
+)
+platforms = st.sampled_from(
+    ["linux/amd64", "linux/arm64", "linux/arm/v6", "linux/arm/v7", "linux/s390x", "linux/amd64/v3", "windows/amd64"]
+).map(Platform.parse)
+_PLATFORM_SETS = st.lists(platforms, min_size=1, max_size=3, unique=True).map(tuple)
+mappings = st.dictionaries(texts.filter(bool), texts, max_size=3)
+places = st.builds(Place, st.just("directives/shop.ncl"), st.integers(0, 99), st.integers(0, 99))
+entries = st.builds(Entry, file_names, st.sampled_from([FILE, EXECUTABLE, SYMLINK]), hexes(40))
+
+
+@st.composite
+def listings(draw: st.DrawFn, *, min_size: int = 0) -> tuple[Entry, ...]:
+    """Files, links and empty folders that can stand beside one another."""
+    tree: dict[str, Any] = {}
+    for _ in range(draw(st.integers(min_size, 8))):
+        here: dict[str, Any] | None = tree
+        for part in draw(st.lists(file_names, min_size=0, max_size=2)):
+            here = here.setdefault(part, {}) if here is not None else None
+            here = here if isinstance(here, dict) else None
+        if here is not None:
+            name = draw(file_names)
+            here.setdefault(name, {} if draw(st.booleans()) else draw(entries))
+    return tuple(_flat(tree, ""))
+
+
+def _flat(tree: dict[str, Any], prefix: str) -> list[Entry]:
+    found: list[Entry] = []
+    for name, child in tree.items():
+        path = prefix + name
+        if isinstance(child, Entry):
+            found.append(Entry(path, child.mode, child.id))
+        elif child:
+            found += _flat(child, path + "/")
+        else:
+            found.append(Entry(path, FOLDER, ""))
+    return found
+
+
+descriptors = st.builds(
+    Descriptor,
+    st.sampled_from([IMAGE_MANIFEST, IMAGE_INDEX]),
+    sha256s,
+    st.integers(0, 1 << 40),
+    st.none() | st.just("application/x"),
+    mappings,
+    st.none() | platforms.map(Platform.to_json),
+)
+_CONTEXTS = st.dictionaries(
+    names,
+    st.builds(ParentImage, artifact_names)
+    | st.builds(BaseImage, references)
+    | st.builds(Folder, st.just("libs"), st.just(())),
+    max_size=3,
+)
+overrides = st.builds(
+    RunnerOverride, st.none() | st.integers(1, 64), st.none() | st.floats(0.5, 512), st.none() | st.integers(1, 1440)
+)
+artifacts = st.builds(
+    Artifact,
+    name=artifact_names,
+    image=repositories,
+    place=places,
+    tags=st.lists(tags, min_size=1, max_size=3, unique=True).map(tuple),
+    platforms=_PLATFORM_SETS,
+    target=st.none() | _WORD,
+    args=mappings,
+    labels=mappings,
+    contexts=_CONTEXTS,
+    secrets=st.dictionaries(names, names, max_size=2),
+    checks=st.lists(_WORD, max_size=2).map(tuple),
+    language=st.none() | st.sampled_from(["go", "rust", "java", "perl"]),
+    max_age=st.none() | st.integers(60, 10**7),
+    os_epoch=st.none() | _WORD,
+    source_date_epoch=st.integers(0, 2**31),
+    runner=st.none() | overrides,
+)
+problems = st.builds(
+    Problem,
+    code=st.lists(_WORD, min_size=1, max_size=3).map("-".join),
+    message=texts,
+    file=st.none() | st.just("directives/shop.ncl"),
+    line=st.none() | st.integers(1, 999),
+    column=st.none() | st.integers(1, 999),
+    artifact=st.none() | artifact_names.map(str),
+    cause=st.none() | texts,
+    hint=st.none() | texts,
+    next=st.sampled_from(Next),
+)
+_SCALAR_LEAVES = st.fixed_dictionaries(
+    {"context": hexes(64), "dockerfile": hexes(64)},
+    optional={
+        "target": texts,
+        "args": mappings,
+        "labels": mappings,
+        "bases": mappings,
+        "secrets": mappings,
+        "contexts": st.dictionaries(names, st.fixed_dictionaries({"image": sha256s.map(str)}), max_size=2),
+        "fresh": st.integers(0, 10**6),
+        "os_epoch": texts,
+        "source_date_epoch": st.integers(1, 2**31),
+        "builder": texts,
+    },
+)
+inputs = st.builds(lambda platform, leaves: {"platform": str(platform), **leaves}, platforms, _SCALAR_LEAVES)
+"""Input documents as `identity.inputs` makes them."""
+records = st.builds(
+    BuildRecord,
+    artifact=artifact_names.map(str),
+    revision=hexes(40),
+    key=hexes(64),
+    digest=digests,
+    platforms=st.dictionaries(platforms, st.builds(PlatformBuild, hexes(64), inputs, digests), max_size=2),
+    started=st.just("2026-01-01T00:00:00.000000Z"),
+    seconds=st.integers(0, 10**7).map(lambda milliseconds: milliseconds / 1000),
+    builder=st.just({"builder": "buildkit v0.33.1"}),
+    tier=st.just({"cpu": 2, "memory_gb": 4.0, "time_budget": 30}),
+    steps=st.just({"total": 3, "cached": 1}),
+    peak_memory=st.none() | st.integers(0, 1 << 40),
+    listings=st.dictionaries(hexes(64), sha256s, max_size=2),
+)
+_VALUES = st.none() | texts
+reasons = st.builds(
+    Reason, st.sampled_from(ReasonCode), _VALUES, _VALUES, _VALUES, st.lists(file_names, max_size=2).map(tuple)
+)
+_IMAGES = repositories | st.builds(Repository, st.just("oci-layout:.lian/registry"), st.just("shop/api"))
+changes = st.builds(
+    Change,
+    artifact_names,
+    _IMAGES,
+    st.lists(tags, max_size=2, unique=True).map(tuple),
+    _PLATFORM_SETS,
+    st.sampled_from(Action),
+    st.lists(reasons, min_size=1, max_size=3).map(tuple),
+    st.none() | hexes(64),
+    st.none() | digests,
+    st.lists(artifact_names, max_size=2, unique=True).map(tuple),
+    st.booleans(),
+    st.lists(problems, max_size=1).map(tuple),
+)
+plans = st.builds(Plan, hexes(40), st.lists(changes, max_size=3).map(tuple), st.lists(problems, max_size=2).map(tuple))
+results = st.builds(
+    Result,
+    artifact_names,
+    st.sampled_from(Action),
+    st.sampled_from(Status),
+    st.none() | digests,
+    st.floats(0, 10**5),
+    st.none() | problems,
+    st.dictionaries(platforms, digests, max_size=2),
+    st.none() | st.just("/logs/a.log"),
+)
+outcomes = st.builds(
+    Outcome, hexes(40), st.lists(results, max_size=3).map(tuple), st.lists(problems, max_size=2).map(tuple)
+)
