@@ -7,7 +7,6 @@ merged by digest; each change resends the whole vertex; a vertex may complete an
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from collections import deque
@@ -209,7 +208,7 @@ def _list(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
 def _bytes(value: object) -> bytes:
     try:
         return base64.b64decode(value) if isinstance(value, str) else b""
-    except binascii.Error:
+    except ValueError:
         return b""
 
 

@@ -1,6 +1,7 @@
-"""The cgroup of a lease, `/lian/<lease>`, below which runc puts each step of its builds (cgroups(7)).
+"""The cgroup of a lease, `/lian/<name>`, below which runc puts each step of its builds (cgroups(7)).
 
-With cgroup v1 it is a folder in every mounted hierarchy, with v2 there is one hierarchy. It serves to measure the
+With cgroup v1 it is a folder in every mounted hierarchy (a controller-less v2 one beside them included, as runc does),
+with v2 there is one hierarchy. It serves to measure the
 builds (the daemon is not in it) and to find whatever a build has left.
 """
 
@@ -32,7 +33,8 @@ _CONTROLLERS = "+cpu +memory +pids"
 
 @dataclass(frozen=True, slots=True)
 class Hierarchies:
-    """Where cgroups are mounted: one folder with v2, one for each set of controllers with v1."""
+    """Where cgroups are mounted: one folder with v2, one for each set of controllers with v1. `name` is that of the
+    lease's cgroup everywhere (LeaseFolder.cgroup)."""
 
     roots: tuple[Path, ...]
     unified: bool
@@ -45,7 +47,7 @@ class Hierarchies:
         mounts = list(mounts)
         if any(mount.kind == "cgroup2" and mount.point == UNIFIED for mount in mounts):
             return cls((UNIFIED,), True, UNIFIED)
-        found = [mount for mount in mounts if mount.kind == "cgroup"]
+        found = [mount for mount in mounts if mount.kind in {"cgroup", "cgroup2"}]
         memory = next((mount.point for mount in found if "memory" in mount.options), None)
         return cls(tuple(dict.fromkeys(mount.point for mount in found)), False, memory)
 
@@ -54,22 +56,22 @@ class Hierarchies:
         """Those of this machine."""
         return cls.of(read_mounts())
 
-    def create(self, lease: str) -> str | None:
+    def create(self, name: str) -> str | None:
         """Make the lease's cgroup and return its path as runc takes it, or None where this process may not."""
         try:
             for root in self.roots:
-                self._create_in(root, lease)
+                self._create_in(root, name)
         except OSError as error:
-            self.remove(lease)
+            self.remove(name)
             if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
                 return None
             raise
-        return f"/{PARENT}/{lease}" if self.roots else None
+        return f"/{PARENT}/{name}" if self.roots else None
 
-    def _create_in(self, root: Path, lease: str) -> None:
+    def _create_in(self, root: Path, name: str) -> None:
         for attempt in range(10):
             try:
-                (root / PARENT / lease).mkdir(parents=True, exist_ok=True)
+                (root / PARENT / name).mkdir(parents=True, exist_ok=True)
                 break
             except FileNotFoundError:
                 if attempt == 9:  # someone else removes the empty parent each time
@@ -79,33 +81,33 @@ class Hierarchies:
                 with contextlib.suppress(OSError):  # then memory is not measured; runc says what it cannot do
                     (folder / "cgroup.subtree_control").write_text(_CONTROLLERS)
 
-    def peak_memory(self, lease: str) -> int | None:
+    def peak_memory(self, name: str) -> int | None:
         """Bytes, page cache included: memory.max_usage_in_bytes (v1) or memory.peak (v2, Linux 5.19)."""
         if self.memory is None:
             return None
-        name = "memory.peak" if self.unified else "memory.max_usage_in_bytes"
+        file = "memory.peak" if self.unified else "memory.max_usage_in_bytes"
         try:
-            return int((self.memory / PARENT / lease / name).read_text())
+            return int((self.memory / PARENT / name / file).read_text())
         except FileNotFoundError:
             return None
 
-    def kill(self, lease: str, seconds: float) -> list[int]:
+    def kill(self, name: str, seconds: float) -> list[int]:
         """SIGKILL every process in the lease's cgroup; returns those that live on."""
-        return kill_and_wait(set(self._processes(lease)), seconds)
+        return kill_and_wait(set(self._processes(name)), seconds)
 
-    def _processes(self, lease: str) -> Iterable[int]:
-        for folder in self.folders(lease):
+    def _processes(self, name: str) -> Iterable[int]:
+        for folder in self.folders(name):
             with contextlib.suppress(FileNotFoundError):
                 yield from map(int, (folder / "cgroup.procs").read_text().split())
 
-    def folders(self, lease: str) -> list[Path]:
+    def folders(self, name: str) -> list[Path]:
         """Every cgroup folder of the lease that exists, children before their parents."""
-        tops = [root / PARENT / lease for root in self.roots]
+        tops = [root / PARENT / name for root in self.roots]
         return [Path(folder) for top in tops for folder, _, _ in os.walk(top, topdown=False)]
 
-    def remove(self, lease: str) -> list[Path]:
+    def remove(self, name: str) -> list[Path]:
         """Remove the lease's cgroup, and the parent when no other lease is there; returns what could not be."""
-        left = [folder for folder in self.folders(lease) if not _remove(folder)]
+        left = [folder for folder in self.folders(name) if not _remove(folder)]
         for root in self.roots:
             with contextlib.suppress(OSError):  # another lease is in it
                 (root / PARENT).rmdir()

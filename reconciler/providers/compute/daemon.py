@@ -78,6 +78,7 @@ def command(programs: Programs, folder: LeaseFolder) -> list[str]:
         str(programs.buildkitd),
         f"--root={folder.root}",
         f"--addr=unix://{folder.socket}",
+        f"--otel-socket-path={folder.trace_socket}",
         f"--oci-worker-binary={programs.runc}",
         "--oci-worker-net=host",
         "--config",

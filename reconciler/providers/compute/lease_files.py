@@ -80,7 +80,16 @@ class LeaseFolder:
     @property
     def link(self) -> Path:
         """The short way to the folder, whether it is needed or not."""
-        return self.links / hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
+        return self.links / self._key
+
+    @property
+    def cgroup(self) -> str:
+        """The name of its cgroup: leases of one name in two state folders must not share one."""
+        return f"{self.lease}-{self._key[:8]}"
+
+    @property
+    def _key(self) -> str:
+        return hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
 
     @property
     def needs_link(self) -> bool:
@@ -91,6 +100,11 @@ class LeaseFolder:
     def socket(self) -> Path:
         """The daemon's socket, by a path that fits in a socket address."""
         return (self.link if self.needs_link else self.path) / "socket"
+
+    @property
+    def trace_socket(self) -> Path:
+        """A socket that the daemon opens for traces, by default at one place for all daemons of a machine."""
+        return self.socket.with_name("trace")
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class LocalCompute:
 
     async def peak_memory(self, runner: Runner) -> int | None:
         """See the port. The daemon itself is not counted, the page cache that steps used is."""
-        return self._hierarchies().peak_memory(runner.lease)
+        return self._hierarchies().peak_memory(self._files.folder(runner.lease).cgroup)
 
     def _hierarchies(self) -> Hierarchies:
         if self._cgroups is None:
@@ -112,7 +112,7 @@ class LocalCompute:
             if folder.needs_link:
                 folder.links.mkdir(mode=0o755, parents=True, exist_ok=True)
                 folder.link.symlink_to(folder.path)
-            parent = self._hierarchies().create(request.lease)
+            parent = self._hierarchies().create(folder.cgroup)
             folder.config.write_text(daemon.configuration(request, parent))
         except OSError as error:
             raise LianError(_no_folder(folder.path, error)) from error

@@ -32,7 +32,7 @@ def give_back(held: Held, cgroups: Hierarchies) -> None:
             *_end_processes(folder, cgroups),
             *_unmount(folder),
             *_remove_files(folder),
-            *(str(path) for path in cgroups.remove(folder.lease)),
+            *(str(path) for path in cgroups.remove(folder.cgroup)),
         ]
         if not left:
             held.forget()
@@ -67,7 +67,7 @@ def sweep(files: LeaseFiles, cgroups: Hierarchies) -> list[str]:
 def _end_processes(folder: LeaseFolder, cgroups: Hierarchies) -> list[str]:
     """The daemon's namespace takes its steps with it; what stands in the cgroup all the same is ended after it."""
     alive = kill_and_wait(with_argument(str(folder.config)), KILL_SECONDS)
-    alive += cgroups.kill(folder.lease, KILL_SECONDS)
+    alive += cgroups.kill(folder.cgroup, KILL_SECONDS)
     return [f"process {pid}" for pid in alive]
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from reconciler.model.problem import LianError
 from reconciler.providers.builder.binaries import find_part
-from reconciler.providers.compute.cgroups import Hierarchies
+from reconciler.providers.compute.lease_files import LeaseFiles
 from reconciler.providers.compute.local import SOCKET_LINKS, LocalCompute
 from reconciler.providers.compute.mounts import mounts_below
 from reconciler.providers.compute.processes import with_argument
@@ -24,12 +24,14 @@ from tests.ports.compute_suite import ComputeSuite, lease
 from tests.providers.workshop import SHELL, local_compute, open_bench, write_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 pytestmark = pytest.mark.buildkit
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 20.0
+NAMES = ("lease-1", "one", "two", "living", *(f"dead-{n}" for n in range(4)), "dead", "mid-build", "kept", "deep")
+"""Of the leases in these tests; their cgroups have the state folder in their names, so they are a test's own."""
 
 
 class LocalStand:
@@ -80,11 +82,10 @@ class OtherPass:
 def traces(state: Path) -> list[str]:
     """What stands of any lease of this state folder: files, processes, mounts, cgroups, socket links."""
     leases = [entry for entry in state.iterdir() if entry.is_dir()] if state.is_dir() else []
-    cgroups = Hierarchies.here()
     found = [f"folder {folder}" for folder in leases]
     found += [f"mount {point}" for point in mounts_below(state)]
-    for name in {folder.name for folder in leases}:
-        found += [f"cgroup {path}" for path in cgroups.folders(name)]
+    names = {LeaseFiles(state, SOCKET_LINKS).folder(name).cgroup for name in NAMES}
+    found += [f"cgroup {path}/{name}" for path, below, _ in os.walk("/sys/fs/cgroup") for name in names & set(below)]
     found += [f"process {pid}" for pid in processes_of(state)]
     links = SOCKET_LINKS.iterdir() if SOCKET_LINKS.is_dir() else []
     return found + [f"link {link}" for link in links if link.readlink().is_relative_to(state)]
@@ -111,15 +112,6 @@ def wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.005)
-
-
-@pytest.fixture(autouse=True)
-def no_cgroup_is_left() -> Iterator[None]:
-    """Names of leases are this test's own, so cgroups that were not there before are its doing."""
-    yield
-    cgroups = Hierarchies.here()
-    mine = [path for name in ("mid-build", "kept", "deep") for path in cgroups.folders(name)]
-    assert mine == []
 
 
 class TestLocalCompute(ComputeSuite):

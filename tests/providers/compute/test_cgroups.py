@@ -1,0 +1,76 @@
+"""Where cgroups are, read from mount tables of machines of each kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reconciler.providers.compute.cgroups import Hierarchies
+from reconciler.providers.compute.mounts import parse_mounts
+
+V1 = """\
+22 1 0:20 / /sys rw - sysfs sysfs rw
+30 22 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro,mode=755
+31 30 0:27 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw
+32 30 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
+35 30 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+36 30 0:32 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
+"""
+V2 = """\
+22 1 0:20 / /sys rw - sysfs sysfs rw
+30 22 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate
+"""
+ROOT = Path("/sys/fs/cgroup")
+
+
+def test_version_one_has_a_folder_in_each_hierarchy() -> None:
+    found = Hierarchies.of(parse_mounts(V1))
+    assert found.roots == tuple(ROOT / name for name in ("unified", "systemd", "memory", "cpu,cpuacct"))
+    assert (found.unified, found.memory) == (False, ROOT / "memory")
+
+
+def test_version_two_has_one() -> None:
+    found = Hierarchies.of(parse_mounts(V2))
+    assert (found.roots, found.unified, found.memory) == ((ROOT,), True, ROOT)
+
+
+def test_a_machine_without_cgroups_has_none() -> None:
+    found = Hierarchies.of(parse_mounts("22 1 0:20 / /sys rw - sysfs sysfs rw\n"))
+    assert (found.create("lease"), found.peak_memory("lease"), found.folders("lease")) == (None, None, [])
+    assert found.remove("lease") == []
+
+
+def test_a_cgroup_comes_and_goes_with_all_below_it(tmp_path: Path) -> None:
+    roots = (tmp_path / "memory", tmp_path / "cpu")
+    found = Hierarchies(roots, unified=False, memory=roots[0])
+    for root in roots:
+        root.mkdir()
+    assert found.create("one") == "/lian/one"
+    assert found.create("one") == "/lian/one"
+    assert found.create("two") == "/lian/two"
+    (roots[1] / "lian/one/buildkit/step").mkdir(parents=True)
+    assert len(found.folders("one")) == 4
+    assert found.remove("one") == []
+    assert [path.name for root in roots for path in (root / "lian").iterdir()] == ["two", "two"]
+    assert found.remove("two") == []
+    assert [list(root.iterdir()) for root in roots] == [[], []]
+
+
+def test_what_cannot_be_removed_is_returned(tmp_path: Path) -> None:
+    found = Hierarchies((tmp_path,), unified=False, memory=None)
+    found.create("one")
+    (tmp_path / "lian/one/file").write_text("as a cgroup with a process in it, it cannot be removed")
+    assert found.remove("one") == [tmp_path / "lian/one"]
+
+
+def test_the_peak_of_each_version(tmp_path: Path) -> None:
+    for unified, file in ((False, "memory.max_usage_in_bytes"), (True, "memory.peak")):
+        found = Hierarchies((tmp_path,), unified, tmp_path)
+        (tmp_path / "lian" / file).mkdir(parents=True)
+        (tmp_path / "lian" / file / file).write_text("4096\n")
+        assert found.peak_memory(file) == 4096
+    assert found.peak_memory("nobody") is None
+
+
+def test_mount_points_with_blanks_are_read() -> None:
+    (mount,) = parse_mounts("36 30 0:32 / /a\\040b\\134c rw - tmpfs none rw\n")
+    assert mount.point == Path("/a b\\c")
