@@ -1,0 +1,315 @@
+"""The desired repo as a whole: real git, real Nickel."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reconciler.desired.nickel.settings import EvaluatorSettings
+from reconciler.desired.source import GitSource
+from reconciler.model.desired import SentFolder
+from reconciler.model.problem import LianError
+from tests.desired.repos import SYMLINK, Content, Repo
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.model.desired import Desired
+
+SCRATCH = b"FROM scratch\nCOPY . /\n"
+
+
+def directives(workspace: str, *artifacts: str, more: str = "") -> str:
+    """A directive file with these artifacts, each `name = …` or only a name whose folder is `images/<name>`."""
+    plain = 'lian.make_artifact {{ image = "{0}/{1}", context.path = "images/{1}" }}'
+    each = (a if "=" in a else f"{a} = {plain.format(workspace, a)}" for a in artifacts)
+    body = "".join(f"    {line},\n" for line in each)
+    return (
+        'let lian = import "defaults/build_directives.ncl" in\nlian.make_build_directives {\n'
+        f'  workspace = "{workspace}",\n  artifacts = {{\n{body}  }},\n{more}}}\n'
+    )
+
+
+def images(*names: str) -> dict[str, Content]:
+    return {f"images/{name}/{file}": data for name in names for file, data in (("Dockerfile", SCRATCH), ("a", b"1"))}
+
+
+@pytest.fixture(scope="module")
+def evaluations(tmp_path_factory: pytest.TempPathFactory) -> EvaluatorSettings:
+    return EvaluatorSettings(cache=tmp_path_factory.mktemp("evaluations") / "cache.sqlite", workers=1)
+
+
+class Bench:
+    """A repository and ways to load it."""
+
+    def __init__(self, folder: Path, evaluator: EvaluatorSettings) -> None:
+        self.folder = folder
+        self.repo = Repo(folder / "repo")
+        self.evaluator = evaluator
+
+    def source(self, location: str | None = None, rev: str = "HEAD", **more: Any) -> GitSource:
+        where = location or str(self.repo.path)
+        return GitSource(where, rev, cache=self.folder / "cache", evaluator=self.evaluator, **more)
+
+    def load(self, files: dict[str, Content] | None = None, **more: Any) -> Desired:
+        if files is not None:
+            self.repo.commit(files)
+            subprocess.run(["git", "-C", self.repo.path, "reset", "-q", "--hard"], check=True, capture_output=True)
+        return asyncio.run(self.source(**more).load())
+
+
+@pytest.fixture
+def bench(tmp_path: Path, evaluations: EvaluatorSettings) -> Bench:
+    return Bench(tmp_path, evaluations)
+
+
+def codes(desired: Desired) -> list[tuple[str, str | None]]:
+    return [(problem.code, problem.file) for problem in desired.problems]
+
+
+def test_a_commit_becomes_desired(bench: Bench) -> None:
+    desired = bench.load({"directives/shop.ncl": directives("shop", "base", "api"), **images("base", "api")})
+    assert desired.problems == desired.notes == ()
+    assert [str(name) for name in desired.wanted] == ["shop/api", "shop/base"]
+    wanted = next(iter(desired.wanted.values()))
+    assert (wanted.artifact.place.line, wanted.artifact.place.column) == (6, 5)
+    assert wanted.materials is not None
+    host = f"oci-layout:{bench.repo.path}/.lian/registry"
+    assert wanted.artifact.image.host == host
+    assert list(desired.registries) == [host]
+    assert (desired.fleet.name, desired.revision) == ("default", str(bench.repo.git.head.target))
+
+
+def test_the_working_tree_is_never_read(bench: Bench) -> None:
+    files = {"directives/shop.ncl": directives("shop", "base"), **images("base")}
+    before = bench.load(files)
+    (bench.repo.path / "images/base/Dockerfile").write_text("broken")
+    (bench.repo.path / "directives/new.ncl").write_text("broken")
+    (bench.repo.path / "lian.ncl").write_text("broken")
+    after = bench.load()
+    assert after.wanted == before.wanted
+    assert after.notes == ("3 uncommitted changes are not part of this pass",)
+    (bench.repo.path / "directives/new.ncl").unlink()
+    (bench.repo.path / "lian.ncl").unlink()
+    assert bench.load().notes == ("1 uncommitted change is not part of this pass",)
+
+
+def test_settings_apply(bench: Bench) -> None:
+    lian = """{ fleet = "acme", directives = ["services/*/*.ncl"], source_date_epoch = 7,
+      registry = { provider = 'Zot, url = "http://127.0.0.1:5000", images_prefix = "team" } }"""
+    files = {
+        "lian.ncl": lian,
+        "services/api/image.ncl": directives("shop", "base"),
+        "services/api/.build-spec.ncl": "{ cpu = 2 }",
+        "directives/ignored.ncl": "broken",
+        **images("base"),
+    }
+    desired = bench.load(files)
+    assert codes(desired) == []
+    (wanted,) = desired.wanted.values()
+    assert str(wanted.artifact.image) == "127.0.0.1:5000/team/shop/base"
+    assert (desired.fleet.name, wanted.artifact.source_date_epoch) == ("acme", 7)
+    other = bench.load(registry_override="http://127.0.0.1:6000")
+    assert {str(w.artifact.image) for w in other.wanted.values()} == {"127.0.0.1:6000/shop/base"}
+    assert list(other.registries) == ["127.0.0.1:6000"]
+
+
+def test_a_directives_own_registry_beats_the_settings(bench: Bench) -> None:
+    own = '  registry = { provider = \'Zot, url = "http://127.0.0.1:7000" },\n'
+    files = {
+        "directives/a.ncl": directives("shop", "base", more=own),
+        "directives/b.ncl": directives("shop", "api"),
+        **images("base", "api"),
+    }
+    desired = bench.load(files)
+    hosts = {str(name): wanted.artifact.image.host for name, wanted in desired.wanted.items()}
+    assert hosts["shop/base"] == "127.0.0.1:7000"
+    assert hosts["shop/api"].startswith("oci-layout:")
+    assert set(desired.registries) == set(hosts.values())
+
+
+def test_two_files_must_not_describe_one_registry_differently(bench: Bench) -> None:
+    own = '  registry = {{ provider = \'{}, url = "https://reg.example.org" }},\n'
+    files = {
+        "directives/a.ncl": directives("shop", "base", more=own.format("Zot")),
+        "directives/b.ncl": directives("shop", "api", more=own.format("Harbor")),
+        **images("base", "api"),
+    }
+    desired = bench.load(files)
+    assert codes(desired) == [("registry-ambiguous", "directives/b.ncl")]
+    assert {str(n) for n, w in desired.wanted.items() if w.holds} == {"shop/api"}
+
+
+def test_one_bad_file_costs_nobody_else(bench: Bench) -> None:
+    files = {
+        "directives/good.ncl": directives("shop", "base"),
+        "directives/syntax.ncl": "{ workspace = ",
+        "directives/typo.ncl": directives("shop", 'x = lian.make_artifact { imgae = "shop/x" }'),
+        "directives/link.ncl": (SYMLINK, b"good.ncl"),
+        "directives/context.ncl": directives(
+            "shop", 'y = lian.make_artifact { image = "shop/y", context.path = "gone" }'
+        ),
+        **images("base"),
+    }
+    desired = bench.load(files)
+    assert {file for _, file in codes(desired)} == {
+        "directives/syntax.ncl",
+        "directives/typo.ncl",
+        "directives/link.ncl",
+        "directives/context.ncl",
+    }
+    assert {str(name): wanted.materials is not None for name, wanted in desired.wanted.items()} == {
+        "shop/base": True,
+        "shop/y": False,
+    }
+    (context,) = [problem for problem in desired.problems if problem.code == "context-missing"]
+    assert (context.file, context.line, context.artifact) == ("directives/context.ncl", 5, "shop/y")
+    assert desired.wanted[next(n for n in desired.wanted if n.artifact == "y")].holds == (context,)
+
+
+def test_a_name_that_is_declared_twice_is_held(bench: Bench) -> None:
+    files = {
+        "directives/a.ncl": directives("shop", "base"),
+        "directives/b.ncl": directives("shop", "base", "api"),
+        **images("base", "api"),
+    }
+    desired = bench.load(files)
+    assert codes(desired) == [("artifact-twice", "directives/b.ncl")]
+    assert {str(n): bool(w.holds) for n, w in desired.wanted.items()} == {"shop/base": True, "shop/api": False}
+
+
+def test_no_directives_is_a_problem_that_names_where_was_looked(bench: Bench) -> None:
+    desired = bench.load({"README.md": "hello"})
+    assert codes(desired) == [("no-directives", None)]
+    assert "directives/**/*.ncl" in desired.problems[0].message
+    assert desired.wanted == {}
+
+
+def test_wrong_settings_stop_all_and_every_problem_is_told(bench: Bench) -> None:
+    with pytest.raises(LianError) as caught:
+        bench.load({"lian.ncl": "{ fleeet = 1 }", "directives/bad.ncl": "{ workspace = "})
+    assert {problem.file for problem in caught.value.problems} == {"lian.ncl", "directives/bad.ncl"}
+
+
+def test_settings_behind_a_link_are_refused(bench: Bench) -> None:
+    with pytest.raises(LianError, match="directive-is-link"):
+        bench.load({"lian.ncl": (SYMLINK, b"other.ncl"), "other.ncl": "{}"})
+
+
+@pytest.mark.parametrize(("rev", "code"), [("nope", "revision-unknown")])
+def test_no_commit_is_an_error(bench: Bench, rev: str, code: str) -> None:
+    with pytest.raises(LianError, match="repo-empty"):
+        bench.load()
+    with pytest.raises(LianError, match=code):
+        bench.load({"a": "1"}, rev=rev)
+
+
+def test_the_order_of_files_and_of_artifacts_carries_no_meaning(bench: Bench) -> None:
+    names = ["a", "b", "c"]
+    seen = []
+    for order in itertools.permutations(names):
+        one = {"directives/one.ncl": directives("shop", *order)}
+        split = {f"directives/{n}{i}.ncl": directives("shop", n) for i, n in enumerate(order)}
+        for files in (one, split):
+            desired = bench.load({**files, **images(*names)})
+            seen.append({str(n): (w.artifact.image, w.materials, w.holds) for n, w in desired.wanted.items()})
+            assert list(map(str, desired.wanted)) == ["shop/a", "shop/b", "shop/c"]
+    assert all(each == seen[0] for each in seen)
+
+
+def test_paths_urls_and_bare_clones_give_the_same(bench: Bench, tmp_path: Path) -> None:
+    here = bench.load({"directives/shop.ncl": directives("shop", "base"), **images("base")})
+    subprocess.run(["git", "clone", "-q", "--bare", bench.repo.path, tmp_path / "bare.git"], check=True)
+    override = {"registry_override": "http://127.0.0.1:5000"}
+    for location in (f"file://{bench.repo.path}", str(tmp_path / "bare.git"), str(bench.repo.path / "images")):
+        for rev in ("HEAD", "main", here.revision, here.revision[:9]):
+            there = bench.load(location=location, rev=rev, **override)
+            assert there.revision == here.revision
+            assert [w.materials for w in there.wanted.values()] == [w.materials for w in here.wanted.values()]
+
+
+def test_a_mirror_with_a_lost_object_heals_within_the_pass(bench: Bench) -> None:
+    url = f"file://{bench.repo.path}"
+    before = bench.load({"directives/shop.ncl": directives("shop", "base"), **images("base")}, location=url)
+    (mirror,) = [path for path in (bench.folder / "cache/mirrors").iterdir() if path.is_symlink()]
+    (pack,) = (mirror / "objects/pack").glob("*.pack")
+    data = pack.read_bytes()
+    for path in (mirror / "objects/pack").iterdir():
+        path.unlink()
+    subprocess.run(["git", f"--git-dir={mirror}", "unpack-objects", "-q"], input=data, check=True)
+    lost = str(bench.repo.git.revparse_single("HEAD:images/base").id)
+    (mirror / "objects" / lost[:2] / lost[2:]).unlink()
+    (bench.folder / "cache/materials.sqlite").unlink()
+    assert bench.load(location=url).wanted.keys() == before.wanted.keys()
+
+
+def test_what_was_loaded_can_be_listed_and_exported(bench: Bench, tmp_path: Path) -> None:
+    files = {"directives/shop.ncl": directives("shop", "base"), **images("base"), "images/base/.dockerignore": "a\n"}
+
+    async def work() -> None:
+        source = bench.source()
+        desired = await source.load()
+        (wanted,) = desired.wanted.values()
+        assert wanted.materials is not None
+        listing = await source.listing(wanted.materials.context)
+        assert [entry.path for entry in listing] == [".dockerignore", "Dockerfile"]
+        await source.export(wanted.materials.context, tmp_path / "context")
+        assert sorted(path.name for path in (tmp_path / "context").iterdir()) == [".dockerignore", "Dockerfile"]
+        await source.export_dockerfile(wanted.materials, tmp_path / "dockerfile")
+        assert (tmp_path / "dockerfile/Dockerfile").read_bytes() == SCRATCH
+        ignore = (tmp_path / "dockerfile/Dockerfile.dockerignore").read_text()
+        assert ignore and all(line.startswith("#") for line in ignore.splitlines())
+        assert await source.blob("images/base/a") == b"1"
+        with pytest.raises(LianError, match="path-missing"):
+            await source.blob("images/base")
+
+    bench.repo.commit(files)
+    asyncio.run(work())
+
+
+def test_a_cancelled_export_leaves_nothing(bench: Bench, tmp_path: Path) -> None:
+    many = {f"images/base/{i // 100}/{i}": b"%d" % i for i in range(3000)}
+    bench.repo.commit({"directives/shop.ncl": directives("shop", "base"), **images("base"), **many})
+
+    async def work() -> None:
+        source = bench.source()
+        (wanted,) = (await source.load()).wanted.values()
+        assert wanted.materials is not None
+        task = asyncio.create_task(source.export(wanted.materials.context, tmp_path / "out"))
+        while not (tmp_path / "out").exists():  # noqa: ASYNC110  # a folder tells nobody that it is there
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not (tmp_path / "out").exists()
+
+    asyncio.run(work())
+
+
+def test_an_export_of_something_else_is_a_bug_that_shows(bench: Bench, tmp_path: Path) -> None:
+    bench.repo.commit({"directives/shop.ncl": directives("shop", "base"), **images("base")})
+
+    async def work() -> None:
+        source = bench.source()
+        await source.load()
+        with pytest.raises(LianError, match="export-differs"):
+            await source.export(SentFolder("0" * 64, "images/base"), tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    asyncio.run(work())
+
+
+def test_loads_at_the_same_time_do_not_disturb_one_another(bench: Bench) -> None:
+    bench.repo.commit({"directives/shop.ncl": directives("shop", "base", "api"), **images("base", "api")})
+
+    async def work() -> list[Desired]:
+        sources = [bench.source(location=f"file://{bench.repo.path}") for _ in range(4)]
+        return list(await asyncio.gather(*(source.load() for source in sources)))
+
+    first, *others = asyncio.run(work())
+    assert len(first.wanted) == 2
+    assert all(other.wanted == first.wanted for other in others)
