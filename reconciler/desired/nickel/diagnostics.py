@@ -46,10 +46,11 @@ def read(text: str) -> tuple[Diagnostic, ...]:
     """Every error in the text, in order; warnings are left out."""
     heads = list(_HEADLINE.finditer(text))
     found = []
-    for head, following in zip(heads, [*heads[1:], None], strict=True):
+    ends = [head.start() for head in heads[1:]] + [len(text)]
+    for head, end in zip(heads, ends, strict=False):
         if head[1] != "error":
             continue
-        body = text[head.end() : following.start() if following else None]
+        body = text[head.end() : end]
         headline, *detail = (line.strip() for line in _COLOUR.sub("", head[2]).split("\n"))
         notes = tuple(_COLOUR.sub("", note).strip() for note in _NOTE.findall(body))
         found.append(Diagnostic(headline, "\n".join(detail).strip(), _spots(body), notes))

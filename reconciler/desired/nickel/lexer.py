@@ -30,8 +30,8 @@ _BLOCK_MARK = re.compile(r'"?%+\{|"%+')
 
 
 class Token(NamedTuple):
-    """`kind` is open, close, number, word, tag, primitive, operator, string (`text` is its raw body), template (a
-    string that holds code; comes at its end) or interpolation (comes at `%{`, and the matching `close` follows)."""
+    """`kind` is open, close, number, word, tag, primitive, operator, string or block (`text` is its raw body), template
+    (a string that holds code; comes at its end) or interpolation (comes at `%{`; the matching `close` follows)."""
 
     kind: str
     text: str
@@ -102,7 +102,7 @@ def _read(text: str, string: _Open, position: int) -> tuple[Token, int]:
         return Token("interpolation", "%{", end), after
     if string.body < 0:
         return Token("template", "", string.offset), after
-    return Token("string", text[string.body : end], string.offset), after
+    return Token("block" if string.percents else "string", text[string.body : end], string.offset), after
 
 
 def _block_end(text: str, string: _Open, position: int) -> tuple[int, int, bool]:

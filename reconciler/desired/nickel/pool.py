@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _START = 20.0
 """Seconds a worker may take until it is ready; 0.05 is usual."""
+_FAREWELL = 2.0
+"""Seconds a worker may take to end the command that it runs."""
 _REQUESTS = 300
 _PEAK = 600 << 10
 """KiB. The wheel keeps about 50 KB of each request for ever, so a worker is replaced after so many or so much."""
@@ -99,15 +101,22 @@ class Worker:
         process, self._process = self._process, None
         if process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.shield(process.wait())
+        await asyncio.shield(self._end(process))
         if process.stdout:
             await process.stdout.read()  # to its end, or the transport stays open
         if self._listener:
             await self._listener
         if process.stdin:
             process.stdin.close()
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        if self._command and process.returncode is None:
+            process.terminate()  # it ends and reaps the command that it runs, so that no zombie falls to init
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _FAREWELL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
 
     async def _running(self) -> asyncio.subprocess.Process:
         if self._process is None:

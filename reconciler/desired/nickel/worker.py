@@ -8,10 +8,12 @@ error text. With `keys` null the one size is that of nothing: only success or fa
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
 import selectors
+import signal
 import subprocess
 import sys
 import threading
@@ -40,7 +42,7 @@ def main() -> None:
     network = sandbox.leave_network()
     evaluate = _by_command(command) if command else _by_wheel()
     os.chdir(os.path.join(settings["root"], "tree"))  # noqa: PTH118 - the worker imports as little as it can
-    refused = sandbox.limit(settings["memory"] + (0 if command else STACK), STACK)
+    refused = sandbox.limit(settings["memory"] + STACK, STACK)
     landlock = sandbox.confine(settings["root"], command)
     calls = sandbox.refuse_calls(command)
     status, body = evaluate("1", [], 100)
@@ -100,6 +102,8 @@ def _by_wheel() -> _Evaluate:
 
 def _by_command(command: str) -> _Evaluate:
     parent = os.getpid()
+    running: list[subprocess.Popen[bytes]] = []
+    signal.signal(signal.SIGTERM, lambda *_: _end(running))
 
     def evaluate(expression: str, imports: list[str], cap: int) -> tuple[str, bytes]:
         paths = [argument for path in imports for argument in ("--import-path", path)]
@@ -111,7 +115,9 @@ def _by_command(command: str) -> _Evaluate:
             env={},
             preexec_fn=_preparation(parent),  # noqa: PLW1509 - the other thread only waits
         ) as process:
+            running[:] = [process]
             text, errors, flooded = _listen(process, expression.encode(), cap)
+        running.clear()
         if flooded:
             return "output", b""
         if process.returncode == 0:
@@ -121,6 +127,15 @@ def _by_command(command: str) -> _Evaluate:
         return "crash", errors[-2000:] or f"exit status {process.returncode}".encode()
 
     return evaluate
+
+
+def _end(running: list[subprocess.Popen[bytes]]) -> None:
+    """End the command that runs, and this process. Takes no lock: the other thread may hold it."""
+    for process in running:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(process.pid, signal.SIGKILL)
+            os.waitpid(process.pid, 0)
+    os._exit(0)
 
 
 def _preparation(parent: int) -> Callable[[], None]:

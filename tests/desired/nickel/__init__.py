@@ -1,0 +1,1 @@
+"""The evaluator: guard, imports, workers, isolation, cache, reports. Real Nickel throughout."""
