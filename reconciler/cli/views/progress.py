@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import IO, TYPE_CHECKING
 
-from reconciler.cli.views.outcome import line as result_line
+from reconciler.cli.views.outcome import words
 from reconciler.cli.views.plan import summary
 from reconciler.cli.views.text import Writer
 from reconciler.model.event import Ended, Event, Finished, Noted, Planned, Started, Step, Waiting
@@ -29,7 +29,7 @@ class PlainProgress:
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
         self._writer = Writer(stream)
-        self._steps: dict[ArtifactName, str] = {}
+        self._told: set[tuple[ArtifactName, str]] = set()
 
     def record(self, event: Event) -> None:
         """One event, at most one line."""
@@ -40,10 +40,12 @@ class PlainProgress:
                 self._writer.line((f"plan: {summary(plan)}", "bold"))
             case Started(artifact):
                 self._writer.line((str(artifact), "bold"), "  started")
-            case Step(artifact, name, done, cached) if done:
+            case Step(artifact, name, done, cached) if done and _is_own(name) and (artifact, name) not in self._told:
+                self._told.add((artifact, name))
                 self._writer.line((str(artifact), "bold"), f"  {name}", (" cached" if cached else "", "dim"))
             case Finished(result):
-                self._writer.line(*result_line(result))
+                seconds = f" in {result.seconds:.1f} s" if result.seconds else ""
+                self._writer.line((str(result.artifact), "bold"), f"  {words(result)}{seconds}")
             case Waiting() | Step() | Ended():
                 return
         self._stream.flush()
@@ -88,9 +90,6 @@ class LiveProgress:
             case Finished(result):
                 self._rows.pop(result.artifact, None)
                 self._done += 1
-                from rich.text import Text
-
-                self._console.print(Text.assemble(*((text, style or "") for text, style in result_line(result))))
             case Ended():
                 self._rows.clear()
 
@@ -120,6 +119,11 @@ class LiveProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.__exit__(kind, error, trace)
+
+
+def _is_own(step: str) -> bool:
+    """True for a step of the Dockerfile (`[2/3] RUN …`), not for BuildKit's own housekeeping."""
+    return step.startswith("[") and not step.startswith(("[internal]", "[auth]", "[context "))
 
 
 class _Row:
