@@ -11,19 +11,19 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.desired.dockerfile.expand import Quoting, expand
+from reconciler.desired.dockerfile.expand import Quoting
 from reconciler.desired.dockerfile.fault import Fault, nearest, raised
 from reconciler.desired.dockerfile.instructions import From, Step, read_instruction
 from reconciler.desired.dockerfile.lines import read_instructions
 from reconciler.desired.dockerfile.names import SCRATCH, NameFault, PlatformName, parse_platform, parse_reference
 from reconciler.desired.dockerfile.remotes import RemoteSource, remote_sources
+from reconciler.desired.dockerfile.variables import automatic_variables, expanded, global_variables, unresolved
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from reconciler.desired.dockerfile.facts import DockerfileFacts, Stage
 
-EPOCH = "SOURCE_DATE_EPOCH"
 _NUMBER = re.compile(r"[+-]?[0-9]+")
 _NO_CONTEXT = frozenset({"scratch", "context"})  # names that never mean a named context
 
@@ -106,7 +106,8 @@ class _State:
     context: str | None = None
     """The named context that takes the place of the whole stage."""
     steps: list[tuple[Step, list[_State]]] = field(default_factory=list)
-    needs: list[_State] = field(default_factory=list)
+    needs: list[tuple[_State, int]] = field(default_factory=list)
+    """Where its steps take files from, with the step's line."""
     triggered: bool = False
     resolved: bool = False
     dispatched: bool = False
@@ -132,52 +133,18 @@ class _Graph:
         self.by_name: dict[str, _State] = {}
         self.images: dict[tuple[str, str], ImageNeed] = {}
         self.contexts: dict[str, None] = {}
-        self.env = self.global_env(target)
+        automatic = automatic_variables(builder, platform, target or facts.stages[-1].name or "default")
+        self.env = global_variables(facts, self.args, automatic, self.quoting)
         for stage in facts.stages:
             self.add_stage(stage)
         self.target = self.find_target(target)
 
-    # -- variables
-
-    def global_env(self, target: str | None) -> dict[str, str]:
-        """The variables that FROM sees: the automatic platform ones, then the ARGs before the first FROM."""
-        env = _automatic(self.builder, self.platform, target or self.facts.stages[-1].name or "default")
-        env = {name: self.args.get(name, value) for name, value in env.items()}
-        for step in self.facts.arguments:
-            for name, default in step.sets:
-                if name in self.args:
-                    env[name] = self.args[name]
-                elif default is not None:
-                    env[name] = self.expanded(default, env, step.line)[0]
-        self.settle_epoch(env)
-        return env
-
-    def settle_epoch(self, env: dict[str, str]) -> None:
-        """BuildKit writes SOURCE_DATE_EPOCH anew, and can take it from a context or an image, which lian does not."""
-        value = self.args.get(EPOCH, env.get(EPOCH, ""))
-        if not value and EPOCH not in self.args:
-            return
-        if value and not _NUMBER.fullmatch(value):
-            raise Fault("epoch-unsupported", f"{EPOCH} is a number of seconds here, not {value!r}")
-        for holder in (self.args, env):
-            if EPOCH in holder and value:
-                holder[EPOCH] = str(int(value))
-            elif EPOCH in holder:
-                del holder[EPOCH]
-
-    def expanded(self, text: str, env: Mapping[str, str], line: int) -> tuple[str, frozenset[str]]:
-        try:
-            found = expand(text, env, self.quoting)
-        except Fault as fault:
-            raise fault.at(line) from fault
-        return found.text, found.unset
-
     # -- stages
 
     def add_stage(self, stage: Stage) -> None:
-        base, unset = self.expanded(stage.base, self.env, stage.line)
+        base, unset = expanded(stage.base, self.env, stage.line, self.quoting)
         if not base:
-            raise _unresolved(f"nothing is left of FROM {stage.base}", unset, stage.line)
+            raise unresolved(f"nothing is left of FROM {stage.base}", unset, stage.line)
         state = _State(base, stage.line, stage)
         if stage.platform:
             state.platform = self.stage_platform(stage)
@@ -187,9 +154,9 @@ class _Graph:
             state.parent = None
 
     def stage_platform(self, stage: Stage) -> PlatformName:
-        text, unset = self.expanded(stage.platform, self.env, stage.line)
+        text, unset = expanded(stage.platform, self.env, stage.line, self.quoting)
         if not text:
-            raise _unresolved(f"nothing is left of --platform={stage.platform}", unset, stage.line)
+            raise unresolved(f"nothing is left of --platform={stage.platform}", unset, stage.line)
         try:
             return parse_platform(text, self.builder)
         except NameFault as error:
@@ -230,14 +197,14 @@ class _Graph:
         for name in step.mounts_from:
             sources.append(self.by_name.get((name or SCRATCH).lower()) or _State(name or SCRATCH, step.line))
         for source in sources:
-            state.needs.append(source)
+            state.needs.append((source, step.line))
             if source.listed is None:
                 self.add(source)
         return sources
 
     def copy_source(self, step: Step) -> _State:
         name = step.copies_from
-        if self.expanded(name, {}, step.line)[0] != name:
+        if expanded(name, {}, step.line, self.quoting)[0] != name:
             hint = "Give the image a name with FROM … AS at the top, and copy from that name."
             raise Fault("syntax", "--from takes no variables", step.line, hint)
         if _NUMBER.fullmatch(name) and -(2**63) <= int(name) < 2**63:
@@ -260,7 +227,7 @@ class _Graph:
             state = todo.pop()
             if state not in found:
                 found[state] = None
-                todo += [*state.needs, *([state.parent] if state.parent else [])]
+                todo += [*(need for need, _ in state.needs), *([state.parent] if state.parent else [])]
         return found
 
     # -- resolving
@@ -311,10 +278,10 @@ class _Graph:
     def not_an_image(self, state: _State, error: NameFault) -> Fault:
         unset: frozenset[str] = frozenset()
         if state.listed is not None:
-            unset = self.expanded(state.listed.base, self.env, state.listed.line)[1]
+            unset = expanded(state.listed.base, self.env, state.listed.line, self.quoting)[1]
         message = f"{state.base!r} is neither a stage nor an image: {error}"
         if unset:
-            return _unresolved(message, unset, state.line)
+            return unresolved(message, unset, state.line)
         return Fault("reference-invalid", message, state.line, nearest(state.base, self.by_name))
 
     def follow_triggers(self, reached: Iterable[_State]) -> bool:
@@ -357,28 +324,6 @@ class _Graph:
         return tuple(found)
 
 
-def _automatic(builder: PlatformName, target: PlatformName, stage: str) -> dict[str, str]:
-    return {
-        "BUILDPLATFORM": builder.short,
-        "BUILDOS": builder.system,
-        "BUILDOSVERSION": builder.version,
-        "BUILDARCH": builder.machine,
-        "BUILDVARIANT": builder.variant,
-        "TARGETPLATFORM": str(target),
-        "TARGETOS": target.system,
-        "TARGETOSVERSION": target.version,
-        "TARGETARCH": target.machine,
-        "TARGETVARIANT": target.variant,
-        "TARGETSTAGE": stage,
-    }
-
-
-def _unresolved(message: str, unset: Iterable[str], line: int | None) -> Fault:
-    names = ", ".join(sorted(unset))
-    hint = f"Give {names} a default with ARG above the first FROM, or a value in args." if names else None
-    return Fault("arg-unresolved", message, line, hint)
-
-
 def _triggered(step: Step) -> Step:
     """The step of an ONBUILD trigger. Raises Fault."""
     instructions, _ = read_instructions(step.trigger.encode("utf-8", "surrogateescape"))
@@ -400,13 +345,13 @@ def _refuse_cycles(states: Iterable[_State]) -> None:
         while walk:
             state, needs = walk[-1]
             done.add(state)
-            need = next(needs, None)
+            need, line = next(needs, (None, 0))
             if need is None:
                 walk.pop()
                 path.pop(state)
             elif need in path:
                 names = " → ".join(_called(s) for s in (*list(path)[list(path).index(need) :], need))
-                raise Fault("cycle", f"stages copy from one another: {names}", need.line)
+                raise Fault("cycle", f"stages copy from one another: {names}", line)
             elif need not in done:
                 walk.append((need, iter(need.needs)))
                 path[need] = None
