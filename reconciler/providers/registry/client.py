@@ -21,14 +21,16 @@ _TIMEOUT = httpx.Timeout(15.0, connect=5.0)
 
 
 class Client:
-    """Follows no redirect, retries nothing, knows no credential. `tls` None trusts the usual authorities."""
+    """Follows no redirect, retries nothing, knows no credential. `tls` None trusts the usual authorities; `direct`
+    passes by the environment's proxies."""
 
-    def __init__(self, tls: ssl.SSLContext | None, connections: int) -> None:
+    def __init__(self, tls: ssl.SSLContext | None, connections: int, *, direct: bool) -> None:
         self._client = httpx.AsyncClient(
             verify=tls or True,
             timeout=_TIMEOUT,
             limits=httpx.Limits(max_connections=2 * connections, max_keepalive_connections=connections),
             follow_redirects=False,
+            trust_env=not direct,
         )
 
     async def aclose(self) -> None:

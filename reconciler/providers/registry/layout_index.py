@@ -69,7 +69,8 @@ class LayoutIndex:
         moved = [e for e in self.entries if tag_of(e) in tags]
         if {tag_of(e) for e in moved} == set(tags) and {e.get("digest") for e in moved} <= {str(descriptor.digest)}:
             return self.holding(descriptor)
-        kept = [e for e in self.entries if tag_of(e) not in tags]
+        plain = None if descriptor.artifact_type else descriptor.to_json()  # needless once a tag names it
+        kept = [e for e in self.entries if tag_of(e) not in tags and e != plain]
         for tag in tags:
             kept.append(_tagged(descriptor, tag))
         held = {e.get("digest") for e in kept}

@@ -197,7 +197,8 @@ class Transport:
         if self._opened is None:
             from reconciler.providers.registry.client import Client
 
-            self._opened = Client(self.endpoint.tls, self.connections)
+            direct = is_loopback(self.endpoint.address[0])
+            self._opened = Client(self.endpoint.tls, self.connections, direct=direct)
         return self._opened
 
     async def _fetch(self, url: str, authorization: str | None, form: Mapping[str, str] | None) -> Reply:
@@ -231,6 +232,9 @@ def _context(ca: str | None, insecure: bool) -> ssl.SSLContext:
 
 
 def _proxied(url: str) -> bool:
+    """True if the environment puts a proxy before this URL; never before loopback, as Docker has it."""
     parts = urlsplit(url)
+    if is_loopback(parts.hostname or ""):
+        return False
     proxies = getproxies()
     return bool(proxies.get(parts.scheme) or proxies.get("all")) and not proxy_bypass(parts.netloc)

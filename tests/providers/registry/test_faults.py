@@ -252,6 +252,29 @@ def test_a_connection_the_server_ended_while_idle_is_no_failure(server: FaultyRe
     asyncio.run(use())
 
 
+def test_no_proxy_stands_before_loopback(server: FaultyRegistry, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert isinstance(head(server), Found)
+    server.fault("HEAD", MANIFEST, faults.headers(Docker_Content_Digest=None))
+    assert isinstance(head(server), Found)
+
+
+def test_a_proxy_is_used_elsewhere(server: FaultyRegistry, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server in memory plays the proxy: it is asked with the whole URL."""
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    reference = Reference(Repository("registry.invalid", "app"), "latest")
+
+    async def use() -> None:
+        async with opened("registry.invalid", "http://registry.invalid") as (registry, _):
+            assert isinstance((await registry.heads([reference]))[reference], Unknown)
+
+    asyncio.run(use())
+    assert {seen.path for seen in server.requests} == {"http://registry.invalid/v2/app/manifests/latest"}
+
+
 def publish(server: FaultyRegistry, image: Image, **how: Any) -> None:
     async def use() -> None:
         async with opened(server.host, **how) as (_, publisher):

@@ -213,6 +213,9 @@ def test_taken_in_blobs_outlive_the_scratch_folder(disk: Disk, tmp_path: Path) -
     )
     asyncio.run(LayoutPublisher(disk.root).publish(disk.repository(), image.manifest, tags=["latest"]))
     assert check_whole(disk) == {"latest": image.manifest.digest}
+    assert [e["annotations"] for e in disk.index()["manifests"]] == [{TAG_KEY: "latest"}]
+    disk.publish(Image(), "latest")
+    assert image.descriptor.to_json() in disk.index()["manifests"]
 
 
 def test_what_other_tools_wrote_into_the_index_is_kept(disk: Disk) -> None:
