@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.apply.record import Facts, attach
@@ -11,7 +11,7 @@ from reconciler.apply.send import Sender, contexts
 from reconciler.identity.resolve import Keyed, identify
 from reconciler.model.artifact import BaseImage, ParentImage
 from reconciler.model.event import Started, Step, Waiting
-from reconciler.model.manifest import Descriptor, index
+from reconciler.model.manifest import Descriptor, index, platforms_of
 from reconciler.model.observed import Absent, Found, Unknown
 from reconciler.model.outcome import Result, Status
 from reconciler.model.plan import Action
@@ -54,6 +54,11 @@ class Worker:
     runners: Runners
     limits: Limits
     _senders: dict[str, Sender] = field(default_factory=dict)
+
+    async def close(self) -> None:
+        """End what is still being sent; called before the runners are returned."""
+        for sender in self._senders.values():
+            await sender.close()
 
     async def heads(self, wanted: Wanted, tags: tuple[str, ...]) -> dict[str, Sighting]:
         """What these tags name right now. Raises LianError if one cannot be read: unknown is never absent."""
@@ -98,21 +103,34 @@ class Worker:
         tags = (identity.tag(), *wanted.artifact.tags)
         heads = await self.heads(wanted, tags)
         moves = [tag for tag in tags if not isinstance(h := heads[tag], Found) or h.digest != digest]
-        platforms = await self.platform_digests(wanted, identity, digest)
-        if not moves:
+        platforms, lost = await self._platforms(wanted, identity, digest)
+        if not moves and not lost:
             return Result(name, Action.NONE, Status.NONE, digest, time.monotonic() - start, platforms=platforms)
         self.ports.recorder.record(Started(name))
+        for platform in lost:
+            manifest = await self.ports.registry.manifest(wanted.artifact.image, platforms[platform])
+            await self.ports.publisher.publish(wanted.artifact.image, manifest, tags=[identity.tag(platform)])
         manifest = await self.ports.registry.manifest(wanted.artifact.image, digest)
         await self.ports.publisher.publish(wanted.artifact.image, manifest, tags=moves)
         return Result(name, Action.RETAG, Status.DONE, digest, time.monotonic() - start, platforms=platforms)
 
-    async def platform_digests(self, wanted: Wanted, identity: Keyed, digest: Digest) -> dict[Platform, Digest]:
-        """Each platform's manifest of an image that exists."""
+    async def _platforms(
+        self, wanted: Wanted, identity: Keyed, digest: Digest
+    ) -> tuple[dict[Platform, Digest], tuple[Platform, ...]]:
+        """Each platform's manifest of an image that exists, and the platforms whose content tag was lost."""
         if len(identity.keys) == 1:
-            return dict.fromkeys(identity.keys, digest)
+            return dict.fromkeys(identity.keys, digest), ()
         tags = {platform: identity.tag(platform) for platform in identity.keys}
         heads = await self.heads(wanted, tuple(tags.values()))
-        return {p: head.digest for p, tag in tags.items() if isinstance(head := heads[tag], Found)}
+        found = {p: head.digest for p, tag in tags.items() if isinstance(head := heads[tag], Found)}
+        lost = tuple(platform for platform in tags if platform not in found)
+        if lost:
+            whole = await self.ports.registry.manifest(wanted.artifact.image, digest)
+            try:
+                found |= {platform: platforms_of(whole)[platform] for platform in lost}
+            except (ValueError, KeyError) as error:
+                raise LianError(_broken(digest, error)) from error
+        return found, lost
 
     async def build(
         self, wanted: Wanted, identity: Keyed, parents: Mapping[tuple[ArtifactName, Platform], Digest]
@@ -262,12 +280,29 @@ class _Build:
         )
 
     async def _run(self, request: BuildRequest) -> Built:
-        built = await self.worker.ports.builder.build(self.runner, request, self._seen)
+        try:
+            built = await self.worker.ports.builder.build(self.runner, request, self._seen)
+        except LianError as error:
+            raise LianError(self._in_repo(p) for p in error.problems) from error
         self.built.append(built)
         return built
 
+    def _in_repo(self, problem: Problem) -> Problem:
+        """The builder names the Dockerfile as it was handed over; a person knows it by its path in the repo."""
+        known = problem.file == self.materials.dockerfile_path.rpartition("/")[2]
+        return replace(problem, file=self.materials.dockerfile_path) if known else problem
+
     def _seen(self, step: StepSeen) -> None:
         self.worker.ports.recorder.record(Step(self.wanted.artifact.name, step.name, step.done, step.cached))
+
+
+def _broken(digest: Digest, error: Exception) -> Problem:
+    return Problem(
+        "index-broken",
+        f"the image {digest.short} under its content tag does not list the platforms it was built for",
+        cause=f"{type(error).__name__}: {error}",
+        hint="delete that content tag; the next pass builds the image again",
+    )
 
 
 def _materials(wanted: Wanted) -> Materials:

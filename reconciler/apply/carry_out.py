@@ -43,7 +43,7 @@ class Work:
 async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outcome:
     """Apply the plan; one artifact's failure stops only what stands on it.
 
-    However this is left, every runner has been returned. Raises LianError only if one could not be.
+    However this is left, every runner has been returned; one that could not be is a problem of the outcome.
     """
     plan = work.plan
     building = [c for c in plan.changes if c.action is Action.BUILD]
@@ -60,10 +60,18 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
         plain,
         (c.artifact.workspace for c in building),
     )
-    async with runners:
-        carrier = _Carrier(work, Worker(ports, work.resolution, runners, limits), runners, asyncio.Semaphore(jobs))
-        results = await carrier.run()
-    outcome = Outcome(plan.revision, results, plan.problems)
+    worker = Worker(ports, work.resolution, runners, limits)
+    carrier = _Carrier(work, worker, runners, asyncio.Semaphore(jobs))
+    problems = plan.problems
+    try:
+        async with runners:
+            try:
+                results = await carrier.run()
+            finally:
+                await worker.close()
+    except LianError as error:  # single artifacts' errors are in the results: this is a runner that is still out
+        problems = (*problems, *error.problems)
+    outcome = Outcome(plan.revision, results, problems)
     ports.recorder.record(Ended(outcome))
     return outcome
 
@@ -137,10 +145,20 @@ class _Carrier:
         # Early cutoff: the parents are there now; what they turned out to be may have been built on before.
         settled = self.worker.identify(wanted, parents)
         content = (await self.worker.heads(wanted, (settled.tag(),)))[settled.tag()]
-        if isinstance(content, Found):
+        digest = content.digest if isinstance(content, Found) else self._adopted(change, settled)
+        if digest is not None:
             async with self.places:
-                return await self.worker.converge(wanted, settled, content.digest)
+                return await self.worker.converge(wanted, settled, digest)
         return await self._in_place(wanted, settled, parents)
+
+    def _adopted(self, change: Change, identity: Keyed) -> Digest | None:
+        """The image a wanted tag points at whose record has this key: its content tag was lost, nothing else."""
+        for tag in change.tags:
+            head = self.work.observed.heads.get(Reference(change.image, tag))
+            records = self.work.observed.records.get((change.image, head.digest)) if isinstance(head, Found) else None
+            if isinstance(records, tuple) and any(record.key == identity.key for record in records):
+                return head.digest if isinstance(head, Found) else None
+        return None
 
     async def _in_place(
         self, wanted: Wanted, identity: Keyed, parents: dict[tuple[ArtifactName, Platform], Digest]

@@ -14,7 +14,7 @@ from reconciler.ports.compute import LeaseRequest
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
     from reconciler.model.tier import Tier
     from reconciler.ports.compute import Compute, Runner
@@ -39,6 +39,8 @@ class Runners:
     expected: Counter[str]
     """Workspace -> artifacts of it that may still ask for a runner."""
     _rented: dict[str, _Rented] = field(default_factory=dict)
+    _failures: list[Exception] = field(default_factory=list)
+    """Of runners that could not be returned; told at the end, so that they stop nobody's build."""
 
     @classmethod
     def of(
@@ -60,9 +62,13 @@ class Runners:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._return(list(self._rented))
+        if self._failures and error is None:
+            raise self._failures[0]
+        for failure in self._failures if error else ():
+            error.add_note(f"a runner could not be returned: {failure}")  # type: ignore[union-attr]
 
     async def runner(self, workspace: str, tier: Tier, deadline: float) -> Runner:
-        """The workspace's runner, rented at the first call; `deadline` in seconds. Raises LianError if none can be had."""
+        """The workspace's runner, rented at the first call; `deadline` in seconds. Raises LianError if there is none."""
         rented = self._rented.get(workspace)
         if rented is None:
             request = LeaseRequest(
@@ -82,7 +88,7 @@ class Runners:
 
     def _lease(self, workspace: str) -> str:
         """Unique for the pass and the workspace; the name is hashed, because a workspace's may be too long."""
-        return f"{self.pass_id}-{hashlib.sha256(workspace.encode()).hexdigest()[:8]}"
+        return f"{self.pass_id}-{hashlib.sha256(workspace.encode()).hexdigest()[:16]}"
 
     async def _hold(self, request: LeaseRequest, future: asyncio.Future[Runner], release: asyncio.Event) -> None:
         """Keep the lease open in a task of its own: it is entered and left in one place, however the pass ends."""
@@ -104,13 +110,14 @@ class Runners:
             lease.release.set()
             if not lease.runner.done():
                 lease.task.cancel()
-        ends = await _all_the_way(asyncio.gather(*(lease.task for lease in leases), return_exceptions=True))
-        failures = [e for e in ends if isinstance(e, Exception)]
-        if failures:
-            raise failures[0]
+        ends = asyncio.gather(*(lease.task for lease in leases), return_exceptions=True)
+        try:
+            await all_the_way(ends)
+        finally:
+            self._failures += [end for end in ends.result() if isinstance(end, Exception)]
 
 
-async def _all_the_way(ends: asyncio.Future[list[BaseException | None]]) -> list[BaseException | None]:
+async def all_the_way(ends: asyncio.Future[list[Any]]) -> None:
     """Wait to the end although the waiting itself is cancelled: what is rented is returned first."""
     cancelled: asyncio.CancelledError | None = None
     while not ends.done():
@@ -120,4 +127,3 @@ async def _all_the_way(ends: asyncio.Future[list[BaseException | None]]) -> list
             cancelled = error
     if cancelled:
         raise cancelled
-    return ends.result()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from reconciler.apply.runners import all_the_way
 from reconciler.model.artifact import BaseImage, ParentImage
 from reconciler.model.digest import Digest
 from reconciler.ports.builder import PinnedImage
@@ -36,7 +38,8 @@ class Sender:
 
     async def dockerfile(self, materials: Materials) -> Path:
         """The Dockerfile on disk, in a folder of its own. Raises LianError."""
-        key = f"{materials.dockerfile[:24]}-{materials.dockerfile_path.replace('/', '-')[-60:]}"
+        path = hashlib.sha256(materials.dockerfile_path.encode("utf-8", "surrogateescape")).hexdigest()
+        key = f"{materials.dockerfile[:24]}-{path[:24]}"
         target = self.scratch / "dockerfiles" / key
 
         async def write() -> None:
@@ -44,6 +47,12 @@ class Sender:
 
         await self._once(f"dockerfile {key}", target, write)
         return target / materials.dockerfile_path.rpartition("/")[2]
+
+    async def close(self) -> None:
+        """End what is still being written, before its folder goes with the runner."""
+        for task in self._sent.values():
+            task.cancel()
+        await all_the_way(asyncio.gather(*self._sent.values(), return_exceptions=True))
 
     async def _once(self, key: str, target: Path, work: Callable[[], Awaitable[None]]) -> Path:
         if key not in self._sent:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
+from reconciler.model.platform import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from reconciler.model.platform import Platform
 
 IMAGE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 IMAGE_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -126,6 +125,12 @@ def index(children: Mapping[Platform, Descriptor]) -> Manifest:
         for platform, d in sorted(children.items())
     ]
     return Manifest(IMAGE_INDEX, canonical({"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": manifests}))
+
+
+def platforms_of(manifest: Manifest) -> dict[Platform, Digest]:
+    """What an image index holds for each platform. Raises ValueError if it is none."""
+    children = [Descriptor.from_json(child) for child in manifest.document.get("manifests", ())]
+    return {Platform.from_json(child.platform): child.digest for child in children if child.platform}
 
 
 def artifact(

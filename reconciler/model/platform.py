@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _FORM = re.compile(r"(?P<os>[a-z0-9]+)/(?P<architecture>[a-z0-9_]+)(?:/(?P<variant>v[0-9]+))?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Platform:
-    """`os/architecture[/variant]` in BuildKit's normal form: arm64 has no v8, amd64 no v1, arm without variant is v7."""
+    """`os/architecture[/variant]` in BuildKit's normal form: arm64 has no v8, amd64 no v1, bare arm is v7."""
 
     os: str
     architecture: str
@@ -29,6 +33,12 @@ class Platform:
         if architecture == "arm" and not variant:
             variant = "v7"
         return cls(match["os"], architecture, variant)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, object]) -> Platform:
+        """The inverse of to_json. Raises ValueError."""
+        parts = (document.get(part) for part in ("os", "architecture", "variant"))
+        return cls.parse("/".join(str(part) for part in parts if part))
 
     def to_json(self) -> dict[str, str]:
         """The `platform` object of an image index."""

@@ -34,7 +34,7 @@ def make_plan(resolution: Resolution, observed: Observed, selected: Collection[A
     for name in resolution.order:
         if selected is None or name in selected:
             artifact = desired.wanted[name].artifact
-            view = _View(artifact, observed, desired, str(name) in invalid)
+            view = _View(artifact, observed, desired, frozenset(invalid))
             changes.append(view.change(resolution.identities[name]))
     return Plan(desired.revision, tuple(changes), desired.problems)
 
@@ -46,7 +46,8 @@ class _View:
     artifact: Artifact
     observed: Observed
     desired: Desired
-    invalid: bool
+    invalid: frozenset[str | None]
+    """Names of the artifacts that are wrong in the commit."""
 
     def change(self, identity: Identity) -> Change:
         match identity:
@@ -77,8 +78,9 @@ class _View:
         )
 
     def _held(self, problems: tuple[Problem, ...], because_of: ArtifactName | None) -> Change:
-        code = ReasonCode.INVALID if self.invalid else ReasonCode.UNKNOWN
-        if not self.invalid and any(p.code.endswith(("-unsupported", "-custom", "-unbound")) for p in problems):
+        invalid = str(because_of or self.artifact.name) in self.invalid
+        code = ReasonCode.INVALID if invalid else ReasonCode.UNKNOWN
+        if not invalid and any(p.code.endswith(("-unsupported", "-custom", "-unbound")) for p in problems):
             code = ReasonCode.UNSUPPORTED
         subject = str(because_of) if because_of else None
         reasons = [Reason(code, None, problem.code, subject=subject) for problem in problems]
@@ -97,17 +99,32 @@ class _View:
             return self._held(problems, None)
         content = self._head(identity.tag())
         if isinstance(content, Found):
-            return self._converged(identity.key, content.digest)
+            return self._converged(identity, content.digest)
+        if problems := self._unread_records():
+            return self._held(problems, None)
         if adopted := self._adopted(identity.key):
             reason = Reason(ReasonCode.ABSENT, None, str(adopted), subject=content_tag(identity.key))
             return self._make(Action.RETAG, [reason, *self._tag_reasons(adopted)], key=identity.key, digest=adopted)
         return self._make(Action.BUILD, self._why(identity, set()), key=identity.key)
 
-    def _converged(self, key: str, digest: Digest) -> Change:
+    def _converged(self, identity: Keyed, digest: Digest) -> Change:
         """The content is there: are the tags?"""
-        if moves := self._tag_reasons(digest):
-            return self._make(Action.RETAG, moves, key=key, digest=digest)
-        return self._make(Action.NONE, [Reason(ReasonCode.IN_SYNC)], key=key, digest=digest)
+        if moves := [*self._lost_platforms(identity), *self._tag_reasons(digest)]:
+            return self._make(Action.RETAG, moves, key=identity.key, digest=digest)
+        return self._make(Action.NONE, [Reason(ReasonCode.IN_SYNC)], key=identity.key, digest=digest)
+
+    def _lost_platforms(self, identity: Keyed) -> list[Reason]:
+        """Content tags of single platforms that children stand on (only those were asked for), and that are gone."""
+        tags = [identity.tag(platform) for platform in sorted(identity.keys)] if len(identity.keys) > 1 else []
+        heads = ((tag, self.observed.heads.get(Reference(self.artifact.image, tag))) for tag in tags)
+        return [Reason(ReasonCode.ABSENT, subject=tag) for tag, head in heads if isinstance(head, Absent)]
+
+    def _unread_records(self) -> tuple[Problem, ...]:
+        """Records that could not be read: they might say that nothing has to be built."""
+        heads = (self._head(tag) for tag in self.artifact.tags)
+        records = (self.observed.records.get((self.artifact.image, h.digest)) for h in heads if isinstance(h, Found))
+        unread = dict.fromkeys(r.problem.of(str(self.artifact.name)) for r in records if isinstance(r, Unknown))
+        return tuple(unread)
 
     def _tag_reasons(self, digest: Digest) -> list[Reason]:
         found = []
@@ -151,6 +168,8 @@ class _View:
             return self._held(problems, None)
         contexts = self.artifact.contexts
         waiting = {n for n, c in contexts.items() if isinstance(c, ParentImage) and c.artifact in identity.waits_for}
+        if problems := self._unread_records():
+            return self._held(problems, None)
         own = self._why(identity, waiting)
         parents = [Reason(ReasonCode.PARENT_CHANGED, *self._old_parent(p), subject=str(p)) for p in identity.waits_for]
         return self._make(Action.BUILD, [*own, *parents], waits_for=identity.waits_for, conditional=not own)

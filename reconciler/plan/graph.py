@@ -55,7 +55,7 @@ def _clashes(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:
     claims: dict[tuple[str, str], list[Artifact]] = defaultdict(list)
     for name in sorted(desired.wanted):
         artifact = desired.wanted[name].artifact
-        for tag in artifact.tags:
+        for tag in dict.fromkeys(artifact.tags):
             claims[str(artifact.image), tag].append(artifact)
     for (image, tag), artifacts in sorted(claims.items()):
         for artifact in artifacts if len(artifacts) > 1 else ():

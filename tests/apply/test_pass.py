@@ -1,0 +1,411 @@
+"""Whole passes on fakes that fail, cut and hold on demand: order of pushing, healing, isolation, leases, limits."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reconciler.model.event import Ended, Finished, Planned, Started
+from reconciler.model.name import ArtifactName
+from reconciler.model.outcome import Outcome, Status
+from reconciler.model.plan import Action
+from reconciler.model.problem import LianError
+from reconciler.reconcile import Options, reconcile_once
+from tests.commits import AMD64, ARM64, Commit, artifact, chain
+from tests.fakes import World, problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run(world: World, **options: Any) -> Outcome:
+    """One pass. Afterwards nothing may be out, and nothing of it may still run."""
+
+    async def one() -> Outcome:
+        _, outcome = await reconcile_once(world.ports(), Options(**options))
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return outcome
+
+    outcome = asyncio.run(one())
+    assert not world.compute.out
+    return outcome
+
+
+def ends(outcome: Outcome) -> dict[str, tuple[str, str]]:
+    return {str(r.artifact): (r.action.value, r.status.value) for r in outcome.results}
+
+
+def settled(world: World) -> None:
+    """The next pass has nothing to do, and does nothing."""
+    built, journal = list(world.builder.built), list(world.registry.journal)
+    assert set(ends(run(world)).values()) <= {("none", "none")}
+    assert (world.builder.built, world.registry.journal) == (built, journal)
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> World:
+    return World(chain("shop/api"), tmp_path)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> World:
+    return World(chain("shop/base", "shop/api"), tmp_path)
+
+
+def both(*names: str, **more: Any) -> Commit:
+    """Artifacts that do not know each other."""
+    files = {f"{name}/Dockerfile": b"FROM scratch\n" for name in names} | {
+        f"{name}/app": name.encode() for name in names
+    }
+    return Commit(tuple(artifact(name, **more) for name in names), files)
+
+
+def test_pushing_has_an_order(one: World) -> None:
+    one.source.commit = both("shop/api", tags=("1", "2"), checks=("test",))
+    assert ends(run(one)) == {"shop/api": ("build", "done")}
+    assert one.builder.checked == ["shop/api:test"]
+    assert one.registry.journal == [
+        "push by digest",
+        "read back",
+        "record",
+        "manifest",
+        "tag lian-",
+        "tag 1",
+        "tag 2",
+    ]
+    settled(one)
+
+
+def test_several_platforms_are_tagged_as_one_image(one: World) -> None:
+    one.source.commit = both("shop/api", platforms=(AMD64, ARM64))
+    run(one)
+    assert one.builder.built == ["shop/api linux/amd64", "shop/api linux/arm64"]
+    assert one.registry.journal[-2:] == ["tag lian-", "tag latest"]
+    assert one.registry.journal.index("record") < one.registry.journal.index("tag lian-")
+    settled(one)
+
+
+FAULTS = {  # point -> builds of the next pass, for an image of one platform
+    "rent": 1,
+    "set up": 1,
+    "export": 1,
+    "export dockerfile": 1,
+    "build shop/api": 1,
+    "pushed": 1,
+    "take in": 1,
+    "peak memory": 1,
+    "listing": 1,
+    "publish record": 1,
+    "publish manifest": 1,
+    "content tag": 1,
+    "tag": 0,
+    "published": 1,
+}
+
+
+@pytest.mark.parametrize("point", FAULTS)
+@pytest.mark.parametrize("platforms", [(AMD64,), (AMD64, ARM64)], ids=["one", "two"])
+def test_a_fault_at_any_step_is_healed_by_the_next_pass(one: World, point: str, platforms: Any) -> None:
+    one.source.commit = both("shop/api", platforms=platforms)
+    one.points.faults[point] = problem()
+    assert ends(run(one)) == {"shop/api": ("build", "failed")}
+    assert one.tag(one.source.commit.artifacts[0].image, "latest") is None
+    one.points.faults.clear()
+    one.builder.built.clear()
+    run(one)
+    assert len(one.builder.built) <= (FAULTS[point] if len(platforms) == 1 else 2)
+    if point == "tag":
+        assert one.builder.built == []
+    settled(one)
+
+
+@pytest.mark.parametrize("error", [problem(), RuntimeError("a bug"), TimeoutError()])
+def test_one_failure_does_not_stop_the_others(tmp_path: Path, error: Exception) -> None:
+    world = World(both("shop/a", "shop/b", "web/c"), tmp_path)
+    world.points.faults["build shop/a"] = error
+    outcome = run(world)
+    assert ends(outcome) == {"shop/a": ("build", "failed"), "shop/b": ("build", "done"), "web/c": ("build", "done")}
+    told = outcome.results[0].problem
+    assert told
+    assert told.code == ("planted" if isinstance(error, LianError) else "internal-error")
+
+
+def test_dependants_are_skipped_with_the_cause(tmp_path: Path) -> None:
+    world = World(chain("shop/a", "shop/b", "web/c"), tmp_path)
+    world.points.faults["build shop/a"] = problem()
+    outcome = run(world)
+    assert ends(outcome) == {
+        "shop/a": ("build", "failed"),
+        "shop/b": ("build", "skipped"),
+        "web/c": ("build", "skipped"),
+    }
+    problems = [r.problem for r in outcome.results if r.problem]
+    assert [p.code for p in problems] == ["planted", "parent-failed", "parent-failed"]
+    assert ["shop/a" in problems[1].message, "shop/b" in problems[2].message] == [True, True]
+    world.points.faults.clear()
+    assert set(ends(run(world)).values()) == {("build", "done")}
+    settled(world)
+
+
+def test_a_parent_that_comes_out_identical_stops_the_cascade(two: World) -> None:
+    run(two)
+    two.builder.built.clear()
+    two.source.commit = two.source.commit.changed({"shop/base/Dockerfile": b"# a comment\nFROM scratch\n"})
+    outcome = run(two)
+    assert ends(outcome) == {"shop/base": ("build", "done"), "shop/api": ("none", "none")}
+    assert two.builder.built == ["shop/base linux/amd64"]
+    settled(two)
+
+
+def test_a_parent_that_comes_out_different_rebuilds_its_children(two: World) -> None:
+    run(two)
+    two.source.commit = two.source.commit.changed({"shop/base/app": b"new"})
+    assert ends(run(two)) == {"shop/base": ("build", "done"), "shop/api": ("build", "done")}
+    assert two.builder.requests[-1].contexts["base"].digest == two.tag(two.source.commit.artifacts[0].image, "latest")  # type: ignore[union-attr]
+    settled(two)
+
+
+def test_a_revert_moves_tags_and_builds_nothing(two: World) -> None:
+    first = two.source.commit
+    run(two)
+    two.source.commit = first.changed({"shop/base/app": b"new"})
+    run(two)
+    two.builder.built.clear()
+    rented = len(two.compute.rented)
+    two.source.commit = first
+    assert ends(run(two)) == {"shop/base": ("retag", "done"), "shop/api": ("retag", "done")}
+    assert (two.builder.built, len(two.compute.rented)) == ([], rented)
+    settled(two)
+
+
+@pytest.mark.parametrize("platforms", [(AMD64,), (AMD64, ARM64)], ids=["one", "two"])
+def test_lost_content_tags_are_put_back_without_a_build(two: World, platforms: Any) -> None:
+    two.source.commit = replace(
+        two.source.commit, artifacts=tuple(replace(a, platforms=platforms) for a in two.source.commit.artifacts)
+    )
+    run(two)
+    two.builder.built.clear()
+    for where, tag in [key for key in two.registry.tags if key[1].startswith("lian-")]:  # type: ignore[index]
+        del two.registry.tags[where, tag]
+    run(two)
+    assert two.builder.built == []
+    settled(two)
+
+
+def test_a_lost_tag_of_one_platform_is_put_back_without_a_build(two: World) -> None:
+    two.source.commit = replace(
+        two.source.commit, artifacts=tuple(replace(a, platforms=(AMD64, ARM64)) for a in two.source.commit.artifacts)
+    )
+    run(two)
+    two.builder.built.clear()
+    base = two.source.commit.artifacts[0].image
+    whole = two.tag(base, "latest")
+    lost = next(k for k, d in two.registry.tags.items() if k[0] == base and k[1].startswith("lian-") and d != whole)  # type: ignore[index]
+    del two.registry.tags[lost]
+    assert ends(run(two)) == {"shop/base": ("retag", "done"), "shop/api": ("none", "none")}
+    assert two.builder.built == []
+    settled(two)
+
+
+def test_failing_checks_block_every_tag(one: World) -> None:
+    one.source.commit = both("shop/api", checks=("test",)).changed(
+        {"shop/api/Dockerfile": b"FROM scratch\nRUN fail test\n"}
+    )
+    assert ends(run(one)) == {"shop/api": ("build", "failed")}
+    assert (one.registry.tags, one.registry.manifests) == ({}, {})
+
+
+def test_at_most_so_many_builds_at_a_time(tmp_path: Path) -> None:
+    names = [f"shop/a{n}" for n in range(7)]
+    for jobs in (1, 3):
+        folder = tmp_path / str(jobs)
+        folder.mkdir()
+        world = World(both(*names), folder)
+        run(world, jobs=jobs)
+        assert world.builder.most == jobs
+        assert world.compute.rented[0].parallelism == jobs
+
+
+def test_a_workspace_has_one_runner_and_gives_it_back_with_its_last_build(tmp_path: Path) -> None:
+    world = World(both("shop/a", "shop/b", "web/c"), tmp_path)
+
+    async def go() -> None:
+        world.points.holds["build web/c"] = gate = asyncio.Event()
+        world.points.arrivals["returned"] = returned = asyncio.Event()
+        task = asyncio.create_task(reconcile_once(world.ports(), Options(jobs=3)))
+        async with asyncio.timeout(20):
+            await returned.wait()
+        assert sorted(world.builder.built) == ["shop/a linux/amd64", "shop/b linux/amd64"]
+        assert len(world.compute.out) == 1
+        gate.set()
+        await task
+
+    asyncio.run(go())
+    assert len(world.compute.rented) == len(world.compute.returned) == 2
+    assert len({request.lease for request in world.compute.rented}) == 2
+
+
+def test_a_failing_set_up_fails_the_workspace_alone(tmp_path: Path) -> None:
+    world = World(both("shop/a", "shop/b"), tmp_path)
+    world.points.faults["set up"] = problem("no-runner")
+    outcome = run(world)
+    assert [r.problem.code for r in outcome.results if r.problem] == ["no-runner", "no-runner"]
+    assert len(world.compute.returned) == 1
+
+
+def test_a_runner_that_cannot_be_returned_is_told_and_stops_nobody(tmp_path: Path) -> None:
+    world = World(both("shop/a", "web/b"), tmp_path)
+    world.points.faults["return"] = problem("lease-stuck")
+    outcome = run(world, jobs=1)
+    assert [p.code for p in outcome.problems] == ["lease-stuck"]
+    assert ends(outcome) == {"shop/a": ("build", "done"), "web/b": ("build", "done")}
+    assert world.recorder.of(Ended) == [Ended(outcome)]
+    assert sorted(world.builder.built) == ["shop/a linux/amd64", "web/b linux/amd64"]
+    assert not world.compute.out
+    world.points.faults.clear()
+    settled(world)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
+def test_a_pass_cancelled_anywhere_leaves_nothing_and_is_healed(tmp_path: Path, again: bool) -> None:
+    commit = chain("shop/base", "shop/api")
+    web = replace(artifact("web/site"), checks=("test",), platforms=(AMD64, ARM64))
+    commit = commit.changed({"web/site/app": b"site"}, artifacts=(*commit.artifacts, web))
+    reached = 0
+    while True:
+        folder = tmp_path / f"{reached}"
+        folder.mkdir()
+        world = World(commit, folder)
+        world.points.cancel_at = reached
+        if not asyncio.run(_cancelled(world, again=again)):
+            break
+        assert not world.compute.out
+        assert [p.name for p in folder.iterdir()] == ["logs"]
+        world.points.victim = None
+        assert Status.FAILED not in {r.status for r in run(world).results}
+        settled(world)
+        reached += 1
+    assert reached > 60
+
+
+async def _cancelled(world: World, *, again: bool) -> bool:
+    """Run a pass that is cancelled at a point; false if it came to its end before."""
+    task: asyncio.Task[Any] = asyncio.create_task(reconcile_once(world.ports(), Options(jobs=2)))
+    world.points.victim = task
+    while not task.done():
+        await asyncio.sleep(0)
+        if again and len(world.points.seen) > (world.points.cancel_at or 0):
+            task.cancel()
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "something of the pass still runs"
+    if not task.cancelled():
+        assert not task.exception()
+        assert len(world.points.seen) <= (world.points.cancel_at or 0) + 1
+    return task.cancelled()
+
+
+def test_two_passes_at_the_same_commit_do_not_fight(two: World) -> None:
+    async def go() -> list[Outcome]:
+        first = asyncio.create_task(reconcile_once(two.ports(), Options(jobs=2)))
+        second = asyncio.create_task(reconcile_once(two.ports(), Options(jobs=2)))
+        return [(await first)[1], (await second)[1]]
+
+    one, other = asyncio.run(go())
+    assert {r.status for o in (one, other) for r in o.results} <= {Status.DONE, Status.NONE}
+    assert [r.digest for r in one.results] == [r.digest for r in other.results]
+    settled(two)
+
+
+def test_every_pass_is_told_in_order(two: World) -> None:
+    outcome = run(two)
+    events = two.recorder.events
+    assert isinstance(events[0], Planned)
+    assert isinstance(events[-1], Ended)
+    assert two.recorder.of(Ended) == [Ended(outcome)]
+    for name in ("shop/base", "shop/api"):
+        parsed = ArtifactName.parse(name)
+        started = next(i for i, e in enumerate(events) if isinstance(e, Started) and e.artifact == parsed)
+        finished = next(i for i, e in enumerate(events) if isinstance(e, Finished) and e.result.artifact == parsed)
+        assert started < finished
+    assert [str(e.result.artifact) for e in two.recorder.of(Finished) if isinstance(e, Finished)] == [
+        "shop/base",
+        "shop/api",
+    ]
+
+
+def test_what_is_held_is_reported_and_stops_nobody(tmp_path: Path) -> None:
+    hold = problem("dockerfile-missing").problems[0]
+    world = World(replace(both("shop/a", "shop/b"), holds={"shop/a": hold}), tmp_path)
+    outcome = run(world)
+    assert ends(outcome) == {"shop/a": ("hold", "held"), "shop/b": ("build", "done")}
+    assert outcome.results[0].problem == hold.of("shop/a")
+
+
+def test_a_selection_builds_what_it_stands_on_and_nothing_else(tmp_path: Path) -> None:
+    commit = chain("shop/base", "shop/api")
+    world = World(commit.changed(artifacts=(*commit.artifacts, artifact("web/site"))), tmp_path)
+    assert set(ends(run(world, only=("shop/api",)))) == {"shop/base", "shop/api"}
+
+
+def test_the_first_sweep_is_told(one: World) -> None:
+    one.compute.left = ["old-lease"]
+    run(one)
+    assert "swept what 1 interrupted" in getattr(one.recorder.events[0], "text", "")
+
+
+def test_the_request_is_what_was_keyed(two: World) -> None:
+    two.source.commit = two.source.commit.changed(
+        artifacts=(
+            two.source.commit.artifacts[0],
+            replace(
+                two.source.commit.artifacts[1], args={"V": "1"}, labels={"l": "x"}, target="t", source_date_epoch=7
+            ),
+        )
+    )
+    run(two)
+    request = two.builder.requests[-1]
+    assert (dict(request.args), dict(request.labels), request.target) == ({"V": "1"}, {"l": "x"}, "t")
+    assert (request.source_date_epoch, request.deadline) == (7, 30 * 60.0)
+    assert not request.context.exists()  # went with the runner
+
+
+def test_a_time_limit_caps_every_build(one: World) -> None:
+    run(one, build_timeout=5.0)
+    assert one.builder.requests[0].deadline == 5.0
+
+
+def test_equal_folders_are_sent_once_for_each_runner(tmp_path: Path) -> None:
+    commit = both("shop/a", "shop/b", "shop/c")
+    world = World(commit.changed({f"shop/{n}/app": b"same" for n in "abc"}), tmp_path)
+    run(world, jobs=1)
+    assert world.points.seen.count("export") == 1
+
+
+def test_dockerfiles_whose_paths_look_alike_are_kept_apart(tmp_path: Path) -> None:
+    files = {"x/a/Dockerfile": b"FROM scratch\n", "x/a-Dockerfile": b"FROM scratch\n"}
+    artifacts = tuple(
+        replace(artifact(name), dockerfile=path, context=artifact("x/y").context.__class__("x"))
+        for name, path in (("shop/a", "a/Dockerfile"), ("shop/b", "a-Dockerfile"))
+    )
+    outcome = run(World(Commit(artifacts, files), tmp_path))
+    assert set(ends(outcome).values()) == {("build", "done")}
+    assert Action.BUILD in {r.action for r in outcome.results}
+
+
+@pytest.mark.parametrize("point", ["export", "exported", "export dockerfile"])
+def test_nothing_is_sent_any_more_when_the_runner_goes(one: World, point: str) -> None:
+    async def go() -> None:
+        one.points.holds[point] = asyncio.Event()
+        one.points.arrivals[point] = asyncio.Event()
+        task = asyncio.create_task(reconcile_once(one.ports(), Options()))
+        async with asyncio.timeout(20):
+            await one.points.arrivals[point].wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(go())
+    assert not one.compute.out

@@ -1,0 +1,137 @@
+"""Commits made of values: artifacts and files, and the `Desired` that a source would read from them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.artifact import Artifact, BaseImage, Folder, ParentImage, Place
+from reconciler.model.desired import Desired, Materials, Needs, SentFolder, Wanted
+from reconciler.model.fleet import Fleet, RegistryProvider, RegistrySettings
+from reconciler.model.name import ArtifactName
+from reconciler.model.platform import Platform
+from reconciler.model.reference import Reference, Repository
+from reconciler.model.tree import FILE, Entry, root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from reconciler.model.artifact import NamedContext
+    from reconciler.model.problem import Problem
+
+HOST = "registry.example:5000"
+AMD64, ARM64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm64")
+
+
+def artifact(
+    name: str, *, image: str | None = None, contexts: Mapping[str, str] | None = None, **more: Any
+) -> Artifact:
+    """An artifact; a context is `artifact:NAME`, `image:REFERENCE` or a folder's path."""
+    parsed = ArtifactName.parse(name)
+    usual: dict[str, Any] = {
+        "tags": ("latest",),
+        "platforms": (AMD64,),
+        "place": Place(f"directives/{parsed.workspace}.ncl", 3, 5),
+    }
+    return Artifact(
+        name=parsed,
+        image=Repository.parse(image or name, HOST),
+        contexts={key: _context(text) for key, text in (contexts or {}).items()},
+        **{**usual, "context": Folder(name), **more},
+    )
+
+
+def _context(text: str) -> NamedContext:
+    kind, _, rest = text.partition(":")
+    if kind == "artifact":
+        return ParentImage(ArtifactName.parse(rest))
+    return BaseImage(Reference.parse(rest)) if kind == "image" else Folder(text)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """`files` by path. A Dockerfile's `FROM x` and `COPY --from=x` name a context of the artifact, or an image."""
+
+    artifacts: tuple[Artifact, ...]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    revision: str = "0" * 40
+    builder: str | None = None
+    holds: Mapping[str, Problem] = field(default_factory=dict)
+    """Artifact -> why its materials could not be read."""
+
+    @property
+    def desired(self) -> Desired:
+        """As a source hands it over."""
+        registry = RegistrySettings(RegistryProvider.DISTRIBUTION, url=f"http://{HOST}")
+        return Desired(
+            self.revision,
+            Fleet("acme", registry, builder=self.builder),
+            {a.name: self._wanted(a) for a in self.artifacts},
+            {HOST: registry},
+        )
+
+    def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
+        """What is sent of a folder: all of it."""
+        prefix = "" if folder.path == "." else folder.path + "/"
+        inside = {path.removeprefix(prefix): data for path, data in self.files.items() if path.startswith(prefix)}
+        return tuple(Entry(path, FILE, hashlib.sha1(data).hexdigest()) for path, data in sorted(inside.items()))
+
+    def content(self, folder: SentFolder) -> dict[str, bytes]:
+        """The same files with their bytes."""
+        prefix = "" if folder.path == "." else folder.path + "/"
+        return {e.path: self.files[prefix + e.path] for e in self.listing(folder)}
+
+    def changed(self, files: Mapping[str, bytes] | None = None, **more: Any) -> Commit:
+        """The next commit, with other files or artifacts."""
+        return replace(self, files={**self.files, **(files or {})}, revision=_next(self.revision), **more)
+
+    def _sent(self, path: str) -> SentFolder:
+        return SentFolder(root(self.listing(SentFolder("", path))), path)
+
+    def _wanted(self, a: Artifact) -> Wanted:
+        if problem := self.holds.get(str(a.name)):
+            return Wanted(a, None).held(problem)
+        assert isinstance(a.context, Folder)
+        path = f"{a.context.path}/{a.dockerfile}"
+        dockerfile = self.files.get(path, b"FROM scratch\n")
+        needs = _needs(a, dockerfile.decode())
+        return Wanted(
+            a,
+            Materials(
+                context=self._sent(a.context.path),
+                dockerfile_path=path,
+                dockerfile=hashlib.sha256(dockerfile).hexdigest(),
+                folders={n: self._sent(c.path) for n, c in a.contexts.items() if isinstance(c, Folder)},
+                needs=dict.fromkeys(a.platforms, needs),
+                check_needs=dict.fromkeys(a.platforms, needs) if a.checks else {},
+            ),
+        )
+
+
+def _needs(a: Artifact, dockerfile: str) -> Needs:
+    words = [w for line in dockerfile.splitlines() for w in _sources(line)]
+    images = {w: Reference.parse(w) for w in words if w not in a.contexts and w != "scratch"}
+    return Needs(images, tuple(sorted({w for w in words if w in a.contexts})))
+
+
+def _sources(line: str) -> Iterable[str]:
+    first, _, rest = line.partition(" ")
+    if first == "FROM":
+        yield rest.split()[0]
+    if first == "COPY" and rest.startswith("--from="):
+        yield rest.removeprefix("--from=").split()[0]
+
+
+def _next(revision: str) -> str:
+    return hashlib.sha1(revision.encode()).hexdigest()
+
+
+def chain(*names: str) -> Commit:
+    """Artifacts, each standing on the one before."""
+    artifacts, files = [], {}
+    for parent, name in zip((None, *names), names, strict=False):
+        artifacts.append(artifact(name, contexts={"base": f"artifact:{parent}"} if parent else {}))
+        files[f"{name}/Dockerfile"] = b"FROM base\n" if parent else b"FROM scratch\n"
+        files[f"{name}/app"] = name.encode()
+    return Commit(tuple(artifacts), files)

@@ -1,0 +1,405 @@
+"""One fake for each port, in memory. Every call passes `Points.at`, where a test can fail, cut or hold it.
+
+They keep the ports' promises for real: the registry is a content store that refuses what it could not serve, the
+builder's output is a function of its request, compute knows what is out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+from collections import defaultdict
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reconciler.model.canonical import canonical
+from reconciler.model.digest import Digest
+from reconciler.model.manifest import IMAGE_MANIFEST, Descriptor, Manifest
+from reconciler.model.observed import ABSENT, Found, Unknown
+from reconciler.model.problem import LianError, Next, Problem
+from reconciler.ports.builder import Built, PinnedImage, StepSeen
+from reconciler.ports.bundle import Ports
+from reconciler.ports.compute import Runner
+from reconciler.ports.registry import PullFrom, PushTo
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from reconciler.model.desired import Desired, Materials, SentFolder
+    from reconciler.model.event import Event
+    from reconciler.model.observed import Sighting
+    from reconciler.model.reference import Reference, Repository
+    from reconciler.model.tree import Entry
+    from reconciler.ports.builder import BuildRequest
+    from reconciler.ports.compute import LeaseRequest
+    from reconciler.ports.registry import Destination, Origin
+    from tests.commits import Commit
+
+CONFIG = "application/vnd.oci.image.config.v1+json"
+
+
+def problem(code: str = "planted", message: str = "planted by the test") -> LianError:
+    """An error as adapters raise it."""
+    return LianError(Problem(code, message, next=Next.RETRY))
+
+
+@dataclass
+class Points:
+    """The places where the core waits for the outside, in the order they were reached."""
+
+    seen: list[str] = field(default_factory=list)
+    faults: dict[str, Exception] = field(default_factory=dict)
+    """Point -> what is raised there."""
+    holds: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Point -> what is waited for there."""
+    arrivals: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Point -> set when it is reached."""
+    cancel_at: int | None = None
+    """The pass is cancelled when it reaches its point of this number."""
+    victim: asyncio.Task[object] | None = None
+
+    async def at(self, point: str) -> None:
+        """Reached by every call of a port, before and after its effect."""
+        self.seen.append(point)
+        if arrival := self.arrivals.get(point):
+            arrival.set()
+        if self.victim is not None and len(self.seen) - 1 == self.cancel_at:
+            self.victim.cancel()
+        await asyncio.sleep(0)
+        if hold := self.holds.get(point):
+            await hold.wait()
+        if fault := self.faults.get(point):
+            raise fault
+
+
+class FakeSource:
+    """Hands out the commit it holds."""
+
+    def __init__(self, commit: Commit, points: Points) -> None:
+        self.commit, self.points = commit, points
+
+    async def load(self) -> Desired:
+        await self.points.at("load")
+        return self.commit.desired
+
+    async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
+        await self.points.at("listing")
+        return self.commit.listing(folder)
+
+    async def export(self, folder: SentFolder, into: Path) -> None:
+        await self.points.at("export")
+        into.mkdir()
+        for path, data in self.commit.content(folder).items():
+            (into / path).parent.mkdir(parents=True, exist_ok=True)
+            (into / path).write_bytes(data)
+            await self.points.at("exported")
+
+    async def export_dockerfile(self, materials: Materials, into: Path) -> None:
+        await self.points.at("export dockerfile")
+        into.mkdir()
+        name = materials.dockerfile_path.rpartition("/")[2]
+        (into / name).write_bytes(await self.blob(materials.dockerfile_path))
+
+    async def blob(self, path: str) -> bytes:
+        return self.commit.files.get(path, b"FROM scratch\n")
+
+
+class FakeRegistry:
+    """Registry and publisher: content by digest, and tags. `journal` tells what was written, in order."""
+
+    def __init__(self, points: Points) -> None:
+        self.points = points
+        self.blobs: dict[tuple[Repository, Digest], bytes] = {}
+        self.manifests: dict[tuple[Repository, Digest], Manifest] = {}
+        self.tags: dict[Reference | tuple[Repository, str], Digest] = {}
+        self.journal: list[str] = []
+        self.unreadable: set[str] = set()
+        """Tags (or `records`) that cannot be read."""
+        self.asked: list[frozenset[Reference]] = []
+
+    async def heads(self, references: Collection[Reference]) -> Mapping[Reference, Sighting]:
+        await self.points.at("heads")
+        self.asked.append(frozenset(references))
+        return {reference: self._head(reference) for reference in references}
+
+    def _head(self, reference: Reference) -> Sighting:
+        repository, tag = reference.repository, reference.tag or ""
+        if tag in self.unreadable:
+            return Unknown(Problem("registry-down", "the registry does not answer", next=Next.RETRY))
+        digest = reference.digest or self.tags.get((repository, tag))
+        manifest = self.manifests.get((repository, digest)) if digest else None
+        return Found(manifest.digest, manifest.media_type, len(manifest.data)) if manifest else ABSENT
+
+    async def manifest(self, repository: Repository, digest: Digest) -> Manifest:
+        await self.points.at("manifest")
+        if (repository, digest) not in self.manifests:
+            raise problem("manifest-missing", f"{digest.short} is not in {repository}")
+        return self.manifests[repository, digest]
+
+    async def blob(self, repository: Repository, digest: Digest, limit: int) -> bytes:
+        await self.points.at("blob")
+        data = self.blobs.get((repository, digest))
+        if data is None or len(data) > limit:
+            raise problem("blob-missing", f"{digest.short} is not in {repository}")
+        return data
+
+    async def referrers(self, repository: Repository, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:
+        await self.points.at("referrers")
+        if "records" in self.unreadable:
+            raise problem("registry-down", "the registry does not answer")
+        found = []
+        for (where, _), manifest in self.manifests.items():
+            document = manifest.document
+            refers = document.get("subject", {}).get("digest") == str(subject)
+            if where == repository and refers and document.get("artifactType") == artifact_type:
+                d = Descriptor.of(manifest.media_type, manifest.data)
+                found.append(Descriptor(d.media_type, d.digest, d.size, artifact_type, document.get("annotations", {})))
+        return found
+
+    def destination(self, repository: Repository, scratch: Path) -> Destination:
+        del scratch
+        return PushTo(repository, plain=True)
+
+    def origin(self, repository: Repository) -> Origin:
+        return PullFrom(repository, plain=True)
+
+    async def take_in(self, repository: Repository, destination: Destination, digest: Digest) -> Manifest:
+        del destination
+        await self.points.at("take in")
+        self.journal.append("read back")
+        return await self.manifest(repository, digest)
+
+    async def publish(
+        self,
+        repository: Repository,
+        manifest: Manifest,
+        *,
+        tags: Sequence[str] = (),
+        blobs: Mapping[Digest, bytes] | None = None,
+    ) -> Descriptor:
+        kind = "record" if "subject" in manifest.document else "manifest"
+        await self.points.at(f"publish {kind}")
+        for digest, data in (blobs or {}).items():
+            if not digest.matches(data):
+                raise problem("digest-mismatch")
+            self.blobs[repository, digest] = data
+        self.put(repository, manifest)
+        self.journal.append(kind)
+        for tag in tags:
+            await self.points.at("content tag" if tag.startswith("lian-") else "tag")
+            self.tags[repository, tag] = manifest.digest
+            self.journal.append(f"tag {'lian-' if tag.startswith('lian-') else tag}")
+        await self.points.at("published")
+        return Descriptor.of(manifest.media_type, manifest.data)
+
+    def put(self, repository: Repository, manifest: Manifest) -> None:
+        """By digest; refused when what it names is not there."""
+        document = manifest.document
+        parts = [document["config"], *document["layers"]] if "config" in document else []
+        children = document.get("manifests", [])
+        held = [(repository, Digest.parse(p["digest"])) in self.blobs for p in parts]
+        held += [(repository, Digest.parse(c["digest"])) in self.manifests for c in children]
+        if not all(held):
+            raise problem("manifest-refused", "a part of it is not there")
+        self.manifests[repository, manifest.digest] = manifest
+
+
+class FakeCompute:
+    """Knows which leases are out; `returned` holds what came back."""
+
+    def __init__(self, folder: Path, points: Points) -> None:
+        self.folder, self.points = folder, points
+        self.out: dict[str, LeaseRequest] = {}
+        self.rented: list[LeaseRequest] = []
+        self.returned: list[str] = []
+        self.left: list[str] = []
+
+    @asynccontextmanager
+    async def rent(self, request: LeaseRequest) -> AsyncIterator[Runner]:
+        if request.lease in self.out:
+            raise problem("lease-taken")
+        self.out[request.lease] = request
+        self.rented.append(request)
+        scratch = self.folder / request.lease
+        try:
+            await self.points.at("rent")
+            scratch.mkdir()
+            await self.points.at("set up")
+            yield Runner(request.lease, f"unix://{scratch}", scratch, "buildkit v0")
+        finally:
+            shutil.rmtree(scratch, ignore_errors=False) if scratch.exists() else None
+            del self.out[request.lease]
+            self.returned.append(request.lease)
+            await self.points.at("return")
+            await self.points.at("returned")
+
+    async def sweep(self) -> Sequence[str]:
+        await self.points.at("sweep")
+        swept, self.left = self.left, []
+        return swept
+
+    async def peak_memory(self, runner: Runner) -> int | None:
+        await self.points.at("peak memory")
+        assert runner.lease in self.out
+        return 1 << 20
+
+
+class FakeBuilder:
+    """The image is a function of the request; comments in the Dockerfile do not reach it. `RUN false` fails."""
+
+    def __init__(self, registry: FakeRegistry, compute: FakeCompute, points: Points) -> None:
+        self.registry, self.compute, self.points = registry, compute, points
+        self.built: list[str] = []
+        self.checked: list[str] = []
+        self.requests: list[BuildRequest] = []
+        self.running = 0
+        self.most = 0
+
+    async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
+        assert runner.lease in self.compute.out, "built on a runner that was returned"
+        self.requests.append(request)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await self.points.at(f"build {request.artifact}")
+            seen(StepSeen("[1/1] FROM", done=True, cached=False))
+            return await self._solve(request)
+        finally:
+            self.running -= 1
+
+    async def _solve(self, request: BuildRequest) -> Built:
+        lines = [line for line in request.dockerfile.read_text().splitlines() if not line.startswith("#")]
+        request.log.write_text("\n".join(lines))
+        target = request.target or ""
+        if "RUN false" in lines or f"RUN fail {target}" in lines:
+            raise problem("build-failed", "RUN false exited with 1")
+        if request.destination is None:
+            self.checked.append(f"{request.artifact}:{target}")
+            return Built(None, 0.1, 1, 0)
+        config = canonical({"lines": lines, **self._inputs(request)})
+        digest = await self._push(request, config)
+        self.built.append(f"{request.artifact} {request.platform}")
+        return Built(digest, 0.1, 1, 0)
+
+    def _inputs(self, request: BuildRequest) -> dict[str, object]:
+        assert isinstance(request.destination, PushTo)
+        for context in request.contexts.values():
+            if isinstance(context, PinnedImage):
+                assert isinstance(context.origin, PullFrom)
+                assert (context.origin.repository, context.digest) in self.registry.manifests, "pinned to nothing"
+        return {
+            "context": _bytes_of(request.context),
+            "target": request.target,
+            "args": dict(request.args),
+            "labels": dict(request.labels),
+            "platform": str(request.platform),
+            "contexts": {
+                name: str(c.digest) if isinstance(c, PinnedImage) else _bytes_of(c)
+                for name, c in request.contexts.items()
+            },
+            "epoch": request.source_date_epoch,
+        }
+
+    async def _push(self, request: BuildRequest, config: bytes) -> Digest:
+        assert isinstance(request.destination, PushTo)
+        repository = request.destination.repository
+        self.registry.blobs[repository, Digest.of(config)] = config
+        manifest = image(config)
+        self.registry.put(repository, manifest)
+        self.registry.journal.append("push by digest")
+        await self.points.at("pushed")
+        return manifest.digest
+
+
+def image(config: bytes) -> Manifest:
+    """An image without layers."""
+    descriptor = Descriptor.of(CONFIG, config).to_json()
+    return Manifest(
+        IMAGE_MANIFEST,
+        canonical({"schemaVersion": 2, "mediaType": IMAGE_MANIFEST, "config": descriptor, "layers": []}),
+    )
+
+
+def _bytes_of(folder: Path) -> dict[str, str]:
+    """The files that a build sees; the Dockerfile's own comments do not reach the image."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "Dockerfile")
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+class FakeRecorder:
+    """Keeps every event."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def record(self, event: Event) -> None:
+        self.events.append(event)
+
+    def of(self, kind: type) -> list[Event]:
+        """The events of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+class FakeClock:
+    """Stands still until it is set."""
+
+    def __init__(self, now: float = 1_000_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeTrigger:
+    """Fires when told; signals that nobody waits for collapse into one."""
+
+    def __init__(self) -> None:
+        self._fired = asyncio.Event()
+        self.error: Exception | None = None
+
+    def fire(self) -> None:
+        self._fired.set()
+
+    async def wait(self) -> None:
+        await self._fired.wait()
+        self._fired.clear()
+        if self.error:
+            raise self.error
+
+
+class World:
+    """A commit, a registry and a place to build, that passes are run on."""
+
+    def __init__(self, commit: Commit, folder: Path) -> None:
+        self.points = Points()
+        self.source = FakeSource(commit, self.points)
+        self.registry = FakeRegistry(self.points)
+        self.compute = FakeCompute(folder, self.points)
+        self.builder = FakeBuilder(self.registry, self.compute, self.points)
+        self.clock = FakeClock()
+        self.recorder = FakeRecorder()
+        self.logs = folder / "logs"
+        self.logs.mkdir(exist_ok=True)
+        self._passes = defaultdict(int, {"": 0})
+
+    def ports(self) -> Ports:
+        """The ports of the next pass."""
+        self._passes[""] += 1
+        return Ports(
+            source=self.source,
+            registry=self.registry,
+            clock=self.clock,
+            publisher=self.registry,
+            compute=self.compute,
+            builder=self.builder,
+            recorder=self.recorder,
+            pass_id=f"pass{self._passes['']}",
+            logs=self.logs,
+        )
+
+    def tag(self, repository: Repository, tag: str) -> Digest | None:
+        """What a tag names."""
+        return self.registry.tags.get((repository, tag))
