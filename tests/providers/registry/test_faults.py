@@ -269,7 +269,7 @@ def test_a_proxy_is_used_elsewhere(server: FaultyRegistry, image: Image, monkeyp
 
     async def use() -> None:
         async with opened("registry.invalid", "http://registry.invalid") as (registry, _):
-            assert isinstance((await registry.heads([reference]))[reference], Unknown)
+            assert isinstance((await registry.heads([reference]))[reference], Found)
 
     asyncio.run(use())
     assert {seen.path for seen in server.requests} == {"http://registry.invalid/v2/app/manifests/latest"}
