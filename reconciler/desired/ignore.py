@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from reconciler.desired.ignore_match import Automaton, TooManyPositions
+from reconciler.desired.ignore_match import MAX_POSITIONS, Automaton, TooManyPositions
 from reconciler.desired.ignore_pattern import BadLine, Pattern, read_lines, read_pattern
 from reconciler.desired.ignore_regexp import BadExpression, UnsupportedExpression
 from reconciler.model.problem import LianError, Problem
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 NAME = ".dockerignore"
 MAX_BYTES = 16 * 1024 * 1024
 """The largest ignore file or Dockerfile that BuildKit reads (dockerui: DefaultMaxRecvMsgSize)."""
+
+MAX_PATTERNS = MAX_POSITIONS // 2
+"""Each pattern needs at least two positions of the automaton."""
 
 Node = TypeVar("Node")
 
@@ -70,24 +73,7 @@ class IgnoreRules:
         """
         if len(content) > MAX_BYTES:
             raise LianError(_problem("ignore-too-large", f"an ignore file has at most {MAX_BYTES} bytes", source, None))
-        problems: list[Problem] = []
-        patterns: list[Pattern] = []
-        try:
-            for number, line in read_lines(content):
-                try:
-                    pattern = read_pattern(number, line)
-                    if pattern is not None:
-                        _ = pattern.expression
-                        patterns.append(pattern)
-                except BadLine as error:
-                    problems.append(_problem("ignore-syntax", str(error), source, error.line))
-                except BadExpression as error:
-                    problems.append(_problem("ignore-syntax", f"{line!r}: {error}", source, number))
-                except UnsupportedExpression as error:
-                    message = f"{line!r} uses {error}, which lian does not read"
-                    problems.append(_problem("ignore-unsupported", message, source, number))
-        except BadLine as error:
-            problems.append(_problem("ignore-syntax", str(error), source, error.line))
+        patterns, problems = _read(content, source)
         if problems:
             raise LianError(problems)
         if not patterns:
@@ -192,6 +178,29 @@ def find_ignore(dockerfile: str, context: str, exists: Callable[[str], bool]) ->
     at_root = f"{context.rstrip('/')}/{NAME}" if context not in ("", ".") else NAME
     candidates = (f"{dockerfile}{NAME}", at_root) if dockerfile else (at_root,)
     return next((path for path in candidates if exists(path)), None)
+
+
+def _read(content: bytes, source: str) -> tuple[list[Pattern], list[Problem]]:
+    patterns: list[Pattern] = []
+    problems: list[Problem] = []
+    try:
+        for number, line in read_lines(content):
+            if len(patterns) > MAX_PATTERNS:
+                message = f"an ignore file has at most {MAX_PATTERNS} patterns"
+                return [], [*problems, _problem("ignore-too-large", message, source, number)]
+            try:
+                pattern = read_pattern(number, line)
+                if pattern is not None:
+                    _ = pattern.expression
+                    patterns.append(pattern)
+            except (BadLine, BadExpression) as error:
+                problems.append(_problem("ignore-syntax", f"{line!r}: {error}", source, number))
+            except UnsupportedExpression as error:
+                message = f"{line!r} uses {error}, which lian does not read"
+                problems.append(_problem("ignore-unsupported", message, source, number))
+    except BadLine as error:
+        problems.append(_problem("ignore-syntax", str(error), source, error.line))
+    return patterns, problems
 
 
 def _sorted(entries: Iterable[tuple[str, bool, Node]]) -> Iterator[tuple[str, bool, Node]]:

@@ -80,7 +80,7 @@ def _agree(ask: Ask, case: Case) -> None:
         assert ours == theirs
 
 
-@settings(max_examples=2500, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=1200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(case=cases())
 def test_same_as_buildkit(ask: Ask, case: Case) -> None:
     _agree(ask, case)

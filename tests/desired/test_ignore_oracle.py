@@ -56,7 +56,7 @@ def _ours(ignore: str, root: Folder) -> list[str] | list[str | None]:
     return sent(root, rules)
 
 
-@settings(max_examples=4000, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=1000, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(ignore=ignore_files, root=trees)
 @example(ignore="foo\n!foo/a\n", root=tree(["foo/a", "foo/b"]))
 @example(ignore="a|b*\n", root=tree(["a", "xb", "xby", "abc"]))
