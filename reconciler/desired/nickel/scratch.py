@@ -43,7 +43,8 @@ class Scratch:
         """Raises OSError, e.g. when the disk is full."""
         _sweep()
         self.root = Path(os.path.realpath(tempfile.mkdtemp(prefix=_PREFIX, dir=_base())))
-        self._lock = _locked(self.root / _LOCK)
+        self._lock = _locked(self.root / "new")
+        (self.root / "new").rename(self.root / _LOCK)  # never seen unlocked, so nobody can sweep it
         try:
             for name, content in self._packaged.files.items():
                 if name.endswith(".ncl"):

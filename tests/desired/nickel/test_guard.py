@@ -23,21 +23,18 @@ LAYERS = {
     "block": ('m%%"a "% b %%{', '} c"%%'),
     "symbolic": ('nix-s%"%{', '}"%'),
 }
-DECOYS = ['# {{{ [[[ "\n', '"}}}]]]" ++ ', '"\\"{[(" ++ ', 'm%"{[("\n "%  ++ ', '\'"]]}" |> fun _ => ', "%{"[:0]]
+DECOYS = ['# {{{ [[[ "\n', '"}}}]]]" ++ ', '"\\"{[(" ++ ', 'm%"{[("\n "%  ++ ', '\'"]]}" |> fun _ => ']
 TRUE_DEPTH = {"tag": 2}
 
 
 def nested(layers: list[str], decoys: list[str]) -> tuple[str, int]:
     """A text and how deep its innermost place really is."""
-    text, deepest, depth = "1", 0, 0
+    text = "1"
     for index, layer in enumerate(reversed(layers)):
         opening, closing = LAYERS[layer]
         decoy = decoys[index % len(decoys)] if decoys else ""
         text = f"{opening}{decoy}{text}{closing}"
-    for layer in layers:
-        deepest = max(deepest, depth + TRUE_DEPTH.get(layer, 1))
-        depth += 1
-    return text, deepest
+    return text, max((depth + TRUE_DEPTH.get(layer, 1) for depth, layer in enumerate(layers)), default=0)
 
 
 @given(st.lists(st.sampled_from(sorted(LAYERS)), max_size=90), st.lists(st.sampled_from(DECOYS), max_size=5))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.desired.nickel.settings import Kind
 from tests.desired.nickel.commits import ANYTHING, KINDS, Commit, evaluated, settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.desired.nickel.settings import Kind
 
 CANARY = "canary-4f1c7e"
 
@@ -91,7 +95,7 @@ def test_circles_are_named(tmp_path: Path) -> None:
         "s.ncl": 'import "s.ncl"',
     }
     results = evaluated(Commit(files), settings(tmp_path), ANYTHING)
-    for path, result in results.items():
+    for result in results.values():
         (problem,) = result.problems
         assert problem.code == "nickel-import"
         assert "circle" in problem.message

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from reconciler.desired.nickel.pool import Status, Worker
-from reconciler.desired.nickel.settings import Limits
-from tests.desired.nickel.commits import KINDS, REPOSITORY, Kind
+from reconciler.desired.nickel.settings import Kind, Limits
+from tests.desired.nickel.commits import KINDS, REPOSITORY
 from tests.needs import not_run
 
 PROBE = """
-import json, os, socket, sys
+import json, os, pathlib, socket, sys
 from reconciler.desired.nickel import sandbox
 steps, target, root = json.loads(sys.argv[1])
 done = {}
@@ -40,7 +41,7 @@ print(json.dumps({**done,
     "environ": attempt(lambda: open("/proc/self/environ").close()),
     "own": attempt(lambda: open(root + "/own").close()),
     "link": attempt(lambda: open(root + "/link").close()),
-    "write": attempt(lambda: open(root + "/new", "w").close()),
+    "write": attempt(lambda: pathlib.Path(root, "new").write_text("x")),
     "tcp": attempt(lambda: connect(socket.AF_INET, tuple(target["tcp"]))),
     "unix": attempt(lambda: connect(socket.AF_UNIX, target["unix"])),
     "exec": attempt(lambda: os.execv("/no/such/program", ["x"])),
@@ -105,7 +106,8 @@ def test_an_empty_network_namespace_reaches_no_local_server(root: Path, tmp_path
 
 def test_files_cannot_be_written(root: Path, tmp_path: Path) -> None:
     found = probe(["limits"], root, tmp_path)
-    assert found["limits"] == [] or sys.platform == "darwin"
+    assert "written files" not in str(found["limits"])
+    assert found["write"] == "OSError"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -138,8 +140,6 @@ def test_nickel_itself_cannot_import_what_the_guard_would_miss(path: str, kind: 
 
 
 def command(kind: Kind) -> str | None:
-    import shutil
-
     return str(Path(shutil.which("nickel") or "").resolve()) if kind is Kind.CLI else None
 
 
@@ -163,7 +163,7 @@ def test_a_cancelled_request_leaves_no_process(kind: Kind, root: Path) -> None:
     async def cancel() -> int:
         worker = Worker(root, command(kind), Limits(seconds=60))
         task = asyncio.create_task(worker.ask(LOOP, [], ["x"], 60))
-        while not worker.ready:
+        while not worker.ready:  # noqa: ASYNC110 - the process says so, no task does
             await asyncio.sleep(0.01)
         assert worker._process
         pid = worker._process.pid
@@ -197,7 +197,7 @@ PARENT = """
 import asyncio, sys
 from pathlib import Path
 from reconciler.desired.nickel.pool import Worker
-from reconciler.desired.nickel.settings import Limits
+from reconciler.desired.nickel.settings import Kind, Limits
 async def main():
     worker = Worker(Path(sys.argv[1]), sys.argv[2] or None, Limits(seconds=60))
     await worker.ask("1", [], None, 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from typing import Any
@@ -65,10 +66,8 @@ def test_both_accept_and_refuse_the_same(twin: str, data: st.DataObject) -> None
         if not places(document):
             break
     expected = Draft202012Validator(schema).is_valid(document)
-    try:
+    with contextlib.suppress(shape.UnsureError):  # the twin then asks jsonschema
         assert shape.compiled(schema)(document) == expected, json.dumps(document)
-    except shape.UnsureError:
-        pass  # the twin then asks jsonschema
     assert Twin(schema).accepts(document) == expected
     assert bool(Twin(schema).findings(document)) != expected
 
