@@ -61,7 +61,7 @@ def _pairs() -> list[tuple[str, Folder]]:
     """Random ignore files that BuildKit accepts, each with a random tree that it changes."""
     found: list[tuple[str, Folder]] = []
 
-    @settings(max_examples=6 * PAIRS, derandomize=True, database=None, phases=[Phase.generate])
+    @settings(max_examples=12 * PAIRS, derandomize=True, database=None, phases=[Phase.generate])
     @given(ignore=ignore_files, root=trees)
     def collect(ignore: str, root: Folder) -> None:
         root = root | {".dockerignore": None}
