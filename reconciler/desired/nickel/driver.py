@@ -37,9 +37,10 @@ def checked(paths: Iterable[str], contract: Contract) -> str:
     return f"let C = (import {quoted(contract.file)}).{contract.name} in {{\n{body}\n}}"
 
 
-def unchecked(path: str) -> str:
-    """A record of one file's value as it is."""
-    return f"{{ {quoted(key(path))} = import {quoted(path)} as 'Nickel }}"
+def unchecked(paths: Iterable[str]) -> str:
+    """A record of each file's value as it is."""
+    body = ",\n".join(f"{quoted(key(path))} = import {quoted(path)} as 'Nickel" for path in paths)
+    return f"{{\n{body}\n}}"
 
 
 def parsed(path: str) -> str:

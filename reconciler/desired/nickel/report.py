@@ -18,7 +18,7 @@ from reconciler.desired.nickel.pool import Reply, Status
 from reconciler.model.problem import Next, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from reconciler.desired.nickel.diagnostics import Diagnostic, Spot
     from reconciler.desired.nickel.settings import Limits
@@ -47,8 +47,14 @@ class Reporter:
     twin: Twin
     limits: Limits
 
-    async def problems(self, path: str, reply: Reply) -> tuple[Problem, ...]:
-        """The problems of a file that, alone, ended in this reply. Never empty."""
+    async def all(self, replies: Mapping[str, Reply]) -> Mapping[str, tuple[Problem, ...]]:
+        """The problems of each file that, alone, ended in this reply. Never empty for any."""
+        violators = [path for path, reply in replies.items() if _violates(reply)]
+        values = await self._values(violators) if len(violators) > 1 else {}
+        return {path: await self._problems(path, reply, values.get(path)) for path, reply in replies.items()}
+
+    async def _problems(self, path: str, reply: Reply, value: bytes | None) -> tuple[Problem, ...]:
+        """The problems of one file; `value` is what it is without contracts, if that is known."""
         if reply.status is not Status.ERROR:
             return (overrun(path, reply, self.limits),)
         found = diagnostics.read(reply.error)
@@ -57,7 +63,8 @@ class Reporter:
             return (Problem("nickel-eval", "Nickel refuses the file.", path, cause=cause),)
         first = found[0]
         if first.headline.startswith(_CONTRACT):
-            return await self._violations(path) or (self._problem("nickel-contract", path, first),)
+            value = value or (await self._values([path])).get(path)
+            return self._violations(path, value) or (self._problem("nickel-contract", path, first),)
         if first.headline.startswith("import of "):
             return tuple(self._problem("nickel-import", path, each) for each in found)
         if SYNTAX.match(first.headline):
@@ -69,15 +76,19 @@ class Reporter:
             code = "nickel-eval" if _STATIC_EVAL.search(found[0].headline) else "nickel-syntax"
         return tuple(self._problem(code, path, each) for each in found)
 
-    async def _violations(self, path: str) -> tuple[Problem, ...]:
-        """What the twin finds in the value without contracts; empty if there is no such value or it finds nothing."""
+    async def _values(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """The files' values without contracts; none if not all of them have one."""
         imports = (f"../{driver.OPEN}", f"../{driver.PACKAGED}")
-        reply = await self.ask(driver.unchecked(path), imports, (driver.key(path),))
-        if reply.status is not Status.OK or reply.texts[0] is None:
+        reply = await self.ask(driver.unchecked(paths), imports, [driver.key(path) for path in paths])
+        return {path: text for path, text in zip(paths, reply.texts, strict=False) if text is not None}
+
+    def _violations(self, path: str, value: bytes | None) -> tuple[Problem, ...]:
+        """What the twin finds in the value; empty if there is no value or it finds nothing."""
+        if value is None:
             return ()
         text = self.text(path)
         problems = []
-        for finding in self.twin.findings(json.loads(reply.texts[0])):
+        for finding in self.twin.findings(json.loads(value)):
             line, column = nearest(text, finding.path) or (1, 1)
             problems.append(Problem("nickel-contract", finding.message, path, line, column, hint=finding.hint))
         return tuple(problems)
@@ -107,6 +118,11 @@ class Reporter:
         if own and not foreign_fault:
             return own[0]
         return placed[0] if placed else (path, None)
+
+
+def _violates(reply: Reply) -> bool:
+    found = diagnostics.read(reply.error) if reply.status is Status.ERROR else ()
+    return bool(found) and found[0].headline.startswith(_CONTRACT)
 
 
 def overrun(path: str, reply: Reply, limits: Limits) -> Problem:

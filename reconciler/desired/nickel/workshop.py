@@ -65,7 +65,7 @@ class Workshop:
                     self._scratch.put(closure)
                 trial = _Trial(self, worker, closures)
                 replies = await separate(list(closures), trial, self._limits)
-                bad = [path for path, reply in replies.items() if reply.status is not Status.OK]
+                bad = {path: reply for path, reply in replies.items() if reply.status is not Status.OK}
                 if not bad:
                     return replies, {}
                 self._scratch.open_packaged()
@@ -75,7 +75,7 @@ class Workshop:
                 ask=trial.evaluate, ours=self._scratch.ours, plain=self._scratch.plain,
                 text=lambda path: self._verdicts.content(blobs[path]).decode(), twin=twin, limits=self._limits,
             )  # fmt: skip
-            return replies, {path: await reporter.problems(path, replies[path]) for path in bad}
+            return replies, await reporter.all(bad)
 
 
 class _Trial:

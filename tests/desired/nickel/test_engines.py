@@ -24,7 +24,7 @@ async def exported(root: Path, command: str | None) -> dict[str, Reply]:
     worker = Worker(root, command, Limits(seconds=30))
     try:
         return {
-            path: await worker.ask(driver.unchecked(path), [f"../{driver.PACKAGED}"], [driver.key(path)], 30)
+            path: await worker.ask(driver.unchecked([path]), [f"../{driver.PACKAGED}"], [driver.key(path)], 30)
             for path in SHIPPED
         }
     finally:
