@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +19,12 @@ from reconciler.providers.builder.binaries import locate
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.tree import Entry
+    from reconciler.ports.builder import BuildRequest, Built, StepSeen
     from reconciler.ports.compute import Compute, LeaseRequest, Runner
     from reconciler.ports.recorder import Recorder
     from reconciler.ports.source import Source
@@ -114,11 +115,19 @@ class _Learning:
         return await self._source.blob(path)
 
 
+@cache
+def _program(name: str) -> Path | None:
+    """A program that is usable; looked for when a build first needs it, since most passes build nothing."""
+    found = locate(name)
+    return found.path if found.why is None else None
+
+
 class _ChosenCompute:
     """Compute as the fleet's settings choose it; they are known once the commit is read."""
 
-    def __init__(self, source: _Learning, local: Compute) -> None:
-        self._source, self._local = source, local
+    def __init__(self, source: _Learning, leases: Path) -> None:
+        self._source, self._leases = source, leases
+        self._made: Compute | None = None
 
     def rent(self, request: LeaseRequest) -> AbstractAsyncContextManager[Runner]:
         """See the port."""
@@ -132,15 +141,35 @@ class _ChosenCompute:
                     hint="set compute = { provider = 'Local }",
                 )
             )
-        return self._local.rent(request)
+        return self._local().rent(request)
 
     async def sweep(self) -> Sequence[str]:
-        """See the port."""
-        return await self._local.sweep()
+        """See the port; without a folder of leases there is nothing to sweep."""
+        from reconciler.providers.compute.local import LocalCompute
+
+        return await LocalCompute(None, None, None, self._leases).sweep() if self._leases.is_dir() else ()
 
     async def peak_memory(self, runner: Runner) -> int | None:
         """See the port."""
-        return await self._local.peak_memory(runner)
+        return await self._local().peak_memory(runner)
+
+    def _local(self) -> Compute:
+        from reconciler.providers.compute.local import LocalCompute
+
+        if self._made is None:
+            self._made = LocalCompute(_program("buildkitd"), _program("buildctl"), _program("runc"), self._leases)
+        return self._made
+
+
+class _LateBuilder:
+    """BuildKit's client, looked for at the first build."""
+
+    async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
+        """See the port."""
+        from reconciler.providers.builder.buildctl import BuildctlBuilder
+
+        # A runner was rented, so there is a buildctl.
+        return await BuildctlBuilder(_program("buildctl") or Path("buildctl")).build(runner, request, seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,20 +183,14 @@ class Bench:
 
     def ports(self, recorder: Recorder) -> Ports:
         """The ports of one pass, with a name and a log folder of its own."""
-        from reconciler.providers.builder.buildctl import BuildctlBuilder
-        from reconciler.providers.compute.local import LocalCompute
-
-        found = {name: locate(name) for name in ("buildkitd", "buildctl", "runc")}
-        paths = {name: part.path if part.why is None else None for name, part in found.items()}
-        compute = LocalCompute(paths["buildkitd"], paths["buildctl"], paths["runc"], self.choice.cache / "leases")
         pass_id = secrets.token_hex(5)
         return Ports(
             source=self.source,
             registry=self.registry,
             clock=time.time,
             publisher=self.publisher,
-            compute=_ChosenCompute(self.source, compute),
-            builder=BuildctlBuilder(paths["buildctl"] or Path("buildctl")),  # without one no runner can be rented
+            compute=_ChosenCompute(self.source, self.choice.cache / "leases"),
+            builder=_LateBuilder(),
             recorder=recorder,
             pass_id=pass_id,
             logs=_log_folder(self.choice.cache / "logs", pass_id),
@@ -184,10 +207,8 @@ class Bench:
 
 
 def _log_folder(logs: Path, pass_id: str) -> Path:
-    """A new folder for this pass; the oldest beyond LOGS_KEPT go."""
-    started = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    folder = logs / f"{started}-{pass_id}"
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in sorted(os.listdir(logs))[:-LOGS_KEPT]:
-        shutil.rmtree(logs / old, ignore_errors=True)
-    return folder
+    """This pass's own, made by its first build; of earlier ones the oldest beyond LOGS_KEPT go."""
+    if logs.is_dir():
+        for old in sorted(logs.iterdir())[:-LOGS_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+    return logs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{pass_id}"

@@ -140,6 +140,7 @@ class Worker:
         tier = tier_for(artifact)
         deadline = min(tier.time_budget * 60.0, self.limits.build_timeout or float("inf"))
         self.ports.recorder.record(Waiting(artifact.name, "a runner"))
+        self.ports.logs.mkdir(parents=True, exist_ok=True)
         runner = await self.runners.runner(artifact.name.workspace, tier, deadline)
         self.ports.recorder.record(Started(artifact.name))
         work = _Build(self, wanted, materials, identity, runner, self._sender(runner), deadline)

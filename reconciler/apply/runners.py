@@ -68,7 +68,7 @@ class Runners:
             error.add_note(f"a runner could not be returned: {failure}")  # type: ignore[union-attr]
 
     async def runner(self, workspace: str, tier: Tier, deadline: float) -> Runner:
-        """The workspace's runner, rented at the first call; `deadline` in seconds. Raises LianError if there is none."""
+        """The workspace's runner, rented at the first call; `deadline` in seconds. Raises LianError if it fails."""
         rented = self._rented.get(workspace)
         if rented is None:
             request = LeaseRequest(

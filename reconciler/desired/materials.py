@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from reconciler.desired import contexts as sending
 from reconciler.desired.ignore import NAME as IGNORE
 from reconciler.desired.ignore import find_ignore
-from reconciler.desired.needs import READER_VERSION, read_needs
 from reconciler.desired.tree import BROKEN_REPOSITORY, SUBMODULE, parts
 from reconciler.model.artifact import Folder, GitFolder
 from reconciler.model.canonical import canonical, fingerprint
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     from reconciler.desired.tree import CommitTree, Node
     from reconciler.model.artifact import Artifact, Place
 
+READER_VERSION = 2
+"""Part of every memo key: raise it when a Dockerfile or an ignore file is read differently."""
 _BATCH = 2_000
 _NONE: Mapping[str, SentFolder] = MappingProxyType({})
 _PATTERN_SIGNS = frozenset("*?[\\")
@@ -226,6 +227,8 @@ class MaterialsReader:
                 for problem in error.problems:
                     (holds if problem.code in _UNDECIDED else problems).append(problem.of(str(artifact.name)))
         data = self._tree.read(node.id)
+        from reconciler.desired.needs import read_needs  # a pass that finds all in the memo never reads a Dockerfile
+
         needs = read_needs(data, path, artifact)
         problems.extend(needs.problems)
         holds.extend(needs.holds)

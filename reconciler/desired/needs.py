@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from reconciler.desired.dockerfile import read_dockerfile, requirements
+from reconciler.desired.dockerfile.names import NameFault, parse_reference
 from reconciler.model.desired import Needs
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.reference import Reference
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from reconciler.desired.dockerfile import DockerfileFacts, ImageNeed, Requirements
     from reconciler.model.artifact import Artifact
     from reconciler.model.platform import Platform
-
-READER_VERSION = 1
-"""Part of every memo key: raise it when a Dockerfile is read differently."""
 
 _BUILDERS = ("linux/amd64", "linux/arm64")
 """Platforms a builder may itself have; what is built must not depend on it."""
@@ -50,7 +48,7 @@ class NeedsFound:
 def read_needs(content: bytes, path: str, artifact: Artifact) -> NeedsFound:
     """Read the Dockerfile at `path` for this artifact. Raises nothing: every problem is in the result."""
     try:
-        reader = _Reader(read_dockerfile(content, path), artifact, _BUILDERS if b"BUILD" in content else _BUILDERS[:1])
+        reader = _Reader(read_dockerfile(content, path), artifact, _context_names(artifact))
     except LianError as error:
         return _sorted(artifact, error.problems)
     platforms: dict[Platform, Needs] = {}
@@ -79,11 +77,12 @@ def read_needs(content: bytes, path: str, artifact: Artifact) -> NeedsFound:
 class _Reader:
     facts: DockerfileFacts
     artifact: Artifact
-    builders: tuple[str, ...]
+    names: Mapping[str, str]
+    """A named context as BuildKit looks it up -> as the directive writes it."""
 
     def ask(self, platform: Platform, target: str | None) -> Requirements:
         """What the target needs; the same whatever the builder's own platform. Raises LianError."""
-        first, *others = (self._ask(platform, target, builder) for builder in self.builders)
+        first, *others = (self._ask(platform, target, builder) for builder in _BUILDERS)
         for other in others:
             if {n.reference for n in other.images} != {n.reference for n in first.images} or set(other.contexts) != set(
                 first.contexts
@@ -94,14 +93,30 @@ class _Reader:
         return first
 
     def _ask(self, platform: Platform, target: str | None, builder: str) -> Requirements:
-        return requirements(
+        found = requirements(
             self.facts,
             target=target,
             args=self.artifact.args,
             platform=str(platform),
-            named_contexts=tuple(self.artifact.contexts),
+            named_contexts=tuple(self.names),
             build_platform=builder,
         )
+        return replace(found, contexts=tuple(self.names[name] for name in found.contexts))
+
+
+def _context_names(artifact: Artifact) -> dict[str, str]:
+    """Raises LianError for two names that mean the same image to BuildKit, such as `alpine` and `alpine:latest`."""
+    names: dict[str, str] = {}
+    for written in sorted(artifact.contexts):
+        try:
+            name = parse_reference(written).context
+        except NameFault:
+            name = written
+        if name in names:
+            message = f"the named contexts {names[name]!r} and {written!r} are one and the same to BuildKit"
+            raise LianError(Problem("context-twice", message, artifact.place.file, hint="keep one of them"))
+        names[name] = written
+    return names
 
 
 def _joined(found: Iterable[Requirements], path: str) -> Needs:

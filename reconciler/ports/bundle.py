@@ -36,4 +36,4 @@ class Ports(Reading):
     pass_id: str
     """Names this pass on everything it rents: lower-case letters and digits."""
     logs: Path
-    """A folder of this pass's own for build logs; it exists."""
+    """A folder of this pass's own for build logs; its first build makes it."""
