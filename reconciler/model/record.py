@@ -138,10 +138,9 @@ def listing_to_json(entries: Iterable[Entry]) -> list[list[str]]:
 
 def listing_from_json(document: object) -> tuple[Entry, ...]:
     """The inverse of listing_to_json. Raises ValueError."""
-    try:
-        return tuple(Entry(*_three(line)) for line in document)  # type: ignore[attr-defined]
-    except TypeError as error:
-        raise ValueError(f"not a context listing: {error}") from error
+    if not isinstance(document, list):
+        raise ValueError("not a context listing: it is an array")
+    return tuple(Entry(*_three(line)) for line in document)
 
 
 def _three(line: object) -> tuple[str, str, str]:

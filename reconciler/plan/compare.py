@@ -149,17 +149,17 @@ class _View:
         return () if isinstance(records, Unknown) else records
 
     def _why(self, identity: Keyed | Pending, waiting: set[str]) -> list[Reason]:
-        """Why a build is due. Never empty."""
+        """Why a build is due; empty if only the parents that are waited for can make it due."""
         found: list[tuple[str, Digest]] = [
             (tag, head.digest) for tag in self.artifact.tags if isinstance(head := self._head(tag), Found)
         ]
         if not found:
             return [Reason(ReasonCode.ABSENT, subject=tag) for tag in self.artifact.tags]
-        for _, digest in found:
-            for record in self._records(digest):
-                if differences := explain(self.artifact, record, identity.inputs, waiting):
-                    return list(differences)
-        if waiting:
+        records = [record for _, digest in found for record in self._records(digest)]
+        for record in records:
+            if differences := explain(self.artifact, record, identity.inputs, waiting):
+                return list(differences)
+        if waiting and records:
             return []
         return [Reason(ReasonCode.TAG_DIFFERS, str(digest), None, subject=tag) for tag, digest in found]
 

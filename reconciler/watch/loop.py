@@ -25,7 +25,7 @@ async def watch(
     """Run passes until `stop` is set; at least one every `interval` seconds. `one_pass` is told what started it.
 
     A running pass is cancelled when `stop` is set, and its end awaited, so that everything rented is returned.
-    What `one_pass` raises ends the loop, and is raised on.
+    What `one_pass` or the trigger raises ends the loop, and is raised on: a loop must not go on deaf.
     """
     again = asyncio.Event()
     listening = asyncio.create_task(_listen(trigger, again))
@@ -34,20 +34,33 @@ async def watch(
     try:
         while True:
             again.clear()
-            running = asyncio.ensure_future(one_pass(reason))
-            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not running.done():
-                await _cancel(running)
+            if not await _ran(asyncio.ensure_future(one_pass(reason)), stopping):
                 return Ending.IN_A_PASS
-            running.result()
             if stop.is_set():
                 return Ending.BETWEEN_PASSES
-            reason = await _next(again, stopping, interval)
+            reason = await _next(again, listening, stopping, interval)
             if stop.is_set():
                 return Ending.BETWEEN_PASSES
+            if listening.done():
+                listening.result()
     finally:
         await _cancel(listening)
         await _cancel(stopping)
+
+
+async def _ran(running: asyncio.Task[None], stopping: asyncio.Task[bool]) -> bool:
+    """Whether the pass came to its end before the stop; in any case it has ended. Raises what it raised."""
+    try:
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+            return True
+    finally:
+        if not running.done():
+            await _cancel(running)
+    if not running.cancelled():
+        running.result()
+    return False
 
 
 async def _listen(trigger: Trigger, again: asyncio.Event) -> None:
@@ -56,11 +69,13 @@ async def _listen(trigger: Trigger, again: asyncio.Event) -> None:
         again.set()
 
 
-async def _next(again: asyncio.Event, stopping: asyncio.Task[bool], interval: float) -> str:
-    """Wait for a trigger, the timer or the stop; say which."""
+async def _next(
+    again: asyncio.Event, listening: asyncio.Task[None], stopping: asyncio.Task[bool], interval: float
+) -> str:
+    """Wait for a trigger (or its failure), the timer or the stop; say which."""
     waiting = asyncio.create_task(again.wait())
     try:
-        await asyncio.wait({waiting, stopping}, timeout=interval, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({waiting, listening, stopping}, timeout=interval, return_when=asyncio.FIRST_COMPLETED)
         return "the repo's refs moved" if again.is_set() else "timer"
     finally:
         await _cancel(waiting)

@@ -1,0 +1,155 @@
+"""Asking registries: in bulk, newest records first, and nothing that a registry says breaks the pass."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from reconciler.model.canonical import canonical
+from reconciler.model.digest import Digest
+from reconciler.model.manifest import EMPTY_BLOB, Descriptor, artifact
+from reconciler.model.observed import ABSENT, Found, Observed, Questions, Unknown
+from reconciler.model.platform import Platform
+from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.record import ARTIFACT_TYPE, RECORD_LAYER, TIME_ANNOTATION, BuildRecord, PlatformBuild
+from reconciler.model.reference import Reference, Repository
+from reconciler.observe.ask import CONCURRENCY, RECORDS_READ, ask, read_listing
+from tests.fakes import FakeRegistry, Points, image
+
+UNREADABLE = Problem("registry-down", "the registry does not answer", next=Next.RETRY)
+REPOSITORY = Repository("registry.example:5000", "shop/api")
+
+
+@pytest.fixture
+def registry() -> FakeRegistry:
+    return FakeRegistry(Points())
+
+
+def put(registry: FakeRegistry, config: bytes = b"{}", repository: Repository = REPOSITORY) -> Descriptor:
+    registry.blobs[repository, Digest.of(config)] = config
+    manifest = image(config)
+    registry.put(repository, manifest)
+    return Descriptor.of(manifest.media_type, manifest.data)
+
+
+def attach(
+    registry: FakeRegistry, subject: Descriptor, data: bytes, time: Any = "", repository: Any = REPOSITORY
+) -> None:
+    for blob in (data, EMPTY_BLOB):
+        registry.blobs[repository, Digest.of(blob)] = blob
+    layer = Descriptor.of(RECORD_LAYER, data)
+    registry.put(repository, artifact(ARTIFACT_TYPE, subject, (layer,), {TIME_ANNOTATION: time}))
+
+
+def record(subject: Descriptor, number: int) -> BuildRecord:
+    build = PlatformBuild("0" * 64, {"platform": "linux/amd64"}, subject.digest)
+    platforms = {Platform.parse("linux/amd64"): build}
+    return BuildRecord("shop/api", "0" * 40, f"{number:064x}", subject.digest, platforms, "", 1.0)
+
+
+def records(registry: FakeRegistry, subject: Descriptor) -> tuple[BuildRecord, ...] | Unknown:
+    image = (REPOSITORY, subject.digest)
+    return asyncio.run(ask(Questions(records=frozenset({image})), registry)).records[image]
+
+
+def test_all_heads_of_a_round_are_one_question(registry: FakeRegistry) -> None:
+    subject = put(registry)
+    registry.tags[REPOSITORY, "there"] = subject.digest
+    registry.unreadable.add("down")
+    references = {tag: Reference(REPOSITORY, tag) for tag in ("there", "gone", "down")}
+    heads = asyncio.run(ask(Questions(frozenset(references.values())), registry)).heads
+    assert isinstance(found := heads[references["there"]], Found)
+    assert found.digest == subject.digest
+    assert heads[references["gone"]] == ABSENT
+    assert isinstance(heads[references["down"]], Unknown)
+    assert registry.points.seen == ["heads"]
+
+
+def test_nothing_asked_nothing_sent(registry: FakeRegistry) -> None:
+    assert asyncio.run(ask(Questions(), registry)) == Observed()
+    assert registry.points.seen == []
+
+
+def test_the_newest_records_come_first_and_no_more_than_needed(registry: FakeRegistry) -> None:
+    subject = put(registry)
+    for number in (3, 1, 8, 5, 2, 7, 4, 6):
+        attach(registry, subject, canonical(record(subject, number).to_json()), f"2026-01-0{number}T00:00:00.0Z")
+    found = records(registry, subject)
+    assert isinstance(found, tuple)
+    assert [int(r.key, 16) for r in found] == [8, 7, 6, 5, 4]
+    assert registry.points.seen.count("blob") == RECORDS_READ
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"null",
+        b'{"kind": "build-record", "version": 2}',
+        b"[" * 300_000,
+        b'{"kind":"build-record","version":1,"seconds":1e999}',
+        b"1" * 5000,
+    ],
+)
+def test_what_is_no_record_is_passed_over(registry: FakeRegistry, data: bytes) -> None:
+    subject = put(registry)
+    attach(registry, subject, data, "2026-01-02")
+    attach(registry, subject, canonical(record(subject, 1).to_json()), "2026-01-01")
+    assert records(registry, subject) == (record(subject, 1),)
+
+
+def test_a_foreign_referrer_of_the_same_type_is_passed_over(registry: FakeRegistry) -> None:
+    subject = put(registry)
+    registry.blobs[REPOSITORY, Digest.of(EMPTY_BLOB)] = EMPTY_BLOB
+    registry.put(REPOSITORY, artifact(ARTIFACT_TYPE, subject, (), {}))
+    assert records(registry, subject) == ()
+
+
+@pytest.mark.parametrize("point", ["referrers", "manifest", "blob"])
+def test_what_cannot_be_read_is_unknown(registry: FakeRegistry, point: str) -> None:
+    subject = put(registry)
+    attach(registry, subject, canonical(record(subject, 1).to_json()))
+    registry.points.faults[point] = LianError(UNREADABLE)
+    answer = records(registry, subject)
+    assert isinstance(answer, Unknown)
+    assert answer.problem == UNREADABLE
+
+
+def test_many_images_are_read_some_at_a_time(registry: FakeRegistry) -> None:
+    subjects = [put(registry, f"{n}".encode()) for n in range(3 * CONCURRENCY)]
+    busy = most = 0
+    read = registry.referrers
+
+    async def counted(*question: Any) -> Any:
+        nonlocal busy, most
+        busy += 1
+        most = max(most, busy)
+        try:
+            return await read(*question)
+        finally:
+            busy -= 1
+
+    registry.referrers = counted  # type: ignore[method-assign]
+    asked = Questions(records=frozenset((REPOSITORY, subject.digest) for subject in subjects))
+    answers = asyncio.run(ask(asked, registry)).records
+    assert set(answers.values()) == {()}
+    assert most == CONCURRENCY
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b'[["a", "b"]]', b"[" * 300_000, b'[["a", "b", 1]]'])
+def test_a_damaged_listing_is_a_problem(registry: FakeRegistry, data: bytes) -> None:
+    registry.blobs[REPOSITORY, Digest.of(data)] = data
+    with pytest.raises(LianError, match="record-damaged"):
+        asyncio.run(read_listing(registry, REPOSITORY, Digest.of(data)))
+
+
+def test_answers_are_kept_once_given() -> None:
+    reference = Reference(REPOSITORY, "latest")
+    observed = Observed({reference: ABSENT})
+    observed.take(Observed({reference: Found(Digest.of(b"late"))}, {(REPOSITORY, Digest.of(b"x")): ()}))
+    assert observed.heads == {reference: ABSENT}
+    assert observed.records == {(REPOSITORY, Digest.of(b"x")): ()}

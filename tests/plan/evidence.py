@@ -1,0 +1,125 @@
+"""What registries hold after a commit was applied, worked out without applying it: facts for the planner's cases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from reconciler.identity.resolve import Resolution, identify, images_of, parents_first, parents_in_use
+from reconciler.model.artifact import Folder
+from reconciler.model.canonical import canonical
+from reconciler.model.digest import Digest
+from reconciler.model.observed import ABSENT, Found, Observed, Unknown
+from reconciler.model.platform import Platform
+from reconciler.model.problem import Problem
+from reconciler.model.record import BuildRecord, PlatformBuild
+from reconciler.model.reference import Reference, Repository
+from reconciler.plan.compare import make_plan
+from reconciler.plan.graph import checked
+from tests.commits import HOST, Commit, artifact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.identity.resolve import Keyed
+    from reconciler.model.desired import Desired
+    from reconciler.model.name import ArtifactName
+    from reconciler.model.observed import Questions
+    from reconciler.model.plan import Plan
+
+MOMENT = 1_000_000_000.0
+_DOWN = Unknown(Problem("registry-down", "the registry does not answer"))
+
+
+def commit_of(document: Mapping[str, Any]) -> Commit:
+    """A commit as a case writes it: artifact -> its fields, with `from` (the Dockerfile's lines) and `app` (a file)."""
+    artifacts, files = [], {}
+    for name, fields in document["artifacts"].items():
+        lines = fields.get("from", "scratch")
+        files[f"{name}/Dockerfile"] = "".join(f"FROM {line}\n" for line in lines.split()).encode()
+        files[f"{name}/app"] = fields.get("app", "1").encode()
+        more = {key: value for key, value in fields.items() if key not in {"from", "app", "hold"}}
+        if "platforms" in more:
+            more["platforms"] = tuple(map(Platform.parse, more["platforms"]))
+        for sequence in {"tags", "checks"} & more.keys():
+            more[sequence] = tuple(more[sequence])
+        artifacts.append(replace(artifact(name, **more), context=Folder(name)))
+    files |= {path: text.encode() for path, text in document.get("files", {}).items()}
+    holds = {n: Problem(f["hold"], "held by the case") for n, f in document["artifacts"].items() if "hold" in f}
+    return Commit(tuple(artifacts), files, builder=document.get("builder"), holds=holds)
+
+
+@dataclass
+class Evidence:
+    """Tags and records of all registries; images of others exist unless `set` says otherwise."""
+
+    heads: dict[Reference, Found | Unknown | type(None)] = field(default_factory=dict)  # type: ignore[valid-type]
+    records: dict[tuple[Repository, Digest], tuple[BuildRecord, ...] | Unknown] = field(default_factory=dict)
+    rounds: int = 0
+
+    def head(self, reference: Reference) -> Any:
+        """What a reference names."""
+        if reference in self.heads:
+            return self.heads[reference] or ABSENT
+        outside = reference.repository.host != HOST
+        return Found(Digest.of(str(reference).encode())) if outside else ABSENT
+
+    def answer(self, questions: Questions) -> Observed:
+        """One round."""
+        self.rounds += 1
+        return Observed(
+            {ref: self.head(ref) for ref in questions.heads},
+            {image: self.records.get(image, ()) for image in questions.records},
+        )
+
+    def apply(self, desired: Desired, moment: float = MOMENT) -> None:
+        """Everything that is wanted, as if it had just been built and tagged."""
+        outputs: dict[tuple[ArtifactName, Platform], Digest] = {}
+        for name in parents_first(desired):
+            wanted = desired.wanted[name]
+            if wanted.materials is None:
+                continue
+            images = {ref: self.head(ref).digest for ref in images_of(wanted.artifact, wanted.materials)}
+            used = parents_in_use(wanted.artifact, wanted.materials)
+            parents = {key: digest for key, digest in outputs.items() if key[0] in used}
+            identity = identify(wanted, images, parents, builder=desired.fleet.builder, moment=moment)
+            digests = {p: Digest.of(canonical(inputs)) for p, inputs in identity.inputs.items()}
+            outputs |= {(name, platform): digest for platform, digest in digests.items()}
+            self._publish(wanted.artifact.image, wanted.artifact.tags, str(name), identity, digests)
+
+    def _publish(
+        self, image: Repository, tags: tuple[str, ...], name: str, identity: Keyed, digests: dict[Platform, Digest]
+    ) -> None:
+        several = len(digests) > 1
+        whole = Digest.of(canonical(sorted(map(str, digests.values())))) if several else next(iter(digests.values()))
+        for tag in (identity.tag(), *tags):
+            self.heads[Reference(image, tag)] = Found(whole)
+        for platform, digest in digests.items():
+            self.heads[Reference(image, identity.tag(platform))] = Found(digest)
+        builds = {p: PlatformBuild(identity.keys[p], identity.inputs[p], digests[p]) for p in digests}
+        record = BuildRecord(name, "0" * 40, identity.key, whole, builds, "2026-01-01T00:00:00Z", 1.0)
+        self.records[image, whole] = (record, *(r for r in self.records.get((image, whole), ()) if r.key != record.key))
+
+    def set(self, what: str, state: str | None) -> None:
+        """`IMAGE:TAG` (TAG `lian-` means every content tag) or `records of IMAGE`: absent (None), `unknown`, `gone` (records) or a digest made of the text."""
+        if what.startswith("records of "):
+            image = Repository.parse(what.removeprefix("records of "), HOST)
+            for key in [key for key in self.records if key[0] == image]:
+                self.records[key] = _DOWN if state == "unknown" else ()
+            return
+        name, _, tag = what.rpartition(":")
+        named = Repository.parse(name, HOST)
+        reference = Reference(named, tag) if Reference(named, tag) in self.heads else Reference.parse(what)
+        references = [r for r in self.heads if r.repository == named and str(r.tag).startswith("lian-")]
+        for one in references if tag == "lian-" else [reference]:
+            self.heads[one] = (
+                None if state is None else _DOWN if state == "unknown" else Found(Digest.of(state.encode()))
+            )
+
+
+def plan(commit: Commit, evidence: Evidence, moment: float = MOMENT) -> Plan:
+    """The plan as a pass makes it."""
+    resolution, observed = Resolution(checked(commit.desired), moment), Observed()
+    while questions := resolution.still_needed(observed):
+        observed.take(evidence.answer(questions))
+    return make_plan(resolution, observed)

@@ -1,0 +1,79 @@
+"""The files behind a changed context are named from the listing that the last build's record keeps."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.model.name import ArtifactName
+from reconciler.model.plan import Change, ReasonCode
+from reconciler.model.problem import LianError
+from reconciler.reconcile import Options, plan_once, reconcile_once, why_once
+from tests.commits import Commit, artifact
+from tests.fakes import World, problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FILES = {
+    "shop/api/Dockerfile": b"FROM scratch\nCOPY --from=libs . /\n",
+    "shop/api/main.go": b"1",
+    "shop/api/old": b"1",
+    "libs/a": b"1",
+}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Everything applied."""
+    api = artifact("shop/api", contexts={"libs": "libs"})
+    world = World(Commit((api,), _FILES), tmp_path)
+    asyncio.run(reconcile_once(world.ports(), Options()))
+    return world
+
+
+def change(world: World) -> Change:
+    return asyncio.run(plan_once(world.ports(), Options())).plan.changes[0]
+
+
+def test_each_context_names_its_own_files(world: World) -> None:
+    files = {**_FILES, "shop/api/main.go": b"2", "shop/api/new": b"1", "libs/b": b"1"}
+    del files["shop/api/old"]
+    world.source.commit = Commit(world.source.commit.artifacts, files)
+    assert {r.code: r.files for r in change(world).reasons} == {
+        ReasonCode.CONTEXT_CHANGED: ("main.go", "new", "old"),
+        ReasonCode.NAMED_CONTEXT_CHANGED: ("b",),
+    }
+
+
+def test_a_dockerfile_in_its_own_context_is_one_reason(world: World) -> None:
+    text = b"# more\n" + _FILES["shop/api/Dockerfile"]
+    world.source.commit = world.source.commit.changed({"shop/api/Dockerfile": text})
+    assert [r.code for r in change(world).reasons] == [ReasonCode.DOCKERFILE_CHANGED]
+    world.source.commit = world.source.commit.changed({"shop/api/main.go": b"2"})
+    assert [r.code for r in change(world).reasons] == [ReasonCode.CONTEXT_CHANGED, ReasonCode.DOCKERFILE_CHANGED]
+
+
+@pytest.mark.parametrize("point", ["listing", "blob"])
+def test_files_that_cannot_be_named_change_nothing_else(world: World, point: str) -> None:
+    world.source.commit = world.source.commit.changed({"shop/api/main.go": b"2"})
+    if point == "blob":
+        for key, data in world.registry.blobs.items():
+            world.registry.blobs[key] = b"[[" if data.startswith(b"[[") else data
+    else:
+        world.points.faults[point] = problem()
+    (reason,) = change(world).reasons
+    assert (reason.code, reason.files) == (ReasonCode.CONTEXT_CHANGED, ())
+    assert reason.old != reason.new
+
+
+def test_the_story_has_the_record_also_when_in_sync(world: World) -> None:
+    story = asyncio.run(why_once(world.ports(), ArtifactName("shop", "api")))
+    assert story.record
+    assert (story.change.key, story.content_tag) == (story.record.key, f"lian-{story.record.key[:40]}")
+    assert set(story.tags) == {story.content_tag, "latest"}
+    assert len(set(story.tags.values())) == 1
+    with pytest.raises(LianError, match="selection-empty"):
+        asyncio.run(why_once(world.ports(), ArtifactName("shop", "web")))

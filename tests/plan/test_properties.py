@@ -1,0 +1,155 @@
+"""Rules of every plan, on generated fleets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconciler.model.artifact import ParentImage
+from reconciler.model.name import ArtifactName
+from reconciler.model.observed import Unknown
+from reconciler.model.plan import Action, ReasonCode
+from reconciler.model.problem import LianError, Problem
+from reconciler.model.tree import FILE, Entry
+from reconciler.plan.explain import changed_files
+from reconciler.plan.graph import checked
+from reconciler.plan.select import select
+from tests.commits import AMD64, ARM64, Commit, artifact, chain
+from tests.plan.evidence import Evidence, plan
+
+
+@st.composite
+def fleets(draw: st.DrawFn) -> Commit:
+    """Up to seven artifacts, each on any of those before it."""
+    artifacts, files = [], {}
+    names = draw(st.permutations([f"w{n % 2}/a{n}" for n in range(draw(st.integers(1, 7)))]))
+    both = draw(st.booleans())
+    for place, name in enumerate(names):
+        parents = draw(st.lists(st.sampled_from(names[:place]), unique=True, max_size=2)) if place else []
+        platforms = (AMD64, ARM64) if both else (AMD64,)
+        contexts = {f"p{n}": f"artifact:{parent}" for n, parent in enumerate(parents)}
+        artifacts.append(artifact(name, contexts=contexts, platforms=platforms))
+        used = "".join(f"FROM {context}\n" for context in contexts) or draw(
+            st.sampled_from(["FROM scratch\n", "FROM alpine\n"])
+        )
+        files[f"{name}/Dockerfile"] = used.encode()
+        files[f"{name}/app"] = draw(st.sampled_from([b"1", b"2"]))
+    return Commit(tuple(artifacts), files)
+
+
+@st.composite
+def edited(draw: st.DrawFn) -> tuple[Commit, Commit]:
+    """A fleet, and the same with some files changed and some artifacts gone or renamed."""
+    fleet = draw(fleets())
+    files = {path: draw(st.sampled_from([data, data + b"#\n"])) for path, data in fleet.files.items()}
+    return fleet, replace(fleet, files=files)
+
+
+@settings(max_examples=60)
+@given(edited(), st.randoms())
+def test_planning_again_after_a_full_apply_only_keeps(pair: tuple[Commit, Commit], random: Any) -> None:
+    before, now = pair
+    evidence = Evidence()
+    evidence.apply(before.desired)
+    for reference in list(evidence.heads):
+        if random.random() < 0.2:
+            evidence.heads[reference] = None
+    plan(now, evidence)
+    evidence.apply(now.desired)
+    assert {change.action for change in plan(now, evidence).changes} == {Action.NONE}
+
+
+@settings(max_examples=60)
+@given(edited(), st.randoms())
+def test_the_order_of_directives_does_not_matter(pair: tuple[Commit, Commit], random: Any) -> None:
+    before, now = pair
+    evidence = Evidence()
+    evidence.apply(before.desired)
+    shuffled = list(now.artifacts)
+    random.shuffle(shuffled)
+    assert plan(replace(now, artifacts=tuple(shuffled)), evidence) == plan(now, evidence)
+
+
+@settings(max_examples=60)
+@given(edited())
+def test_every_artifact_appears_once_after_all_it_stands_on(pair: tuple[Commit, Commit]) -> None:
+    before, now = pair
+    evidence = Evidence()
+    evidence.apply(before.desired)
+    changes = plan(now, evidence).changes
+    assert sorted(c.artifact for c in changes) == sorted(a.name for a in now.artifacts)
+    place = {change.artifact: n for n, change in enumerate(changes)}
+    for a in now.artifacts:
+        assert all(place[parent] < place[a.name] for parent in a.parents)
+    for change in changes:
+        assert change.reasons
+        assert set(change.waits_for) <= {c.artifact for c in changes if c.action in {Action.BUILD, Action.RETAG}}
+        assert (change.key is None) == bool(change.waits_for)
+
+
+@settings(max_examples=60)
+@given(edited(), st.data())
+def test_unknown_is_never_absent(pair: tuple[Commit, Commit], data: st.DataObject) -> None:
+    before, now = pair
+    evidence = Evidence()
+    evidence.apply(before.desired)
+    known = {change.artifact: change for change in plan(now, evidence).changes}
+    lost = data.draw(st.sampled_from(sorted(evidence.heads)))
+    evidence.heads[lost] = Unknown(Problem("registry-down", "no answer"))
+    for change in plan(now, evidence).changes:
+        if change.action is not known[change.artifact].action:
+            assert change.action is Action.HOLD
+            assert {reason.code for reason in change.reasons} == {ReasonCode.UNKNOWN}
+
+
+def test_a_selection_brings_what_it_stands_on() -> None:
+    commit = chain("a/x", "a/y", "b/z")
+    desired = checked(commit.desired)
+    names = {glob: {str(n) for n in select(desired, (glob,)) or ()} for glob in ("b/z", "a/*", "*/y", "a/x")}
+    assert names == {"b/z": {"a/x", "a/y", "b/z"}, "a/*": {"a/x", "a/y"}, "*/y": {"a/x", "a/y"}, "a/x": {"a/x"}}
+    assert select(desired, ()) is None
+    assert select(desired, ("a/x", "b/*")) == frozenset(desired.wanted)
+
+
+@pytest.mark.parametrize(
+    ("glob", "hint"), [("a/xx", "did you mean a/x?"), ("????????", "3 artifacts"), ("", "3 artifacts")]
+)
+def test_a_glob_that_matches_nothing_is_an_error(glob: str, hint: str) -> None:
+    with pytest.raises(LianError) as raised:
+        select(chain("a/x", "a/y", "b/z").desired, ("a/x", glob))
+    (problem,) = raised.value.problems
+    assert problem.code == "selection-empty"
+    assert hint in (problem.hint or "")
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcd"), st.sampled_from("12")),
+    st.dictionaries(st.sampled_from("abcd"), st.sampled_from("12")),
+)
+def test_changed_files_are_those_that_differ(old: dict[str, str], new: dict[str, str]) -> None:
+    listings = [{path: Entry(path, FILE, blob) for path, blob in side.items()} for side in (old, new)]
+    named = changed_files(*listings)
+    assert list(named) == sorted(path for path in "abcd" if old.get(path) != new.get(path))
+
+
+def test_circles_are_printed_once_for_each_artifact_on_them() -> None:
+    ring = [artifact(f"r/a{n}", contexts={"x": f"artifact:r/a{(n + 1) % 5}"}) for n in range(5)]
+    child = artifact("r/child", contexts={"x": "artifact:r/a0"})
+    desired = checked(Commit((*ring, child)).desired)
+    assert sorted(p.artifact or "" for p in desired.problems) == [f"r/a{n}" for n in range(5)]
+    assert len({p.message for p in desired.problems}) == 1
+    assert not desired.wanted[ArtifactName("r", "child")].holds
+    assert all(
+        not isinstance(c, ParentImage)
+        for n in range(5)
+        for c in desired.wanted[ArtifactName("r", f"a{n}")].artifact.contexts.values()
+    )
+
+
+def test_what_is_right_is_left_alone() -> None:
+    desired = chain("a/x", "a/y").desired
+    assert checked(desired) is desired
