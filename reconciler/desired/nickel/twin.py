@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from reconciler.desired.nickel import shape
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    import jsonschema_rs
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
@@ -64,13 +63,7 @@ class Twin:
 
     def accepts(self, value: Any) -> bool:
         """True if the value is valid."""
-        if self._shape is not None:
-            try:
-                if self._shape(value):
-                    return True
-            except shape.UnsureError:
-                pass  # not for it to judge
-        return bool(self._validator.is_valid(value))
+        return self._quick.is_valid(value) or bool(self._validator.is_valid(value))
 
     def findings(self, value: Any) -> tuple[Finding, ...]:
         """Everything that is wrong, by the order of the fields' paths."""
@@ -86,11 +79,11 @@ class Twin:
         return tuple(sorted(dict.fromkeys(found), key=lambda finding: [str(part) for part in finding.path]))
 
     @cached_property
-    def _shape(self) -> Callable[[Any], bool] | None:
-        try:
-            return shape.compiled(self._document)
-        except shape.UnsupportedError:
-            return None
+    def _quick(self) -> jsonschema_rs.Validator:
+        """A hundred times as fast; a yes from it counts, after a no `jsonschema` decides and words the complaint."""
+        import jsonschema_rs
+
+        return jsonschema_rs.validator_for(self._document)
 
     @cached_property
     def _validator(self) -> Validator:
