@@ -24,14 +24,12 @@ from reconciler.providers.builder.progress import Progress
 if TYPE_CHECKING:
     from asyncio import StreamReader
     from asyncio.subprocess import Process
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
     from typing import BinaryIO
 
     from reconciler.ports.builder import BuildRequest, StepSeen
     from reconciler.ports.compute import Runner
 
-CANCEL_SECONDS = 5.0
-"""How long a build may take to end its steps once it is told to, before its client is killed."""
 CHUNK = 1 << 16
 
 _TIE = '[ "$PPID" = "$0" ] && exec "$@"'
@@ -40,26 +38,44 @@ _PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FI
 
 class BuildctlBuilder:
     """`docker_config` is the folder whose `config.json` holds registry credentials, None for none. `limit_swap` False
-    is for machines whose kernel does not account swap, where runc refuses such a limit."""
+    is for machines whose kernel does not account swap, where runc refuses such a limit. `end_seconds` is how long a
+    build may take to end its steps once it is told to, before its client is killed."""
 
-    def __init__(self, buildctl: Path, docker_config: Path | None = None, *, limit_swap: bool = True) -> None:
+    def __init__(
+        self,
+        buildctl: Path,
+        docker_config: Path | None = None,
+        *,
+        limit_swap: bool = True,
+        end_seconds: float = 5.0,
+    ) -> None:
         self._buildctl = buildctl
         self._docker_config = docker_config
         self._limit_swap = limit_swap
+        self._end_seconds = end_seconds
 
     async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
         """See the port; the codes are those of `failure.RULES` and `failure.explain`."""
         began = time.monotonic()
         progress = Progress()
-        with tempfile.TemporaryDirectory(prefix="build-", dir=runner.scratch) as own, _opened(request.log) as log:
-            metadata = Path(own) / "metadata.json"
+        with _own_folder(runner.scratch) as own, _opened(request.log) as log:
+            metadata = own / "metadata.json"
             words = build_words(runner.address, request, metadata, limit_swap=self._limit_swap)
-            process = await self._start(words, Path(own))
-            status = await _follow(process, progress, log, seen, request)
+            process = await self._started(words, own)
+            status = await self._follow(process, progress, log, seen, request)
             if status != 0:
                 raise LianError(explain(_evidence(request, progress, status)))
             digest = None if request.destination is None else _digest(metadata, request)
         return Built(digest, time.monotonic() - began, progress.steps, progress.cached_steps)
+
+    async def _started(self, words: list[str], home: Path) -> Process:
+        """Start it; a cancellation in that moment ends it again."""
+        starting = asyncio.create_task(self._start(words, home))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await _to_its_end(_abandon(starting, self._end_seconds))
+            raise
 
     async def _start(self, words: list[str], home: Path) -> Process:
         """In a session of its own (a Ctrl-C at the terminal is for lian alone), killed when this process dies."""
@@ -77,6 +93,30 @@ class BuildctlBuilder:
             code = "argument-too-long" if error.errno == errno.E2BIG else "builder-unavailable"
             raise LianError(Problem(code, "BuildKit's client could not be started.", cause=error.strerror)) from error
 
+    async def _follow(
+        self,
+        process: Process,
+        progress: Progress,
+        log: BinaryIO,
+        seen: Callable[[StepSeen], None],
+        request: BuildRequest,
+    ) -> int:
+        """Wait for the end of buildctl; returns its status. Whatever else ends the wait ends buildctl first."""
+        assert process.stderr is not None
+        reading = asyncio.create_task(_read(process.stderr, progress, log, seen))
+        try:
+            async with asyncio.timeout(request.deadline) as limit:
+                await asyncio.shield(reading)
+                return await process.wait()
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise LianError(_gave_up(request, progress)) from error
+        except OSError as error:
+            raise LianError(_unwritable(request, error)) from error
+        finally:
+            await _to_its_end(_end(process, reading, self._end_seconds))
+
 
 def _environment(inherited: Mapping[str, str], home: Path, docker_config: Path | None) -> dict[str, str]:
     """Only what leads outside. buildctl would take SOURCE_DATE_EPOCH and BUILDKIT_* from the caller's environment.
@@ -88,26 +128,6 @@ def _environment(inherited: Mapping[str, str], home: Path, docker_config: Path |
     if docker_config is None:
         return passed | {"HOME": str(home), "DOCKER_CONFIG": str(home)}
     return passed | {"HOME": inherited.get("HOME", str(home)), "DOCKER_CONFIG": str(docker_config)}
-
-
-async def _follow(
-    process: Process, progress: Progress, log: BinaryIO, seen: Callable[[StepSeen], None], request: BuildRequest
-) -> int:
-    """Wait for the end of buildctl; returns its status. Whatever else ends the wait ends buildctl first."""
-    assert process.stderr is not None
-    reading = asyncio.create_task(_read(process.stderr, progress, log, seen))
-    try:
-        async with asyncio.timeout(request.deadline) as limit:
-            await asyncio.shield(reading)
-            return await process.wait()
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        raise LianError(_gave_up(request, progress)) from error
-    except OSError as error:
-        raise LianError(_unwritable(request, error)) from error
-    finally:
-        await _to_its_end(_end(process, reading))
 
 
 async def _read(stream: StreamReader, progress: Progress, log: BinaryIO, seen: Callable[[StepSeen], None]) -> None:
@@ -128,15 +148,22 @@ def _take(lines: list[bytes], progress: Progress, log: BinaryIO, seen: Callable[
     log.flush()
 
 
-async def _end(process: Process, reading: asyncio.Task[None]) -> None:
+async def _end(process: Process, reading: asyncio.Task[None], seconds: float) -> None:
     """End buildctl if it runs: asked first, so that the daemon ends the build's steps before we go on."""
     draining = asyncio.create_task(_drain(process, reading))
     if process.returncode is None:
         _signal(process, signal.SIGTERM)
-        await asyncio.wait({draining}, timeout=CANCEL_SECONDS)
+        await asyncio.wait({draining}, timeout=seconds)
         _signal(process, signal.SIGKILL)
     await draining
     await process.wait()
+
+
+async def _abandon(starting: asyncio.Task[Process], seconds: float) -> None:
+    """End what was about to start, if it did."""
+    await asyncio.wait({starting})
+    if starting.exception() is None:
+        await _end(starting.result(), asyncio.create_task(asyncio.sleep(0)), seconds)
 
 
 async def _drain(process: Process, reading: asyncio.Task[None]) -> None:
@@ -168,7 +195,20 @@ async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Any:
+def _own_folder(scratch: Path) -> Iterator[Path]:
+    """For what belongs to one build."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="build-", dir=scratch, ignore_cleanup_errors=True)
+    except OSError as error:
+        code = "disk-full" if error.errno == errno.ENOSPC else "builder-lost"
+        message = f"Nothing can be written in the runner's folder {scratch}."
+        raise LianError(Problem(code, message, cause=error.strerror, next=Next.RETRY)) from error
+    with folder as own:
+        yield Path(own)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         log = path.open("wb")
     except OSError as error:

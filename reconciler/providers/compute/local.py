@@ -54,20 +54,21 @@ class LocalCompute:
         or `builder-start-failed` with the end of the builder's log."""
         programs = self._programs()
         held = self._create(request)
-        process: Process | None = None
+        starting: asyncio.Task[Process] | None = None
         try:
             self._furnish(held, request)
-            process = await daemon.start(programs, held.folder)
+            starting = asyncio.create_task(daemon.start(programs, held.folder))
+            process = await asyncio.shield(starting)  # cancelled or not, we shall know the process
             _, version = await asyncio.gather(daemon.ready(process, held.folder), self._builder(programs))
             yield Runner(request.lease, f"unix://{held.folder.socket}", held.folder.scratch, version)
         except BaseException as error:
             try:
-                await _to_its_end(self._return(held, process))
+                await _to_its_end(self._return(held, starting))
             except LianError as left:
                 error.add_note(str(left))
             raise
         else:
-            await _to_its_end(self._return(held, process))
+            await _to_its_end(self._return(held, starting))
 
     async def sweep(self) -> Sequence[str]:
         """See the port."""
@@ -117,9 +118,11 @@ class LocalCompute:
         except OSError as error:
             raise LianError(_no_folder(folder.path, error)) from error
 
-    async def _return(self, held: Held, process: Process | None) -> None:
-        if process is not None:
-            await daemon.stop(process)
+    async def _return(self, held: Held, starting: asyncio.Task[Process] | None) -> None:
+        if starting is not None:
+            await asyncio.wait({starting})
+            if starting.exception() is None:
+                await daemon.stop(starting.result())
         await asyncio.to_thread(give_back, held, self._hierarchies())
 
     async def _builder(self, programs: daemon.Programs) -> str:

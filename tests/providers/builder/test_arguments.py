@@ -16,7 +16,14 @@ from reconciler.model.reference import Repository
 from reconciler.model.tier import Tier
 from reconciler.ports.builder import BuildRequest, PinnedImage
 from reconciler.ports.registry import PullFrom, PushTo, ReadLayout, WriteLayout
-from reconciler.providers.builder.arguments import MAX_WORD, build_words, csv_record, familiar, output_fields
+from reconciler.providers.builder.arguments import (
+    MAX_WORD,
+    RESERVED_ARGS,
+    build_words,
+    csv_record,
+    familiar,
+    output_fields,
+)
 from tests.providers.workshop import PLATFORM
 
 DIGEST = Digest("sha256", "ab" * 32)
@@ -31,7 +38,9 @@ REQUEST = BuildRequest(
 )
 
 VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
-KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0="), min_size=1, max_size=20)
+KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0="), min_size=1, max_size=20).filter(
+    lambda key: key not in RESERVED_ARGS
+)
 
 
 def words(request: BuildRequest) -> list[str]:

@@ -1,0 +1,174 @@
+"""The client as a process: a scripted `buildctl` that behaves in ways the real one seldom does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from reconciler.model.digest import Digest
+from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.tier import Tier
+from reconciler.ports.builder import BuildRequest, Built, StepSeen
+from reconciler.ports.compute import Runner
+from reconciler.ports.registry import WriteLayout
+from reconciler.providers.builder.buildctl import BuildctlBuilder
+from reconciler.providers.compute.processes import with_argument
+from tests.providers.workshop import PLATFORM, running
+
+DIGEST = Digest("sha256", "ab" * 32)
+METADATA = 'while [ "$1" != --metadata-file ]; do shift; done\n'
+
+
+def request(folder: Path, **changes: object) -> BuildRequest:
+    parts: dict[str, object] = {
+        "artifact": "test/one",
+        "platform": PLATFORM,
+        "context": folder,
+        "dockerfile": folder / "Dockerfile",
+        "log": folder / "log",
+        "tier": Tier(1, 1.0, 1),
+        "destination": WriteLayout(folder / "out"),
+    }
+    return BuildRequest(**(parts | changes))  # type: ignore[arg-type]
+
+
+async def build(
+    folder: Path, script: str, docker_config: Path | None = None, seen: list[StepSeen] | None = None, **changes: object
+) -> Built:
+    program = folder / "buildctl"
+    program.write_text("#!/bin/sh\n" + script)
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    runner = Runner("lease", "unix:///nowhere", folder, "scripted")
+    told: list[StepSeen] = [] if seen is None else seen
+    return await BuildctlBuilder(program, docker_config, end_seconds=0.2).build(
+        runner, request(folder, **changes), told.append
+    )
+
+
+def problem(folder: Path, script: str, **changes: object) -> Problem:
+    with pytest.raises(LianError) as raised:
+        asyncio.run(build(folder, script, **changes))  # type: ignore[arg-type]
+    (found,) = raised.value.problems
+    return found
+
+
+def test_the_digest_is_that_of_the_metadata_file(tmp_path: Path) -> None:
+    script = METADATA + f'echo \'{{"containerimage.digest": "{DIGEST}"}}\' > "$2"'
+    assert asyncio.run(build(tmp_path, script)).digest == DIGEST
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"containerimage.digest": 7}', '{"containerimage.digest": "x"}'])
+def test_success_without_a_digest_is_a_bug(tmp_path: Path, content: str) -> None:
+    found = problem(tmp_path, METADATA + f"echo '{content}' > \"$2\"")
+    assert (found.code, found.next) == ("digest-missing", Next.BUG)
+
+
+def test_success_without_a_metadata_file_is_a_bug_unless_nothing_was_to_be_kept(tmp_path: Path) -> None:
+    assert problem(tmp_path, "true").code == "digest-missing"
+    assert asyncio.run(build(tmp_path, "true", destination=None)).digest is None
+
+
+def test_a_client_that_dies_without_a_word(tmp_path: Path) -> None:
+    assert problem(tmp_path, "kill -9 $$").message == "BuildKit's client was killed by signal 9."
+
+
+def test_only_the_way_outside_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SOURCE_DATE_EPOCH", "BUILDKIT_HOST", "BUILDKIT_PROGRESS", "SECRET", "HTTPS_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "told")
+    asyncio.run(build(tmp_path, "env >&2", destination=None))
+    found = dict(line.split("=", 1) for line in (tmp_path / "log").read_text().splitlines())
+    assert {name for name, value in found.items() if value == "told"} == {"HTTPS_PROXY", "no_proxy"}
+    assert found["DOCKER_CONFIG"] == found["HOME"] != os.environ.get("HOME")
+
+
+def test_credential_helpers_get_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    asyncio.run(build(tmp_path, "env >&2", docker_config=tmp_path / "docker", destination=None))
+    found = dict(line.split("=", 1) for line in (tmp_path / "log").read_text().splitlines())
+    assert (found["DOCKER_CONFIG"], found["HOME"]) == (str(tmp_path / "docker"), "/home/someone")
+
+
+def test_a_log_on_a_full_disk_ends_a_client_that_goes_on_writing(tmp_path: Path) -> None:
+    found = problem(tmp_path, "exec yes >&2", log=Path("/dev/full"))
+    assert (found.code, found.next) == ("disk-full", Next.RETRY)
+
+
+def test_a_log_that_cannot_be_opened(tmp_path: Path) -> None:
+    assert problem(tmp_path, "true", log=tmp_path / "not" / "there").code == "log-unwritable"
+
+
+def test_a_runner_whose_folder_is_gone(tmp_path: Path) -> None:
+    runner = Runner("lease", "unix:///nowhere", tmp_path / "gone", "scripted")
+    with pytest.raises(LianError, match="builder-lost"):
+        asyncio.run(BuildctlBuilder(tmp_path / "buildctl").build(runner, request(tmp_path), lambda step: None))
+
+
+def test_a_line_of_any_length_is_taken(tmp_path: Path) -> None:
+    script = (
+        "head -c 3000000 /dev/zero | tr '\\0' x >&2; echo >&2; echo 'error: failed to solve: something' >&2; exit 1"
+    )
+    assert problem(tmp_path, script).cause == "something"
+    assert (tmp_path / "log").stat().st_size > 3_000_000
+
+
+def test_a_client_that_will_not_end_is_killed(tmp_path: Path) -> None:
+    mark = f"5{os.getpid()}"
+    found = problem(tmp_path, f"trap '' TERM\nsleep {mark} & sleep {mark}; sleep {mark}", deadline=0.5)
+    assert found.code == "build-timeout"
+    assert with_argument(mark) == []
+
+
+def test_cancelling_again_and_again_leaves_no_client(tmp_path: Path) -> None:
+    mark = f"4{os.getpid()}"
+
+    async def run() -> None:
+        task = asyncio.create_task(build(tmp_path, f"exec sleep {mark}"))
+        await running(mark)
+        while not task.done():
+            task.cancel()
+            await asyncio.sleep(0)
+        assert task.cancelled()
+
+    asyncio.run(run())
+    assert with_argument(mark) == []
+
+
+def test_cancelled_at_any_moment_of_the_start_it_leaves_no_client(tmp_path: Path) -> None:
+    mark = f"2{os.getpid()}"
+
+    async def attempt(steps: int) -> None:
+        task = asyncio.create_task(build(tmp_path, f"exec sleep {mark}"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert with_argument(mark) == []
+
+    for steps in range(10):
+        asyncio.run(attempt(steps))
+
+
+def test_a_listener_that_raises_ends_the_build(tmp_path: Path) -> None:
+    mark = f"3{os.getpid()}"
+
+    class Deaf(list[StepSeen]):
+        def append(self, step: StepSeen) -> None:
+            raise KeyError(step.name)
+
+    vertex = '{"vertexes":[{"digest":"a","name":"step","started":"2026-01-01T00:00:00Z"}]}'
+    with pytest.raises(KeyError, match="step"):
+        asyncio.run(build(tmp_path, f"echo '{vertex}' >&2; exec sleep {mark}", seen=Deaf()))
+    assert with_argument(mark) == []
+
+
+def test_a_program_that_cannot_be_run(tmp_path: Path) -> None:
+    runner = Runner("lease", "unix:///nowhere", tmp_path, "scripted")
+    with pytest.raises(LianError) as raised:
+        asyncio.run(BuildctlBuilder(tmp_path / "none").build(runner, request(tmp_path), lambda step: None))
+    assert raised.value.problems[0].code == "build-error"
+    assert "none" in str(raised.value.problems[0].cause)
