@@ -83,7 +83,7 @@ class Twin:
         """A hundred times as fast; a yes from it counts, after a no `jsonschema` decides and words the complaint."""
         import jsonschema_rs
 
-        return jsonschema_rs.validator_for(self._document)
+        return jsonschema_rs.validator_for(dict(self._document))
 
     @cached_property
     def _validator(self) -> Validator:
