@@ -35,6 +35,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(1, f"{self.format_usage()}{self.prog}: {message}\ntry: {self.prog} --help\n")
 
 
+class _Layout(argparse.RawDescriptionHelpFormatter):
+    """The epilog as it is written, and room for the longest verb."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=16)
+
+
 def seconds(text: str) -> float:
     """`90`, `90s`, `15m`, `1.5h`, `500ms` in seconds. Raises argparse.ArgumentTypeError."""
     match = _DURATION.fullmatch(text)
@@ -64,9 +71,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> argp
 
 def parser(environ: Mapping[str, str]) -> Parser:
     """The whole command line; defaults come from LIAN_* variables where they are set."""
-    root = Parser(
-        prog="lian", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    root = Parser(prog="lian", description=DESCRIPTION, epilog=EPILOG, formatter_class=_Layout)
     root.add_argument("--version", action="version", version=f"lian {__version__}")
     verbs = root.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     verb = _verbs(verbs, environ)

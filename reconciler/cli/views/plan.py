@@ -67,7 +67,7 @@ def _change(change: Change, writer: Writer, detailed: bool) -> None:
     for problem in dict.fromkeys(change.holds):
         block(problem, _Indented(writer), word="held", style="yellow")
     for reason in () if change.holds else change.reasons:
-        writer.line("           ", sentence(reason, detailed=detailed))
+        writer.line("           ", sentence(reason, detailed=detailed, conditional=change.conditional))
 
 
 def _image(change: Change) -> str:

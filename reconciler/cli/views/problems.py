@@ -26,7 +26,10 @@ def show(problems: Iterable[Problem], stream: IO[str]) -> None:
 
 def block(problem: Problem, writer: Writer, *, word: str = "error", style: str = "red") -> None:
     """One problem; `word` says how grave it is."""
-    writer.line((f"{word}[{problem.code}]", style), ": ", (problem.message, "bold"))
+    message, *more = problem.message.rstrip().split("\n")
+    writer.line((f"{word}[{problem.code}]", style), ": ", (message, "bold"))
+    for line in more:
+        writer.line("  ", line)
     artifact = f"({problem.artifact})" if problem.artifact else ""
     if problem.place or artifact:
         writer.line("  ", ("at ", "dim"), " ".join(part for part in (problem.place, artifact) if part))

@@ -7,8 +7,9 @@ from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views.outcome import words
 from reconciler.cli.views.plan import summary
-from reconciler.cli.views.text import Writer
+from reconciler.cli.views.text import Writer, printable
 from reconciler.model.event import Ended, Event, Finished, Noted, Planned, Started, Step, Waiting
+from reconciler.model.outcome import Status
 from reconciler.model.plan import Action
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class LiveProgress:
         """One event: a row moves, or a line is written above the rows."""
         match event:
             case Noted(text):
-                self._console.print(text, style="dim")
+                self._console.print(printable(text), style="dim")
             case Planned(plan):
                 self._console.print(f"plan: {summary(plan)}", style="bold")
                 self._left = sum(c.action in {Action.BUILD, Action.RETAG} for c in plan.changes)
@@ -85,11 +86,12 @@ class LiveProgress:
             case Started(artifact):
                 self._rows[artifact] = _Row("started")
             case Step(artifact, name, done, cached):
+                name = printable(name)
                 row = self._rows.setdefault(artifact, _Row(name))
                 row.text = name + (" (cached)" if cached else "") if not done or cached else row.text
             case Finished(result):
                 self._rows.pop(result.artifact, None)
-                self._done += 1
+                self._done += result.status is not Status.HELD
             case Ended():
                 self._rows.clear()
 

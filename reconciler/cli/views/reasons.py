@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 FILES_SHOWN = 3
 
 
-def sentence(reason: Reason, *, detailed: bool = False) -> str:
-    """Why, in a person's words; `detailed` gives whole digests and all files."""
+def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True) -> str:
+    """Why, in a person's words; `detailed` gives whole digests and all files.
+
+    `conditional` is the change's: an unbuilt parent is a reason only if nothing else makes the build due.
+    """
     old, new = (_value(value, detailed) for value in (reason.old, reason.new))
     subject = reason.subject or ""
     match reason.code:
@@ -26,7 +29,7 @@ def sentence(reason: Reason, *, detailed: bool = False) -> str:
         case Code.DOCKERFILE_CHANGED:
             return f"Dockerfile changed: {old} → {new}"
         case Code.PARENT_CHANGED if reason.new is None:
-            return f"rebuild unless {subject} comes out identical"
+            return f"rebuild unless {subject} comes out identical" if conditional else f"{subject} is built first"
         case Code.TAG_DIFFERS:
             return f"tag {subject} points at {old}" + (
                 f", wanted {new}" if reason.new else ", which has no build record"
@@ -75,9 +78,4 @@ def _files(reason: Reason, detailed: bool) -> str:
         return f"{_value(reason.old, detailed)} → {_value(reason.new, detailed)}"
     shown = reason.files if detailed else reason.files[:FILES_SHOWN]
     more = len(reason.files) - len(shown)
-    return ", ".join(_printable(name) for name in shown) + (f" and {more} more" if more else "")
-
-
-def _printable(name: str) -> str:
-    """File names are bytes of whoever committed them: nothing of theirs steers a terminal."""
-    return name if name.isprintable() else ascii(name)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

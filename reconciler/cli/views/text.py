@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import IO, Any
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+
+
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, marks that turn the direction of text, and lone surrogates, which no stream takes."""
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what would steer a terminal written out: names and values are others' bytes."""
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 class Writer:
@@ -17,12 +27,13 @@ class Writer:
         self.colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
     def styled(self, text: str, style: str | None) -> str:
-        """The text in a style of _CODES, or as it is where colour is not wanted."""
+        """The text, printable, in a style of _CODES; without one where colour is not wanted."""
+        text = printable(text)
         return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if style and self.colour and text else text
 
     def line(self, *parts: str | tuple[str, str | None]) -> None:
         """One line; a part is a text, or a text with a style."""
-        rendered = (part if isinstance(part, str) else self.styled(*part) for part in parts)
+        rendered = (self.styled(part, None) if isinstance(part, str) else self.styled(*part) for part in parts)
         self.stream.write("".join(rendered) + "\n")
 
 
@@ -33,4 +44,10 @@ def count(number: int, noun: str) -> str:
 
 def as_json(document: Any) -> str:
     """One JSON document for people and programs, ending in a newline."""
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    return "\n".join(_STEERING.sub(_escape, line) for line in text.split("\n")) + "\n"
+
+
+def _escape(found: re.Match[str]) -> str:
+    """As JSON writes a character by its number; JSON itself leaves control characters outside of ASCII alone."""
+    return f"\\u{ord(found[0]):04x}"

@@ -43,7 +43,7 @@ def _state(change: Change, writer: Writer) -> None:
     for problem in dict.fromkeys(change.holds):
         block(problem, writer, word="held", style="yellow")
     for reason in () if change.holds else change.reasons:
-        writer.line("  ", sentence(reason, detailed=True))
+        writer.line("  ", sentence(reason, detailed=True, conditional=change.conditional))
     if change.key:
         writer.line("  ", ("key ", "dim"), change.key)
 
