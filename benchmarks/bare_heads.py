@@ -20,7 +20,9 @@ def on_disk(root: Path, wanted: list[list[str]]) -> None:
     for repository, tag in wanted:
         if repository not in tags:
             index = json.loads((root / repository / "index.json").read_bytes())
-            tags[repository] = {m.get("annotations", {}).get("org.opencontainers.image.ref.name") for m in index["manifests"]}
+            tags[repository] = {
+                m.get("annotations", {}).get("org.opencontainers.image.ref.name") for m in index["manifests"]
+            }
         if tag not in tags[repository]:
             raise SystemExit(f"{repository}:{tag} is not there")
 

@@ -36,7 +36,12 @@ class Fleet:
     @property
     def environment(self) -> dict[str, str]:
         """For commands on this fleet."""
-        return {**os.environ, "LIAN_CACHE": str(self.cache), "LIAN_REGISTRY": self.registry, "LIAN_REPO": str(self.repo)}
+        return {
+            **os.environ,
+            "LIAN_CACHE": str(self.cache),
+            "LIAN_REGISTRY": self.registry,
+            "LIAN_REPO": str(self.repo),
+        }
 
 
 def write_repo(repo: Path, n: int) -> None:

@@ -121,5 +121,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ["GIT_CONFIG_GLOBAL"] = os.devnull  # the user's own git settings (signing, hooks) are no part of the story
+    os.environ["GIT_CONFIG_GLOBAL"] = (
+        os.devnull
+    )  # the user's own git settings (signing, hooks) are no part of the story
     main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import time
@@ -161,6 +162,12 @@ class _ChosenCompute:
         return self._made
 
 
+def _docker_config() -> Path | None:
+    """The folder of Docker's configuration, which buildctl reads credentials from, if there is one."""
+    folder = Path(os.environ.get("DOCKER_CONFIG") or Path("~/.docker").expanduser())
+    return folder if folder.is_dir() else None
+
+
 class _LateBuilder:
     """BuildKit's client, looked for at the first build."""
 
@@ -169,7 +176,8 @@ class _LateBuilder:
         from reconciler.providers.builder.buildctl import BuildctlBuilder
 
         # A runner was rented, so there is a buildctl.
-        return await BuildctlBuilder(_program("buildctl") or Path("buildctl")).build(runner, request, seen)
+        buildctl = _program("buildctl") or Path("buildctl")
+        return await BuildctlBuilder(buildctl, _docker_config()).build(runner, request, seen)
 
 
 @dataclass(frozen=True, slots=True)

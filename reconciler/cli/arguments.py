@@ -39,7 +39,8 @@ class _Layout(argparse.RawDescriptionHelpFormatter):
     """The epilog as it is written, and room for the longest verb."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=16)
+        super().__init__(prog, max_help_position=18)
+        self._action_max_length = 14  # argparse forgets the indent of verbs, and breaks the line after the longer ones
 
 
 def seconds(text: str) -> float:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 BUSYBOX = Path("/bin/busybox")
-BASE = "FROM scratch\nCOPY rootfs /\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n"
+BASE = 'FROM scratch\nCOPY rootfs /\nRUN ["/bin/busybox", "--install", "-s", "/bin"]\n'
 SECONDS = 120.0
 
 
@@ -75,7 +75,11 @@ class Bench:
     @property
     def environment(self) -> dict[str, str]:
         """The command's environment: nothing of the caller's LIAN_*, and caches of its own."""
-        kept = {k: v for k, v in os.environ.items() if k.startswith("LIAN_TEST_") or not k.startswith(("LIAN_", "BUILDKIT_"))}
+        kept = {
+            k: v
+            for k, v in os.environ.items()
+            if k.startswith("LIAN_TEST_") or not k.startswith(("LIAN_", "BUILDKIT_"))
+        }
         root = str(Path(__file__).resolve().parents[2])
         own = {"LIAN_CACHE": str(self.cache), "PYTHONPATH": root, "NO_COLOR": "1"}
         return {**kept, **own, **({"LIAN_REGISTRY": self.registry} if self.registry else {}), **self.env}

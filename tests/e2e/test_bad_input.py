@@ -156,7 +156,9 @@ def test_no_buildkitd(bench: Bench, tmp_path: Path) -> None:
     programs.mkdir()
     for name in ("git", "sh"):
         (programs / name).symlink_to(Path(str(shutil.which(name))))
-    poor = Bench(bench.repo, bench.cache, bench.registry, {"PATH": str(programs), "XDG_CACHE_HOME": str(tmp_path / "none")})
+    poor = Bench(
+        bench.repo, bench.cache, bench.registry, {"PATH": str(programs), "XDG_CACHE_HOME": str(tmp_path / "none")}
+    )
     assert poor.plan(2)["g/good"]["action"] == "build"
     result = poor.reconcile(code=3)["g/good"]
     assert result["problem"]["code"] == "compute-unavailable"

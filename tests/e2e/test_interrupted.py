@@ -40,7 +40,11 @@ def slow(tmp_path: Path) -> Bench:
 def in_the_middle(bench: Bench) -> subprocess.Popen[str]:
     """A pass whose slow step is running."""
     process = bench.start("reconcile", "--once")
-    until(lambda: process.poll() is not None or any("waiting" in p.read_text() for p in bench.cache.glob("logs/*/i_slow*")))
+    until(
+        lambda: (
+            process.poll() is not None or any("waiting" in p.read_text() for p in bench.cache.glob("logs/*/i_slow*"))
+        )
+    )
     assert process.poll() is None
     return process
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import shutil
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.bench import BASE, Bench, directive, layout_files, layout_tags, leftovers
-from tests.servers.registry import run_registry
+from tests.servers.registry import PASSWORD, USER, run_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +26,7 @@ SHOP = {
     "tool": 'image = "shop/tool", context.path = "images/tool"',
 }
 API = (
-    "FROM base AS run\nARG VERSION\nCOPY app.sh /app.sh\nRUN echo \"$VERSION\" > /version\n"
+    'FROM base AS run\nARG VERSION\nCOPY app.sh /app.sh\nRUN echo "$VERSION" > /version\n'
     "FROM run AS test\nRUN grep -q hello /app.sh\n"
 )
 
@@ -116,6 +118,22 @@ def test_the_image_holds_what_the_commit_says(tmp_path: Path) -> None:
     )
     files = layout_files(tmp_path / "registry", "shop/api", digest)
     assert (files["app.sh"], files["version"]) == (b"echo hello\n", b"1.4\n")
+
+
+def test_a_registry_that_wants_credentials(tmp_path: Path) -> None:
+    """Docker's configuration is enough, for lian and for the builder that pushes and pulls."""
+    with run_registry(tmp_path / "server", password=True) as server:
+        auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        (tmp_path / "docker").mkdir()
+        (tmp_path / "docker" / "config.json").write_text(json.dumps({"auths": {server.host: {"auth": auth}}}))
+        bench = Bench.new(tmp_path, server.url)
+        bench.env["DOCKER_CONFIG"] = str(tmp_path / "docker")
+        three_images(bench)
+        ran = bench.lian("reconcile", "--once")
+        assert "3 built" in ran.out
+        assert actions(bench.plan(0)) == dict.fromkeys(["shop/base", "shop/api", "shop/tool"], "none")
+        assert PASSWORD not in ran.out + ran.err
+        assert auth not in ran.out + ran.err
 
 
 def test_a_failing_check_blocks_every_tag(tmp_path: Path) -> None:
