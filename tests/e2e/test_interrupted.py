@@ -93,7 +93,7 @@ def test_watch_follows_commits_and_stops_gracefully(tmp_path: Path) -> None:
     )
     process = bench.start("watch", "--interval", "1h")
     try:
-        until(lambda: (tmp_path / "registry/w/files/index.json").exists())
+        until((tmp_path / "registry/w/files/index.json").exists)
         until(lambda: bench.lian("diff", code=None).code == 0)
         bench.commit({"files/a": "2"})
         until(lambda: bench.lian("diff", code=None).code == 0)

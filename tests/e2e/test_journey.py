@@ -66,7 +66,7 @@ def actions(changes: dict[str, dict[str, object]]) -> dict[str, object]:
 
 
 def test_the_journey(bench: Bench, tmp_path: Path) -> None:
-    """Build all, in sync, edit one, comment in the base, revert, second clone, caches lost: only what must be is built."""
+    """Build, edit, comment in the base, revert, second clone, lost caches: only what must be built is built."""
     assert "3 artifacts valid" in bench.lian("validate").out
     plan = bench.plan(2)
     assert actions(plan) == {"shop/base": "build", "shop/api": "build", "shop/tool": "build"}
