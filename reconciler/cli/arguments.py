@@ -19,11 +19,15 @@ SHELLS = ("bash", "zsh", "tcsh")
 DESCRIPTION = "GitOps for container images: commit a Nickel directive, the registry converges."
 EPILOG = """\
 exit codes:
-  0 done or in sync   1 an error, or some directives are invalid   2 drift found (diff)
-  3 some artifacts failed, the rest is done   4 something is held   130 interrupted
+  0  done or in sync             3    some artifacts failed, the rest is done
+  1  an error in use or          4    something is held
+     environment, or some        130  interrupted
+     directives are invalid
+  2  drift found (diff)
 
-Each flag of the desired repo has an environment variable behind it: LIAN_REPO, LIAN_REV,
-LIAN_REGISTRY, LIAN_JOBS, LIAN_CACHE. NO_COLOR is honoured. Start with: lian doctor
+Flags of the desired repo have environment variables behind them: LIAN_REPO,
+LIAN_REV, LIAN_REGISTRY, LIAN_JOBS, LIAN_CACHE. NO_COLOR is honoured.
+Start with: lian doctor
 """
 
 
@@ -31,8 +35,10 @@ class Parser(argparse.ArgumentParser):
     """argparse, but a mistake in use exits with 1: 2 means drift (design section 9)."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and how the command is used, on stderr."""
-        self.exit(1, f"{self.format_usage()}{self.prog}: {message}\ntry: {self.prog} --help\n")
+        """Say what is wrong and how the command is used, on stderr, without the secrets of a URL."""
+        from reconciler.model.problem import redact
+
+        self.exit(1, f"{self.format_usage()}{self.prog}: {redact(message)}\ntry: {self.prog} --help\n")
 
 
 class _Layout(argparse.RawDescriptionHelpFormatter):
@@ -102,7 +108,7 @@ def _verbs(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]
         for group in groups:
             group(command, environ)
         command.add_argument(
-            "--cache", metavar="DIR", default=environ.get("LIAN_CACHE"), help="the cache folder [~/.cache/lian]"
+            "--cache", metavar="DIR", default=environ.get("LIAN_CACHE") or None, help="the cache folder [~/.cache/lian]"
         )
         command.add_argument("--debug", action="store_true", help="show tracebacks")
         return command
@@ -112,15 +118,17 @@ def _verbs(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]
 
 def _desired(command: Parser, environ: Mapping[str, str]) -> None:
     group = command.add_argument_group("the desired repo")
-    group.add_argument("--repo", metavar="PATH|URL", default=environ.get("LIAN_REPO", "."), help="the desired repo [.]")
     group.add_argument(
-        "--rev", metavar="REV", default=environ.get("LIAN_REV", "HEAD"), help="the commit, branch or tag [HEAD]"
+        "--repo", metavar="PATH|URL", default=environ.get("LIAN_REPO") or ".", help="the desired repo [.]"
+    )
+    group.add_argument(
+        "--rev", metavar="REV", default=environ.get("LIAN_REV") or "HEAD", help="the commit, branch or tag [HEAD]"
     )
     group.add_argument(
         "--registry",
         metavar="REGISTRY",
         type=registry,
-        default=environ.get("LIAN_REGISTRY"),
+        default=environ.get("LIAN_REGISTRY") or None,
         help="oci-layout:PATH or http(s)://HOST[:PORT]; beats the settings in the repo",
     )
 
@@ -138,7 +146,7 @@ def _selection(command: Parser, environ: Mapping[str, str]) -> None:
 
 def _working(command: Parser, environ: Mapping[str, str]) -> None:
     command.add_argument(
-        "--jobs", metavar="N", type=jobs, default=environ.get("LIAN_JOBS"), help="builds at a time [the cores]"
+        "--jobs", metavar="N", type=jobs, default=environ.get("LIAN_JOBS") or None, help="builds at a time [the cores]"
     )
     command.add_argument(
         "--build-timeout", metavar="TIME", type=seconds, help="a cap on each build, below its own time budget"

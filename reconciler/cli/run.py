@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Call the verb. LianError is shown as problems, anything else as a bug; --debug adds the traceback."""
-    verb = importlib.import_module(f"reconciler.cli.{arguments.command}")
     try:
+        verb = importlib.import_module(f"reconciler.cli.{arguments.command}")
         code: int = verb.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:

@@ -101,7 +101,7 @@ class Evidence:
         self.records[image, whole] = (record, *(r for r in self.records.get((image, whole), ()) if r.key != record.key))
 
     def set(self, what: str, state: str | None) -> None:
-        """`IMAGE:TAG` (TAG `lian-` means every content tag) or `records of IMAGE`: absent (None), `unknown`, `gone` (records) or a digest made of the text."""
+        """`IMAGE:TAG` (`lian-`: every content tag) or `records of IMAGE`: absent, `unknown` or a digest of the text."""
         if what.startswith("records of "):
             image = Repository.parse(what.removeprefix("records of "), HOST)
             for key in [key for key in self.records if key[0] == image]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 
-from reconciler.model.artifact import Artifact
 from reconciler.model.tier import RunnerOverride, Tier
 from reconciler.sizing.choose import tier_for
 from tests import strategies as some
 from tests.commits import artifact
+
+if TYPE_CHECKING:
+    from reconciler.model.artifact import Artifact
 
 
 @pytest.mark.parametrize(

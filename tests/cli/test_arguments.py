@@ -1,0 +1,158 @@
+"""The command line as data: what each line means, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.cli.arguments import parse
+from reconciler.cli.reconcile import repeat
+
+USUAL = {"repo": ".", "rev": "HEAD", "registry": None, "cache": None, "debug": False}
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("validate", {"command": "validate", "json": False, **USUAL}),
+        ("diff", {"command": "diff", "only": [], "detailed": False, "json": False, **USUAL}),
+        ("diff --detailed --json", {"detailed": True, "json": True}),
+        ("diff --only shop/* --only web/a", {"only": ["shop/*", "web/a"]}),
+        ("diff --repo https://h/x --rev v1", {"repo": "https://h/x", "rev": "v1"}),
+        ("diff --registry oci-layout:a/b", {"registry": "oci-layout:a/b"}),
+        ("diff --registry http://h:5000", {"registry": "http://h:5000"}),
+        ("diff --registry https://h/", {"registry": "https://h/"}),
+        ("reconcile", {"command": "reconcile", "once": False, "jobs": None, "build_timeout": None, "interval": 60.0}),
+        ("reconcile --once --jobs 3", {"once": True, "jobs": 3}),
+        ("reconcile --build-timeout 15m", {"build_timeout": 900.0}),
+        ("reconcile --build-timeout 500ms", {"build_timeout": 0.5}),
+        ("watch --interval 1.5h", {"command": "watch", "interval": 5400.0}),
+        ("watch --interval 90", {"interval": 90.0}),
+        ("why shop/api --json", {"command": "why", "artifact": "shop/api", "json": True}),
+        ("doctor --cache /c --debug", {"command": "doctor", "cache": "/c", "debug": True}),
+        ("version --json", {"command": "version", "json": True}),
+        ("completion zsh", {"command": "completion", "shell": "zsh"}),
+    ],
+)
+def test_a_line_means(line: str, meant: dict[str, Any]) -> None:
+    got = vars(parse(line.split(), {}))
+    assert {name: got[name] for name in meant} == meant
+
+
+def test_the_environment_stands_behind_the_flags() -> None:
+    environ = {
+        "LIAN_REPO": "r",
+        "LIAN_REV": "v",
+        "LIAN_REGISTRY": "oci-layout:x",
+        "LIAN_JOBS": "4",
+        "LIAN_CACHE": "/c",
+    }
+    got = parse(["reconcile"], environ)
+    assert (got.repo, got.rev, got.registry, got.jobs, got.cache) == ("r", "v", "oci-layout:x", 4, "/c")
+    flags = ["reconcile", "--repo", "a", "--rev", "b", "--registry", "http://h", "--jobs", "1", "--cache", "d"]
+    got = parse(flags, environ)
+    assert (got.repo, got.rev, got.registry, got.jobs, got.cache) == ("a", "b", "http://h", 1, "d")
+
+
+@pytest.mark.parametrize("name", ["LIAN_REPO", "LIAN_REV", "LIAN_REGISTRY", "LIAN_JOBS", "LIAN_CACHE"])
+def test_an_empty_variable_is_no_variable(name: str) -> None:
+    assert parse(["reconcile"], {name: ""}) == parse(["reconcile"], {})
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("", "COMMAND"),
+        ("nonsense", "nonsense"),
+        ("diff --tpyo", "--tpyo"),
+        ("diff extra", "extra"),
+        ("why", "ARTIFACT"),
+        ("reconcile --jobs 0", "1 to 256"),
+        ("reconcile --jobs 257", "1 to 256"),
+        ("reconcile --jobs -1", "1 to 256"),
+        ("reconcile --jobs many", "1 to 256"),
+        ("reconcile --jobs ²", "1 to 256"),
+        ("reconcile --build-timeout 0", "duration"),
+        ("reconcile --build-timeout 5d", "duration"),
+        ("reconcile --build-timeout 1e3", "duration"),
+        ("watch --interval=-1s", "duration"),
+        ("diff --registry ghcr.io", "oci-layout:PATH"),
+        ("diff --registry oci-layout:", "oci-layout:PATH"),
+        ("diff --registry https://user:secret@h", "oci-layout:PATH"),
+        ("diff --registry https://h/path", "oci-layout:PATH"),
+        ("diff --registry ftp://h", "oci-layout:PATH"),
+        ("completion fish", "fish"),
+    ],
+)
+def test_a_mistake_ends_with_1_and_says_how(line: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(line.split(), {})
+    shown = capsys.readouterr()
+    assert (ended.value.code, shown.out) == (1, "")
+    assert told in shown.err
+    assert "usage: lian" in shown.err
+    assert "--help" in shown.err
+    assert "secret" not in shown.err
+
+
+def test_a_wrong_variable_is_a_mistake_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(["watch"], {"LIAN_JOBS": "many"})
+    assert ended.value.code == 1
+    assert "many" in capsys.readouterr().err
+
+
+@given(
+    st.lists(st.text(max_size=8) | st.sampled_from(["diff", "--only", "--json", "--registry", "why", "-h"]), max_size=4)
+)
+def test_parsing_ends_with_0_or_1_whatever_is_typed(argv: list[str]) -> None:
+    try:
+        parse(argv, {})
+    except SystemExit as ended:
+        assert ended.code in {0, 1}
+
+
+HEAVY = {"asyncio", "httpx", "pygit2", "rich", "nickel", "jsonschema", "watchfiles", "shtab", "concurrent.futures"}
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["reconcile", "--help"], ["--version"], ["nonsense"]])
+def test_help_imports_nothing_heavy(argv: list[str]) -> None:
+    script = f"""
+import sys, json
+from reconciler.cli import main
+try:
+    main({argv!r})
+except SystemExit:
+    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    modules = set(json.loads(ran.stderr.splitlines()[-1]))
+    assert not modules & HEAVY
+    ours = {name for name in modules if name.startswith("reconciler")}
+    own = {"reconciler", "reconciler.cli", "reconciler.cli.arguments"}
+    assert ours <= own | {"reconciler.model", "reconciler.model.problem"}
+
+
+def test_help_fits_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in ("", "validate", "diff", "reconcile", "watch", "why", "doctor", "version", "completion"):
+        with pytest.raises(SystemExit) as ended:
+            parse([*command.split(), "--help"], {})
+        assert ended.value.code == 0
+        assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "line", ["reconcile --once", "reconcile --once --repo /r --rev v1 --registry http://h --cache /c", "watch --rev x"]
+)
+def test_the_line_that_repeats_a_pass_means_the_same_pass(line: str) -> None:
+    meant = parse(line.split(), {})
+    again = parse(repeat(meant)[1:], {})
+    assert again.once
+    assert all(getattr(again, name) == getattr(meant, name) for name in ("repo", "rev", "registry", "cache"))

@@ -1,0 +1,252 @@
+"""What a person sees: plain without a terminal, narrow enough, and never steered by what others wrote."""
+
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.checks.doctor import Table
+from reconciler.cli.views import outcome as outcome_view
+from reconciler.cli.views import plan as plan_view
+from reconciler.cli.views import problems as problems_view
+from reconciler.cli.views import tables, why
+from reconciler.cli.views.progress import LiveProgress, PlainProgress, progress
+from reconciler.cli.views.reasons import sentence
+from reconciler.cli.views.text import Writer
+from reconciler.model.digest import Digest
+from reconciler.model.event import Ended, Finished, Noted, Planned, Started, Step, Waiting
+from reconciler.model.name import ArtifactName
+from reconciler.model.outcome import Outcome, Result, Status
+from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
+from reconciler.model.problem import Problem
+from tests import strategies as some
+from tests.cli.test_documents import stories
+from tests.commits import artifact
+
+if TYPE_CHECKING:
+    from reconciler.plan.story import Story
+
+NAME = ArtifactName("shop", "api")
+NASTY = "a\x1b[31m\x9b2J\x07\r\nforged\u202e\u2066\x7f\udcffz"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def steers(text: str) -> bool:
+    """True if something in it would move a cursor, colour what follows, turn its direction, or cannot be written."""
+    bidi = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    return any(
+        unicodedata.category(c) in {"Cc", "Cs"} or unicodedata.bidirectional(c) in bidi for c in text if c != "\n"
+    )
+
+
+def shown(view: Any, *args: Any, **more: Any) -> str:
+    stream = io.StringIO()
+    view(*args, stream, **more)
+    return stream.getvalue()
+
+
+def change(action: Action, *reasons: Reason, **more: Any) -> Change:
+    a = artifact("shop/api")
+    return Change(a.name, a.image, a.tags, a.platforms, action, reasons or (Reason(ReasonCode.IN_SYNC),), **more)
+
+
+@given(some.plans, st.booleans())
+def test_a_plan_steers_nothing(plan: Plan, detailed: bool) -> None:
+    assert not steers(shown(plan_view.show, plan, detailed=detailed))
+
+
+@given(some.outcomes)
+def test_an_outcome_steers_nothing(outcome: Outcome) -> None:
+    stream = io.StringIO()
+    outcome_view.show(outcome, stream, ["lian", "reconcile", "--once"])
+    assert not steers(stream.getvalue())
+
+
+@given(st.lists(some.problems, max_size=3))
+def test_problems_steer_nothing(problems: list[Problem]) -> None:
+    assert not steers(shown(problems_view.show, problems))
+
+
+@given(stories)
+def test_a_story_steers_nothing(story: Story) -> None:
+    assert not steers(shown(why.show, story))
+
+
+@pytest.mark.parametrize("code", ReasonCode)
+def test_no_value_forges_a_line(code: ReasonCode) -> None:
+    reason = Reason(code, NASTY, NASTY + "2", NASTY, (NASTY,))
+    for detailed in (False, True):
+        written = shown(plan_view.show, Plan("0" * 40, (change(Action.BUILD, reason),)), detailed=detailed)
+        assert not steers(written)
+        assert not any(line.startswith("forged") for line in written.splitlines())
+
+
+def test_places_and_messages_steer_nothing() -> None:
+    problem = Problem("a-code", NASTY, file=NASTY, line=1, artifact=NASTY, cause=NASTY, hint=NASTY)
+    written = shown(problems_view.show, [problem])
+    assert not steers(written)
+    assert not any(line.startswith("forged") for line in written.splitlines())
+
+
+EVENTS = [
+    Noted(NASTY),
+    Planned(Plan("0" * 40, (change(Action.BUILD), change(Action.HOLD)))),
+    Waiting(NAME, NASTY),
+    Started(NAME),
+    Step(NAME, f"[1/2] RUN {NASTY}", done=True),
+    Step(NAME, f"[2/2] RUN {NASTY}", done=False),
+]
+
+
+def test_plain_progress_steers_nothing_and_has_a_line_for_each_event() -> None:
+    stream = io.StringIO()
+    with progress(stream) as recorder:
+        assert isinstance(recorder, PlainProgress)
+        for event in [
+            *EVENTS,
+            Finished(Result(NAME, Action.BUILD, Status.DONE, seconds=2.0)),
+            Ended(Outcome("0" * 40)),
+        ]:
+            recorder.record(event)
+    lines = stream.getvalue().splitlines()
+    assert not steers(stream.getvalue())
+    assert len(lines) == 5
+    assert lines[1:3] == ["plan: 1 to build, 1 held", "shop/api  started"]
+    assert lines[-1] == "shop/api  built in 2.0 s"
+
+
+def test_the_live_display_steers_nothing_but_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    monkeypatch.setenv("TERM", "xterm")
+    with progress(Terminal()) as recorder:
+        assert isinstance(recorder, LiveProgress)
+        for event in EVENTS:
+            recorder.record(event)
+        plain = Console(file=io.StringIO(), width=80, color_system=None, force_terminal=False)
+        plain.print(recorder)
+        written = plain.file.getvalue()  # type: ignore[attr-defined]
+        assert not steers(written)
+        assert max(map(len, written.splitlines())) <= 80
+        assert "shop/api" in written
+        recorder.record(Finished(Result(ArtifactName("shop", "held"), Action.HOLD, Status.HELD)))
+        recorder.record(Finished(Result(NAME, Action.BUILD, Status.DONE)))
+        plain.print(recorder)
+        assert "1 of 1 done" in plain.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("tty", "environ", "coloured"),
+    [
+        (True, {}, True),
+        (True, {"NO_COLOR": "1"}, False),
+        (True, {"NO_COLOR": ""}, True),
+        (True, {"TERM": "dumb"}, False),
+        (False, {}, False),
+    ],
+)
+def test_colour_is_for_terminals_that_want_it(
+    monkeypatch: pytest.MonkeyPatch, tty: bool, environ: dict[str, str], coloured: bool
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    stream = Terminal() if tty else io.StringIO()
+    plan_view.show(Plan("0" * 40, (change(Action.BUILD, Reason(ReasonCode.ABSENT, subject=NASTY)),)), stream)
+    assert ("\x1b[" in stream.getvalue()) is coloured
+    assert not steers(re.sub(r"\x1b\[[0-9]*m", "", stream.getvalue()))
+
+
+def test_a_live_display_needs_a_terminal_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(progress(Terminal()), PlainProgress)
+    assert isinstance(progress(io.StringIO()), PlainProgress)
+
+
+@given(st.lists(st.tuples(*[st.text("ab ", min_size=1, max_size=30)] * 3), min_size=1, max_size=4))
+def test_tables_stay_in_80_columns(rows: list[tuple[str, ...]]) -> None:
+    written = shown(
+        lambda table, stream: tables.show([table], stream), Table("parts", ("part", "state", "where"), tuple(rows))
+    )
+    assert max(map(len, written.splitlines())) <= 80
+    for row in rows:
+        assert all(cell.rstrip() in written for cell in row)
+
+
+def test_a_plan_reads_well() -> None:
+    differs = Reason(ReasonCode.TAG_DIFFERS, str(Digest.of(b"a")), str(Digest.of(b"b")), "latest")
+    plan = Plan(
+        "f" * 40,
+        (
+            change(Action.BUILD, Reason(ReasonCode.CONTEXT_CHANGED, "0" * 64, "1" * 64, files=("a", "b", "c", "d"))),
+            change(Action.BUILD, Reason(ReasonCode.PARENT_CHANGED, None, None, "shop/base"), conditional=True),
+            change(Action.RETAG, differs),
+            change(Action.NONE),
+        ),
+    )
+    written = shown(plan_view.show, plan)
+    assert "context changed: a, b, c and 1 more" in written
+    assert "rebuild unless shop/base comes out identical" in written
+    assert f"tag latest points at {Digest.of(b'a').short}, wanted {Digest.of(b'b').short}" in written
+    assert written.endswith("revision ffffffffffff: 2 to build, 1 to retag, 1 in sync\n")
+    assert max(map(len, written.splitlines())) <= 80
+    assert "in sync\n" in shown(plan_view.show, plan, detailed=True)
+    assert "1 artifact in sync, nothing to do" in shown(plan_view.show, Plan("f" * 40, plan.changes[3:]))
+    assert "no artifacts" in shown(plan_view.show, Plan("f" * 40))
+
+
+@given(some.reasons, st.booleans())
+def test_every_reason_is_a_sentence(reason: Reason, detailed: bool) -> None:
+    assert sentence(reason, detailed=detailed)
+
+
+def test_a_failure_is_shown_in_full_with_the_line_that_repeats_it() -> None:
+    problem = Problem(
+        "build-failed", "RUN make failed", artifact="shop/api", cause="line 1\nline 2", hint="read /logs/a.log"
+    )
+    failed = Result(NAME, Action.BUILD, Status.FAILED, problem=problem)
+    skipped = Result(
+        ArtifactName("shop", "web"), Action.BUILD, Status.SKIPPED, problem=Problem("parent-failed", "not built")
+    )
+    quiet = Result(ArtifactName("shop", "same"), Action.NONE, Status.NONE)
+    stream = io.StringIO()
+    outcome_view.show(
+        Outcome("0" * 40, (failed, skipped, quiet)), stream, ["lian", "reconcile", "--once", "--repo", "a b"]
+    )
+    written = stream.getvalue()
+    assert "again: lian reconcile --once --repo 'a b' --only shop/api" in written
+    assert "cause: line 1\n    line 2\n" in written
+    assert "1 failed, 1 skipped, 1 in sync" in written
+    assert "shop/same" not in written
+    assert written.count("again:") == 1
+
+
+def test_problems_come_in_the_order_of_files_and_lines() -> None:
+    problems = [Problem("c", "m", file="b"), Problem("b", "m", file="a", line=10), Problem("a", "m", file="a", line=9)]
+    assert re.findall(r"error\[(.)\]", shown(problems_view.show, problems)) == ["a", "b", "c"]
+
+
+def test_a_writer_writes_one_line() -> None:
+    stream = io.StringIO()
+    Writer(stream).line(NASTY, (NASTY, "red"))
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_the_story_says_when_there_is_no_record() -> None:
+    from reconciler.plan.story import Story
+
+    story = Story(change(Action.NONE), "0" * 40, None, {"latest": Digest.of(b"x")}, {}, (), None)
+    assert "not built by lian" in shown(why.show, story)
+    assert "not built by lian" not in shown(why.show, replace(story, tags={"latest": None}))
