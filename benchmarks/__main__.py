@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-BENCHMARKS = ("startup", "evaluation", "observation", "passes", "builds")
+BENCHMARKS = ("startup", "evaluation", "observation", "passes", "converge", "builds")
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = ("name", "n", "seconds", "baseline_seconds", "ratio", "peak_rss_mib")
 
