@@ -28,19 +28,19 @@ COPY busybox /bin/sh
 COPY data /data
 RUN i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; cat /data /data > /twice
 """
-BY_HAND = """set -e
+BY_HAND = """set -e; socket="unix://$3/socket"
 cd "$1"; host=$2; state=$3
-buildkitd --root "$state/root" --addr "unix://$state/socket" --containerd-worker=false --oci-worker-net=host 2>/dev/null &
+buildkitd --root "$state/root" --addr "$socket" --containerd-worker=false --oci-worker-net=host 2>/dev/null &
 daemon=$!
 until [ -S "$state/socket" ]; do sleep 0.01; done
-until buildctl --addr "unix://$state/socket" debug info >/dev/null 2>&1; do sleep 0.01; done
+until buildctl --addr "$socket" debug info >/dev/null 2>&1; do sleep 0.01; done
 build() {
-  buildctl --addr "unix://$state/socket" build --frontend dockerfile.v0 --local context="images/$1" \\
+  buildctl --addr "$socket" build --frontend dockerfile.v0 --local context="images/$1" \\
     --local dockerfile="images/$1" --opt build-arg:SOURCE_DATE_EPOCH=0 --progress plain \\
-    --output "type=image,\\"name=$host/hand/$1:latest,$host/hand/$1:$1\\",push=true,oci-mediatypes=true,rewrite-timestamp=true" \\
-    2>/dev/null
+    --output "type=image,\\"name=$host/hand/$1:latest,$host/hand/$1:$1\\",push=true,$options" 2>/dev/null
 }
-export -f build; export state host
+options=oci-mediatypes=true,rewrite-timestamp=true
+export -f build; export socket host options
 ls images | xargs -P 2 -I{} bash -c 'build {}'
 kill $daemon; wait $daemon || true
 rm -rf "$state"
@@ -89,9 +89,8 @@ def _write_repo(repo: Path, n: int) -> None:
         shutil.copy("/bin/busybox", context / "busybox")
         (context / "Dockerfile").write_text(DOCKERFILE)
         (context / "data").write_text(f"{number:08}\n")
-        lines.append(
-            f'    a{number:02} = lian.make_artifact {{ image = "lian/{number:02}", context.path = "images/{number:02}" }},'
-        )
+        where = f'image = "lian/{number:02}", context.path = "images/{number:02}"'
+        lines.append(f"    a{number:02} = lian.make_artifact {{ {where} }},")
     (repo / "directives").mkdir()
     (repo / "directives" / "w.ncl").write_text("\n".join([*lines, "  },", "}", ""]))
     git = ["git", "-C", str(repo), "-c", "user.name=bench", "-c", "user.email=bench@example.invalid"]

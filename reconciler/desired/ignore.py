@@ -219,9 +219,9 @@ def _identity(patterns: tuple[Pattern, ...]) -> str:
 
 def _problem(code: str, message: str, source: str, line: int | None) -> Problem:
     hint = {
-        "ignore-syntax": r"Close [ with ], and write \[ for a bracket that is part of a name.",
-        "ignore-unsupported": r"Write the pattern with * ? [a-z] and **, and \ only before these signs.",
-        "ignore-too-large": "Name folders instead of single files.",
+        "ignore-syntax": r"close [ with ], and write \[ for a bracket that is part of a name",
+        "ignore-unsupported": r"write the pattern with * ? [a-z] and **, and \ only before these signs",
+        "ignore-too-large": "name folders instead of single files",
     }[code]
     return Problem(code, message, source, line, hint=hint)
 

@@ -41,8 +41,8 @@ def folder() -> Path:
     raise LianError(
         Problem(
             "installation-broken",
-            "The schemas and defaults that ship with lian are not there.",
-            hint="Install lian again.",
+            "the schemas and defaults that ship with lian are not there",
+            hint="install lian again",
             next=Next.PERSON,
         )
     )

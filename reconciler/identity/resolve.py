@@ -136,10 +136,14 @@ class Resolution:
     order: list[ArtifactName] = field(init=False)
     _open: list[ArtifactName] = field(init=False)
     _families: set[ArtifactName] = field(init=False)
+    _unsettled: set[ArtifactName] = field(init=False)
+    _waits_for: dict[ArtifactName, ArtifactName] = field(default_factory=dict)
+    """Artifact -> the parent without which nothing more can be said of it: looking again before would be in vain."""
 
     def __post_init__(self) -> None:
         self.order = parents_first(self.desired)
         self._open = list(self.order)
+        self._unsettled = set(self.order)
         self._families = {p for w in self.desired.wanted.values() for p in w.artifact.parents}
 
     def still_needed(self, observed: Observed) -> Questions:
@@ -151,10 +155,12 @@ class Resolution:
         heads: set[Reference] = set()
         undecided = []
         for name in self._open:
-            missing = self._advance(name, observed)
+            missing = set() if self._waits_for.get(name) in self._unsettled else self._advance(name, observed)
             heads |= missing
             if missing or name not in self.identities:
                 undecided.append(name)
+            else:
+                self._unsettled.discard(name)
         self._open = undecided
         return Questions(frozenset(heads), frozenset() if heads else self._records(observed))
 
@@ -200,6 +206,7 @@ class Resolution:
         for parent in parents:
             identity = self.identities.get(parent)
             if identity is None:
+                self._waits_for[wanted.artifact.name] = parent
                 return
             if isinstance(identity, Held):
                 self.identities[wanted.artifact.name] = Held(
@@ -208,6 +215,7 @@ class Resolution:
                 return
             outputs = self._outputs(parent, wanted.artifact.platforms, observed)
             if outputs is None:
+                self._waits_for[wanted.artifact.name] = parent
                 return
             if isinstance(outputs, Held):
                 self.identities[wanted.artifact.name] = outputs

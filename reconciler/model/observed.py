@@ -47,8 +47,10 @@ class Observed:
 
     def take(self, other: Observed) -> None:
         """Add another round's answers; what is known already stays."""
-        self.heads = other.heads | self.heads
-        self.records = other.records | self.records
+        for reference, sighting in other.heads.items():
+            self.heads.setdefault(reference, sighting)
+        for image, records in other.records.items():
+            self.records.setdefault(image, records)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,4 +33,4 @@ def raised(faults: Iterable[Fault], source: str) -> LianError:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """`Did you mean …?` for the nearest known name, or None."""
     close = get_close_matches(name.lower(), sorted(known), n=1)
-    return f"Did you mean {close[0]}?" if close else None
+    return f"did you mean {close[0]}?" if close else None

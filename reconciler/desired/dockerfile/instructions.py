@@ -114,7 +114,7 @@ def _from(instruction: Instruction) -> From:
         name = arguments[2].lower()
         if not _STAGE.fullmatch(name):
             raise Fault(
-                "syntax", f"{arguments[2]!r} is no name for a stage", hint="Begin with a letter; then a-z 0-9 - _ ."
+                "syntax", f"{arguments[2]!r} is no name for a stage", hint="begin with a letter, go on with a-z 0-9 . _ or -"
             )
     elif len(arguments) != 1:
         raise Fault("syntax", "FROM takes an image, or an image, AS and a name")
@@ -167,7 +167,7 @@ def _mount_from(mount: str) -> str:
         if key.lower() != "from" or not has_value:
             continue
         if "$" in value[:-1]:
-            hint = "Give the image a name with FROM … AS at the top, and mount from that name."
+            hint = "give the image a name with FROM … AS at the top, and mount from that name"
             raise Fault("syntax", "from= of a mount takes no variables", hint=hint)
         found = value
     return found

@@ -145,7 +145,7 @@ class _Reader:
             if (end.lstrip("\t") if heredoc.chomp else end) == heredoc.name:
                 return replace(heredoc, text="".join(lines))
             lines.append(raw.decode("utf-8", "surrogateescape"))
-        raise Fault("syntax", f"the heredoc {heredoc.name} has no end", hint=f"End it with a line {heredoc.name}.")
+        raise Fault("syntax", f"the heredoc {heredoc.name} has no end", hint=f"end it with a line {heredoc.name}")
 
 
 def _text(raw: bytes) -> str:

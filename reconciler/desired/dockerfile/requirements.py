@@ -73,7 +73,7 @@ def requirements(
     try:
         custom = facts.frontend_for(args)
         if custom is not None or not facts.stages:
-            hint = "Remove the syntax line, or use docker/dockerfile:1, which is what is built in."
+            hint = "remove the syntax line, or use docker/dockerfile:1, which is what is built in"
             raise Fault(
                 "frontend-custom",
                 f"only the frontend {custom or facts.frontend!r} can tell what this file needs",
@@ -205,7 +205,7 @@ class _Graph:
     def copy_source(self, step: Step) -> _State:
         name = step.copies_from
         if expanded(name, {}, step.line, self.quoting)[0] != name:
-            hint = "Give the image a name with FROM … AS at the top, and copy from that name."
+            hint = "give the image a name with FROM … AS at the top, and copy from that name"
             raise Fault("syntax", "--from takes no variables", step.line, hint)
         if _NUMBER.fullmatch(name) and -(2**63) <= int(name) < 2**63:
             index = int(name)

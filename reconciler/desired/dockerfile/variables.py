@@ -76,5 +76,5 @@ def expanded(text: str, env: Mapping[str, str], line: int, quoting: Quoting) -> 
 def unresolved(message: str, unset: Iterable[str], line: int | None) -> Fault:
     """The fault of a FROM whose variables were not set."""
     names = ", ".join(sorted(unset))
-    hint = f"Give {names} a default with ARG above the first FROM, or a value in args." if names else None
+    hint = f"give {names} a default with ARG above the first FROM, or a value in args" if names else None
     return Fault("arg-unresolved", message, line, hint)

@@ -24,7 +24,7 @@ async def describe(settings: EvaluatorSettings) -> str:
         try:
             await worker.ask("1", [], None, settings.limits.seconds)
         except WorkerStartError as error:
-            message = f"The Nickel evaluator ({chosen.identity}) does not start."
+            message = f"the Nickel evaluator ({chosen.identity}) does not start"
             raise LianError(Problem("nickel-missing", message, cause=str(error))) from error
         finally:
             await worker.close()

@@ -51,8 +51,8 @@ async def choose(settings: EvaluatorSettings) -> Engine:
     raise LianError(
         Problem(
             "nickel-missing",
-            "There is no Nickel to evaluate directives with.",
-            hint=f"Install the Python package py-nickel, or nickel {OLDEST[0]}.{OLDEST[1]} or later.",
+            "there is no Nickel to evaluate directives with",
+            hint=f"install the Python package py-nickel, or nickel {OLDEST[0]}.{OLDEST[1]} or later",
         )
     )
 

@@ -80,8 +80,8 @@ def _first(group: ExceptionGroup[Exception]) -> Exception:
 
 def _unusable(chosen: Engine, error: WorkerStartError) -> Problem:
     return Problem(
-        "nickel-missing", f"The Nickel evaluator ({chosen.identity}) does not start.",
-        cause=str(error), hint="Try it by hand: `nickel --version`, or `python -c 'import nickel'`.",
+        "nickel-missing", f"the Nickel evaluator ({chosen.identity}) does not start",
+        cause=str(error), hint="try it by hand: `nickel --version`, or `python -c 'import nickel'`",
     )  # fmt: skip
 
 
@@ -208,12 +208,12 @@ def _values(texts: Sequence[bytes]) -> Iterator[Any]:
 def _remembered(result: Stored) -> Evaluated:
     if result.wait is None:
         return Evaluated(None, result.problems)
-    again = f"It is tried again when it changes, or in {max(1, round(result.wait / 60))} min."
-    return Evaluated(None, tuple(replace(p, hint=f"{p.hint} {again}" if p.hint else again) for p in result.problems))
+    again = f"it is tried again when it changes, or in {max(1, round(result.wait / 60))} min"
+    return Evaluated(None, tuple(replace(p, hint=f"{p.hint}; {again}" if p.hint else again) for p in result.problems))
 
 
 def _mismatch(path: str, finding: Finding) -> Problem:
     return Problem(
-        "schema-mismatch", finding.message, path, cause="The contract accepts this and its JSON Schema does not.",
-        hint="This is a fault of lian; please report it.", next=Next.BUG,
+        "schema-mismatch", finding.message, path, cause="the contract accepts this and its JSON Schema does not",
+        hint="report it: this is a fault of lian", next=Next.BUG,
     )  # fmt: skip

@@ -80,22 +80,22 @@ def examine(data: bytes, format: str) -> Examined:
     """Look at one file that Nickel would read in this format (`Nickel`, `Json`, `Toml`, `Text`)."""
     largest = MAX_TOML_BYTES if format == "Toml" else MAX_BYTES
     if len(data) > largest:
-        message = f"The file has {len(data)} bytes; at most {largest} are read."
-        return _refused("nickel-limit", message, hint="Split it, or keep large data out of the directives.")
+        message = f"the file has {len(data)} bytes; at most {largest} are read"
+        return _refused("nickel-limit", message, hint="split it, or keep large data out of the directives")
     if data.startswith(b"\xef\xbb\xbf"):
         return _refused(
             "nickel-syntax",
-            "The file begins with a byte order mark, which Nickel cannot read.",
+            "the file begins with a byte order mark, which Nickel cannot read",
             1,
             1,
-            "Save it as UTF-8 without a byte order mark.",
+            "save it as UTF-8 without a byte order mark",
         )
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         line, start = data.count(b"\n", 0, error.start) + 1, data.rfind(b"\n", 0, error.start) + 1
         column = len(data[start : error.start].decode("utf-8", "replace")) + 1
-        return _refused("nickel-syntax", "The file is not UTF-8 text.", line, column, "Save it as UTF-8.")
+        return _refused("nickel-syntax", "the file is not UTF-8 text", line, column, "save it as UTF-8")
     if format == "Nickel":
         return _glance(text) or _read(text)
     if format == "Json":
@@ -156,7 +156,7 @@ def _read(text: str) -> Examined:
                 break
         reading.import_in(_END)
     except LexError as error:
-        return _refused("nickel-syntax", f"Nickel cannot read this: {error}.", *place(text, error.offset))
+        return _refused("nickel-syntax", f"Nickel cannot read this: {error}", *place(text, error.offset))
     placed = tuple(Fault(code, message, *place(text, at), hint) for code, message, at, hint in reading.faults)
     return Examined(tuple(imported for imported, _ in reading.found), placed)
 
@@ -183,24 +183,24 @@ class _Reading:
             self._starts.append(self._start)
             self._start = self._length
             if len(self._starts) > MAX_DEPTH:
-                message = f"Brackets are nested more than {MAX_DEPTH} deep."
-                self.faults.append(("nickel-limit", message, token.offset, "Give inner parts a name with `let`."))
+                message = f"brackets are nested more than {MAX_DEPTH} deep"
+                self.faults.append(("nickel-limit", message, token.offset, "give inner parts a name with `let`"))
                 return False
         elif kind == "close":
             self._length, self._start = self._start, self._starts.pop() if self._starts else 0
         elif kind == "operator" and token.text == ",":
             self._length = self._start
         elif self._length > MAX_PATH:
-            message = f"An expression goes on for more than {MAX_PATH} tokens."
-            self.faults.append(("nickel-limit", message, token.offset, "Split the file, or use an array and a fold."))
+            message = f"an expression goes on for more than {MAX_PATH} tokens"
+            self.faults.append(("nickel-limit", message, token.offset, "split the file, or use an array and a fold"))
             return False
         return True
 
     def number(self, token: Token) -> None:
         """Refuse a number that would take Nickel long to read; one such fault a file is enough."""
         if token.kind == "number" and _too_large(token.text) and not any("number" in f[1] for f in self.faults):
-            hint = f"At most {MAX_DIGITS} digits, and an exponent of at most {MAX_EXPONENT}."
-            self.faults.append(("nickel-limit", "A number is too long.", token.offset, hint))
+            hint = f"write at most {MAX_DIGITS} digits, and an exponent of at most {MAX_EXPONENT}"
+            self.faults.append(("nickel-limit", "a number is too long", token.offset, hint))
 
     def import_in(self, token: Token) -> None:
         """Collect `import "path" as 'Format`: the keyword and what follows it, until it is clear what is imported."""
@@ -214,8 +214,8 @@ class _Reading:
     def _judged(self, start: Token, path: Token, word: Token | None = None, format: Token | None = None) -> bool:
         """Whether the tokens so far settle the import that begins at `start`; if so it is found or refused."""
         if path.kind != "string":
-            message = 'An import must name its file in a plain string, such as `import "lib/base.ncl"`.'
-            hint = "Packages and computed paths cannot be imported."
+            message = 'an import must name its file in a plain string, such as `import "lib/base.ncl"`'
+            hint = "write the path out: packages and computed paths cannot be imported"
             self.faults.append(("nickel-import", message, start.offset, hint))
         elif word is None:
             return False
@@ -224,8 +224,8 @@ class _Reading:
         elif format is None:
             return False
         elif format.kind != "tag":
-            hint = f"One of {_TAGS}."
-            self.faults.append(("nickel-import", "An import's format must be a plain tag.", start.offset, hint))
+            hint = f"use one of {_TAGS}"
+            self.faults.append(("nickel-import", "an import's format must be a plain tag", start.offset, hint))
         else:
             self.found.append((Import(path.text, format.text[1:]), start.offset))
         return True
@@ -249,20 +249,20 @@ def _constant(text: str) -> NoReturn:
     raise ValueError(text)
 
 
-_NUMBER_REFUSED = "A number in the file is too long, infinite, or not a number."
+_NUMBER_REFUSED = "a number in the file is too long, infinite, or not a number"
 
 
 def _json(text: str, data: bytes) -> Examined:
     if _depth(_JSON_BRACKETS.findall(_JSON_STRING.sub(b"", data))) > MAX_DEPTH:
-        return _refused("nickel-limit", f"The file is nested more than {MAX_DEPTH} deep.")
+        return _refused("nickel-limit", f"the file is nested more than {MAX_DEPTH} deep")
     try:
         json.loads(text, parse_float=_number, parse_int=_number, parse_constant=_constant)
     except json.JSONDecodeError as error:
-        return _refused("nickel-syntax", f"The file is not JSON: {error.msg}.", error.lineno, error.colno)
+        return _refused("nickel-syntax", f"the file is not JSON: {error.msg}", error.lineno, error.colno)
     except ValueError:
         return _refused("nickel-limit", _NUMBER_REFUSED)
     except RecursionError:
-        return _refused("nickel-limit", f"The file is nested more than {MAX_DEPTH} deep.")
+        return _refused("nickel-limit", f"the file is nested more than {MAX_DEPTH} deep")
     return _PLAIN
 
 
@@ -271,13 +271,13 @@ def _toml(text: str) -> Examined:
         value = tomllib.loads(text, parse_float=_number)
     except tomllib.TOMLDecodeError as error:
         where = re.search(r" \(at line ([0-9]+), column ([0-9]+)\)\Z", str(error))
-        message = f"The file is not TOML: {str(error)[: where.start() if where else None]}."
+        message = f"the file is not TOML: {str(error)[: where.start() if where else None]}"
         return _refused("nickel-syntax", message, *(int(part) for part in where.groups()) if where else ())
     except ValueError:
         return _refused("nickel-limit", _NUMBER_REFUSED)
     except RecursionError:
-        return _refused("nickel-limit", f"The file is nested more than {MAX_DEPTH} deep.")
-    return _refused("nickel-limit", f"The file is nested more than {MAX_DEPTH} deep.") if _deeper(value) else _PLAIN
+        return _refused("nickel-limit", f"the file is nested more than {MAX_DEPTH} deep")
+    return _refused("nickel-limit", f"the file is nested more than {MAX_DEPTH} deep") if _deeper(value) else _PLAIN
 
 
 def _deeper(value: Any) -> bool:

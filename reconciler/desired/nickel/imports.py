@@ -30,7 +30,7 @@ MAX_FILES = 1000
 MAX_CHAIN = 50
 """Files in a chain of imports."""
 
-_HINT = "Imports name files of this repository, relative to the importing file, or schemas/… and defaults/…."
+_HINT = "name files of this repository, relative to the importing file, or schemas/… and defaults/…"
 
 
 class Node(NamedTuple):
@@ -77,8 +77,8 @@ class Imports:
         try:
             return self._walk(Node(file.path, file.blob, "Nickel"), ())
         except _TooDeepError:
-            message = f"Imports are chained more than {MAX_CHAIN} deep."
-            return Closure((), (Problem("nickel-limit", message, file.path, hint="Import the last of them directly."),))
+            message = f"imports are chained more than {MAX_CHAIN} deep"
+            return Closure((), (Problem("nickel-limit", message, file.path, hint="import the last of them directly"),))
 
     def _walk(self, node: Node, trail: tuple[Node, ...]) -> Closure:
         """The closure of a node reached over `trail`. Raises _TooDeepError."""
@@ -102,7 +102,7 @@ class Imports:
                 problems.extend(below.problems)
                 height = max(height, below.height)
         if len(files) > MAX_FILES:
-            problems.append(Problem("nickel-limit", f"It imports more than {MAX_FILES} files.", node.path))
+            problems.append(Problem("nickel-limit", f"the file imports more than {MAX_FILES} files", node.path))
         closure = Closure(() if problems else tuple(sorted(files)), tuple(dict.fromkeys(problems)), height + 1)
         self._closures[node] = closure
         return closure
@@ -122,21 +122,21 @@ class Imports:
             return _unread(imported)
         candidate = posixpath.normpath(posixpath.join(folder, imported.path))
         if candidate == ".." or candidate.startswith("../"):
-            return _Refusal(f"The import of {imported.path} leaves the repository.", _HINT)
+            return _Refusal(f"the import of {imported.path} leaves the repository", _HINT)
         found = self._tree.lookup(candidate)
         shipped = posixpath.normpath(imported.path)
         if shipped in self._packaged.files:
             if found is None:
                 return None
-            hint = f"Rename {candidate}, or import it by a path that does not begin with {shipped.split('/')[0]}/."
-            return _Refusal(f"The file {candidate} hides lian's own {shipped}.", hint)
+            hint = f"rename {candidate}, or import it by a path that does not begin with {shipped.split('/')[0]}/"
+            return _Refusal(f"the file {candidate} hides lian's own {shipped}", hint)
         if found is None:
-            return _Refusal(f"The imported file {candidate} is not in the commit.", self._nearest(shipped))
+            return _Refusal(f"the imported file {candidate} is not in the commit", self._nearest(shipped))
         mode, blob = found
         if mode == SYMLINK:
-            return _Refusal(f"The imported {candidate} is a symbolic link.", "Import the file that it points to.")
+            return _Refusal(f"the imported {candidate} is a symbolic link", "import the file that it points to")
         if mode not in {FILE, EXECUTABLE}:
-            return _Refusal(f"The imported {candidate} is not a file.", _HINT)
+            return _Refusal(f"the imported {candidate} is not a file", _HINT)
         if fault := _unusable(candidate):
             return _Refusal(fault, None)
         return Node(candidate, blob, format)
@@ -145,7 +145,7 @@ class Imports:
         if path.split("/", maxsplit=1)[0] not in FOLDERS:
             return _HINT
         near = difflib.get_close_matches(path, self._packaged.files, 1)
-        return f"Did you mean {near[0]}?" if near else _HINT
+        return f"did you mean {near[0]}?" if near else _HINT
 
     def _refused(self, node: Node, imported: Import, refusal: _Refusal) -> Problem:
         try:
@@ -162,8 +162,8 @@ class _TooDeepError(Exception):
 
 def _circle(node: Node, trail: tuple[Node, ...]) -> Closure:
     chain = " → ".join(each.path for each in (*trail[trail.index(node) :], node))
-    message = f"Files import each other in a circle: {chain}."
-    hint = "Move what they share to a third file."
+    message = f"files import each other in a circle: {chain}"
+    hint = "move what they share to a third file"
     return Closure((), (Problem("nickel-import", message, trail[-1].path, hint=hint),))
 
 
@@ -174,32 +174,32 @@ def _problem(fault: Fault, path: str) -> Problem:
 def _unusable(path: str) -> str | None:
     """Why a path of the commit cannot be handed to Nickel."""
     if not path.isprintable() or "\\" in path:
-        return "The file's name holds characters that cannot be printed, or a backslash."
+        return "the file's name holds characters that cannot be printed, or a backslash"
     raw = path.encode()
     if len(raw) > 1024 or any(len(part) > 255 for part in raw.split(b"/")):
-        return "The file's name is too long."
+        return "the file's name is too long"
     return None
 
 
 def _spelling(path: str) -> _Refusal | None:
     if not path:
-        return _Refusal("An import names no file.", _HINT)
+        return _Refusal("an import names no file", _HINT)
     if "\\" in path:
-        return _Refusal("An import's path has a backslash.", "Write it without escapes, with / between folders.")
+        return _Refusal("an import's path has a backslash", "write it without escapes, with / between folders")
     if not path.isprintable():
-        return _Refusal("An import's path has characters that cannot be printed.", None)
+        return _Refusal("an import's path has characters that cannot be printed", None)
     if path.startswith("/"):
-        return _Refusal(f"The import of {path} leaves the repository.", _HINT)
+        return _Refusal(f"the import of {path} leaves the repository", _HINT)
     return None
 
 
 def _unread(imported: Import) -> _Refusal:
     suffix = posixpath.splitext(imported.path)[1]
     if imported.format == "Yaml" or (imported.format is None and suffix in {".yaml", ".yml"}):
-        return _Refusal("YAML cannot be imported.", "Its anchors multiply without bound; write it as JSON or TOML.")
+        return _Refusal("YAML cannot be imported", "write it as JSON or TOML: YAML's anchors multiply without bound")
     if imported.format:
         known = ", ".join(f"'{format}" for format in FORMATS.values())
-        return _Refusal(f"'{imported.format} is not a format of imports.", f"One of {known}.")
+        return _Refusal(f"'{imported.format} is not a format of imports", f"use one of {known}")
     known = ", ".join(FORMATS)
-    message = f"A file with the suffix {suffix or '(none)'} cannot be imported as it is."
-    return _Refusal(message, f"One of {known}; or `as 'Text`.")
+    message = f"a file with the suffix {suffix or '(none)'} cannot be imported as it is"
+    return _Refusal(message, f"use one of {known}, or add `as 'Text`")

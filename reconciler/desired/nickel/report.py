@@ -59,8 +59,8 @@ class Reporter:
             return (overrun(path, reply, self.limits),)
         found = diagnostics.read(reply.error)
         if not found:
-            cause = self.plain(reply.error) or "Nickel gave no reason."
-            return (Problem("nickel-eval", "Nickel refuses the file.", path, cause=cause),)
+            cause = self.plain(reply.error) or "Nickel gave no reason"
+            return (Problem("nickel-eval", "Nickel refuses the file", path, cause=cause),)
         first = found[0]
         if first.headline.startswith(_CONTRACT):
             value = value or (await self._values([path])).get(path)
@@ -96,16 +96,16 @@ class Reporter:
     def _problem(self, code: str, path: str, found: Diagnostic) -> Problem:
         """One diagnostic in lian's form."""
         headline = _LEAF.sub(lambda m: "the file" if m[1] == driver.key(path) else m[0], self.plain(found.headline))
-        message = headline[:1].upper() + headline[1:]
+        message = headline.rstrip(".")
         if found.detail:
             message += ": " + " ".join(self.plain(found.detail).split("\n"))
         hints = [self.plain(note)[6:] for note in found.notes if note.startswith("hint: ")]
         if code == "nickel-syntax" and not hints:
-            hints = ["A comma, a bracket or a quote may be missing before this place."]
+            hints = ["look for a comma, a bracket or a quote that is missing before this place"]
         others = [self.plain(note) for note in found.notes if not note.startswith("hint: ")]
         file, spot = self._place(path, found.spots)
         return Problem(
-            code, f"{message.rstrip('.')}.", file, spot.line if spot else None, spot.column if spot else None,
+            code, message.rstrip("."), file, spot.line if spot else None, spot.column if spot else None,
             cause="\n".join(others) or None, hint="\n".join(hints) or None,
         )  # fmt: skip
 
@@ -128,21 +128,21 @@ def _violates(reply: Reply) -> bool:
 def overrun(path: str, reply: Reply, limits: Limits) -> Problem:
     """A file that did not end well, for reasons of its own or of the machine."""
     if reply.status is Status.TIME:
-        message = f"Evaluating the file took more than {limits.seconds:g} seconds and was stopped."
-        hint = "Look for a value or a function that has no end."
+        message = f"evaluating the file took more than {limits.seconds:g} seconds and was stopped"
+        hint = "look for a value or a function that has no end"
         return Problem("nickel-limit", message, path, hint=hint, next=Next.RETRY)
     if reply.status is Status.MEMORY:
-        message = f"Evaluating the file took more than {limits.memory >> 20} MiB of memory and was stopped."
-        hint = "Look for a value that contains itself, such as { a = { b = a } }."
+        message = f"evaluating the file took more than {limits.memory >> 20} MiB of memory and was stopped"
+        hint = "look for a value that contains itself, such as { a = { b = a } }"
         return Problem("nickel-limit", message, path, hint=hint, next=Next.RETRY)
     if reply.status is Status.OUTPUT:
-        message = f"The file's value is larger than {limits.output} bytes of JSON."
-        return Problem("nickel-limit", message, path, hint="Split the file.")
+        message = f"the file's value is larger than {limits.output} bytes of JSON"
+        return Problem("nickel-limit", message, path, hint="split the file")
     if reply.status is Status.DEPTH:
-        return Problem("nickel-limit", "The file's value is nested too deeply.", path)
+        return Problem("nickel-limit", "the file's value is nested too deeply", path)
     panic = _PANIC.search(reply.error)
     cause = panic[1] if panic else reply.error.partition("\n")[0]
     return Problem(
-        "nickel-crash", "The Nickel evaluator crashed on the file.", path, cause=cause or None,
-        hint="Simplify the file: very deep or endless values crash Nickel.", next=Next.RETRY,
+        "nickel-crash", "the Nickel evaluator crashed on the file", path, cause=cause or None,
+        hint="simplify the file: very deep or endless values crash Nickel", next=Next.RETRY,
     )  # fmt: skip

@@ -109,25 +109,25 @@ class _Reader:
         elif keyword == "required":
             missing = next(name for name in _argument(error) if error.message.startswith(repr(name)))
             described = self._described(_schema(error).get("properties", {}).get(missing))
-            hint = f"Expected: {described}." if described else None
-            yield Finding(path, f"{_subject(path)} lacks the field `{missing}`.", hint)
+            hint = f"give it {described}" if described else None
+            yield Finding(path, f"{_subject(path)} lacks the field `{missing}`", hint)
         elif keyword is None:
-            yield Finding(path, f"{_subject(path)} is not allowed here.")
+            yield Finding(path, f"{_subject(path)} is not allowed here")
         elif "propertyNames" in error.absolute_schema_path:
             name = str(error.instance)
             expected = self._expected(error)
-            yield Finding((*path, name), f"The name {_quoted(name)} is not valid: expected {expected}.")
+            yield Finding((*path, name), f"the name {_quoted(name)} is not valid: expected {expected}")
         else:
             got = _quoted(error.instance)
-            yield Finding(path, f"{_subject(path)} is not valid: expected {self._expected(error)}, got {got}.")
+            yield Finding(path, f"{_subject(path)} is not valid: expected {self._expected(error)}, got {got}")
 
     def _extra(self, error: ValidationError, path: Path) -> Iterator[Finding]:
         known = list(_schema(error).get("properties", {}))
         for name in _instance(error):
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
-                hint = f"Did you mean `{near[0]}`?" if near else f"Its fields are {', '.join(sorted(known))}."
-                yield Finding((*path, name), f"{_subject(path)} has no field `{name}`.", hint)
+                hint = f"did you mean `{near[0]}`?" if near else f"use one of its fields: {', '.join(sorted(known))}"
+                yield Finding((*path, name), f"{_subject(path)} has no field `{name}`", hint)
 
     def _closest(self, error: ValidationError, path: Path) -> Iterator[Finding]:
         """The complaints of the form that the value comes closest to; if it is none of them, the forms."""
@@ -142,7 +142,7 @@ class _Reader:
         missing = [i for form in forms.values() for i in form if i.validator == "required" and not i.relative_path]
         heads = sorted({str(name) for inner in missing for name in _argument(inner)})
         expected = f"a record with one of the fields {', '.join(heads)}" if heads else self._expected(error)
-        yield Finding(path, f"{_subject(path)} is not valid: expected {expected}, got {_quoted(error.instance)}.")
+        yield Finding(path, f"{_subject(path)} is not valid: expected {expected}, got {_quoted(error.instance)}")
 
     def _expected(self, error: ValidationError) -> str:
         described, keyword, argument = self._described(_schema(error)), str(error.validator), _argument(error)
@@ -194,7 +194,7 @@ def _instance(error: ValidationError) -> Any:
 
 
 def _subject(path: Path) -> str:
-    return f"`{dotted(path)}`" if path else "The file"
+    return f"`{dotted(path)}`" if path else "the file"
 
 
 def _quoted(value: Any) -> str:

@@ -127,9 +127,9 @@ class _Trial:
             raise LianError(
                 Problem(
                     "installation-broken",
-                    "The schemas that ship with lian cannot be evaluated.",
+                    "the schemas that ship with lian cannot be evaluated",
                     cause=self._shop._scratch.plain("\n".join(d.headline for d in diagnostics.read(reply.error))),
-                    hint="Install lian again.",
+                    hint="install lian again",
                     next=Next.PERSON,
                 )
             )
@@ -138,6 +138,6 @@ class _Trial:
 
 def _no_room(error: OSError) -> Problem:
     return Problem(
-        "scratch-unwritable", "Files for the evaluator cannot be written.", cause=error.strerror,
-        hint="Make room in the temporary folder, or name another one in TMPDIR.", next=Next.RETRY,
+        "scratch-unwritable", "files for the evaluator cannot be written", cause=error.strerror,
+        hint="make room in the temporary folder, or name another one in TMPDIR", next=Next.RETRY,
     )  # fmt: skip

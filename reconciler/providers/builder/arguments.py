@@ -134,7 +134,7 @@ def _is_loopback(host: str) -> bool:
 
 def _key(name: str) -> str:
     if not name or "=" in name:
-        raise LianError(Problem("argument-invalid", f"{name!r} cannot name an argument, a label or a context."))
+        raise LianError(Problem("argument-invalid", f"{name!r} cannot name an argument, a label or a context"))
     return name
 
 
@@ -143,9 +143,9 @@ def _refuse_reserved(name: str) -> None:
         raise LianError(
             Problem(
                 "argument-reserved",
-                f"The build argument {name} cannot be set by a directive.",
-                cause=f"{RESERVED_ARGS[name]}.",
-                hint="Remove it from `args`.",
+                f"the build argument {name} cannot be set by a directive",
+                cause=RESERVED_ARGS[name],
+                hint="remove it from `args`",
             )
         )
 
@@ -158,15 +158,15 @@ def _check(words: list[str]) -> None:
             size = len(word.encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError as error:
             raise LianError(
-                Problem("argument-invalid", f"The value of {name} is not text.", cause=str(error))
+                Problem("argument-invalid", f"the value of {name} is not text", cause=str(error))
             ) from error
         if "\0" in word:
-            raise LianError(Problem("argument-invalid", f"The value of {name} holds a NUL character."))
+            raise LianError(Problem("argument-invalid", f"the value of {name} holds a NUL character"))
         if size > MAX_WORD:
             raise LianError(
                 Problem(
                     "argument-too-long",
-                    f"The value of {name} has {size} bytes; a build argument or label takes {MAX_WORD} at most.",
-                    hint="Put it in a file of the context.",
+                    f"the value of {name} has {size} bytes; a build argument or label takes {MAX_WORD} at most",
+                    hint="put it in a file of the context",
                 )
             )

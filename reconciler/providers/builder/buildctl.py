@@ -91,7 +91,7 @@ class BuildctlBuilder:
             )
         except OSError as error:
             code = "argument-too-long" if error.errno == errno.E2BIG else "builder-unavailable"
-            raise LianError(Problem(code, "BuildKit's client could not be started.", cause=error.strerror)) from error
+            raise LianError(Problem(code, "BuildKit's client could not be started", cause=error.strerror)) from error
 
     async def _follow(
         self,
@@ -201,7 +201,7 @@ def _own_folder(scratch: Path) -> Iterator[Path]:
         folder = tempfile.TemporaryDirectory(prefix="build-", dir=scratch, ignore_cleanup_errors=True)
     except OSError as error:
         code = "disk-full" if error.errno == errno.ENOSPC else "builder-lost"
-        message = f"Nothing can be written in the runner's folder {scratch}."
+        message = f"nothing can be written in the runner's folder {scratch}"
         raise LianError(Problem(code, message, cause=error.strerror, next=Next.RETRY)) from error
     with folder as own:
         yield Path(own)
@@ -213,7 +213,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         log = path.open("wb")
     except OSError as error:
         raise LianError(
-            Problem("log-unwritable", f"The log {path} cannot be written.", cause=error.strerror)
+            Problem("log-unwritable", f"the log {path} cannot be written", cause=error.strerror)
         ) from error
     try:
         yield log
@@ -230,7 +230,7 @@ def _digest(metadata: Path, request: BuildRequest) -> Digest:
         raise LianError(
             Problem(
                 "digest-missing",
-                "BuildKit reported success but not what it made.",
+                "BuildKit reported success but not what it made",
                 artifact=request.artifact,
                 cause=repr(error),
                 next=Next.BUG,
@@ -261,7 +261,7 @@ def _unwritable(request: BuildRequest, error: OSError) -> Problem:
     code = "disk-full" if error.errno == errno.ENOSPC else "log-unwritable"
     return Problem(
         code,
-        f"The log {request.log} cannot be written.",
+        f"the log {request.log} cannot be written",
         artifact=request.artifact,
         cause=error.strerror,
         next=Next.RETRY,

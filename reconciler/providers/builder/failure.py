@@ -87,7 +87,7 @@ def _rule(pattern: str, code: str, message: str, next_: Next, hint: str | None =
     return Rule(re.compile(pattern, re.DOTALL), code, message, next_, hint)
 
 
-_LOGIN = "Check the credentials for this registry in the Docker configuration (`docker login`)."
+_LOGIN = "check the credentials for this registry in the Docker configuration (`docker login`)"
 _REFUSED = r"(?:40[13] |denied|insufficient_scope|unauthorized|authorization failed|authentication required)"
 _METADATA = r"failed to resolve source metadata for (?P<image>\S+): .*"
 _PUSH = r"failed to push (?P<where>\S+?):? .*"
@@ -97,107 +97,107 @@ RULES = (
         r"no active session|transport is closing|error reading from server|code = Unavailable|^Unavailable: "
         r"|failed to receive status|failed to dial|connection error: desc|closing transport",
         "builder-lost",
-        "The builder went away while it was building.",
+        "the builder went away while it was building",
         Next.RETRY,
-        "If it happens again, look at the machine's memory and kernel log.",
+        "look at the machine's memory and kernel log if it happens again",
     ),
     _rule(
         r"dockerfile parse error|unknown instruction|file with no instructions|failed to parse dockerfile"
         r"|unknown flag: --|Syntax error - can't find = in|failed to process \"|invalid reference format"
         r"|no build stage in current context|Dockerfile cannot be empty|should not be blank",
         "dockerfile-invalid",
-        "The Dockerfile cannot be read.",
+        "the Dockerfile cannot be read",
         Next.PERSON,
     ),
     _rule(
         r"failed to read dockerfile: .*(?:no such file|not found)",
         "dockerfile-missing",
-        "The Dockerfile is not there.",
+        "the Dockerfile is not there",
         Next.PERSON,
     ),
     _rule(
         r"target stage \"(?P<target>[^\"]*)\" could not be found",
         "target-missing",
-        "The Dockerfile has no stage {target}.",
+        "the Dockerfile has no stage {target}",
         Next.PERSON,
-        "Give the directive a `target` that stands in the Dockerfile as `FROM … AS {target}`.",
+        "give the directive a `target` that stands in the Dockerfile as `FROM … AS {target}`",
     ),
     _rule(
         r"failed to calculate checksum of ref .*?\"(?P<path>[^\"]*)\": not found"
         r"|failed to compute cache key: .*?\"(?P<other>[^\"]*)\": not found",
         "source-missing",
-        "{path} is not in the context.",
+        "{path} is not in the context",
         Next.PERSON,
-        "Only committed files are sent; check the path, `include` and the ignore file.",
+        "check the path, `include` and the ignore file; only committed files are sent",
     ),
     _rule(
         r"secret (?P<secret>\S+): not found",
         "secret-missing",
-        "The Dockerfile asks for the secret {secret}, which the directive does not give it.",
+        "the Dockerfile asks for the secret {secret}, which the directive does not give it",
         Next.PERSON,
     ),
     _rule(
         r"(?P<what>\S+) is not allowed",
         "not-allowed",
-        "The Dockerfile asks for {what}, which this builder does not allow.",
+        "the Dockerfile asks for {what}, which this builder does not allow",
         Next.PERSON,
     ),
     _rule(
         _PUSH + _REFUSED,
         "push-refused",
-        "The registry refuses the push to {where}.",
+        "the registry refuses the push to {where}",
         Next.PERSON,
         _LOGIN,
     ),
-    _rule(_PUSH + r"(?:429 |toomanyrequests)", "registry-busy", "The registry asks to push slower.", Next.RETRY),
+    _rule(_PUSH + r"(?:429 |toomanyrequests)", "registry-busy", "the registry asks to push slower", Next.RETRY),
     _rule(
         _PUSH,
         "push-failed",
-        "The image was built, but the push to {where} failed.",
+        "the image was built, but the push to {where} failed",
         Next.RETRY,
-        "Check that the registry is up and can be reached from the builder.",
+        "check that the registry is up and can be reached from the builder",
     ),
     _rule(
         r"(?:429 Too Many Requests|toomanyrequests)",
         "registry-busy",
-        "A registry asks to pull slower.",
+        "a registry asks to pull slower",
         Next.RETRY,
-        "Log in to the registry, or mirror the image into the fleet's own.",
+        "log in to the registry, or mirror the image into the fleet's own",
     ),
     _rule(
         r"(?:no match for platform in manifest|exec format error)",
         "platform-unsupported",
-        "The image or the builder does not support this platform.",
+        "the image or the builder does not support this platform",
         Next.PERSON,
-        "Choose a base that has this platform; the builder runs only what its processor, or an emulator, can run.",
+        "choose a base that has this platform; the builder runs only what its processor, or an emulator, can run",
     ),
     _rule(
         _METADATA + _REFUSED,
         "pull-refused",
-        "The registry does not let lian pull {image}, or the image does not exist.",
+        "the registry does not let lian pull {image}, or the image does not exist",
         Next.PERSON,
         _LOGIN,
     ),
     _rule(
         _METADATA + r"(?:: not found|manifest unknown|404 )",
         "base-not-found",
-        "The base image {image} is not in its registry.",
+        "the base image {image} is not in its registry",
         Next.PERSON,
-        "Check its name and digest.",
+        "check its name and digest",
     ),
     _rule(
         r"failed to resolve source metadata for \S+: |failed to copy: |failed to fetch ",
         "pull-failed",
-        "A base image could not be pulled.",
+        "a base image could not be pulled",
         Next.RETRY,
-        "Check that its registry is up and can be reached from the builder.",
+        "check that its registry is up and can be reached from the builder",
     ),
     _rule(
         r"dial tcp|no such host|i/o timeout|TLS handshake timeout|connection re(?:fused|set)|unexpected status",
         "download-failed",
-        "Something that the build downloads could not be had.",
+        "something that the build downloads could not be had",
         Next.RETRY,
-        "Check that its server is up and can be reached from the builder.",
+        "check that its server is up and can be reached from the builder",
     ),
 )
 
@@ -222,10 +222,10 @@ def timed_out(evidence: Evidence, seconds: float) -> Problem:
     what = f" in {evidence.step.name}" if evidence.step else ""
     return Problem(
         "build-timeout",
-        f"The build was given up after {seconds:g} s{what}.",
+        f"the build was given up after {seconds:g} s{what}",
         artifact=evidence.artifact,
         cause="\n".join(evidence.output) or None,
-        hint=f"Give it a larger `time_budget`, or make it faster. The whole log: {evidence.log}",
+        hint=f"give it a larger `time_budget`, or make it faster; the whole log: {evidence.log}",
     )
 
 
@@ -243,12 +243,12 @@ def _failed_command(evidence: Evidence) -> Problem:
     file, line = _place(evidence)
     return Problem(
         "build-failed",
-        f"The step {_name(evidence)} ended with exit code {evidence.exit_code}.",
+        f"the step {_name(evidence)} ended with exit code {evidence.exit_code}",
         file=file,
         line=line,
         artifact=evidence.artifact,
-        cause=output or "The step wrote nothing.",
-        hint=f"The whole log: {evidence.log}",
+        cause=output or "the step wrote nothing",
+        hint=f"the whole log: {evidence.log}",
     )
 
 
@@ -256,22 +256,22 @@ def _out_of_memory(evidence: Evidence) -> Problem:
     file, line = _place(evidence)
     return Problem(
         "build-out-of-memory",
-        f"The step {_name(evidence)} ran out of memory; the limit was {evidence.limit}.",
+        f"the step {_name(evidence)} ran out of memory; the limit was {evidence.limit}",
         file=file,
         line=line,
         artifact=evidence.artifact,
         cause="\n".join(evidence.output) or _first_line(evidence.error),
-        hint=f"Give it more memory (`runner.memory_gb`). The whole log: {evidence.log}",
+        hint=f"give it more memory (`runner.memory_gb`); the whole log: {evidence.log}",
     )
 
 
 def _disk_full(evidence: Evidence) -> Problem:
     return Problem(
         "disk-full",
-        "No space is left on the builder's disk" + (f", in {_name(evidence)}." if evidence.step else "."),
+        "no space is left on the builder's disk" + (f", in {_name(evidence)}" if evidence.step else ""),
         artifact=evidence.artifact,
         cause="\n".join(evidence.output) or _first_line(evidence.error),
-        hint=f"Make room where lian keeps its state. The whole log: {evidence.log}",
+        hint=f"make room where lian keeps its state; the whole log: {evidence.log}",
         next=Next.RETRY,
     )
 
@@ -289,7 +289,7 @@ def _by_rule(rule: Rule, match: re.Match[str], evidence: Evidence) -> Problem:
         line=line,
         artifact=evidence.artifact,
         cause=_first_line(evidence.error) or _first_line(evidence.said),
-        hint=" ".join([*hints, f"The whole log: {evidence.log}"]),
+        hint="; ".join([*hints, f"the whole log: {evidence.log}"]),
         next=rule.next,
     )
 
@@ -300,12 +300,12 @@ def _unclear(evidence: Evidence) -> Problem:
     how = f"was killed by signal {-evidence.status}" if evidence.status < 0 else f"ended with status {evidence.status}"
     return Problem(
         "build-error",
-        f"BuildKit's client {how}" + (f", in {_name(evidence)}." if evidence.step else "."),
+        f"BuildKit's client {how}" + (f", in {_name(evidence)}" if evidence.step else ""),
         file=file,
         line=line,
         artifact=evidence.artifact,
         cause=_first_line(evidence.error) or "\n".join(evidence.text.splitlines()[-SHOWN_LINES:]) or None,
-        hint=f"The whole log: {evidence.log}",
+        hint=f"the whole log: {evidence.log}",
         next=Next.RETRY,
     )
 

@@ -155,12 +155,12 @@ def _failed_start(folder: LeaseFolder, how: str) -> Problem:
     log = folder.log.read_text(errors="replace").splitlines()
     cause = "\n".join([f"buildkitd: {how}", *log[-LOG_LINES:]])
     if "no space left on device" in cause.lower():
-        return Problem("disk-full", "No space is left for the builder's state.", cause=cause, next=Next.RETRY)
+        return Problem("disk-full", "no space is left for the builder's state", cause=cause, next=Next.RETRY)
     if _REFUSED.search(cause):
         return Problem(
             "compute-unavailable",
-            "This machine does not let lian make the namespaces that a build needs.",
+            "this machine does not let lian make the namespaces that a build needs",
             cause=cause,
-            hint="Run lian as root with CAP_SYS_ADMIN (in a container: privileged), or choose another compute.",
+            hint="run lian as root with CAP_SYS_ADMIN (in a container: privileged), or choose another compute",
         )
-    return Problem("builder-start-failed", "The builder did not start.", cause=cause, next=Next.RETRY)
+    return Problem("builder-start-failed", "the builder did not start", cause=cause, next=Next.RETRY)

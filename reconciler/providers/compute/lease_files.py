@@ -214,8 +214,8 @@ def _record(request: LeaseRequest) -> dict[str, object]:
 def _taken(folder: LeaseFolder) -> Problem:
     return Problem(
         "lease-taken",
-        f"The lease {folder.lease} exists already.",
-        cause=f"{folder.path} is there; its owner lives, or died and has not been swept yet.",
-        hint="If no pass of lian is running, sweep what dead passes left behind and try again.",
+        f"the lease {folder.lease} exists already",
+        cause=f"{folder.path} is there; its owner lives, or died and has not been swept yet",
+        hint="sweep what dead passes left behind if no pass of lian is running, and try again",
         next=Next.RETRY,
     )

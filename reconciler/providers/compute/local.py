@@ -161,8 +161,8 @@ def _version_of(buildkitd: Path) -> str:
 def _unavailable(missing: list[str]) -> Problem:
     return Problem(
         "compute-unavailable",
-        f"This machine cannot build: {', '.join(missing)} missing.",
-        hint="`make setup` installs the programs; run lian as root, or choose another compute in lian.ncl.",
+        f"this machine cannot build: {', '.join(missing)} missing",
+        hint="install the programs with `make setup` and run lian as root, or choose another compute in lian.ncl",
     )
 
 
@@ -170,7 +170,7 @@ def _no_folder(folder: Path, error: OSError) -> Problem:
     code = "disk-full" if error.errno == errno.ENOSPC else "compute-unavailable"
     return Problem(
         code,
-        f"The folder {folder} for a builder's state cannot be made.",
+        f"the folder {folder} for a builder's state cannot be made",
         cause=error.strerror,
-        hint="Give lian's state a place that can be written to and has room.",
+        hint="give lian's state a place that can be written to and has room",
     )

@@ -100,8 +100,8 @@ def _remove_files(folder: LeaseFolder) -> list[str]:
 def _not_removed(folder: LeaseFolder, left: list[str]) -> Problem:
     return Problem(
         "lease-not-removed",
-        f"The lease {folder.lease} could not be removed completely.",
-        cause="Still there: " + "; ".join(left),
-        hint=f"Remove it by hand, then {folder.path}; the next sweep tries again.",
+        f"the lease {folder.lease} could not be removed completely",
+        cause="still there: " + "; ".join(left),
+        hint=f"remove it by hand, then {folder.path}; the next sweep tries again",
         next=Next.RETRY,
     )

@@ -161,17 +161,17 @@ def _text(value: object) -> str:
 def _invalid(path: Path | None, cause: str) -> Problem:
     return Problem(
         "docker-config-invalid",
-        "Docker's configuration file cannot be used.",
+        "Docker's configuration file cannot be used",
         file=str(path) if path else None,
         cause=cause,
-        hint="Repair it, or log in again with `docker login`.",
+        hint="repair it, or log in again with `docker login`",
     )
 
 
 def _helper_failed(command: str, key: str, cause: str) -> Problem:
     return Problem(
         "credential-helper-failed",
-        f"{command} gave no credential for {key}.",
+        f"{command} gave no credential for {key}",
         cause=cause,
-        hint=f"Try it by hand: `echo {key} | {command} get`.",
+        hint=f"try it by hand: `echo {key} | {command} get`",
     )

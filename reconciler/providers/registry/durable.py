@@ -125,7 +125,7 @@ def _temporary(workplace: Path) -> Iterator[tuple[int, Path]]:
 def _held(path: Path, patience: float) -> Problem:
     return Problem(
         "registry-locked",
-        f"Another process has held the image layout {path.parent} for {patience:g} seconds.",
-        hint="Look for another lian that hangs (`fuser` on the lock file names it).",
+        f"another process has held the image layout {path.parent} for {patience:g} seconds",
+        hint="look for another lian that hangs (`fuser` on the lock file names it)",
         next=Next.RETRY,
     )

@@ -18,9 +18,9 @@ def unreachable(host: str, cause: str) -> Problem:
     """No connection, or one that broke."""
     return Problem(
         "registry-unreachable",
-        f"The registry {host} cannot be reached.",
+        f"the registry {host} cannot be reached",
         cause=cause,
-        hint="Check that the registry runs, its address in lian.ncl, and the network between.",
+        hint="check that the registry runs, its address in lian.ncl, and the network between",
         next=Next.RETRY,
     )
 
@@ -29,9 +29,9 @@ def busy(host: str, cause: str) -> Problem:
     """429 to the end."""
     return Problem(
         "registry-busy",
-        f"The registry {host} limits the rate of requests and did not relent in time.",
+        f"the registry {host} limits the rate of requests and did not relent in time",
         cause=cause,
-        hint="Wait for the limit to pass, or log in with `docker login` for a higher one.",
+        hint="wait for the limit to pass, or log in with `docker login` for a higher one",
         next=Next.RETRY,
     )
 
@@ -40,9 +40,9 @@ def failing(host: str, cause: str) -> Problem:
     """5xx to the end."""
     return Problem(
         "registry-failing",
-        f"The registry {host} answers with errors of its own.",
+        f"the registry {host} answers with errors of its own",
         cause=cause,
-        hint="Look at the registry's log; lian tries again at the next pass.",
+        hint="look at the registry's log; lian tries again at the next pass",
         next=Next.RETRY,
     )
 
@@ -51,9 +51,9 @@ def denied(host: str, what: str, cause: str) -> Problem:
     """401 or 403."""
     return Problem(
         "registry-denied",
-        f"The registry {host} refuses access to {what}.",
+        f"the registry {host} refuses access to {what}",
         cause=cause,
-        hint=f"Run `docker login {host}`, or give the account the right; lian reads Docker's config.json.",
+        hint=f"run `docker login {host}`, or give the account the right; lian reads Docker's config.json",
     )
 
 
@@ -61,9 +61,9 @@ def not_oci(host: str, what: str, cause: str) -> Problem:
     """An answer that no OCI registry gives."""
     return Problem(
         "registry-not-oci",
-        f"{host} does not answer as an OCI registry when asked for {what}.",
+        f"{host} does not answer as an OCI registry when asked for {what}",
         cause=cause,
-        hint="Check the registry's address; a proxy or a login page may stand in between.",
+        hint="check the registry's address; a proxy or a login page may stand in between",
     )
 
 
@@ -71,29 +71,29 @@ def wrong_digest(host: str, what: str, cause: str) -> Problem:
     """Content and digest contradict one another."""
     return Problem(
         "registry-wrong-digest",
-        f"The registry {host} returned something else than {what}.",
+        f"the registry {host} returned something else than {what}",
         cause=cause,
-        hint="The registry or a proxy before it is damaged; nothing was taken from it.",
+        hint="look at the registry and at proxies before it: one is damaged; nothing was taken from it",
     )
 
 
 def missing(code: str, host: str, what: str) -> Problem:
     """A 404 that is certain; `code` is manifest-unknown or blob-unknown, after the specification's codes."""
-    return Problem(code, f"The registry {host} does not hold {what}.", next=Next.RETRY)
+    return Problem(code, f"the registry {host} does not hold {what}", next=Next.RETRY)
 
 
 def too_large(host: str, what: str, limit: int) -> Problem:
     """More bytes than may be read."""
-    return Problem("content-too-large", f"{what} on {host} is larger than the {limit:,} bytes lian reads of it.")
+    return Problem("content-too-large", f"{what} on {host} is larger than the {limit:,} bytes lian reads of it")
 
 
 def refused(host: str, what: str, cause: str) -> Problem:
     """A write that the registry does not accept."""
     return Problem(
         "registry-refused",
-        f"The registry {host} does not accept {what}.",
+        f"the registry {host} does not accept {what}",
         cause=cause,
-        hint="Look at the cause; quotas, immutable tags and missing blobs are the usual ones.",
+        hint="look at the cause; quotas, immutable tags and missing blobs are the usual ones",
     )
 
 
@@ -101,9 +101,9 @@ def damaged(folder: Path, cause: str) -> Problem:
     """A layout on disk that contradicts itself."""
     return Problem(
         "registry-damaged",
-        f"The image layout {folder} is damaged.",
+        f"the image layout {folder} is damaged",
         cause=cause,
-        hint="Restore it from a copy, or remove this folder and run again: its images are then built anew.",
+        hint="restore it from a copy, or remove this folder and run again: its images are then built anew",
     )
 
 
@@ -111,9 +111,9 @@ def incomplete(folder: Path, cause: str) -> Problem:
     """A builder left something that is not the image it announced."""
     return Problem(
         "image-damaged",
-        f"What the builder left in {folder} is not the image it announced.",
+        f"what the builder left in {folder} is not the image it announced",
         cause=cause,
-        hint="Run again; if it stays, the builder or the disk is at fault.",
+        hint="run again; if it stays, the builder or the disk is at fault",
         next=Next.RETRY,
     )
 
@@ -122,26 +122,26 @@ def disk(folder: Path, error: OSError) -> Problem:
     """The file system said no."""
     cause = f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error)
     if error.errno in _FULL:
-        message = f"No space is left for the image layout {folder}."
-        return Problem("disk-full", message, cause=cause, hint="Free some space, then run again.")
+        message = f"no space is left for the image layout {folder}"
+        return Problem("disk-full", message, cause=cause, hint="free some space, then run again")
     if error.errno in _FORBIDDEN:
         return Problem(
             "registry-denied",
-            f"The image layout {folder} may not be used by this account.",
+            f"the image layout {folder} may not be used by this account",
             cause=cause,
-            hint="Check the owner and the mode of the folder.",
+            hint="check the owner and the mode of the folder",
         )
-    return Problem("registry-unreachable", f"The image layout {folder} cannot be used.", cause=cause, next=Next.RETRY)
+    return Problem("registry-unreachable", f"the image layout {folder} cannot be used", cause=cause, next=Next.RETRY)
 
 
 def ca_unreadable(path: str, cause: str) -> Problem:
     """A registry's `ca` setting names no certificates."""
     return Problem(
         "ca-unreadable",
-        "The file of certificates to trust cannot be used.",
+        "the file of certificates to trust cannot be used",
         file=path,
         cause=cause,
-        hint="`ca` in the registry's settings names a file of PEM certificates.",
+        hint="let `ca` in the registry's settings name a file of PEM certificates",
     )
 
 
@@ -149,8 +149,8 @@ def not_moved(tag: str, wanted: str, now: str) -> Problem:
     """A tag that reads back as something else."""
     return Problem(
         "tag-not-moved",
-        f"{tag} was pointed at {wanted}, but does not read back so.",
+        f"{tag} was pointed at {wanted}, but does not read back so",
         cause=f"it names {now}",
-        hint="Someone else may be moving it at the same time; the next pass looks again.",
+        hint="look for someone else who moves it at the same time; the next pass looks again",
         next=Next.RETRY,
     )

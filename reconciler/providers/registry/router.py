@@ -173,8 +173,8 @@ class RoutedPublisher:
             raise LianError(
                 Problem(
                     "registry-foreign",
-                    f"Nothing is published to {repository.host}: it is not one of the fleet's registries.",
-                    hint="Name it as the `registry` of lian.ncl or of the directive.",
+                    f"nothing is published to {repository.host}: it is not one of the fleet's registries",
+                    hint="name it as the `registry` of lian.ncl or of the directive",
                 )
             )
         return self._adapter(repository)
