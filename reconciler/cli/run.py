@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.DONE
     except (KeyboardInterrupt, asyncio.CancelledError):
-        print("lian: interrupted", file=sys.stderr)
+        print("lian: interrupted; what is finished stays, what was rented is returned", file=sys.stderr)
         return exits.INTERRUPTED
     except LianError as error:
         _show(error.problems, arguments)

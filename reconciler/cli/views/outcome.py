@@ -73,5 +73,5 @@ def _worth_a_line(result: Result) -> bool:
 def _detail(result: Result) -> str:
     if result.status in {Status.DONE, Status.NONE}:
         seconds = f" in {result.seconds:.1f} s" if result.seconds else ""
-        return f"{result.digest}{seconds}"
+        return f"{result.digest.algorithm}:{result.digest.short}{seconds}" if result.digest else seconds.strip()
     return result.problem.message.split("\n")[0] if result.problem else ""
