@@ -17,7 +17,7 @@ from reconciler.observe.ask import ask, read_listing
 from reconciler.plan.compare import make_plan
 from reconciler.plan.explain import changed_files
 from reconciler.plan.graph import checked
-from reconciler.plan.select import select
+from reconciler.plan.select import narrowed, select
 from reconciler.plan.story import image_of, tell
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ async def plan_once(ports: Reading, options: Options) -> Work:
     desired = await load(ports)
     selected = select(desired, options.only)
     if selected is not None:
-        desired = replace(desired, wanted={name: desired.wanted[name] for name in selected})
+        desired = narrowed(desired, selected)
     resolution = Resolution(desired, ports.clock())
     observed = Observed()
     while questions := resolution.still_needed(observed):  # one round for each level of the graph, each in bulk

@@ -189,7 +189,7 @@ class _Carrier:
             "parent-failed",
             f"not built, because {parent} was not",
             artifact=str(change.artifact),
-            hint=f"it follows by itself once {parent} is built",
+            hint=f"see what became of {parent}: this one follows by itself once it is built",
             next=Next.RETRY,
         )
         return Result(change.artifact, change.action, Status.SKIPPED, problem=problem)

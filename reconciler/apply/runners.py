@@ -68,11 +68,15 @@ class Runners:
             error.add_note(f"a runner could not be returned: {failure}")  # type: ignore[union-attr]
 
     async def runner(self, workspace: str, tier: Tier, deadline: float) -> Runner:
-        """The workspace's runner, rented at the first call; `deadline` in seconds. Raises LianError if it fails."""
+        """The workspace's runner, rented at the first call. Raises LianError if it fails.
+
+        `deadline` is one build's, in seconds; the lease is long enough for all that may come, one after another.
+        """
         rented = self._rented.get(workspace)
         if rented is None:
+            until = deadline * max(1, self.expected[workspace])
             request = LeaseRequest(
-                self.fleet, self.pass_id, self._lease(workspace), tier, deadline, self.parallelism, self.plain_hosts
+                self.fleet, self.pass_id, self._lease(workspace), tier, until, self.parallelism, self.plain_hosts
             )
             future: asyncio.Future[Runner] = asyncio.get_running_loop().create_future()
             release = asyncio.Event()

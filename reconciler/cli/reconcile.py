@@ -13,6 +13,7 @@ from reconciler.cli.views import outcome as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.progress import progress
 from reconciler.cli.views.text import as_json
+from reconciler.model.problem import LianError, Problem
 from reconciler.reconcile import Options, reconcile_once
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ def run(arguments: argparse.Namespace) -> int:
     """0 converged, 1 some directives are invalid, 3 some artifacts failed, 4 something is held, 130 interrupted."""
     if arguments.once:
         return complete(_once(arguments))
+    if arguments.json:
+        raise LianError(Problem("usage", "--json prints the outcome of one pass", hint="add --once"))
     from reconciler.cli import watch
 
     return watch.run(arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,13 @@ def select(desired: Desired, only: Sequence[str]) -> frozenset[ArtifactName] | N
     return frozenset(_with_parents(desired, chosen))
 
 
+def narrowed(desired: Desired, chosen: frozenset[ArtifactName]) -> Desired:
+    """Only these artifacts; problems of the others are left to a whole pass, problems of no artifact stay."""
+    names = {str(name) for name in chosen}
+    problems = tuple(p for p in desired.problems if p.artifact is None or p.artifact in names)
+    return replace(desired, wanted={n: w for n, w in desired.wanted.items() if n in chosen}, problems=problems)
+
+
 def _with_parents(desired: Desired, chosen: set[ArtifactName]) -> set[ArtifactName]:
     reached, open_ = set(chosen), list(chosen)
     while open_:
@@ -44,5 +52,5 @@ def _with_parents(desired: Desired, chosen: set[ArtifactName]) -> set[ArtifactNa
 def _nothing(desired: Desired, glob: str) -> Problem:
     names = sorted(str(name) for name in desired.wanted)
     near = difflib.get_close_matches(glob, names, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else f"there are {len(names)} artifacts; `lian diff` lists them"
+    hint = f"did you mean {near[0]}?" if near else f"choose among the {len(names)} artifacts that `lian diff --detailed` lists"
     return Problem("selection-empty", f"no artifact matches {glob!r}", hint=hint)
