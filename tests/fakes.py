@@ -114,7 +114,7 @@ class FakeRegistry:
         self.points = points
         self.blobs: dict[tuple[Repository, Digest], bytes] = {}
         self.manifests: dict[tuple[Repository, Digest], Manifest] = {}
-        self.tags: dict[Reference | tuple[Repository, str], Digest] = {}
+        self.tags: dict[tuple[Repository, str], Digest] = {}
         self.journal: list[str] = []
         self.unreadable: set[str] = set()
         """Tags (or `records`) that cannot be read."""

@@ -188,7 +188,7 @@ def test_lost_content_tags_are_put_back_without_a_build(two: World, platforms: A
     )
     run(two)
     two.builder.built.clear()
-    for where, tag in [key for key in two.registry.tags if key[1].startswith("lian-")]:  # type: ignore[index]
+    for where, tag in [key for key in two.registry.tags if key[1].startswith("lian-")]:
         del two.registry.tags[where, tag]
     run(two)
     assert two.builder.built == []
@@ -203,7 +203,7 @@ def test_a_lost_tag_of_one_platform_is_put_back_without_a_build(two: World) -> N
     two.builder.built.clear()
     base = two.source.commit.artifacts[0].image
     whole = two.tag(base, "latest")
-    lost = next(k for k, d in two.registry.tags.items() if k[0] == base and k[1].startswith("lian-") and d != whole)  # type: ignore[index]
+    lost = next(k for k, d in two.registry.tags.items() if k[0] == base and k[1].startswith("lian-") and d != whole)
     del two.registry.tags[lost]
     assert ends(run(two)) == {"shop/base": ("retag", "done"), "shop/api": ("none", "none")}
     assert two.builder.built == []
@@ -409,3 +409,18 @@ def test_nothing_is_sent_any_more_when_the_runner_goes(one: World, point: str) -
 
     asyncio.run(go())
     assert not one.compute.out
+
+
+def test_platforms_that_are_there_already_are_not_built_again(one: World) -> None:
+    one.source.commit = both("shop/api", platforms=(AMD64, ARM64), checks=("test",))
+    image = one.source.commit.artifacts[0].image
+    run(one)
+    whole = one.tag(image, "latest")
+    for key in [key for key, digest in one.registry.tags.items() if digest == whole]:
+        del one.registry.tags[key]
+    one.builder.built.clear()
+    one.builder.checked.clear()
+    assert ends(run(one)) == {"shop/api": ("build", "done")}
+    assert (one.builder.built, one.builder.checked) == ([], ["shop/api:test", "shop/api:test"])
+    assert one.tag(image, "latest") == whole
+    settled(one)

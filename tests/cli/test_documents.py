@@ -85,6 +85,7 @@ def test_versions(capsys: pytest.CaptureFixture[str]) -> None:
 def test_each_schema_is_one_and_refuses_strangers(kind: str) -> None:
     check = schema(kind)
     check.check_schema(check.schema)
+    assert isinstance(check.schema, dict)
     assert check.schema["$id"] == f"urn:lian:schema:{kind}:1"
     assert (ROOT / "schemas" / "json" / f"{kind}.json").is_file()
     assert not check.is_valid({"kind": kind, "version": 1, "tpyo": 1})

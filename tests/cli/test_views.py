@@ -21,7 +21,7 @@ from reconciler.cli.views.progress import LiveProgress, PlainProgress, progress
 from reconciler.cli.views.reasons import sentence
 from reconciler.cli.views.text import Writer
 from reconciler.model.digest import Digest
-from reconciler.model.event import Ended, Finished, Noted, Planned, Started, Step, Waiting
+from reconciler.model.event import Ended, Event, Finished, Noted, Planned, Started, Step, Waiting
 from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Outcome, Result, Status
 from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
@@ -99,7 +99,7 @@ def test_places_and_messages_steer_nothing() -> None:
     assert not any(line.startswith("forged") for line in written.splitlines())
 
 
-EVENTS = [
+EVENTS: list[Event] = [
     Noted(NASTY),
     Planned(Plan("0" * 40, (change(Action.BUILD), change(Action.HOLD)))),
     Waiting(NAME, NASTY),

@@ -191,7 +191,7 @@ def test_one_platform_has_the_key_of_its_platform(a: Artifact) -> None:
         assert keyed.tag() == keyed.tag(a.platforms[0])
     else:
         assert keyed.key not in keyed.keys.values()
-    assert artifact_key(dict(reversed(keyed.keys.items()))) == keyed.key
+    assert artifact_key(dict(sorted(keyed.keys.items(), reverse=True))) == keyed.key
     alone = _keyed(_wanted(replace(a, platforms=a.platforms[:1])))
     assert alone.key == keyed.keys[a.platforms[0]]
 

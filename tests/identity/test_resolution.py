@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.identity.resolve import Held, Keyed, Pending, Resolution, parents_first
+from reconciler.model.digest import Digest
 from reconciler.model.name import ArtifactName
 from reconciler.model.observed import Observed, Unknown
 from reconciler.model.problem import Problem
-from reconciler.model.reference import Reference
+from reconciler.model.reference import Reference, Repository
 from tests.commits import AMD64, ARM64, Commit, artifact, chain
 from tests.plan.evidence import MOMENT, Evidence
 
@@ -143,7 +144,7 @@ def test_only_drift_asks_for_records() -> None:
     commit = Commit((artifact("shop/a"), artifact("shop/b")), {"shop/a/app": b"1", "shop/b/app": b"1"})
     evidence = applied(commit)
     resolution, observed = Resolution(commit.changed({"shop/a/app": b"2"}).desired, MOMENT), Observed()
-    records = set()
+    records: set[tuple[Repository, Digest]] = set()
     while questions := resolution.still_needed(observed):
         records |= questions.records
         observed.take(evidence.answer(questions))

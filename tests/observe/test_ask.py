@@ -133,7 +133,7 @@ def test_many_images_are_read_some_at_a_time(registry: FakeRegistry) -> None:
         finally:
             busy -= 1
 
-    registry.referrers = counted  # type: ignore[method-assign]
+    registry.referrers = counted  # type: ignore[method-assign, assignment]
     asked = Questions(records=frozenset((REPOSITORY, subject.digest) for subject in subjects))
     answers = asyncio.run(ask(asked, registry)).records
     assert set(answers.values()) == {()}

@@ -54,7 +54,7 @@ class Evidence:
     """Tags and records of all registries; images of others exist unless `set` says otherwise."""
 
     heads: dict[Reference, Found | Unknown | type(None)] = field(default_factory=dict)  # type: ignore[valid-type]
-    records: dict[tuple[Repository, Digest], tuple[BuildRecord, ...] | Unknown] = field(default_factory=dict)
+    records: dict[tuple[Repository, Digest], Any] = field(default_factory=dict)
     rounds: int = 0
 
     def head(self, reference: Reference) -> Any:

@@ -116,7 +116,8 @@ def test_a_selection_brings_what_it_stands_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("glob", "hint"), [("a/xx", "did you mean a/x?"), ("????????", "3 artifacts"), ("", "3 artifacts")]
+    ("glob", "hint"),
+    [("a/xx", "did you mean a/x?"), ("????????", "lian diff --detailed"), ("", "lian diff --detailed")],
 )
 def test_a_glob_that_matches_nothing_is_an_error(glob: str, hint: str) -> None:
     with pytest.raises(LianError) as raised:
