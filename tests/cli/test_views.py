@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reconciler.checks.doctor import Table
@@ -176,6 +176,9 @@ def test_a_live_display_needs_a_terminal_that_can(monkeypatch: pytest.MonkeyPatc
 
 
 @given(st.lists(st.tuples(*[st.text("ab ", min_size=1, max_size=30)] * 3), min_size=1, max_size=4))
+@example([("a" * 14, "b" * 29, "c" * 30)])
+@example([("a" * 14, "b" * 29, "c" * 31)])
+@example([("a" * 14, "b" * 29, "c" * 32)])
 def test_tables_stay_in_80_columns(rows: list[tuple[str, ...]]) -> None:
     written = shown(
         lambda table, stream: tables.show([table], stream), Table("parts", ("part", "state", "where"), tuple(rows))

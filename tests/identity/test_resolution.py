@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.identity.resolve import Held, Keyed, Pending, Resolution, parents_first
-from reconciler.model.digest import Digest
 from reconciler.model.name import ArtifactName
 from reconciler.model.observed import Observed, Unknown
 from reconciler.model.problem import Problem
 from reconciler.model.reference import Reference, Repository
 from tests.commits import AMD64, ARM64, Commit, artifact, chain
 from tests.plan.evidence import MOMENT, Evidence
+
+if TYPE_CHECKING:
+    from reconciler.model.digest import Digest
 
 
 def resolved(commit: Commit, evidence: Evidence) -> Resolution:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,7 @@ def faults(text: str) -> Iterator[str]:
         yield "begins with a capital"
     if text.endswith("."):
         yield "ends with a full stop"
-    if ". " in text:
+    if re.search(r"\S\. ", text):
         yield "is more than one sentence"
 
 
@@ -65,9 +66,9 @@ def test_problems_are_said_in_one_style(module: Path) -> None:
 
 def test_the_check_sees_what_it_is_to_see() -> None:
     tree = ast.parse('Problem("x", "The end.", hint="try" if a else f"Say {b}. Then go")\nmessage = "BuildKit went"')
-    assert [(text, *faults(text)) for _, text in said(tree)] == [
-        ("The end.", "begins with a capital", "ends with a full stop"),
-        ("try",),
-        ("Say {}. Then go", "begins with a capital", "is more than one sentence"),
-        ("BuildKit went",),
-    ] or sorted(text for _, text in said(tree)) == sorted(["The end.", "try", "Say {}. Then go", "BuildKit went"])
+    assert {text: list(faults(text)) for _, text in said(tree)} == {
+        "The end.": ["begins with a capital", "ends with a full stop"],
+        "try": [],
+        "Say {}. Then go": ["begins with a capital", "is more than one sentence"],
+        "BuildKit went": [],
+    }

@@ -32,8 +32,9 @@ def show(tables: Iterable[Table], stream: IO[str]) -> None:
 def _grid(table: Table, widths: list[int], writer: Writer) -> None:
     writer.line("  ", ("  ".join(f"{c:<{w}}" for c, w in zip(table.columns, widths, strict=True)).rstrip(), "dim"))
     for row in table.rows:
-        cells = [(f"{cell:<{width}}  ", _STYLES.get(cell)) for cell, width in zip(row, widths, strict=True)]
-        writer.line("  ", *cells)
+        *cells, last = row
+        padded = [(f"{cell:<{width}}  ", _STYLES.get(cell)) for cell, width in zip(cells, widths, strict=False)]
+        writer.line("  ", *padded, (last, _STYLES.get(last)))
 
 
 def _list(table: Table, writer: Writer) -> None:
