@@ -101,7 +101,7 @@ class DirectiveReader:
         if compute is None or ComputeProvider(compute["provider"]) == self._fleet.compute:
             return ()
         message = f"the file asks for compute {compute['provider']}, the fleet has {self._fleet.compute}"
-        hint = "more than one compute in a fleet is not supported yet: set it in lian.ncl"
+        hint = "set it in lian.ncl: a fleet has one compute so far"
         return (_problem("compute-unsupported", message, text.field(("compute",)), None, hint),)
 
     def _artifact(

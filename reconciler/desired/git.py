@@ -65,7 +65,7 @@ def open_local(location: Path) -> pygit2.Repository:
 
 def _unopened(location: Path, error: pygit2.GitError) -> Problem:
     if "not owned by" in str(error):
-        hint = f"if you trust it: git config --global --add safe.directory {location.resolve()}"
+        hint = f"run `git config --global --add safe.directory {location.resolve()}` if you trust it"
         message = f"the repository at {location} belongs to another user, so it is not read"
         return Problem("repo-untrusted", message, cause=str(error), hint=hint)
     return Problem("repo-unreadable", f"the repository at {location} cannot be opened", cause=str(error))
@@ -110,7 +110,7 @@ def _names(repository: pygit2.Repository) -> list[str]:
 def _examples(repository: pygit2.Repository) -> str:
     names = _names(repository)
     more = ", …" if len(names) > _MAX_HINTED else ""
-    return f"known names: {', '.join(names[:_MAX_HINTED])}{more}"
+    return f"use a known name: {', '.join(names[:_MAX_HINTED])}{more}"
 
 
 def uncommitted(repository: pygit2.Repository) -> int:

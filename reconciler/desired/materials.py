@@ -112,7 +112,7 @@ class MaterialsReader:
             message = (
                 f"{artifact.name} asks for the secret {artifact.secrets[secret]!r}, and no secret can be bound yet"
             )
-            hint = "secrets come with a later version; until then the artifact is held"
+            hint = "wait for a later version: until then the artifact is held"
             inputs.holds.append(self._problem("secret-unbound", message, artifact, ("secrets", secret), hint))
         if isinstance(artifact.context, GitFolder):
             inputs.holds.append(self._git_unsupported(artifact, ("context",)))
@@ -141,7 +141,7 @@ class MaterialsReader:
     def _dockerfile_problem(self, artifact: Artifact, written: str, found: tuple[str, Node] | None) -> Problem | None:
         if found is None:
             message = f"{artifact.name}: the commit holds no Dockerfile at {written}"
-            hint = "`dockerfile` starts from the context's folder; is the file committed?"
+            hint = "commit the file, or mend its path: `dockerfile` starts from the context's folder"
         elif _PATTERN_SIGNS & set(posixpath.basename(found[0])):
             message = f"{artifact.name}: BuildKit cannot be told of a Dockerfile named {found[0]}"
             hint = "choose a name without * ? [ and backslash"
@@ -160,7 +160,7 @@ class MaterialsReader:
         if found is None or found[1].mode != FOLDER:
             what = "is a file, not a folder" if found else "does not exist in the commit"
             message = f"{artifact.name}: the context {folder.path} {what}"
-            hint = "is it committed? git keeps no empty folders" if not found else "name the folder it lies in"
+            hint = "commit it; git keeps no empty folders" if not found else "name the folder it lies in"
             inputs.problems.append(self._problem("context-missing", message, artifact, where, hint))
             return None
         missing = self._contexts.missing(found[0], folder.include)

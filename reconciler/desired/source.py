@@ -270,7 +270,7 @@ class _Assembly:
         """Two files declare one name: neither is taken for right."""
         message = f"{first.name} is declared in {first.place.file} and again in {second.place.file}"
         at = second.place
-        hint = "an artifact's name is workspace/artifact: rename one, or delete it"
+        hint = "rename one, or delete it: an artifact's name is workspace/artifact"
         line, column = at.line or None, at.column or None
         problem = Problem("artifact-twice", message, at.file, line, column, str(first.name), hint=hint)
         self.problems.append(problem)
@@ -336,5 +336,5 @@ def _link(path: str) -> Problem:
 
 def _no_directives(globs: tuple[str, ...]) -> Problem:
     message = f"the commit holds no directive: no file matches {', '.join(globs)}"
-    hint = "add directives/NAME.ncl, or set `directives` in lian.ncl; is the file committed?"
+    hint = "commit a file directives/NAME.ncl, or set `directives` in lian.ncl"
     return Problem("no-directives", message, hint=hint)

@@ -228,10 +228,10 @@ def _parse(tree_id: str, data: bytes) -> dict[str, Node]:
 
 def _malformed(tree_id: str, cause: str) -> Problem:
     message = f"the git tree {tree_id} is malformed, so nothing of this commit is used"
-    return Problem("tree-malformed", message, cause=cause, hint="`git fsck` names such objects")
+    return Problem("tree-malformed", message, cause=cause, hint="run `git fsck`: it names such objects")
 
 
 def _unreadable(object_id: str, error: Exception) -> Problem:
     message = f"the repository does not hold the object {object_id}, or it is damaged"
-    hint = "`git fsck` tells more; a shallow or partial clone may need `git fetch --refetch`"
+    hint = "run `git fsck` for more; a shallow or partial clone may need `git fetch --refetch`"
     return Problem("object-unreadable", message, cause=str(error), hint=hint, next=Next.RETRY)

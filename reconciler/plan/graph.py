@@ -75,7 +75,7 @@ def _parents(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:
         for parent in artifact.parents:
             if parent not in desired.wanted:
                 near = difflib.get_close_matches(str(parent), names, n=1)
-                hint = f"did you mean {near[0]}?" if near else "contexts name an artifact of some directive"
+                hint = f"did you mean {near[0]}?" if near else "name an artifact of some directive"
                 message = f"{name} stands on {parent}, and no directive declares that artifact"
                 yield _problem(artifact, "parent-unknown", message, hint)
                 continue

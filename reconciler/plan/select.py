@@ -52,5 +52,5 @@ def _with_parents(desired: Desired, chosen: set[ArtifactName]) -> set[ArtifactNa
 def _nothing(desired: Desired, glob: str) -> Problem:
     names = sorted(str(name) for name in desired.wanted)
     near = difflib.get_close_matches(glob, names, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else f"choose among the {len(names)} artifacts that `lian diff --detailed` lists"
+    hint = f"did you mean {near[0]}?" if near else f"choose one of the {len(names)} that `lian diff --detailed` lists"
     return Problem("selection-empty", f"no artifact matches {glob!r}", hint=hint)

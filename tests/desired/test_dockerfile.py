@@ -212,10 +212,10 @@ def test_faults(text: str, code: str, line: int | None) -> None:
 
 def test_hints_name_the_nearest() -> None:
     text = "FROM a AS runtime\nFROM runtime\n"
-    assert problem(text, "runtme").hint == "Did you mean runtime?"
+    assert problem(text, "runtme").hint == "did you mean runtime?"
     assert problem(text, "runtme").code == "dockerfile-target-unknown"
-    assert problem("FORM a\n").hint == "Did you mean from?"
-    assert problem("FROM a\nCOPY --form=a b c\n").hint == "Did you mean from?"
+    assert problem("FORM a\n").hint == "did you mean from?"
+    assert problem("FROM a\nCOPY --form=a b c\n").hint == "did you mean from?"
     hint = problem("ARG VERSION\nFROM a:$VERSION\n").hint
     assert hint is not None and "VERSION" in hint
 

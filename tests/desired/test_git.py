@@ -137,7 +137,7 @@ def test_the_nearest_name_is_offered(repo: Repo) -> None:
 def test_a_head_without_commit_is_not_an_empty_repository(repo: Repo) -> None:
     repo.commit({"a": b"1"}, branch="other")
     found = problem(lambda: resolve(open_local(repo.path), "HEAD"))
-    assert (found.code, found.hint) == ("revision-unknown", "known names: other")
+    assert (found.code, found.hint) == ("revision-unknown", "use a known name: other")
 
 
 def test_uncommitted_changes_are_counted_as_git_status_does(repo: Repo) -> None:

@@ -38,7 +38,7 @@ class ScriptedCompute:
     async def rent(self, request: LeaseRequest) -> AsyncIterator[Runner]:
         """See the port."""
         if request.lease in self.world.leases:
-            raise LianError(Problem("lease-taken", f"The lease {request.lease} exists already.", next=Next.RETRY))
+            raise LianError(Problem("lease-taken", f"the lease {request.lease} exists already", next=Next.RETRY))
         self.world.leases[request.lease] = True
         scratch = self.world.folder / request.lease
         try:
@@ -58,7 +58,7 @@ class ScriptedCompute:
             self._remove(lease)
         await asyncio.sleep(0)
         if left := [lease for lease in dead if lease in self.world.stuck]:
-            problems = [Problem("lease-not-removed", f"The lease {lease} could not be removed.") for lease in left]
+            problems = [Problem("lease-not-removed", f"the lease {lease} could not be removed") for lease in left]
             raise LianError(problems)
         return dead
 

@@ -30,7 +30,7 @@ class ScriptedStand:
         self.world.stuck.add(lease)
 
     def failing(self) -> ScriptedCompute:
-        return ScriptedCompute(self.world, LianError(Problem("builder-start-failed", "It did not start.")))
+        return ScriptedCompute(self.world, LianError(Problem("builder-start-failed", "it did not start")))
 
     def left(self) -> Sequence[str]:
         return sorted(self.world.leases)

@@ -99,7 +99,9 @@ def _read(content: bytes, source: str, frontend: str | None) -> DockerfileFacts:
         elif not faults:
             faults.append(Fault("syntax", f"{instruction.name} stands before the first FROM", read.line))
     if not froms and not faults:
-        faults.append(Fault("syntax", "there is no FROM", hint="begin with FROM; an image without a base is FROM scratch"))
+        faults.append(
+            Fault("syntax", "there is no FROM", hint="begin with FROM; an image without a base is FROM scratch")
+        )
     if faults:
         raise raised(faults, source)
     stages = (Stage(i, f.base, f.name, f.platform, f.line, tuple(steps)) for i, (f, steps) in enumerate(froms))

@@ -114,7 +114,9 @@ def _from(instruction: Instruction) -> From:
         name = arguments[2].lower()
         if not _STAGE.fullmatch(name):
             raise Fault(
-                "syntax", f"{arguments[2]!r} is no name for a stage", hint="begin with a letter, go on with a-z 0-9 . _ or -"
+                "syntax",
+                f"{arguments[2]!r} is no name for a stage",
+                hint="begin with a letter, go on with a-z 0-9 . _ or -",
             )
     elif len(arguments) != 1:
         raise Fault("syntax", "FROM takes an image, or an image, AS and a name")

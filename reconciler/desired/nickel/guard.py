@@ -17,8 +17,8 @@ from reconciler.desired.nickel.lexer import LexError, Token, place, tokens
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-VERSION = 1
-"""Part of every cache key: raised when a rule here changes."""
+VERSION = 2
+"""Part of every cache key: raised when a rule here, or what it says, changes."""
 
 MAX_BYTES = 1 << 20
 MAX_TOML_BYTES = 256 << 10

@@ -109,7 +109,7 @@ class _Reader:
         elif keyword == "required":
             missing = next(name for name in _argument(error) if error.message.startswith(repr(name)))
             described = self._described(_schema(error).get("properties", {}).get(missing))
-            hint = f"give it {described}" if described else None
+            hint = f"add it: {described}" if described else None
             yield Finding(path, f"{_subject(path)} lacks the field `{missing}`", hint)
         elif keyword is None:
             yield Finding(path, f"{_subject(path)} is not allowed here")

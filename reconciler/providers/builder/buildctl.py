@@ -212,9 +212,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         log = path.open("wb")
     except OSError as error:
-        raise LianError(
-            Problem("log-unwritable", f"the log {path} cannot be written", cause=error.strerror)
-        ) from error
+        raise LianError(Problem("log-unwritable", f"the log {path} cannot be written", cause=error.strerror)) from error
     try:
         yield log
     finally:

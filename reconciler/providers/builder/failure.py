@@ -225,7 +225,7 @@ def timed_out(evidence: Evidence, seconds: float) -> Problem:
         f"the build was given up after {seconds:g} s{what}",
         artifact=evidence.artifact,
         cause="\n".join(evidence.output) or None,
-        hint=f"give it a larger `time_budget`, or make it faster; the whole log: {evidence.log}",
+        hint=f"give it a larger `time_budget`, or make it faster; see the whole log: {evidence.log}",
     )
 
 
@@ -248,7 +248,7 @@ def _failed_command(evidence: Evidence) -> Problem:
         line=line,
         artifact=evidence.artifact,
         cause=output or "the step wrote nothing",
-        hint=f"the whole log: {evidence.log}",
+        hint=f"see the whole log: {evidence.log}",
     )
 
 
@@ -261,7 +261,7 @@ def _out_of_memory(evidence: Evidence) -> Problem:
         line=line,
         artifact=evidence.artifact,
         cause="\n".join(evidence.output) or _first_line(evidence.error),
-        hint=f"give it more memory (`runner.memory_gb`); the whole log: {evidence.log}",
+        hint=f"give it more memory (`runner.memory_gb`); see the whole log: {evidence.log}",
     )
 
 
@@ -271,7 +271,7 @@ def _disk_full(evidence: Evidence) -> Problem:
         "no space is left on the builder's disk" + (f", in {_name(evidence)}" if evidence.step else ""),
         artifact=evidence.artifact,
         cause="\n".join(evidence.output) or _first_line(evidence.error),
-        hint=f"make room where lian keeps its state; the whole log: {evidence.log}",
+        hint=f"make room where lian keeps its state; see the whole log: {evidence.log}",
         next=Next.RETRY,
     )
 
@@ -289,7 +289,7 @@ def _by_rule(rule: Rule, match: re.Match[str], evidence: Evidence) -> Problem:
         line=line,
         artifact=evidence.artifact,
         cause=_first_line(evidence.error) or _first_line(evidence.said),
-        hint="; ".join([*hints, f"the whole log: {evidence.log}"]),
+        hint="; ".join([*hints, f"see the whole log: {evidence.log}"]),
         next=rule.next,
     )
 
@@ -305,7 +305,7 @@ def _unclear(evidence: Evidence) -> Problem:
         line=line,
         artifact=evidence.artifact,
         cause=_first_line(evidence.error) or "\n".join(evidence.text.splitlines()[-SHOWN_LINES:]) or None,
-        hint=f"the whole log: {evidence.log}",
+        hint=f"see the whole log: {evidence.log}",
         next=Next.RETRY,
     )
 

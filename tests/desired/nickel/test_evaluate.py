@@ -85,7 +85,7 @@ def test_all_violations_of_all_files_come_together_each_at_its_place(kind: Kind,
         "directives/shop.ncl:10:19", "directives/shop.ncl:12:5", "directives/other.ncl:1:3",
     }  # fmt: skip
     typo = next(problem for problem in found if problem.line == 7)
-    assert (typo.message, typo.hint) == ("`artifacts.api` has no field `dockerfle`.", "Did you mean `dockerfile`?")
+    assert (typo.message, typo.hint) == ("`artifacts.api` has no field `dockerfle`", "did you mean `dockerfile`?")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,7 +130,7 @@ def test_a_value_that_only_the_contract_accepts_is_a_mismatch(tmp_path: Path) ->
     how = settings(tmp_path)
     loose = Contract("schemas/thing.ncl", "Anything", "schemas/json/thing.json")
     (problem,) = problems(Commit({"f.ncl": '{ name = "x", more = 1 }'}), how, loose)
-    assert (problem.code, problem.message) == ("schema-mismatch", "The file has no field `more`.")
+    assert (problem.code, problem.message) == ("schema-mismatch", "the file has no field `more`")
 
 
 def test_a_build_spec_evaluates() -> None:

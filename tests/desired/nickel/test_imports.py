@@ -129,7 +129,7 @@ def test_a_diamond_of_imports_takes_no_exponential_time(tmp_path: Path) -> None:
 def test_a_near_name_of_a_packaged_file_is_suggested(tmp_path: Path) -> None:
     commit = Commit({"f.ncl": '\nimport "schemas/thng.ncl"'})
     (problem,) = evaluated(commit, settings(tmp_path), ANYTHING)["f.ncl"].problems
-    assert (problem.place, problem.hint) == ("f.ncl:2:1", "Did you mean schemas/thing.ncl?")
+    assert (problem.place, problem.hint) == ("f.ncl:2:1", "did you mean schemas/thing.ncl?")
 
 
 def test_a_fault_in_imported_data_is_placed_there(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_every_kind_of_bad_file_among_many_good_ones(kind: Kind, tmp_path: Path)
         assert {problem.code for problem in results[path].problems} <= codes, path
         assert results[path].problems
     (typo,) = results["bad/typo.ncl"].problems
-    assert (typo.place, typo.hint) == ("bad/typo.ncl:1:15", "Did you mean `size`?")
+    assert (typo.place, typo.hint) == ("bad/typo.ncl:1:15", "did you mean `size`?")
 
 
 @pytest.mark.parametrize("count", [1, 9, 60])

@@ -80,7 +80,7 @@ def test_findings_name_field_expectation_and_nearest_name() -> None:
     value = {"workspace": "A b", "artifacts": {"api": {"dockerfle": "x", "tags": [], "context": {"git": 3}}}}
     found = {(finding.path, finding.message, finding.hint) for finding in twin.findings(value)}
     api = ("artifacts", "api")
-    assert ((*api, "dockerfle"), "`artifacts.api` has no field `dockerfle`.", "Did you mean `dockerfile`?") in found
+    assert ((*api, "dockerfle"), "`artifacts.api` has no field `dockerfle`", "did you mean `dockerfile`?") in found
     messages = {path: message for path, message, _ in found}
     assert messages[api].startswith("`artifacts.api` lacks the field `image`")
     assert "at least 1 element, got an empty array" in messages[*api, "tags"]

@@ -32,8 +32,8 @@ METADATA = "registry.example/base:1: failed to resolve source metadata for regis
         (f"failed to solve: {MAKE}exit code: 2", "build-failed", PERSON, "exit code 2"),
         (f"failed to solve: ResourceExhausted: {MAKE}cannot allocate memory", "build-out-of-memory", PERSON, "4 GiB"),
         (f"failed to solve: {MAKE}exit code: 137", "build-out-of-memory", PERSON, "4 GiB"),
-        ("failed to solve: ResourceExhausted: write /x: no space left on device", "disk-full", RETRY, "No space"),
-        ("failed to solve: failed to copy: write /x: no space left on device", "disk-full", RETRY, "No space"),
+        ("failed to solve: ResourceExhausted: write /x: no space left on device", "disk-full", RETRY, "no space"),
+        ("failed to solve: failed to copy: write /x: no space left on device", "disk-full", RETRY, "no space"),
         (
             "failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF",
             "builder-lost",
@@ -128,7 +128,7 @@ def test_a_failed_step_is_named_with_its_last_lines_and_place() -> None:
     excerpt = "Dockerfile.api:12\n--------------------\n  12 | >>> RUN make\n--------------------"
     step = failed(f"{MAKE}exit code: 2", *output)
     problem = explain(evidence(f"failed to solve: {MAKE}exit code: 2", step, excerpt))
-    assert problem.message == "The step [build 2/3] RUN make ended with exit code 2."
+    assert problem.message == "the step [build 2/3] RUN make ended with exit code 2"
     assert (problem.place, problem.code) == ("Dockerfile.api:12", "build-failed")
     assert problem.cause is not None
     assert problem.cause.splitlines() == output[-SHOWN_LINES:]
@@ -169,7 +169,7 @@ def test_what_a_step_writes_is_not_taken_for_buildkits_words() -> None:
 
 def test_a_client_that_was_killed_says_so() -> None:
     problem = explain(evidence(status=-9))
-    assert (problem.code, problem.message) == ("build-error", "BuildKit's client was killed by signal 9.")
+    assert (problem.code, problem.message) == ("build-error", "BuildKit's client was killed by signal 9")
 
 
 def test_what_a_terminal_would_not_show_is_not_shown() -> None:
@@ -186,5 +186,5 @@ def test_secrets_in_urls_are_not_shown() -> None:
 def test_a_build_given_up_names_what_ran() -> None:
     problem = timed_out(evidence(step=failed("", "still at it")), 90.0)
     assert (problem.code, problem.next) == ("build-timeout", PERSON)
-    assert problem.message == "The build was given up after 90 s in [build 2/3] RUN make."
+    assert problem.message == "the build was given up after 90 s in [build 2/3] RUN make"
     assert problem.cause == "still at it"

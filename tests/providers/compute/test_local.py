@@ -253,7 +253,7 @@ def test_a_machine_that_allows_no_namespaces_is_said_to(tmp_path: Path) -> None:
     caps = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
     argv = [*caps, sys.executable, "-m", "tests.providers.compute.other_pass", str(tmp_path / "state"), "kept"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE)
-    assert "compute-unavailable: This machine does not let lian make the namespaces" in done.stderr
+    assert "compute-unavailable: this machine does not let lian make the namespaces" in done.stderr
     assert traces(tmp_path / "state") == []
 
 
