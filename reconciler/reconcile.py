@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from reconciler.model.name import ArtifactName
     from reconciler.model.outcome import Outcome
     from reconciler.model.plan import Change, Plan
+    from reconciler.model.problem import Problem
     from reconciler.model.reference import Repository
     from reconciler.plan.story import Story
     from reconciler.ports.bundle import Ports, Reading
@@ -63,13 +64,28 @@ async def plan_once(ports: Reading, options: Options) -> Work:
 
 
 async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]:
-    """One pass. What earlier passes left behind is swept first. Raises LianError if no plan could be made."""
-    if swept := await ports.compute.sweep():
-        ports.recorder.record(Noted(f"swept what {len(swept)} interrupted build(s) had left behind"))
+    """One pass. What earlier passes left behind is swept first; what will not go is told in the outcome.
+
+    Raises LianError if no plan could be made.
+    """
+    stuck = await _sweep(ports)
     work = await plan_once(ports, options)
+    for note in work.resolution.desired.notes:
+        ports.recorder.record(Noted(note))
     ports.recorder.record(Planned(work.plan))
     outcome = await carry_out(work, ports, options.jobs, Limits(options.build_timeout))
-    return work.plan, outcome
+    return work.plan, replace(outcome, problems=(*outcome.problems, *stuck))
+
+
+async def _sweep(ports: Ports) -> tuple[Problem, ...]:
+    """Return what interrupted passes rented; the problems of what could not be returned."""
+    try:
+        swept = await ports.compute.sweep()
+    except LianError as error:
+        return error.problems
+    if swept:
+        ports.recorder.record(Noted(f"swept what {len(swept)} interrupted build(s) had left behind"))
+    return ()
 
 
 async def why_once(ports: Reading, name: ArtifactName) -> Story:

@@ -54,8 +54,11 @@ def platform_inputs(
             contexts[name] = {"folder": materials.folders[name].root}
         elif isinstance(context, BaseImage):
             contexts[name] = {"image": str(context.reference.digest or images[context.reference])}
-        elif isinstance(context, ParentImage) and context.artifact in parents:
-            contexts[name] = {"image": str(parents[context.artifact])}
+        elif isinstance(context, ParentImage):
+            if context.artifact in parents:
+                contexts[name] = {"image": str(parents[context.artifact])}
+        else:
+            raise ValueError(f"{artifact.name}: nothing is known of the named context {name}")
     leaves: Inputs = {
         "target": artifact.target,
         "args": dict(artifact.args),

@@ -174,8 +174,6 @@ class Resolution:
             identity = self.identities.get(name)
         if isinstance(identity, Keyed):
             missing |= {ref for ref in self._content(wanted, identity) if ref not in observed.heads}
-            if not missing:
-                missing |= self._platforms_to_see(wanted, identity, observed)
         return missing
 
     def _unseen(self, wanted: Wanted, observed: Observed) -> set[Reference]:
@@ -261,14 +259,6 @@ class Resolution:
         if wanted.artifact.name in self._families:
             tags |= {identity.tag(platform) for platform in identity.keys}
         return {Reference(repository, tag) for tag in tags}
-
-    def _platforms_to_see(self, wanted: Wanted, identity: Keyed, observed: Observed) -> set[Reference]:
-        """Of an index that is not there: which of its platforms are?"""
-        repository = wanted.artifact.image
-        if not isinstance(observed.heads[Reference(repository, identity.tag())], Absent):
-            return set()
-        refs = {Reference(repository, identity.tag(platform)) for platform in identity.keys}
-        return {ref for ref in refs if ref not in observed.heads}
 
     def _records(self, observed: Observed) -> frozenset[tuple[Repository, Digest]]:
         """Images whose records tell why an artifact drifted: those its tags point at while its content is absent."""

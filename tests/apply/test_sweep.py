@@ -1,0 +1,32 @@
+"""What will not go is told, and stops nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from reconciler.model.outcome import Status
+from reconciler.model.problem import LianError, Problem
+from reconciler.reconcile import Options, reconcile_once
+from tests.commits import Commit, artifact
+from tests.fakes import World
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pytest
+
+STUCK = Problem("lease-not-removed", "the lease x could not be removed")
+
+
+def test_a_leftover_that_will_not_go_stops_no_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(Commit([artifact("w/a")]), tmp_path)
+
+    async def sweep() -> Sequence[str]:
+        raise LianError(STUCK)
+
+    monkeypatch.setattr(world.compute, "sweep", sweep)
+    _, outcome = asyncio.run(reconcile_once(world.ports(), Options()))
+    assert [result.status for result in outcome.results] == [Status.DONE]
+    assert outcome.problems == (STUCK,)
