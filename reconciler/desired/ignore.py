@@ -6,10 +6,10 @@ tonistiigi/fsutil, not those of gitignore. BuildKit itself is the oracle in the 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
+from reconciler.desired.go_text import MAX_BYTES
 from reconciler.desired.ignore_match import MAX_POSITIONS, Automaton, TooManyPositions
 from reconciler.desired.ignore_pattern import BadLine, Pattern, read_lines, read_pattern
 from reconciler.desired.ignore_regexp import BadExpression, UnsupportedExpression
@@ -21,13 +21,8 @@ if TYPE_CHECKING:
     from reconciler.desired.ignore_match import Expression, State
 
 NAME = ".dockerignore"
-MAX_BYTES = 16 * 1024 * 1024
-"""The largest ignore file or Dockerfile that BuildKit reads (dockerui: DefaultMaxRecvMsgSize)."""
-
 MAX_PATTERNS = MAX_POSITIONS // 2
 """Each pattern needs at least two positions of the automaton."""
-
-Node = TypeVar("Node")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,13 +44,11 @@ class IgnoreRules:
 
     EMPTY: ClassVar[IgnoreRules]
 
-    __slots__ = ("_automaton", "_outcomes", "_prunes", "identity", "patterns", "top")
+    __slots__ = ("_automaton", "_outcomes", "_prunes", "patterns", "top")
 
     def __init__(self, patterns: Iterable[Pattern] = ()) -> None:
         """Raises BadExpression, UnsupportedExpression or TooManyPositions; `parse` tells these as problems."""
         self.patterns = tuple(patterns)
-        self.identity = _identity(self.patterns)
-        """64 hex; equal for files that say the same: comments, blanks and spelling of paths do not count."""
         trunks = [pattern.trunk for pattern in self.patterns if pattern.exception]
         self._prunes = None not in trunks
         self._outcomes: dict[tuple[int, int], tuple[bool, int]] = {}
@@ -106,15 +99,6 @@ class IgnoreRules:
         settled = decided and not self._outcome(0, inherited)[0]
         return not matched, Place(inside, inherited, exceptions, depth, settled)
 
-    def key(self, place: Place) -> str:
-        """Equal keys mean: of equal folders the same is sent. Stable across processes; 64 hex or `all`."""
-        if place.settled:
-            return "all"
-        positions = ",".join(map(str, sorted(place.state.positions)))
-        below = [trunk[place.depth :] for trunk in place.exceptions]
-        said = repr((self.identity, positions, place.state.in_word, place.inherited, below))
-        return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
-
     def _outcome(self, accepted: int, inherited: int) -> tuple[bool, int]:
         """(ignored, the patterns that hold below): the last pattern that matches decides.
 
@@ -131,41 +115,6 @@ class IgnoreRules:
                     ignored = not pattern.exception
             known = self._outcomes[accepted, inherited] = (ignored, holds)
         return known
-
-    def __repr__(self) -> str:
-        return f"IgnoreRules({len(self.patterns)} patterns, {self.identity[:12]})"
-
-
-def filter_tree(
-    root: Node, children: Callable[[Node], Iterable[tuple[str, bool, Node]]], rules: IgnoreRules
-) -> Iterator[tuple[str, bool, Node]]:
-    """(path, is a folder, node) of each entry that is sent, in the order in which fsutil walks.
-
-    `children` gives (name, is a folder, node) for a folder, in any order; it is not asked for folders that are
-    pruned. Names are text with bytes that are not UTF-8 as surrogates. The root itself is not given.
-    """
-    walk: list[tuple[Iterator[tuple[str, bool, Node]], str, Place]] = [(_sorted(children(root)), "", rules.top)]
-    waiting: list[tuple[int, tuple[str, bool, Node]]] = []  # folders that are sent only if something below is
-    while walk:
-        entries, prefix, place = walk[-1]
-        entry = next(entries, None)
-        if entry is None:
-            walk.pop()
-            if waiting and waiting[-1][0] == len(walk):
-                waiting.pop()
-            continue
-        name, folder, node = entry
-        sent, below = rules.decide(place, name, folder)
-        found = (prefix + name, folder, node)
-        if sent:
-            for _, parent in waiting:
-                yield parent
-            waiting.clear()
-            yield found
-        if below is not None:
-            if not sent:
-                waiting.append((len(walk), found))
-            walk.append((_sorted(children(node)), f"{prefix}{name}/", below))
 
 
 def find_ignore(dockerfile: str, context: str, exists: Callable[[str], bool]) -> str | None:
@@ -203,18 +152,9 @@ def _read(content: bytes, source: str) -> tuple[list[Pattern], list[Problem]]:
     return patterns, problems
 
 
-def _sorted(entries: Iterable[tuple[str, bool, Node]]) -> Iterator[tuple[str, bool, Node]]:
-    return iter(sorted(entries, key=lambda entry: entry[0].encode("utf-8", "surrogateescape")))
-
-
 def _expressions(patterns: tuple[Pattern, ...]) -> Iterator[Expression]:
     for pattern in patterns:
         yield pattern.expression
-
-
-def _identity(patterns: tuple[Pattern, ...]) -> str:
-    said = "\0".join(("!" if pattern.exception else "=") + pattern.text for pattern in patterns)
-    return hashlib.sha256(b"lian.ignore.1\0" + said.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _problem(code: str, message: str, source: str, line: int | None) -> Problem:

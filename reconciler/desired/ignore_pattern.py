@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from reconciler.desired.go_text import GO_SPACE, MAX_LINE
 from reconciler.desired.ignore_match import ANYTHING, Begin, Chain, Choice, End, text
 from reconciler.desired.ignore_regexp import read_regexp
 
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
 
     from reconciler.desired.ignore_match import Expression
 
-MAX_LINE = 65_535
-"""Bytes of a line without its line feed (Go's bufio.Scanner); a longer one makes BuildKit refuse the file."""
-GO_SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
-"""What Go's unicode.IsSpace holds for; Python's str.strip() takes away more."""
 _REGEXP_SIGNS = frozenset(".+()$")  # patternmatcher means to escape {|} too, but its bit map loses them
 
 
@@ -36,11 +33,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One effective line: what it says, whether it brings back (`!`), and where it stands."""
+    """One effective line: what it says, and whether it brings back (`!`)."""
 
     text: str
     exception: bool
-    line: int
 
     @property
     def expression(self) -> Expression:
@@ -128,7 +124,7 @@ def read_pattern(number: int, line: str) -> Pattern | None:
         raise BadLine(number, f"{pattern!r} is not a well-formed pattern")
     # The client gets the patterns as JSON, which has no bytes that are not UTF-8.
     sent = "".join("\ufffd" if "\udc80" <= char <= "\udcff" else char for char in pattern)
-    return Pattern(sent, exception, number)
+    return Pattern(sent, exception)
 
 
 # -- from a path pattern to a regular expression

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from hypothesis import strategies as st
 
-from reconciler.desired.ignore import IgnoreRules, filter_tree
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
+
+    from reconciler.desired.ignore import IgnoreRules, Place
 
 Folder = dict[str, "Folder | None"]
+Node = TypeVar("Node")
 
 
 def tree(paths: Iterable[str]) -> Folder:
@@ -40,6 +41,42 @@ def sent(root: Folder, rules: IgnoreRules) -> list[str]:
         return [(name, below is not None, below) for name, below in (folder or {}).items()]
 
     return [path + "/" * folder for path, folder, _ in filter_tree(root, children, rules)]
+
+
+def filter_tree(
+    root: Node, children: Callable[[Node], Iterable[tuple[str, bool, Node]]], rules: IgnoreRules
+) -> Iterator[tuple[str, bool, Node]]:
+    """(path, is a folder, node) of each entry that is sent, in the order in which fsutil walks.
+
+    `children` gives (name, is a folder, node) for a folder, in any order; it is not asked for folders that are
+    pruned. Names are text with bytes that are not UTF-8 as surrogates. The root itself is not given.
+    """
+    walk: list[tuple[Iterator[tuple[str, bool, Node]], str, Place]] = [(_sorted(children(root)), "", rules.top)]
+    waiting: list[tuple[int, tuple[str, bool, Node]]] = []  # folders that are sent only if something below is
+    while walk:
+        entries, prefix, place = walk[-1]
+        entry = next(entries, None)
+        if entry is None:
+            walk.pop()
+            if waiting and waiting[-1][0] == len(walk):
+                waiting.pop()
+            continue
+        name, folder, node = entry
+        sent, below = rules.decide(place, name, folder)
+        found = (prefix + name, folder, node)
+        if sent:
+            for _, parent in waiting:
+                yield parent
+            waiting.clear()
+            yield found
+        if below is not None:
+            if not sent:
+                waiting.append((len(walk), found))
+            walk.append((_sorted(children(node)), f"{prefix}{name}/", below))
+
+
+def _sorted(entries: Iterable[tuple[str, bool, Node]]) -> Iterator[tuple[str, bool, Node]]:
+    return iter(sorted(entries, key=lambda entry: entry[0].encode("utf-8", "surrogateescape")))
 
 
 NAMES = [

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from reconciler.desired import export as export_module
 from reconciler.desired.contexts import Contexts
 from reconciler.desired.export import Exporter, Stopped, file_time
-from reconciler.desired.ignore import IgnoreRules, filter_tree
+from reconciler.desired.ignore import IgnoreRules
 from reconciler.desired.memo import Memo
 from reconciler.model import tree as merkle
 from reconciler.model.desired import SentFolder
 from reconciler.model.problem import LianError
+from tests.desired.ignore_trees import filter_tree
 from tests.desired.repos import EXECUTABLE, FILE, FOLDER, SUBMODULE, SYMLINK, Content, Repo, encoded, raw_tree
 
 if TYPE_CHECKING:

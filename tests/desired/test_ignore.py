@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
-from reconciler.desired.ignore import MAX_BYTES, IgnoreRules, Place, filter_tree, find_ignore
-from reconciler.desired.ignore_pattern import MAX_LINE
+from reconciler.desired.go_text import MAX_BYTES, MAX_LINE
+from reconciler.desired.ignore import IgnoreRules, find_ignore
 from reconciler.model.problem import LianError
-from tests.desired.ignore_trees import Folder, ignore_files, sent, tree, trees
+from tests.desired.ignore_trees import Folder, filter_tree, ignore_files, sent, tree, trees
 
 
 def rules(text: str) -> IgnoreRules:
@@ -132,56 +132,6 @@ def test_what_is_sent_is_a_tree_in_order(ignore: str, root: Folder) -> None:
         assert not parent or f"{parent}/" in known
     order = [path.rstrip("/").encode("utf-8", "surrogateescape").split(b"/") for path in paths]
     assert order == sorted(order)
-
-
-@given(ignore=ignore_files, root=trees)
-def test_equal_identity_decides_equally(ignore: str, root: Folder) -> None:
-    said = rules_or_empty(ignore)
-    again = IgnoreRules(said.patterns)
-    commented = rules_or_empty("# why\n\n" + ignore.removeprefix("\ufeff"))
-    assert said.identity == again.identity == commented.identity
-    assert sent(root, said) == sent(root, again)
-
-
-def test_identity_tells_rules_apart() -> None:
-    files = ["", "a", "b", "!a", "a\nb", "b\na", "a\n!b", "a/b"]
-    assert len({rules(text).identity for text in files}) == len(files)
-    assert rules("").identity == rules("# only words\n").identity == IgnoreRules.EMPTY.identity
-    assert rules("a/").identity == rules("./a\n").identity
-
-
-@settings(max_examples=300)
-@given(ignore=ignore_files, root=trees, other=trees)
-def test_equal_keys_decide_equally_below(ignore: str, root: Folder, other: Folder) -> None:
-    said = rules_or_empty(ignore)
-    by_key: dict[str, list[str]] = {}
-
-    def visit(folder: Folder, place: Place) -> None:
-        below = _below(said, place, other)
-        assert by_key.setdefault(said.key(place), below) == below
-        for name, inside in folder.items():
-            _, at = said.decide(place, name, inside is not None)
-            if inside is not None and at is not None:
-                visit(inside, at)
-
-    visit(root, said.top)
-
-
-def _below(said: IgnoreRules, place: Place, folder: Folder) -> list[str]:
-    found: list[str] = []
-    for name, inside in sorted(folder.items()):
-        is_sent, at = said.decide(place, name, inside is not None)
-        deeper = [f"{name}/{path}" for path in _below(said, at, inside)] if inside is not None and at else []
-        found += [name, *deeper] if is_sent or deeper else []
-    return found
-
-
-def test_keys_are_the_same_in_another_process() -> None:
-    said = rules("**/node_modules\n!keep/**\n")
-    place = said.decide(said.top, "keep", True)[1]
-    assert place is not None
-    assert said.key(place) == rules("**/node_modules\n!keep/**\n").key(place)
-    assert said.key(IgnoreRules.EMPTY.top) == "all"
 
 
 @pytest.mark.parametrize(

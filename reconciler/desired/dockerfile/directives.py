@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from reconciler.desired.dockerfile.fault import Fault
 from reconciler.desired.dockerfile.names import NameFault, parse_reference
-from reconciler.desired.ignore_pattern import GO_SPACE, MAX_LINE
+from reconciler.desired.go_text import GO_SPACE, MAX_LINE
 
 _FORM = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*\Z")
 _KNOWN = frozenset({"syntax", "escape", "check"})

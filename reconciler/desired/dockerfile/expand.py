@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.desired.dockerfile.fault import Fault
-from reconciler.desired.ignore_pattern import GO_SPACE
+from reconciler.desired.go_text import GO_SPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,7 +9,7 @@ from reconciler.desired.dockerfile.directives import detect_frontend, is_built_i
 from reconciler.desired.dockerfile.fault import Fault, raised
 from reconciler.desired.dockerfile.instructions import From, Step, read_instruction
 from reconciler.desired.dockerfile.lines import read_instructions
-from reconciler.desired.ignore import MAX_BYTES
+from reconciler.desired.go_text import MAX_BYTES
 from reconciler.model.problem import LianError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.desired.dockerfile.fault import Fault, nearest
 from reconciler.desired.dockerfile.lines import Instruction, heredoc_in
 from reconciler.desired.dockerfile.words import csv_fields
-from reconciler.desired.ignore_pattern import GO_SPACE
+from reconciler.desired.go_text import GO_SPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -16,7 +16,7 @@ from reconciler.desired.dockerfile.words import (
     split_command,
     whitespace_list,
 )
-from reconciler.desired.ignore_pattern import GO_SPACE, MAX_LINE
+from reconciler.desired.go_text import GO_SPACE, MAX_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

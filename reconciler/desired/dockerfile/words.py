@@ -6,7 +6,7 @@ import json
 import re
 
 from reconciler.desired.dockerfile.fault import Fault
-from reconciler.desired.ignore_pattern import GO_SPACE
+from reconciler.desired.go_text import GO_SPACE
 
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 _SPACES = frozenset(GO_SPACE)
