@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.desired.places import DirectiveText
-    from reconciler.model.artifact import NamedContext, Place
+    from reconciler.model.artifact import NamedContext
 
 _LAYOUT = "oci-layout:"
 _URL = re.compile(r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?/?")
@@ -93,7 +93,7 @@ class DirectiveReader:
                 artifacts.append(self._artifact(name, declared, value.get("runner"), registry, text))
             except _Wrong as wrong:
                 at = text.field(("artifacts", key, *wrong.field))
-                problems.append(_problem("directive-invalid", f"{name}: {wrong}", at, str(name)))
+                problems.append(Problem("directive-invalid", f"{name}: {wrong}", artifact=str(name)).at(at))
         return Declared(tuple(artifacts), self._holds(value, text), own, tuple(problems))
 
     def _holds(self, value: Mapping[str, Any], text: DirectiveText) -> tuple[Problem, ...]:
@@ -102,7 +102,7 @@ class DirectiveReader:
             return ()
         message = f"the file asks for compute {compute['provider']}, the fleet has {self._fleet.compute}"
         hint = "set it in lian.ncl: a fleet has one compute so far"
-        return (_problem("compute-unsupported", message, text.field(("compute",)), None, hint),)
+        return (Problem("compute-unsupported", message, hint=hint).at(text.field(("compute",))),)
 
     def _artifact(
         self,
@@ -140,10 +140,6 @@ class _Wrong(ValueError):
     def __init__(self, message: str, *field: str) -> None:
         super().__init__(message)
         self.field = field
-
-
-def _problem(code: str, message: str, at: Place, artifact: str | None, hint: str | None = None) -> Problem:
-    return Problem(code, message, at.file, at.line or None, at.column or None, artifact, hint=hint)
 
 
 def _registry(value: Mapping[str, Any], home: Path) -> RegistrySettings:

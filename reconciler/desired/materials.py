@@ -256,8 +256,7 @@ class MaterialsReader:
     def _problem(
         self, code: str, message: str, artifact: Artifact, where: tuple[str, ...], hint: str | None
     ) -> Problem:
-        at = self._place(artifact, where)
-        return Problem(code, message, at.file, at.line or None, at.column or None, str(artifact.name), hint=hint)
+        return Problem(code, message, artifact=str(artifact.name), hint=hint).at(self._place(artifact, where))
 
 
 def _key(artifact: Artifact, inputs: _Inputs) -> str | None:

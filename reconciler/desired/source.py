@@ -269,10 +269,8 @@ class _Assembly:
     def _twice(self, first: Artifact, second: Artifact) -> None:
         """Two files declare one name: neither is taken for right."""
         message = f"{first.name} is declared in {first.place.file} and again in {second.place.file}"
-        at = second.place
         hint = "rename one, or delete it: an artifact's name is workspace/artifact"
-        line, column = at.line or None, at.column or None
-        problem = Problem("artifact-twice", message, at.file, line, column, str(first.name), hint=hint)
+        problem = Problem("artifact-twice", message, artifact=str(first.name), hint=hint).at(second.place)
         self.problems.append(problem)
         self._hold(first.name, [problem])
 
@@ -283,10 +281,9 @@ class _Assembly:
         known, said_in = self.registries.setdefault(settings.host, (settings, path))
         if replace(known, images_prefix="") == replace(settings, images_prefix=""):
             return None
-        at = place(("registry",)) if place else None
         message = f"{path} and {said_in} describe the registry {settings.host} differently"
-        line, column = (at.line or None, at.column or None) if at else (None, None)
-        return Problem("registry-ambiguous", message, path, line, column, hint="describe it once, in lian.ncl")
+        problem = Problem("registry-ambiguous", message, path, hint="describe it once, in lian.ncl")
+        return problem.at(place(("registry",))) if place else problem
 
     def _wanted(self, files: Mapping[str, Node]) -> dict[ArtifactName, Wanted]:
         def place(artifact: Artifact, where: tuple[str, ...]) -> Place:

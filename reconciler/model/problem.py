@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from reconciler.model.artifact import Place
+
 _CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _WORD = re.compile(r"[^ \n]+")
 _USERINFO = re.compile(r"://[^/\"'<>]*@")
@@ -96,6 +98,10 @@ class Problem:
     def of(self, artifact: str) -> Problem:
         """The same problem, said of this artifact."""
         return replace(self, artifact=artifact)
+
+    def at(self, place: Place) -> Problem:
+        """The same problem, said of this place."""
+        return replace(self, file=place.file, line=place.line or None, column=place.column or None)
 
     def to_json(self) -> dict[str, Any]:
         """The form of schemas/json/problems.json; absent parts are null."""

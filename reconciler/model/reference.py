@@ -90,8 +90,3 @@ class Reference:
         tag = f":{self.tag}" if self.tag else ""
         digest = f"@{self.digest}" if self.digest else ""
         return f"{self.repository}{tag}{digest}"
-
-
-def is_tag(text: str) -> bool:
-    """True if the text is a tag by the OCI grammar."""
-    return _TAG.fullmatch(text) is not None

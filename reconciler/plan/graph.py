@@ -38,16 +38,7 @@ def _invalid(wanted: Wanted) -> Wanted:
 
 
 def _problem(artifact: Artifact, code: str, message: str, hint: str) -> tuple[ArtifactName, Problem]:
-    place = artifact.place
-    return artifact.name, Problem(
-        code,
-        message,
-        file=place.file,
-        line=place.line or None,
-        column=place.column or None,
-        artifact=str(artifact.name),
-        hint=hint,
-    )
+    return artifact.name, Problem(code, message, artifact=str(artifact.name), hint=hint).at(artifact.place)
 
 
 def _clashes(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from reconciler.model.digest import Digest
-from reconciler.model.reference import Reference, Repository, is_tag
+from reconciler.model.reference import Reference, Repository
 from tests import strategies as some
 
 _D = "sha256:" + "a" * 64
@@ -83,12 +83,6 @@ def test_a_layout_on_disk_is_a_host_of_its_own() -> None:
     repository = Repository.parse("shop/api", "oci-layout:.lian/registry")
     assert (repository.layout, str(repository)) == (".lian/registry", "oci-layout:.lian/registry/shop/api")
     assert Repository.parse("ghcr.io/shop/api", "oci-layout:x").layout is None
-
-
-@given(some.tags)
-def test_tags_are_told(tag: str) -> None:
-    assert is_tag(tag)
-    assert not any(is_tag(wrong) for wrong in ("-" + tag, "." + tag, tag + "/", tag + "\n", tag + "é", ""))
 
 
 def test_a_pinned_reference_keeps_its_digest() -> None:

@@ -55,10 +55,6 @@ class Connections:
         for host in changed:
             await self._transports.pop(host).aclose()
 
-    def is_plain(self, host: str) -> bool:
-        """True if the host is reached over plain HTTP (a builder's daemon has to be told)."""
-        return not host.startswith("oci-layout:") and self._endpoint(host).plain
-
     def layout_root(self, repository: Repository) -> Path | None:
         """The folder of the registry on disk that the repository is on, None for one over HTTP."""
         return None if repository.layout is None else self._root / repository.layout

@@ -205,7 +205,6 @@ class Transport:
         headers = {"user-agent": "lian", "accept": "application/json", "accept-encoding": "identity"}
         if authorization:
             headers["authorization"] = authorization
-
         method = "POST" if form else "GET"
         return await self._token_retrier.run(lambda: self._client.exchange(method, url, headers, form=form))
 

@@ -98,11 +98,3 @@ def test_how_a_host_is_reached(host: str, url: str | None, expected: str) -> Non
     endpoint = Endpoint.of(host, url)
     assert endpoint.url == expected
     assert endpoint.plain == expected.startswith("http://")
-
-
-def test_plain_hosts_are_known_before_anything_is_asked() -> None:
-    connections = Connections([RegistrySettings(RegistryProvider.ZOT, url="http://zot.example:5000"), LAYOUT])
-    assert connections.is_plain("zot.example:5000")
-    assert connections.is_plain("127.0.0.1:1")
-    assert not connections.is_plain("ghcr.io")
-    assert not connections.is_plain(LAYOUT.host)
