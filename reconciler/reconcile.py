@@ -9,10 +9,9 @@ from reconciler.apply.artifact import Limits
 from reconciler.apply.carry_out import Work, carry_out
 from reconciler.identity.resolve import Resolution
 from reconciler.model.event import Noted, Planned
-from reconciler.model.observed import Found, Observed, Questions
+from reconciler.model.observed import Observed, Questions
 from reconciler.model.plan import Action, Reason, ReasonCode
 from reconciler.model.problem import LianError
-from reconciler.model.reference import Reference
 from reconciler.observe.ask import ask, read_listing
 from reconciler.plan.compare import make_plan
 from reconciler.plan.explain import changed_files
@@ -127,12 +126,9 @@ async def _named(reason: Reason, change: Change, resolution: Resolution, observe
 
 
 def _listing_of(change: Change, reason: Reason, observed: Observed) -> tuple[Repository, Digest] | None:
-    for tag in change.tags:
-        head = observed.heads.get(Reference(change.image, tag))
-        records = observed.records.get((change.image, head.digest), ()) if isinstance(head, Found) else ()
-        for record in records if isinstance(records, tuple) else ():
-            if listing := record.listings.get(reason.old or ""):
-                return change.image, listing
+    for record in observed.records_behind(change.image, change.tags):
+        if listing := record.listings.get(reason.old or ""):
+            return change.image, listing
     return None
 
 

@@ -145,20 +145,12 @@ class _Carrier:
         # Early cutoff: the parents are there now; what they turned out to be may have been built on before.
         settled = self.worker.identify(wanted, parents)
         content = (await self.worker.heads(wanted, (settled.tag(),)))[settled.tag()]
-        digest = content.digest if isinstance(content, Found) else self._adopted(change, settled)
+        adopted = self.work.observed.built_as(change.image, change.tags, settled.key)
+        digest = content.digest if isinstance(content, Found) else adopted
         if digest is not None:
             async with self.places:
                 return await self.worker.converge(wanted, settled, digest)
         return await self._in_place(wanted, settled, parents)
-
-    def _adopted(self, change: Change, identity: Keyed) -> Digest | None:
-        """The image a wanted tag points at whose record has this key: its content tag was lost, nothing else."""
-        for tag in change.tags:
-            head = self.work.observed.heads.get(Reference(change.image, tag))
-            records = self.work.observed.records.get((change.image, head.digest)) if isinstance(head, Found) else None
-            if isinstance(records, tuple) and any(record.key == identity.key for record in records):
-                return head.digest if isinstance(head, Found) else None
-        return None
 
     async def _in_place(
         self, wanted: Wanted, identity: Keyed, parents: dict[tuple[ArtifactName, Platform], Digest]

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from reconciler.model.reference import Reference
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from reconciler.model.digest import Digest
     from reconciler.model.problem import Problem
     from reconciler.model.record import BuildRecord
-    from reconciler.model.reference import Reference, Repository
+    from reconciler.model.reference import Repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,25 @@ class Observed:
             self.heads.setdefault(reference, sighting)
         for image, records in other.records.items():
             self.records.setdefault(image, records)
+
+    def named(self, repository: Repository, tags: Iterable[str]) -> dict[str, Digest]:
+        """Tag -> what it points at, for those of these tags that are known to be there, in their order."""
+        heads = {tag: self.heads.get(Reference(repository, tag)) for tag in tags}
+        return {tag: head.digest for tag, head in heads.items() if isinstance(head, Found)}
+
+    def records_of(self, repository: Repository, digest: Digest) -> tuple[BuildRecord, ...]:
+        """The image's build records; empty also where they were not asked for or could not be read."""
+        records = self.records.get((repository, digest), ())
+        return () if isinstance(records, Unknown) else records
+
+    def records_behind(self, repository: Repository, tags: Iterable[str]) -> tuple[BuildRecord, ...]:
+        """The build records of all that these tags point at, tag by tag."""
+        return tuple(r for d in self.named(repository, tags).values() for r in self.records_of(repository, d))
+
+    def built_as(self, repository: Repository, tags: Iterable[str], key: str) -> Digest | None:
+        """The image that one of these tags points at whose record has this key: only its content tag was lost."""
+        images = self.named(repository, tags).values()
+        return next((d for d in images if any(r.key == key for r in self.records_of(repository, d))), None)
 
 
 @dataclass(frozen=True, slots=True)

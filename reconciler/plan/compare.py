@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from reconciler.model.name import ArtifactName
     from reconciler.model.observed import Observed, Sighting
     from reconciler.model.problem import Problem
-    from reconciler.model.record import BuildRecord
 
 
 def make_plan(resolution: Resolution, observed: Observed, selected: Collection[ArtifactName] | None = None) -> Plan:
@@ -102,7 +101,7 @@ class _View:
             return self._converged(identity, content.digest)
         if problems := self._unread_records():
             return self._held(problems, None)
-        if adopted := self._adopted(identity.key):
+        if adopted := self.observed.built_as(self.artifact.image, self.artifact.tags, identity.key):
             reason = Reason(ReasonCode.ABSENT, None, str(adopted), subject=content_tag(identity.key))
             return self._make(Action.RETAG, [reason, *self._tag_reasons(adopted)], key=identity.key, digest=adopted)
         return self._make(Action.BUILD, self._why(identity, set()), key=identity.key)
@@ -121,8 +120,8 @@ class _View:
 
     def _unread_records(self) -> tuple[Problem, ...]:
         """Records that could not be read: they might say that nothing has to be built."""
-        heads = (self._head(tag) for tag in self.artifact.tags)
-        records = (self.observed.records.get((self.artifact.image, h.digest)) for h in heads if isinstance(h, Found))
+        digests = self.observed.named(self.artifact.image, self.artifact.tags).values()
+        records = (self.observed.records.get((self.artifact.image, digest)) for digest in digests)
         unread = dict.fromkeys(r.problem.of(str(self.artifact.name)) for r in records if isinstance(r, Unknown))
         return tuple(unread)
 
@@ -136,32 +135,18 @@ class _View:
                     found.append(Reason(ReasonCode.ABSENT, None, str(digest), subject=tag))
         return found
 
-    def _adopted(self, key: str) -> Digest | None:
-        """The image a wanted tag points at whose record has this key: only the content tag was lost."""
-        for tag in self.artifact.tags:
-            head = self._head(tag)
-            if isinstance(head, Found) and any(r.key == key for r in self._records(head.digest)):
-                return head.digest
-        return None
-
-    def _records(self, digest: Digest) -> tuple[BuildRecord, ...]:
-        records = self.observed.records.get((self.artifact.image, digest), ())
-        return () if isinstance(records, Unknown) else records
-
     def _why(self, identity: Keyed | Pending, waiting: set[str]) -> list[Reason]:
         """Why a build is due; empty if only the parents that are waited for can make it due."""
-        found: list[tuple[str, Digest]] = [
-            (tag, head.digest) for tag in self.artifact.tags if isinstance(head := self._head(tag), Found)
-        ]
+        found = self.observed.named(self.artifact.image, self.artifact.tags)
         if not found:
             return [Reason(ReasonCode.ABSENT, subject=tag) for tag in self.artifact.tags]
-        records = [record for _, digest in found for record in self._records(digest)]
+        records = self.observed.records_behind(self.artifact.image, self.artifact.tags)
         for record in records:
             if differences := explain(self.artifact, record, identity.inputs, waiting):
                 return list(differences)
         if waiting and records:
             return []
-        return [Reason(ReasonCode.TAG_DIFFERS, str(digest), None, subject=tag) for tag, digest in found]
+        return [Reason(ReasonCode.TAG_DIFFERS, str(digest), None, subject=tag) for tag, digest in found.items()]
 
     def _pending(self, identity: Pending) -> Change:
         if problems := self._unreadable(self.artifact.tags):
@@ -177,12 +162,10 @@ class _View:
     def _old_parent(self, parent: ArtifactName) -> tuple[str | None, None]:
         """The parent's digest that the present image stands on, if a record tells; the new one is not known yet."""
         names = [n for n, c in self.artifact.contexts.items() if isinstance(c, ParentImage) and c.artifact == parent]
-        for tag in self.artifact.tags:
-            head = self._head(tag)
-            for record in self._records(head.digest) if isinstance(head, Found) else ():
-                for build in record.platforms.values():
-                    leaves: Mapping[str, Mapping[str, str]] = build.inputs.get("contexts", {})
-                    for name in names:
-                        if name in leaves:
-                            return leaves[name].get("image"), None
+        for record in self.observed.records_behind(self.artifact.image, self.artifact.tags):
+            for build in record.platforms.values():
+                leaves: Mapping[str, Mapping[str, str]] = build.inputs.get("contexts", {})
+                for name in names:
+                    if name in leaves:
+                        return leaves[name].get("image"), None
         return None, None

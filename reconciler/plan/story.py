@@ -62,17 +62,13 @@ def tell(plan: Plan, name: ArtifactName, resolution: Resolution, observed: Obser
         {tag: _named(observed, change, tag) for tag in tags},
         identity.inputs if isinstance(identity, Keyed | Pending) else {},
         tuple(changes[parent] for parent in parents if parent in changes),
-        _record(observed, change, change.key),
+        _record(observed, change),
     )
 
 
 def image_of(change: Change, observed: Observed) -> Digest | None:
     """The digest that the artifact's tags point at now, the first one found."""
-    for tag in change.tags:
-        head = observed.heads.get(Reference(change.image, tag))
-        if isinstance(head, Found):
-            return head.digest
-    return change.digest
+    return next(iter(observed.named(change.image, change.tags).values()), change.digest)
 
 
 def _named(observed: Observed, change: Change, tag: str) -> Digest | str | None:
@@ -82,10 +78,8 @@ def _named(observed: Observed, change: Change, tag: str) -> Digest | str | None:
     return head.problem.message if isinstance(head, Unknown) else None
 
 
-def _record(observed: Observed, change: Change, key: str | None) -> BuildRecord | None:
-    """The record for this key if the image has one, else its newest."""
+def _record(observed: Observed, change: Change) -> BuildRecord | None:
+    """The record for the change's key if the image has one, else its newest."""
     digest = image_of(change, observed)
-    records = observed.records.get((change.image, digest), ()) if digest else ()
-    if isinstance(records, Unknown) or not records:
-        return None
-    return next((record for record in records if record.key == key), records[0])
+    records = observed.records_of(change.image, digest) if digest else ()
+    return next((record for record in records if record.key == change.key), records[0] if records else None)
