@@ -10,25 +10,20 @@ from reconciler.apply.carry_out import Work, carry_out
 from reconciler.identity.resolve import Resolution
 from reconciler.model.event import Noted, Planned
 from reconciler.model.observed import Observed, Questions
-from reconciler.model.plan import Action, Reason, ReasonCode
 from reconciler.model.problem import LianError
 from reconciler.observe.ask import ask, read_listing
 from reconciler.plan.compare import make_plan
-from reconciler.plan.explain import changed_files
+from reconciler.plan.files import changed_files, listings_of, with_files
 from reconciler.plan.graph import checked
 from reconciler.plan.select import narrowed, select
 from reconciler.plan.story import image_of, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from reconciler.model.desired import Desired, SentFolder
-    from reconciler.model.digest import Digest
+    from reconciler.model.desired import Desired
     from reconciler.model.name import ArtifactName
     from reconciler.model.outcome import Outcome
-    from reconciler.model.plan import Change, Plan
+    from reconciler.model.plan import Change, Plan, Reason
     from reconciler.model.problem import Problem
-    from reconciler.model.reference import Repository
     from reconciler.plan.story import Story
     from reconciler.ports.bundle import Ports, Reading
 
@@ -38,7 +33,9 @@ class Options:
     """What a person chose for this pass. `build_timeout` in seconds."""
 
     only: tuple[str, ...] = ()
-    jobs: int = 2
+    jobs: int | None = None
+    """Builds at a time; None leaves it to `jobs` in lian.ncl, and where that is not set to `cores`."""
+    cores: int = 2
     build_timeout: float | None = None
 
 
@@ -72,7 +69,8 @@ async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]
     for note in work.resolution.desired.notes:
         ports.recorder.record(Noted(note))
     ports.recorder.record(Planned(work.plan))
-    outcome = await carry_out(work, ports, options.jobs, Limits(options.build_timeout))
+    jobs = options.jobs or work.resolution.desired.fleet.jobs or options.cores
+    outcome = await carry_out(work, ports, jobs, Limits(options.build_timeout))
     return work.plan, replace(outcome, problems=(*outcome.problems, *stuck))
 
 
@@ -103,46 +101,12 @@ async def why_once(ports: Reading, name: ArtifactName) -> Story:
 
 async def _with_files(change: Change, resolution: Resolution, observed: Observed, ports: Reading) -> Change:
     """Name the files behind each changed context; a listing that cannot be had leaves them unnamed."""
-    if change.action is not Action.BUILD or not any(r.code in _CONTEXTS for r in change.reasons):
-        return change
-    reasons = [await _named(reason, change, resolution, observed, ports) for reason in change.reasons]
-    return replace(change, reasons=tuple(_without_echo(reasons, change, resolution)))
-
-
-_CONTEXTS = {ReasonCode.CONTEXT_CHANGED, ReasonCode.NAMED_CONTEXT_CHANGED}
-
-
-async def _named(reason: Reason, change: Change, resolution: Resolution, observed: Observed, ports: Reading) -> Reason:
-    layer = _listing_of(change, reason, observed)
-    folder = _folder_of(change, reason, resolution)
-    if layer is None or folder is None:
-        return reason
-    try:
-        old = await read_listing(ports.registry, layer[0], layer[1])
-        new = await ports.source.listing(folder)
-    except LianError:
-        return reason  # the digests in the reason are true without the names
-    return replace(reason, files=changed_files({e.path: e for e in old}, {e.path: e for e in new}))
-
-
-def _listing_of(change: Change, reason: Reason, observed: Observed) -> tuple[Repository, Digest] | None:
-    for record in observed.records_behind(change.image, change.tags):
-        if listing := record.listings.get(reason.old or ""):
-            return change.image, listing
-    return None
-
-
-def _folder_of(change: Change, reason: Reason, resolution: Resolution) -> SentFolder | None:
-    materials = resolution.desired.wanted[change.artifact].materials
-    folders = [materials.context, *materials.folders.values()] if materials else []
-    return next((folder for folder in folders if folder.root == reason.new), None)
-
-
-def _without_echo(reasons: Sequence[Reason], change: Change, resolution: Resolution) -> list[Reason]:
-    """A Dockerfile inside its own context shows up twice; the more telling of the two reasons is kept."""
-    materials = resolution.desired.wanted[change.artifact].materials
-    if materials is None or not any(r.code is ReasonCode.DOCKERFILE_CHANGED for r in reasons):
-        return list(reasons)
-    own = materials.dockerfile_path
-    prefix = "" if materials.context.path == "." else materials.context.path + "/"
-    return [r for r in reasons if not (r.code is ReasonCode.CONTEXT_CHANGED and [prefix + f for f in r.files] == [own])]
+    files: dict[Reason, tuple[str, ...]] = {}
+    for reason, listings in listings_of(change, resolution, observed).items():
+        try:
+            old = await read_listing(ports.registry, listings.repository, listings.old)
+            new = await ports.source.listing(listings.new)
+        except LianError:
+            continue  # the digests in the reason are true without the names
+        files[reason] = changed_files(old, new)
+    return with_files(change, files, resolution)

@@ -57,6 +57,7 @@ class Commit:
     files: Mapping[str, bytes] = field(default_factory=dict)
     revision: str = "0" * 40
     builder: str | None = None
+    jobs: int | None = None
     holds: Mapping[str, Problem] = field(default_factory=dict)
     """Artifact -> why its materials could not be read."""
 
@@ -66,7 +67,7 @@ class Commit:
         registry = RegistrySettings(RegistryProvider.DISTRIBUTION, url=f"http://{HOST}")
         return Desired(
             self.revision,
-            Fleet("acme", registry, builder=self.builder),
+            Fleet("acme", registry, jobs=self.jobs, builder=self.builder),
             {a.name: self._wanted(a) for a in self.artifacts},
             {HOST: registry},
         )

@@ -146,7 +146,11 @@ def _selection(command: Parser, environ: Mapping[str, str]) -> None:
 
 def _working(command: Parser, environ: Mapping[str, str]) -> None:
     command.add_argument(
-        "--jobs", metavar="N", type=jobs, default=environ.get("LIAN_JOBS") or None, help="builds at a time [the cores]"
+        "--jobs",
+        metavar="N",
+        type=jobs,
+        default=environ.get("LIAN_JOBS") or None,
+        help="builds at a time [lian.ncl, or the cores]",
     )
     command.add_argument(
         "--build-timeout", metavar="TIME", type=seconds, help="a cap on each build, below its own time budget"

@@ -45,7 +45,12 @@ async def _once(arguments: argparse.Namespace) -> int:
 
 async def one_pass(bench: wiring.Bench, arguments: argparse.Namespace) -> Outcome:
     """One pass with its progress on stderr. Raises LianError if no plan could be made."""
-    options = Options(tuple(arguments.only), arguments.jobs or os.cpu_count() or 1, arguments.build_timeout)
+    options = Options(
+        only=tuple(arguments.only),
+        jobs=arguments.jobs,
+        cores=os.cpu_count() or 1,
+        build_timeout=arguments.build_timeout,
+    )
     with progress(sys.stderr) as shown:
         _, outcome = await reconcile_once(bench.ports(shown), options)
     problems.show(outcome.problems, sys.stderr)

@@ -132,7 +132,7 @@ def _inputs(value: object) -> dict[str, Any]:
 
 
 def listing_to_json(entries: Iterable[Entry]) -> list[list[str]]:
-    """A context's listing as it stands in its layer: [path, mode, blob id], in byte order of the paths."""
+    """A context's listing as it stands in its layer: [path, mode, blob id], sorted."""
     return sorted([e.path, e.mode, e.id] for e in entries)
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from reconciler.model.artifact import Artifact
     from reconciler.model.platform import Platform
     from reconciler.model.record import BuildRecord
-    from reconciler.model.tree import Entry
 
 _SCALARS = {
     "context": ReasonCode.CONTEXT_CHANGED,
@@ -86,9 +85,3 @@ def _text(value: object) -> str | None:
 def _leaf(value: Mapping[str, str] | None) -> str | None:
     """A named context's leaf holds one digest under the kind of the context."""
     return None if value is None else next(iter(value.values()), None)
-
-
-def changed_files(old: Mapping[str, Entry], new: Mapping[str, Entry]) -> tuple[str, ...]:
-    """Paths that were added, removed or modified between two listings, in byte order."""
-    paths = (path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
-    return tuple(sorted(paths))

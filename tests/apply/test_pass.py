@@ -229,6 +229,17 @@ def test_at_most_so_many_builds_at_a_time(tmp_path: Path) -> None:
         assert world.compute.rented[0].parallelism == jobs
 
 
+@pytest.mark.parametrize(
+    ("asked", "fleet", "most"), [(None, None, 2), (None, 3, 3), (1, 3, 1)], ids=["cores", "the fleet's", "a person's"]
+)
+def test_who_says_how_many_builds_run_at_a_time(
+    tmp_path: Path, asked: int | None, fleet: int | None, most: int
+) -> None:
+    world = World(replace(both(*(f"shop/a{n}" for n in range(7))), jobs=fleet), tmp_path)
+    run(world, jobs=asked, cores=2)
+    assert world.builder.most == most
+
+
 def test_a_workspace_has_one_runner_and_gives_it_back_with_its_last_build(tmp_path: Path) -> None:
     world = World(both("shop/a", "shop/b", "web/c"), tmp_path)
 

@@ -15,7 +15,7 @@ from reconciler.model.observed import Unknown
 from reconciler.model.plan import Action, ReasonCode
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.tree import FILE, Entry
-from reconciler.plan.explain import changed_files
+from reconciler.plan.files import changed_files
 from reconciler.plan.graph import checked
 from reconciler.plan.select import select
 from tests.commits import AMD64, ARM64, Commit, artifact, chain
@@ -132,7 +132,7 @@ def test_a_glob_that_matches_nothing_is_an_error(glob: str, hint: str) -> None:
     st.dictionaries(st.sampled_from("abcd"), st.sampled_from("12")),
 )
 def test_changed_files_are_those_that_differ(old: dict[str, str], new: dict[str, str]) -> None:
-    listings = [{path: Entry(path, FILE, blob) for path, blob in side.items()} for side in (old, new)]
+    listings = [[Entry(path, FILE, blob) for path, blob in side.items()] for side in (old, new)]
     named = changed_files(*listings)
     assert list(named) == sorted(path for path in "abcd" if old.get(path) != new.get(path))
 

@@ -1,0 +1,71 @@
+"""Which files are behind a changed context: where their listings are, and what they add to the reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from reconciler.model.plan import Action, ReasonCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from reconciler.identity.resolve import Resolution
+    from reconciler.model.desired import Materials, SentFolder
+    from reconciler.model.digest import Digest
+    from reconciler.model.observed import Observed
+    from reconciler.model.plan import Change, Reason
+    from reconciler.model.reference import Repository
+    from reconciler.model.tree import Entry
+
+_CONTEXTS = {ReasonCode.CONTEXT_CHANGED, ReasonCode.NAMED_CONTEXT_CHANGED}
+
+
+@dataclass(frozen=True, slots=True)
+class Listings:
+    """What to compare: the layer `old` of a build record in `repository`, and the commit's folder `new`."""
+
+    repository: Repository
+    old: Digest
+    new: SentFolder
+
+
+def listings_of(change: Change, resolution: Resolution, observed: Observed) -> dict[Reason, Listings]:
+    """For each changed context of a build, the two listings, where a record kept the old one."""
+    materials = resolution.desired.wanted[change.artifact].materials
+    if materials is None or change.action is not Action.BUILD:
+        return {}
+    records = observed.records_behind(change.image, change.tags)
+    folders = {folder.root: folder for folder in (*materials.folders.values(), materials.context)}
+    found: dict[Reason, Listings] = {}
+    for reason in change.reasons:
+        old = next((r.listings[reason.old] for r in records if reason.old and reason.old in r.listings), None)
+        new = folders.get(reason.new or "")
+        if reason.code in _CONTEXTS and old is not None and new is not None:
+            found[reason] = Listings(change.image, old, new)
+    return found
+
+
+def with_files(change: Change, files: Mapping[Reason, tuple[str, ...]], resolution: Resolution) -> Change:
+    """The change with the files named behind its reasons; reasons without files stay as they are."""
+    if not files:
+        return change
+    reasons = [replace(reason, files=files.get(reason, reason.files)) for reason in change.reasons]
+    materials = resolution.desired.wanted[change.artifact].materials
+    if materials is not None and any(r.code is ReasonCode.DOCKERFILE_CHANGED for r in reasons):
+        reasons = [reason for reason in reasons if not _is_echo(reason, materials)]
+    return replace(change, reasons=tuple(reasons))
+
+
+def _is_echo(reason: Reason, materials: Materials) -> bool:
+    """A Dockerfile inside its own context shows up twice; `dockerfile-changed` is the more telling of the two."""
+    prefix = "" if materials.context.path == "." else materials.context.path + "/"
+    files = [prefix + file for file in reason.files]
+    return reason.code is ReasonCode.CONTEXT_CHANGED and files == [materials.dockerfile_path]
+
+
+def changed_files(old: Iterable[Entry], new: Iterable[Entry]) -> tuple[str, ...]:
+    """Paths that were added, removed or modified between two listings, sorted."""
+    before, after = ({entry.path: entry for entry in listing} for listing in (old, new))
+    paths = (path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    return tuple(sorted(paths))
