@@ -39,9 +39,9 @@ class Report:
     commands: tuple[CommandStatus, ...]
 
     @property
-    def exit_status(self) -> int:
-        """0 when all that `reconcile` needs is usable, else 1: an error in the environment."""
-        return 0 if all(command.works for command in self.commands if command.name == "reconcile") else 1
+    def converges(self) -> bool:
+        """Whether all that `reconcile` needs is usable."""
+        return all(command.works for command in self.commands if command.name == "reconcile")
 
     def to_json(self) -> dict[str, Any]:
         """The document of schemas/json/doctor.json."""
@@ -51,15 +51,6 @@ class Report:
             "parts": [part.to_json() for part in self.parts],
             "commands": [command.to_json() for command in self.commands],
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of text under their headings, for a view to lay out."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def examine(find: Callable[[str], Located], cache: Path) -> Report:
@@ -75,32 +66,5 @@ def report_on(parts: Iterable[PartStatus]) -> Report:
     return Report(seen, tuple(CommandStatus(name, _lacking(name, seen)) for name in COMMANDS))
 
 
-def rows(report: Report) -> tuple[Table, ...]:
-    """The report as tables: parts, commands, and what to do about the parts that will not do."""
-    tables = [
-        Table(
-            "parts",
-            ("part", "state", "version", "where", "needed by"),
-            tuple(
-                (part.name, _state(part), part.version or "-", part.path or "-", ", ".join(part.needed_by) or "-")
-                for part in report.parts
-            ),
-        ),
-        Table(
-            "commands",
-            ("command", "works", "lacks"),
-            tuple((c.name, "yes" if c.works else "no", ", ".join(c.lacking) or "-") for c in report.commands),
-        ),
-    ]
-    wanting = tuple((p.name, p.why, p.without, p.hint) for p in report.parts if p.why is not None)
-    return (*tables, Table("what to do", ("part", "why", "without it", "try"), wanting)) if wanting else tuple(tables)
-
-
 def _lacking(command: str, parts: tuple[PartStatus, ...]) -> tuple[str, ...]:
     return tuple(part.name for part in parts if command in part.needed_by and not part.usable)
-
-
-def _state(part: PartStatus) -> str:
-    if part.usable:
-        return "usable"
-    return "not usable" if part.needed_by else "optional, not usable"

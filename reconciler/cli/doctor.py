@@ -6,7 +6,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from reconciler import wiring
-from reconciler.checks.doctor import examine, rows
+from reconciler.checks.doctor import examine
+from reconciler.cli import exits
+from reconciler.cli.views.doctor import tables
 from reconciler.cli.views.tables import show
 from reconciler.cli.views.text import as_json
 
@@ -20,5 +22,5 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(as_json(report.to_json()))
     else:
-        show(rows(report), sys.stdout)
-    return report.exit_status
+        show(tables(report), sys.stdout)
+    return exits.of_report(report)

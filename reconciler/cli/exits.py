@@ -10,6 +10,7 @@ from reconciler.model.plan import Action
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from reconciler.checks.doctor import Report
     from reconciler.model.outcome import Outcome
     from reconciler.model.plan import Plan
 
@@ -41,6 +42,11 @@ def of_outcome(outcome: Outcome) -> int:
     failed = [r for r in outcome.results if r.status in {Status.FAILED, Status.SKIPPED}]
     held = [r for r in outcome.results if r.status is Status.HELD and str(r.artifact) not in invalid]
     return worst(code for code, applies in ((ERROR, outcome.problems), (FAILED, failed), (HELD, held)) if applies)
+
+
+def of_report(report: Report) -> int:
+    """What `lian doctor` exits with: what is missing for a pass is an error in the environment."""
+    return DONE if report.converges else ERROR
 
 
 def _is_invalid(plan: Plan, artifact: str) -> bool:

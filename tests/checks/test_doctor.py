@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from reconciler.checks.doctor import examine, report_on, rows
+from reconciler.checks.doctor import examine, report_on
 from reconciler.checks.parts import BUILDING, COMMANDS, PARTS, READING, PartStatus, probe
 from reconciler.checks.probes import Found, Surroundings
+from reconciler.cli.views.doctor import tables
 from reconciler.providers.builder.binaries import Located, cache_folder, locate
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def _nowhere() -> Surroundings:
 def test_with_every_part_every_command_works() -> None:
     report = _report()
     assert all(command.works for command in report.commands)
-    assert report.exit_status == 0
-    assert [table.title for table in rows(report)] == ["parts", "commands"]
+    assert report.converges
+    assert [table.title for table in tables(report)] == ["parts", "commands"]
 
 
 @pytest.mark.parametrize("name", ["buildkitd", "buildctl", "runc", "namespaces", "cgroups", "cache-space"])
@@ -48,7 +49,7 @@ def test_reading_commands_need_no_buildkit(name: str) -> None:
     works = {command.name for command in report.commands if command.works}
     assert works == {*READING, "doctor", "version"}
     assert {c.lacking for c in report.commands if not c.works} == {(name,)}
-    assert report.exit_status == 1
+    assert not report.converges
 
 
 def test_without_an_evaluator_nothing_can_be_read() -> None:
@@ -59,8 +60,8 @@ def test_without_an_evaluator_nothing_can_be_read() -> None:
 @pytest.mark.parametrize("name", ["landlock", "git"])
 def test_optional_parts_stop_nothing(name: str) -> None:
     report = _report(name)
-    assert report.exit_status == 0
-    *_, advice = rows(report)
+    assert report.converges
+    *_, advice = tables(report)
     assert advice.rows[0][:2] == (name, "it is broken")
 
 
@@ -71,7 +72,7 @@ def test_a_command_lacks_exactly_its_broken_parts(broken: set[str]) -> None:
     for command in report.commands:
         needed = {part.name for part in PARTS if command.name in part.needed_by}
         assert set(command.lacking) == needed & broken
-    for table in rows(report):
+    for table in tables(report):
         assert all(len(row) == len(table.columns) and all(row) for row in table.rows)
 
 
@@ -113,7 +114,7 @@ def test_a_bare_machine_is_described_not_refused(tmp_path: Path, monkeypatch: py
     assert whys["buildkitd"] == f"buildkitd is not on PATH nor in {tmp_path}/cache/lian/parts/buildkit-v0.33.1/bin"
     assert whys["namespaces"] == "unshare is not on PATH"
     assert whys["nickel"] is None, "the evaluator comes with lian"
-    assert report.exit_status == 1
+    assert not report.converges
 
 
 def test_this_machine() -> None:
@@ -132,7 +133,7 @@ def test_this_machine() -> None:
 @pytest.mark.buildkit
 def test_a_machine_that_builds_is_told_so() -> None:
     report = examine(locate, cache_folder())
-    assert report.exit_status == 0
+    assert report.converges
     found = {part.name: part for part in report.parts}
     assert tuple(map(int, (found["buildkitd"].version or "0").split("."))) >= (0, 31)
     assert found["cgroups"].version in {"v1", "v2"}

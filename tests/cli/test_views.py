@@ -12,13 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reconciler.checks.doctor import Table
 from reconciler.cli.views import outcome as outcome_view
 from reconciler.cli.views import plan as plan_view
 from reconciler.cli.views import problems as problems_view
 from reconciler.cli.views import tables, why
 from reconciler.cli.views.progress import LiveProgress, PlainProgress, progress
 from reconciler.cli.views.reasons import sentence
+from reconciler.cli.views.tables import Table
 from reconciler.cli.views.text import Writer
 from reconciler.model.digest import Digest
 from reconciler.model.event import Ended, Event, Finished, Noted, Planned, Started, Step, Waiting

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views.text import Writer
@@ -9,10 +10,17 @@ from reconciler.cli.views.text import Writer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reconciler.checks.doctor import Table
-
 WIDTH = 80
 _STYLES = {"usable": "green", "yes": "green", "not usable": "red", "no": "red", "optional, not usable": "yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text under their headings."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 def show(tables: Iterable[Table], stream: IO[str]) -> None:
