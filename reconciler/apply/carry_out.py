@@ -119,9 +119,11 @@ class _Carrier:
                     return await self.worker.converge(wanted, identity, change.digest)
             case Action.BUILD:
                 return await self._build(change, wanted)
-            case _:
+            case Action.HOLD:
                 problem = change.holds[0] if change.holds else None
                 return Result(change.artifact, change.action, Status.HELD, problem=problem)
+            case _:
+                raise ValueError(f"the plan says {change.action} of {change.artifact} without what that takes")
 
     def _seen_platforms(self, wanted: Wanted, identity: Keyed, digest: Digest) -> dict[Platform, Digest]:
         """Platform manifests as the pass observed them; children asked for those they need."""

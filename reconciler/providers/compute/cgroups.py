@@ -1,8 +1,8 @@
 """The cgroup of a lease, `/lian/<name>`, below which runc puts each step of its builds (cgroups(7)).
 
 With cgroup v1 it is a folder in every mounted hierarchy (a controller-less v2 one beside them included, as runc does),
-with v2 there is one hierarchy. It serves to measure the
-builds (the daemon is not in it) and to find whatever a build has left.
+with v2 there is one hierarchy. It serves to measure the builds (the daemon is not in it) and to find whatever a build
+has left.
 """
 
 from __future__ import annotations
