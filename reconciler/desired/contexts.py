@@ -18,7 +18,7 @@ from reconciler.model.tree import FOLDER, SYMLINK, Entry, node
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.desired.ignore import Place
+    from reconciler.desired.ignore import Cursor
     from reconciler.desired.memo import Memo
     from reconciler.desired.tree import CommitTree
     from reconciler.model.desired import SentFolder
@@ -170,9 +170,9 @@ class Contexts:
         """What the ignore file leaves, empty folders included, decided as BuildKit's walk does."""
         seen = 0
 
-        def keep(folder: Part, place: Place, depth: int) -> Part:
+        def keep(folder: Part, cursor: Cursor, depth: int) -> Part:
             nonlocal seen
-            if place.settled:
+            if cursor.settled:
                 return folder
             _check_depth(source, depth)
             kept: dict[str, Part] = {}
@@ -181,7 +181,7 @@ class Contexts:
                 if seen > MAX_ENTRIES:
                     raise LianError(too_large(source))
                 mode = FOLDER if isinstance(child, dict) else child.mode
-                sent, below = rules.decide(place, name, mode in {FOLDER, SUBMODULE})
+                sent, below = rules.decide(cursor, name, mode in {FOLDER, SUBMODULE})
                 if mode == FOLDER and below is not None:
                     inner = keep(child, below, depth + 1)
                     if sent or self.members(inner):

@@ -26,7 +26,7 @@ MAX_PATTERNS = MAX_POSITIONS // 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
+class Cursor:
     """Where a walk stands: all of what the folders above decide about what lies below."""
 
     state: State
@@ -54,7 +54,7 @@ class IgnoreRules:
         self._outcomes: dict[tuple[int, int], tuple[bool, int]] = {}
         self._automaton = Automaton(_expressions(self.patterns))
         exceptions = tuple(trunk for trunk in trunks if trunk is not None) if self._prunes else ()
-        self.top = Place(self._automaton.start, 0, exceptions, 0, not self.patterns)
+        self.top = Cursor(self._automaton.start, 0, exceptions, 0, not self.patterns)
         """The context's root."""
 
     @classmethod
@@ -76,20 +76,20 @@ class IgnoreRules:
         except TooManyPositions as error:
             raise LianError(_problem("ignore-too-large", str(error), source, None)) from error
 
-    def decide(self, place: Place, name: str, folder: bool) -> tuple[bool, Place | None]:
-        """Whether the entry is sent for its own sake, and the place below it (None: do not look below).
+    def decide(self, cursor: Cursor, name: str, folder: bool) -> tuple[bool, Cursor | None]:
+        """Whether the entry is sent for its own sake, and the cursor below it (None: do not look below).
 
         A folder that is not sent for its own sake is sent all the same if something below it is.
         `name` is one path part, with bytes that are not UTF-8 as surrogates.
         """
-        if place.settled:
-            return True, place if folder else None
-        state = self._automaton.read(place.state, name)
-        matched, inherited = self._outcome(self._automaton.accepted(state), place.inherited)
+        if cursor.settled:
+            return True, cursor if folder else None
+        state = self._automaton.read(cursor.state, name)
+        matched, inherited = self._outcome(self._automaton.accepted(state), cursor.inherited)
         if not folder:
             return not matched, None
-        depth = place.depth + 1
-        exceptions = tuple(trunk for trunk in place.exceptions if len(trunk) >= depth and trunk[place.depth] == name)
+        depth = cursor.depth + 1
+        exceptions = tuple(trunk for trunk in cursor.exceptions if len(trunk) >= depth and trunk[cursor.depth] == name)
         if matched and self._prunes and not exceptions:
             return False, None
         inside = self._automaton.read(state, "/")
@@ -97,7 +97,7 @@ class IgnoreRules:
         if matched and decided and self._outcome(0, inherited)[0]:
             return False, None
         settled = decided and not self._outcome(0, inherited)[0]
-        return not matched, Place(inside, inherited, exceptions, depth, settled)
+        return not matched, Cursor(inside, inherited, exceptions, depth, settled)
 
     def _outcome(self, accepted: int, inherited: int) -> tuple[bool, int]:
         """(ignored, the patterns that hold below): the last pattern that matches decides.

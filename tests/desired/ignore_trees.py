@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from reconciler.desired.ignore import IgnoreRules, Place
+    from reconciler.desired.ignore import Cursor, IgnoreRules
 
 Folder = dict[str, "Folder | None"]
 Node = TypeVar("Node")
@@ -51,10 +51,10 @@ def filter_tree(
     `children` gives (name, is a folder, node) for a folder, in any order; it is not asked for folders that are
     pruned. Names are text with bytes that are not UTF-8 as surrogates. The root itself is not given.
     """
-    walk: list[tuple[Iterator[tuple[str, bool, Node]], str, Place]] = [(_sorted(children(root)), "", rules.top)]
+    walk: list[tuple[Iterator[tuple[str, bool, Node]], str, Cursor]] = [(_sorted(children(root)), "", rules.top)]
     waiting: list[tuple[int, tuple[str, bool, Node]]] = []  # folders that are sent only if something below is
     while walk:
-        entries, prefix, place = walk[-1]
+        entries, prefix, cursor = walk[-1]
         entry = next(entries, None)
         if entry is None:
             walk.pop()
@@ -62,7 +62,7 @@ def filter_tree(
                 waiting.pop()
             continue
         name, folder, node = entry
-        sent, below = rules.decide(place, name, folder)
+        sent, below = rules.decide(cursor, name, folder)
         found = (prefix + name, folder, node)
         if sent:
             for _, parent in waiting:
