@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -29,6 +30,10 @@ hypothesis.settings.load_profile("lian")
 
 def pytest_configure(config: pytest.Config) -> None:
     """The user's own settings must not decide how a test ends; workers inherit what the controller set."""
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # started in the background of a shell: children would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not _is_worker(config):
         os.environ[VARIABLE] = uuid.uuid4().hex
     for name in [name for name in os.environ if name.startswith("LIAN_") and not name.startswith("LIAN_TEST_")]:

@@ -15,7 +15,7 @@ from reconciler.model.problem import LianError, Next, Problem
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,14 +50,19 @@ def complete(work: Coroutine[Any, Any, int]) -> int:
 
     async def guarded() -> int:
         task = asyncio.current_task()
-        loop = asyncio.get_running_loop()
         if task is not None:
-            for sign in (signal.SIGINT, signal.SIGTERM):
-                with contextlib.suppress(NotImplementedError, ValueError):  # not the main thread
-                    loop.add_signal_handler(sign, task.cancel)
+            on_stop(task.cancel)
         return await work
 
     return asyncio.run(guarded())
+
+
+def on_stop(react: Callable[[], object]) -> None:
+    """Have the running loop react to SIGINT and SIGTERM; a signal that whoever started lian ignores stays ignored."""
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(sign) is not signal.SIG_IGN:
+            with contextlib.suppress(NotImplementedError, ValueError):  # not the main thread
+                asyncio.get_running_loop().add_signal_handler(sign, react)
 
 
 def _show(problems: tuple[Problem, ...], arguments: argparse.Namespace) -> None:

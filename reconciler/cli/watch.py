@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler import wiring
 from reconciler.cli import exits
 from reconciler.cli.reconcile import one_pass, repeat
+from reconciler.cli.run import on_stop
 from reconciler.cli.views import outcome as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.text import Writer
@@ -29,10 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _watch(arguments: argparse.Namespace) -> int:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError, ValueError):  # not the main thread
-            loop.add_signal_handler(sign, stop.set)
+    on_stop(stop.set)
     errors = Writer(sys.stderr)
     async with wiring.working(wiring.Choice.of(arguments)) as bench:
 
