@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.apply.record import Facts, attach
 from reconciler.apply.send import Sender, contexts
-from reconciler.identity.resolve import Keyed, identify
+from reconciler.identity.resolve import Keyed, identify, missing_base
 from reconciler.model.artifact import BaseImage, ParentImage
 from reconciler.model.event import Started, Step, Waiting
 from reconciler.model.manifest import Descriptor, index, platforms_of
@@ -84,7 +84,7 @@ class Worker:
                 case Unknown(problem):
                     raise LianError(problem)
                 case Absent():
-                    raise LianError(Problem("base-missing", f"the base image {reference} is not in its registry"))
+                    raise LianError(missing_base(reference))
         return known
 
     def identify(self, wanted: Wanted, parents: Mapping[tuple[ArtifactName, Platform], Digest]) -> Keyed:

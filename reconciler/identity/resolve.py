@@ -288,15 +288,15 @@ def _unreadable(bases: Iterable[Reference], observed: Observed, name: ArtifactNa
         if isinstance(head, Unknown):
             problems.append(head.problem.of(str(name)))
         elif isinstance(head, Absent):
-            problems.append(_missing_base(reference, name))
+            problems.append(missing_base(reference).of(str(name)))
     return tuple(problems)
 
 
-def _missing_base(reference: Reference, name: ArtifactName) -> Problem:
+def missing_base(reference: Reference) -> Problem:
+    """A base image that its registry certainly does not hold."""
     return Problem(
         "base-missing",
         f"the base image {reference} is not in its registry",
-        artifact=str(name),
         hint="check the name in the Dockerfile; an image of this fleet is named by a context: "
         'contexts.NAME = { artifact = "…" }',
     )
