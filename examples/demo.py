@@ -113,7 +113,7 @@ def main() -> None:
     here = Path(os.path.relpath(FOLDER))
     print(f"The desired repo is {here}, its registry {here}/.lian/registry.")
     print("Try next, in that folder:")
-    print("  edit a file under images/, commit it, and run: lian diff && lian reconcile --once")
+    print("  edit a file under images/, commit it, and run: lian diff; lian reconcile --once")
     print("  lian watch                 and commit from another terminal")
     print("  lian reconcile --once --registry http://127.0.0.1:5000    against any OCI registry")
     if not shutil.which("lian"):

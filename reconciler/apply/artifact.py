@@ -135,15 +135,35 @@ class Worker:
     async def build(
         self, wanted: Wanted, identity: Keyed, parents: Mapping[tuple[ArtifactName, Platform], Digest]
     ) -> Result:
-        """Build what is missing, push by digest, read back, record, then move the tags. Raises LianError."""
+        """Build what is missing, push by digest, read back, record, then move the tags.
+
+        A build that fails is a result too, with its seconds and its log. Raises LianError if none could be started.
+        """
         artifact, materials = wanted.artifact, _materials(wanted)
         tier = tier_for(artifact)
         deadline = min(tier.time_budget * 60.0, self.limits.build_timeout or float("inf"))
         self.ports.recorder.record(Waiting(artifact.name, "a runner"))
-        self.ports.logs.mkdir(parents=True, exist_ok=True)
+        self._make_log_folder()
         runner = await self.runners.runner(artifact.name.workspace, tier, deadline)
         self.ports.recorder.record(Started(artifact.name))
         work = _Build(self, wanted, materials, identity, runner, self._sender(runner), deadline)
+        start = time.monotonic()
+        try:
+            subject, digests = await self._build(work, parents)
+        except LianError as error:
+            problem = error.problems[0].of(str(artifact.name))
+            seconds = time.monotonic() - start
+            return Result(artifact.name, Action.BUILD, Status.FAILED, None, seconds, problem, log=work.last_log)
+        seconds = time.monotonic() - start
+        return Result(
+            artifact.name, Action.BUILD, Status.DONE, subject.digest, seconds, platforms=digests, log=work.last_log
+        )
+
+    async def _build(
+        self, work: _Build, parents: Mapping[tuple[ArtifactName, Platform], Digest]
+    ) -> tuple[Descriptor, dict[Platform, Digest]]:
+        """In the order of design section 5. Raises LianError."""
+        wanted, identity, runner = work.wanted, work.identity, work.runner
         started, start = self.ports.clock(), time.monotonic()
         await work.checks(parents)
         manifests = await work.platforms()
@@ -151,12 +171,19 @@ class Worker:
         subject = await self._subject(wanted, manifests)
         seconds = time.monotonic() - start
         peak = await self.ports.compute.peak_memory(runner)
+        tier = tier_for(wanted.artifact)
         facts = Facts(self.resolution.desired.revision, started, seconds, runner.builder, tier, tuple(work.built), peak)
         await attach(self.ports.publisher, self.ports.source, wanted, identity, subject, digests, facts)
         await self._tag(wanted, identity, subject, manifests)
-        log = str(work.log(artifact.platforms[0]))
-        seconds = time.monotonic() - start
-        return Result(artifact.name, Action.BUILD, Status.DONE, subject.digest, seconds, platforms=digests, log=log)
+        return subject, digests
+
+    def _make_log_folder(self) -> None:
+        try:
+            self.ports.logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"the folder {self.ports.logs} for build logs cannot be made"
+            hint = "give --cache a folder that can be written to"
+            raise LianError(Problem("cache-unusable", message, cause=error.strerror, hint=hint)) from error
 
     async def _subject(self, wanted: Wanted, manifests: Mapping[Platform, Descriptor]) -> Descriptor:
         """The image as a whole: the one manifest, or an index of several, put there by digest."""
@@ -193,6 +220,8 @@ class _Build:
     sender: Sender
     deadline: float
     built: list[Built] = field(default_factory=list)
+    last_log: str | None = None
+    """Of the solve that ran last: the one that failed, if one did."""
 
     def log(self, platform: Platform, target: str | None = None) -> Path:
         name = self.wanted.artifact.name
@@ -281,6 +310,7 @@ class _Build:
         )
 
     async def _run(self, request: BuildRequest) -> Built:
+        self.last_log = str(request.log)
         try:
             built = await self.worker.ports.builder.build(self.runner, request, self._seen)
         except LianError as error:

@@ -13,7 +13,7 @@ from reconciler.cli.views import outcome as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.progress import progress
 from reconciler.cli.views.text import as_json
-from reconciler.model.problem import LianError, Problem
+from reconciler.model.problem import LianError, Problem, redact
 from reconciler.reconcile import Options, reconcile_once
 
 if TYPE_CHECKING:
@@ -63,5 +63,5 @@ def repeat(arguments: argparse.Namespace) -> list[str]:
     for flag, usual in (("repo", "."), ("rev", "HEAD"), ("registry", None), ("cache", None)):
         value = getattr(arguments, flag)
         if value != usual:
-            command += [f"--{flag}", value]
+            command += [f"--{flag}", redact(value)]  # a URL may hold a password, and this line ends in logs
     return command

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import exits
+from reconciler.cli.streams import tolerant
 from reconciler.model.problem import LianError, Next, Problem
 
 if TYPE_CHECKING:
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Call the verb. LianError is shown as problems, anything else as a bug; --debug adds the traceback."""
+    with tolerant():
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     try:
         verb = importlib.import_module(f"reconciler.cli.{arguments.command}")
         code: int = verb.run(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has gone (`lian diff | head`): nothing more to say, and nothing to complain about at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.DONE
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("lian: interrupted; what is finished stays, what was rented is returned", file=sys.stderr)
         return exits.INTERRUPTED
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def complete(work: Coroutine[Any, Any, int]) -> int:
-    """Run a command's coroutine; SIGINT and SIGTERM cancel it, so that everything rented is returned.
+    """Run a command's coroutine; SIGINT, SIGTERM and SIGHUP cancel it, so that everything rented is returned.
 
     Raises asyncio.CancelledError or KeyboardInterrupt when it was cut short by a signal.
     """
@@ -58,8 +59,8 @@ def complete(work: Coroutine[Any, Any, int]) -> int:
 
 
 def on_stop(react: Callable[[], object]) -> None:
-    """Have the running loop react to SIGINT and SIGTERM; a signal that whoever started lian ignores stays ignored."""
-    for sign in (signal.SIGINT, signal.SIGTERM):
+    """Have the running loop react to SIGINT, SIGTERM and SIGHUP; one that whoever started lian ignores stays so."""
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(sign) is not signal.SIG_IGN:
             with contextlib.suppress(NotImplementedError, ValueError):  # not the main thread
                 asyncio.get_running_loop().add_signal_handler(sign, react)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 if everything is valid, else 1 with every problem of every file."""
+    """0 if everything is valid, 1 with every problem of every file, 4 if all is valid but something is held."""
     return complete(_validate(arguments))
 
 
@@ -27,7 +27,9 @@ async def _validate(arguments: argparse.Namespace) -> int:
     async with wiring.reading(wiring.Choice.of(arguments)) as ports:
         desired = await load(ports)
     _show(desired, json=arguments.json)
-    return exits.ERROR if desired.problems else exits.DONE
+    if desired.problems:
+        return exits.ERROR
+    return exits.HELD if any(wanted.holds for wanted in desired.wanted.values()) else exits.DONE
 
 
 def _show(desired: Desired, *, json: bool) -> None:
@@ -41,9 +43,7 @@ def _show(desired: Desired, *, json: bool) -> None:
     good = sum(not wanted.holds for wanted in desired.wanted.values())
     held = [w for w in desired.wanted.values() if w.holds and not _named(desired, str(w.artifact.name))]
     out = Writer(sys.stdout)
-    for wanted in held:
-        for problem in wanted.holds:
-            view.block(problem, out, word="held", style="yellow")
+    view.blocks((problem for wanted in held for problem in wanted.holds), out, word="held", style="yellow")
     parts = [f"{count(good, 'artifact')} valid"]
     parts += [f"{len(held)} held"] if held else []
     parts += [count(len(desired.problems), "problem")] if desired.problems else []

@@ -27,7 +27,7 @@ def select(desired: Desired, only: Sequence[str]) -> frozenset[ArtifactName] | N
     for glob in only:
         matches = {name for name in desired.wanted if fnmatchcase(str(name), glob)}
         if not matches:
-            raise LianError(_nothing(desired, glob))
+            raise LianError((*desired.problems, _nothing(desired, glob)))
         chosen |= matches
     return frozenset(_with_parents(desired, chosen))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import IO, TYPE_CHECKING
 
-from reconciler.cli.views.problems import block
-from reconciler.cli.views.text import Writer
+from reconciler.cli.views.problems import block, blocks
+from reconciler.cli.views.text import Writer, count
 from reconciler.model.outcome import Status
 from reconciler.model.plan import Action
 
@@ -33,6 +33,8 @@ def show(outcome: Outcome, stream: IO[str], repeat: Sequence[str]) -> None:
     for result in outcome.results:
         if _worth_a_line(result):
             writer.line(*line(result))
+    held = (result.problem for result in outcome.results if result.problem and result.status is Status.HELD)
+    blocks(held, writer, word="held", style="yellow")
     for result in outcome.results:
         if result.problem and result.status is Status.FAILED:
             writer.line()
@@ -40,7 +42,8 @@ def show(outcome: Outcome, stream: IO[str], repeat: Sequence[str]) -> None:
             if result.action is Action.BUILD:
                 command = shlex.join([*repeat, "--only", str(result.artifact)])
                 writer.line("  ", ("again: ", "dim"), command)
-    writer.line((f"revision {outcome.revision[:12]}", "dim"), ": ", (summary(outcome), "bold"))
+    problems = [count(len(outcome.problems), "problem")] if outcome.problems else []
+    writer.line((f"revision {outcome.revision[:12]}", "dim"), ": ", (", ".join([summary(outcome), *problems]), "bold"))
 
 
 def line(result: Result) -> tuple[tuple[str, str | None], ...]:

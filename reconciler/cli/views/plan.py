@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING
 
-from reconciler.cli.views.problems import block
+from reconciler.cli.views.problems import blocks
 from reconciler.cli.views.reasons import sentence
 from reconciler.cli.views.text import Writer, count
 from reconciler.model.plan import Action
@@ -34,9 +34,11 @@ def show(plan: Plan, stream: IO[str], *, detailed: bool = False) -> None:
     for change in plan.changes:
         if detailed or change.action is not Action.NONE:
             _change(change, writer, detailed)
+    blocks((problem for change in plan.changes for problem in change.holds), writer, word="held", style="yellow")
     if any(change.action is not Action.NONE for change in plan.changes) or (detailed and plan.changes):
         writer.line()
-    writer.line((f"revision {plan.revision[:12]}", "dim"), ": ", (summary(plan), "bold"))
+    last = ", ".join([summary(plan), *([count(len(plan.problems), "problem")] if plan.problems else [])])
+    writer.line((f"revision {plan.revision[:12]}", "dim"), ": ", (last, "bold"))
 
 
 def summary(plan: Plan) -> str:
@@ -64,22 +66,9 @@ def _change(change: Change, writer: Writer, detailed: bool) -> None:
         writer.line("           ", ("key ", "dim"), change.key)
     if detailed and change.digest:
         writer.line("           ", ("digest ", "dim"), str(change.digest))
-    for problem in dict.fromkeys(change.holds):
-        block(problem, _Indented(writer), word="held", style="yellow")
-    for reason in () if change.holds else change.reasons:
+    for reason in change.reasons:
         writer.line("           ", sentence(reason, detailed=detailed, conditional=change.conditional))
 
 
 def _image(change: Change) -> str:
     return change.image.path if change.image.layout else str(change.image)
-
-
-class _Indented(Writer):
-    """The same writer, further to the right."""
-
-    def __init__(self, writer: Writer) -> None:
-        self.stream, self.colour = writer.stream, writer.colour
-
-    def line(self, *parts: str | tuple[str, str | None]) -> None:
-        """One line, below its artifact."""
-        super().line("           ", *parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views.text import Writer, as_json
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
     from reconciler.model.problem import Problem
 
+ARTIFACTS_SHOWN = 3
+
 
 def document(problems: Iterable[Problem]) -> str:
     """The JSON form (schemas/json/problems.json)."""
@@ -18,10 +21,21 @@ def document(problems: Iterable[Problem]) -> str:
 
 
 def show(problems: Iterable[Problem], stream: IO[str]) -> None:
-    """Each problem as a block, in the order of files and lines."""
-    writer = Writer(stream)
-    for problem in sorted(problems, key=_order):
-        block(problem, writer)
+    """Each problem as a block, in the order of files and lines; what is said of many artifacts is said once."""
+    blocks(sorted(problems, key=_order), Writer(stream))
+
+
+def blocks(problems: Iterable[Problem], writer: Writer, *, word: str = "error", style: str = "red") -> None:
+    """A block for each distinct problem, in the order given, with the artifacts that have it."""
+    artifacts: dict[Problem, list[str]] = {}
+    for problem in problems:
+        named = artifacts.setdefault(replace(problem, artifact=None), [])
+        if problem.artifact and problem.artifact not in named:
+            named.append(problem.artifact)
+    for problem, named in artifacts.items():
+        more = f" and {len(named) - ARTIFACTS_SHOWN} more" if len(named) > ARTIFACTS_SHOWN else ""
+        joined = ", ".join(named[:ARTIFACTS_SHOWN]) + more
+        block(replace(problem, artifact=joined or None), writer, word=word, style=style)
 
 
 def block(problem: Problem, writer: Writer, *, word: str = "error", style: str = "red") -> None:

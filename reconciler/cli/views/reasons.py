@@ -41,6 +41,8 @@ def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True
         case Code.UNKNOWN | Code.INVALID | Code.UNSUPPORTED:
             because = f", inherited from {subject}" if subject else ""
             return f"{_HELD[reason.code]} ({reason.new}{because})"
+        case Code.EXPIRED if subject == "fresh":
+            return "older than its max_age"
         case _:
             return f"{_WHAT[reason.code]}{' ' + subject if subject else ''}: {old} → {new}"
 

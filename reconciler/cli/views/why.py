@@ -9,6 +9,7 @@ from reconciler.cli.views.plan import SIGNS, summary_word
 from reconciler.cli.views.problems import block
 from reconciler.cli.views.reasons import sentence
 from reconciler.cli.views.text import Writer
+from reconciler.model.plan import Action
 
 if TYPE_CHECKING:
     from reconciler.model.plan import Change
@@ -33,6 +34,8 @@ def show(story: Story, stream: IO[str]) -> None:
         writer.line(("parent", "bold"), f"  {parent.artifact}: {summary_word(parent.action)}")
     if story.record:
         _record(story.record, writer)
+    elif any(isinstance(named, str) for named in story.tags.values()):
+        writer.line(("record", "bold"), "  unknown: the registry could not be read")
     elif any(named is not None for named in story.tags.values()):
         writer.line(("record", "bold"), "  none: this image was not built by lian, or its record is gone")
 
@@ -42,7 +45,7 @@ def _state(change: Change, writer: Writer) -> None:
     writer.line((f"{sign} {change.artifact}", "bold"), "  ", (summary_word(change.action), style))
     for problem in dict.fromkeys(change.holds):
         block(problem, writer, word="held", style="yellow")
-    for reason in () if change.holds else change.reasons:
+    for reason in () if change.holds or change.action is Action.NONE else change.reasons:
         writer.line("  ", sentence(reason, detailed=True, conditional=change.conditional))
     if change.key:
         writer.line("  ", ("key ", "dim"), change.key)
