@@ -9,12 +9,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from reconciler.finishing import to_its_end
 from reconciler.ports.compute import LeaseRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Self
 
     from reconciler.model.tier import Tier
     from reconciler.ports.compute import Compute, Runner
@@ -116,18 +117,6 @@ class Runners:
                 lease.task.cancel()
         ends = asyncio.gather(*(lease.task for lease in leases), return_exceptions=True)
         try:
-            await all_the_way(ends)
+            await to_its_end(ends)
         finally:
             self._failures += [end for end in ends.result() if isinstance(end, Exception)]
-
-
-async def all_the_way(ends: asyncio.Future[list[Any]]) -> None:
-    """Wait to the end although the waiting itself is cancelled: what is rented is returned first."""
-    cancelled: asyncio.CancelledError | None = None
-    while not ends.done():
-        try:
-            await asyncio.shield(ends)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled:
-        raise cancelled

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from reconciler.apply.runners import all_the_way
+from reconciler.finishing import to_its_end
 from reconciler.model.artifact import BaseImage, ParentImage
 from reconciler.model.digest import Digest
 from reconciler.ports.builder import PinnedImage
@@ -52,7 +52,7 @@ class Sender:
         """End what is still being written, before its folder goes with the runner."""
         for task in self._sent.values():
             task.cancel()
-        await all_the_way(asyncio.gather(*self._sent.values(), return_exceptions=True))
+        await to_its_end(asyncio.gather(*self._sent.values(), return_exceptions=True))
 
     async def _once(self, key: str, target: Path, work: Callable[[], Awaitable[None]]) -> Path:
         if key not in self._sent:

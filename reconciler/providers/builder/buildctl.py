@@ -12,8 +12,9 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from reconciler.finishing import to_its_end
 from reconciler.model.digest import Digest
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.builder import Built
@@ -24,7 +25,7 @@ from reconciler.providers.builder.progress import Progress
 if TYPE_CHECKING:
     from asyncio import StreamReader
     from asyncio.subprocess import Process
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import BinaryIO
 
     from reconciler.ports.builder import BuildRequest, StepSeen
@@ -74,7 +75,7 @@ class BuildctlBuilder:
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
-            await _to_its_end(_abandon(starting, self._end_seconds))
+            await to_its_end(_abandon(starting, self._end_seconds))
             raise
 
     async def _start(self, words: list[str], home: Path) -> Process:
@@ -115,7 +116,7 @@ class BuildctlBuilder:
         except OSError as error:
             raise LianError(_unwritable(request, error)) from error
         finally:
-            await _to_its_end(_end(process, reading, self._end_seconds))
+            await to_its_end(_end(process, reading, self._end_seconds))
 
 
 def _environment(inherited: Mapping[str, str], home: Path, docker_config: Path | None) -> dict[str, str]:
@@ -178,20 +179,6 @@ async def _drain(process: Process, reading: asyncio.Task[None]) -> None:
 def _signal(process: Process, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await it, however often this task is cancelled meanwhile; the cancellation is raised afterwards."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    task.result()
-    if cancelled is not None:
-        raise cancelled
 
 
 @contextlib.contextmanager

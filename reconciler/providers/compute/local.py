@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.finishing import to_its_end
 from reconciler.model.problem import LianError, Problem
 from reconciler.ports.compute import Runner
 from reconciler.providers.compute import daemon
@@ -20,8 +21,7 @@ from reconciler.providers.compute.sweep import give_back, sweep
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator, Coroutine, Sequence
-    from typing import Any
+    from collections.abc import AsyncIterator, Sequence
 
     from reconciler.ports.compute import LeaseRequest
     from reconciler.providers.compute.lease_files import Held
@@ -63,12 +63,12 @@ class LocalCompute:
             yield Runner(request.lease, f"unix://{held.folder.socket}", held.folder.scratch, version)
         except BaseException as error:
             try:
-                await _to_its_end(self._return(held, starting))
+                await to_its_end(self._return(held, starting))
             except LianError as left:
                 error.add_note(str(left))
             raise
         else:
-            await _to_its_end(self._return(held, starting))
+            await to_its_end(self._return(held, starting))
 
     async def sweep(self) -> Sequence[str]:
         """See the port."""
@@ -130,23 +130,6 @@ class LocalCompute:
         if self._version is None:
             self._version = await asyncio.to_thread(_version_of, programs.buildkitd)
         return self._version
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await it, however often this task is cancelled meanwhile; the cancellation is raised afterwards.
-
-    Each step of the work is bounded in time, or removes files.
-    """
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    task.result()
-    if cancelled is not None:
-        raise cancelled
 
 
 def _version_of(buildkitd: Path) -> str:
