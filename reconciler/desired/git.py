@@ -56,7 +56,7 @@ def open_local(location: Path) -> pygit2.Repository:
     try:
         found = pygit2.discover_repository(str(location))
         if found is None:
-            hint = f"run `git init` and commit, or `lian init`, in {location}; or give --repo another path or a URL"
+            hint = f"run `git init` in {location} and commit a directive, or give --repo another path or a URL"
             raise LianError(Problem("not-a-repo", f"{location} is not inside a git repository", hint=hint))
         return pygit2.Repository(found)
     except pygit2.GitError as error:
@@ -78,6 +78,8 @@ def resolve(repository: pygit2.Repository, rev: str) -> Revision:
     """
     if repository.is_empty or (repository.head_is_unborn and not _names(repository)):
         raise LianError(Problem("repo-empty", "the repository has no commit yet", hint="commit a directive first"))
+    if not rev.strip():
+        raise LianError(Problem("revision-unknown", "the revision is empty", hint=_examples(repository)))
     if rev.startswith("origin/") and not any(repository.remotes.names()):
         rev = rev.removeprefix("origin/")  # a mirror's branches are the origin's branches
     try:

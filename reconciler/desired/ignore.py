@@ -143,12 +143,13 @@ def _read(content: bytes, source: str) -> tuple[list[Pattern], list[Problem]]:
                     _ = pattern.expression
                     patterns.append(pattern)
             except (BadLine, BadExpression) as error:
-                problems.append(_problem("ignore-syntax", f"{line!r}: {error}", source, number))
+                hint = error.hint if isinstance(error, BadLine) else None
+                problems.append(_problem("ignore-syntax", f"{line!r}: {error}", source, number, hint))
             except UnsupportedExpression as error:
                 message = f"{line!r} uses {error}, which lian does not read"
                 problems.append(_problem("ignore-unsupported", message, source, number))
     except BadLine as error:
-        problems.append(_problem("ignore-syntax", str(error), source, error.line))
+        problems.append(_problem("ignore-syntax", str(error), source, error.line, error.hint))
     return patterns, problems
 
 
@@ -157,13 +158,13 @@ def _expressions(patterns: tuple[Pattern, ...]) -> Iterator[Expression]:
         yield pattern.expression
 
 
-def _problem(code: str, message: str, source: str, line: int | None) -> Problem:
-    hint = {
+def _problem(code: str, message: str, source: str, line: int | None, hint: str | None = None) -> Problem:
+    usual = {
         "ignore-syntax": r"close [ with ], and write \[ for a bracket that is part of a name",
         "ignore-unsupported": r"write the pattern with * ? [a-z] and **, and \ only before these signs",
         "ignore-too-large": "name folders instead of single files",
     }[code]
-    return Problem(code, message, source, line, hint=hint)
+    return Problem(code, message, source, line, hint=hint or usual)
 
 
 IgnoreRules.EMPTY = IgnoreRules()

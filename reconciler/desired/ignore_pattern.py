@@ -63,11 +63,13 @@ class Pattern:
 
 
 class BadLine(ValueError):
-    """A line that BuildKit refuses, or does not read; `line` starts at 1."""
+    """A line that BuildKit refuses, or does not read; `line` starts at 1, `hint` is what to try where it is not plain
+    that brackets are at fault."""
 
-    def __init__(self, line: int, reason: str) -> None:
+    def __init__(self, line: int, reason: str, hint: str | None = None) -> None:
         super().__init__(reason)
         self.line = line
+        self.hint = hint
 
 
 def clean(path: str) -> str:
@@ -87,7 +89,7 @@ def read_lines(content: bytes) -> Iterator[tuple[int, str]]:
     lines = content.split(b"\n")
     for number, raw in enumerate(lines[:-1] if not lines[-1] else lines, start=1):
         if len(raw) > MAX_LINE:
-            raise BadLine(number, f"a line has at most {MAX_LINE} bytes")
+            raise BadLine(number, f"a line has at most {MAX_LINE} bytes", "split it into several patterns")
         line = raw.removesuffix(b"\r")
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
@@ -119,7 +121,7 @@ def read_pattern(number: int, line: str) -> Pattern | None:
     exception = cleaned.startswith("!")
     pattern = cleaned[1:] if exception else cleaned
     if not pattern:
-        raise BadLine(number, "! alone brings nothing back")
+        raise BadLine(number, "! alone brings nothing back", "write a pattern after the !, or remove the line")
     if is_malformed(pattern):
         raise BadLine(number, f"{pattern!r} is not a well-formed pattern")
     # The client gets the patterns as JSON, which has no bytes that are not UTF-8.

@@ -81,6 +81,7 @@ def test_what_is_not_a_repository_says_so(tmp_path: Path, monkeypatch: pytest.Mo
     for place in (tmp_path / "plain", tmp_path / "gone"):
         found = problem(lambda place=place: open_local(place))
         assert (found.code, bool(found.hint)) == ("not-a-repo", True)
+        assert "lian init" not in str(found.hint)
 
 
 def test_a_broken_repository_says_so(repo: Repo) -> None:
@@ -101,6 +102,14 @@ def test_a_repository_of_another_user_is_not_read(repo: Repo) -> None:
 
 def test_an_empty_repository_says_so(repo: Repo) -> None:
     assert problem(lambda: resolve(open_local(repo.path), "HEAD")).code == "repo-empty"
+
+
+@pytest.mark.parametrize("rev", ["", " "])
+def test_an_empty_revision_says_so(repo: Repo, rev: str) -> None:
+    repo.commit({"a": b"1"})
+    found = problem(lambda: resolve(open_local(repo.path), rev))
+    assert (found.code, found.message, found.cause) == ("revision-unknown", "the revision is empty", None)
+    assert str(found.hint).startswith("use a known name: ")
 
 
 def test_every_spelling_of_a_revision(repo: Repo, tmp_path: Path) -> None:

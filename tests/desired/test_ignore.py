@@ -83,6 +83,15 @@ def test_all_bad_lines_together() -> None:
     assert [problem.line for problem in caught.value.problems] == [1, 3]
 
 
+@pytest.mark.parametrize(
+    ("line", "hint"), [("!", "after the !"), ("[", "close ["), ("a" * (MAX_LINE + 1), "split")], ids=["!", "[", "long"]
+)
+def test_the_hint_fits_the_fault(line: str, hint: str) -> None:
+    with pytest.raises(LianError) as caught:
+        rules(line)
+    assert hint in str(caught.value.problems[0].hint)
+
+
 def test_bounds() -> None:
     assert len(rules("a" * MAX_LINE).patterns) == 1
     with pytest.raises(LianError, match="ignore-syntax"):

@@ -225,7 +225,8 @@ def timed_out(evidence: Evidence, seconds: float) -> Problem:
         f"the build was given up after {seconds:g} s{what}",
         artifact=evidence.artifact,
         cause="\n".join(evidence.output) or None,
-        hint=f"give it a larger `time_budget`, or make it faster; see the whole log: {evidence.log}",
+        hint="give it a larger `time_budget`, and a larger --build-timeout where that is set, or make it faster; "
+        f"see the whole log: {evidence.log}",
     )
 
 

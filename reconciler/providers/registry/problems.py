@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import Next, Problem
@@ -11,17 +12,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_TLS = re.compile(r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST")
+"""OpenSSL's reasons when what answers does not speak TLS; which one depends on its version."""
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def unreachable(host: str, cause: str) -> Problem:
     """No connection, or one that broke."""
+    if _NOT_TLS.search(cause):
+        return _plain_http(host)
     return Problem(
         "registry-unreachable",
         f"the registry {host} cannot be reached",
         cause=cause,
-        hint="check that the registry runs, its address in lian.ncl, and the network between",
+        hint="check that the registry runs, the network between, and its address in lian.ncl, the directive or --registry",
         next=Next.RETRY,
+    )
+
+
+def _plain_http(host: str) -> Problem:
+    return Problem(
+        "registry-unreachable",
+        f"the registry {host} cannot be reached by https://",
+        cause="it does not speak TLS; most likely it speaks plain HTTP",
+        hint="write its address with http://, in lian.ncl, the directive or --registry",
     )
 
 

@@ -188,3 +188,4 @@ def test_a_build_given_up_names_what_ran() -> None:
     assert (problem.code, problem.next) == ("build-timeout", PERSON)
     assert problem.message == "the build was given up after 90 s in [build 2/3] RUN make"
     assert problem.cause == "still at it"
+    assert "`time_budget`" in str(problem.hint) and "--build-timeout" in str(problem.hint)

@@ -174,6 +174,15 @@ def test_retry_after_is_obeyed_up_to_its_limit(server: FaultyRegistry, image: Im
     assert late.pauses == []
 
 
+def test_https_to_a_port_of_plain_http_says_so(server: FaultyRegistry) -> None:
+    seen = head(server, url=f"https://{server.host}")
+    assert code(seen) == "registry-unreachable"
+    assert isinstance(seen, Unknown)
+    assert "plain HTTP" in str(seen.problem.cause) and "SSL" not in str(seen.problem.cause)
+    assert "http://" in str(seen.problem.hint)
+    assert seen.problem.next is Next.PERSON
+
+
 def test_a_registry_that_is_down_fails_all_references_soon() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
