@@ -229,7 +229,7 @@ class MaterialsReader:
         data = self._tree.read(node.id)
         from reconciler.desired.needs import read_needs  # a pass that finds all in the memo never reads a Dockerfile
 
-        needs = read_needs(data, path, artifact)
+        needs = read_needs(data, path, artifact, lambda where: self._place(artifact, where))
         problems.extend(needs.problems)
         holds.extend(needs.holds)
         if problems or holds:
@@ -250,7 +250,7 @@ class MaterialsReader:
         return self._problem(code, message, artifact, where, hint)
 
     def _git_unsupported(self, artifact: Artifact, where: tuple[str, ...]) -> Problem:
-        message = f"{artifact.name}: a context in another git repository comes with moving parts, and not before"
+        message = f"{artifact.name}: contexts from other git repositories are not supported yet"
         return self._problem("git-context-unsupported", message, artifact, where, "use a folder of this repository")
 
     def _problem(

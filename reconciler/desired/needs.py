@@ -13,10 +13,10 @@ from reconciler.model.problem import LianError, Problem
 from reconciler.model.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from reconciler.desired.dockerfile import DockerfileFacts, ImageNeed, Requirements
-    from reconciler.model.artifact import Artifact
+    from reconciler.model.artifact import Artifact, Place
     from reconciler.model.platform import Platform
 
 _BUILDERS = ("linux/amd64", "linux/arm64")
@@ -45,8 +45,11 @@ class NeedsFound:
     """What the Dockerfile does, as the rest of a sentence that begins with its path."""
 
 
-def read_needs(content: bytes, path: str, artifact: Artifact) -> NeedsFound:
-    """Read the Dockerfile at `path` for this artifact. Raises nothing: every problem is in the result."""
+def read_needs(content: bytes, path: str, artifact: Artifact, place: Callable[[tuple[str, ...]], Place]) -> NeedsFound:
+    """Read the Dockerfile at `path` for this artifact. Raises nothing: every problem is in the result.
+
+    `place` says where a field of the artifact is written.
+    """
     try:
         reader = _Reader(read_dockerfile(content, path), artifact, _context_names(artifact))
     except LianError as error:
@@ -57,7 +60,7 @@ def read_needs(content: bytes, path: str, artifact: Artifact) -> NeedsFound:
     problems: list[Problem] = []
     notes: dict[str, None] = {}
     for platform in artifact.platforms:
-        for targets, into in (((artifact.target,), platforms), (artifact.checks, checks)):
+        for key, targets, into in (("target", (artifact.target,), platforms), ("checks", artifact.checks, checks)):
             try:
                 found = [reader.ask(platform, target) for target in targets]
                 if targets:
@@ -65,7 +68,7 @@ def read_needs(content: bytes, path: str, artifact: Artifact) -> NeedsFound:
                 used |= {name for each in found for name in each.contexts}
                 notes |= dict.fromkeys(_remote(found))
             except LianError as error:
-                problems.extend(error.problems)
+                problems.extend(_misnamed(problem, path, key, place) for problem in error.problems)
     if problems:
         return _sorted(artifact, problems)
     unused = sorted(set(artifact.contexts) - used)
@@ -102,6 +105,13 @@ class _Reader:
             build_platform=builder,
         )
         return replace(found, contexts=tuple(self.names[name] for name in found.contexts))
+
+
+def _misnamed(problem: Problem, path: str, key: str, place: Callable[[tuple[str, ...]], Place]) -> Problem:
+    """A stage that the Dockerfile lacks is wrong where the directive names it, in its field `key`."""
+    if problem.code != "dockerfile-target-unknown":
+        return problem
+    return replace(problem, message=f"{path}: {problem.message}").at(place((key,)))
 
 
 def _context_names(artifact: Artifact) -> dict[str, str]:

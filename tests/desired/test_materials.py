@@ -138,6 +138,23 @@ def test_what_cannot_be_decided_is_only_held(
     assert codes(read(repo, {"Dockerfile": dockerfile}, **changes)) == ([], [expected])
 
 
+@pytest.mark.parametrize(("field", "value"), [("target", "tset"), ("checks", ("test", "tset"))])
+def test_an_unknown_stage_is_told_where_the_directive_names_it(repo: Repo, field: str, value: Any) -> None:
+    tree, memo = repo.tree({"Dockerfile": b"FROM scratch AS test\nFROM test AS run\n"}), Memo(None)
+    reader = MaterialsReader(tree, Contexts(tree, memo), memo, lambda _, where: Place(f"shop.ncl/{'.'.join(where)}"))
+    ((_, found),) = reader.read([artifact(**{field: value})])
+    (problem,) = found.problems
+    assert (problem.place, problem.artifact) == (f"shop.ncl/{field}", "shop/api")
+    assert (problem.message, problem.hint) == ("Dockerfile: there is no stage 'tset'", "did you mean test?")
+
+
+def test_an_unknown_stage_that_resembles_none_is_answered_with_all(repo: Repo) -> None:
+    found = read(repo, {"Dockerfile": b"FROM scratch AS test\nFROM test AS run\n"}, target="xyz")
+    assert found.problems[0].hint == "use one of its stages: run, test"
+    found = read(repo, {"Dockerfile": SCRATCH}, target="xyz")
+    assert found.problems[0].hint == "leave it out: the Dockerfile's stages have no names"
+
+
 def test_everything_that_is_wrong_is_told_at_once(repo: Repo) -> None:
     files: dict[str, Content] = {"Dockerfile": b"FORM x\n", "sub": (SUBMODULE, b"1" * 40)}
     found = read(repo, files, secrets={"s": "one"}, contexts={"x": Folder("gone")})

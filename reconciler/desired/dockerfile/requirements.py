@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from reconciler.desired.dockerfile.facts import DockerfileFacts, Stage
 
 _NUMBER = re.compile(r"[+-]?[0-9]+")
+_MAX_HINTED = 10
 _NO_CONTEXT = frozenset({"scratch", "context"})  # names that never mean a named context
 
 
@@ -92,6 +93,15 @@ def _platform(text: str, builder: PlatformName | None) -> PlatformName:
         return parse_platform(text, builder).normal
     except NameFault as error:
         raise Fault("platform-invalid", str(error)) from error
+
+
+def _stages(names: Collection[str]) -> str:
+    """What to try where no name comes near."""
+    if not any(names):
+        return "leave it out: the Dockerfile's stages have no names"
+    known = sorted(name for name in names if name)
+    more = ", …" if len(known) > _MAX_HINTED else ""
+    return f"use one of its stages: {', '.join(known[:_MAX_HINTED])}{more}"
 
 
 @dataclass(eq=False, slots=True)
@@ -184,7 +194,8 @@ class _Graph:
             return self.states[-1]
         found = self.by_name.get(target.lower())
         if found is None:
-            raise Fault("target-unknown", f"there is no stage {target!r}", hint=nearest(target, self.by_name))
+            hint = nearest(target, self.by_name) or _stages(self.by_name)
+            raise Fault("target-unknown", f"there is no stage {target!r}", hint=hint)
         return found
 
     # -- edges
