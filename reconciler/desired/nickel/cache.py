@@ -137,7 +137,7 @@ class Cache:
         try:
             yield self._base
         except (sqlite3.OperationalError, OSError) as error:
-            _log.warning("the evaluation cache is not used: %s", error)
+            self._say_unused(str(error))
             self._drop()
         except sqlite3.DatabaseError as error:
             _log.warning("the evaluation cache was damaged and begins anew: %s", error)
@@ -146,6 +146,12 @@ class Cache:
                 _remove(self._path)
                 with contextlib.suppress(sqlite3.Error, OSError):
                     self._base = self._open(self._path)
+
+    def _say_unused(self, why: str) -> None:
+        """Once for each file and reason: a pass opens the cache several times."""
+        if (self._path, why) not in _unused:
+            _unused.add((self._path, why))
+            _log.warning("the evaluation cache is not used: %s", why)
 
     def _drop(self) -> None:
         base, self._base = self._base, None
@@ -201,6 +207,9 @@ def _examined_document(verdict: Examined) -> list[Any]:
         [[fault.code, fault.message, fault.line, fault.column, fault.hint] for fault in verdict.faults],
     ]
 
+
+_unused: set[tuple[Path | None, str]] = set()
+"""Caches that could not be used, and why, as far as it was said."""
 
 _known: dict[str, Examined] = {}
 """Most directives import the same, so equal verdicts share one value."""

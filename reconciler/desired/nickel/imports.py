@@ -30,6 +30,7 @@ MAX_FILES = 1000
 MAX_CHAIN = 50
 """Files in a chain of imports."""
 
+_RENAME = "rename the file"
 _HINT = "name files of this repository, relative to the importing file, or schemas/… and defaults/…"
 
 
@@ -73,7 +74,7 @@ class Imports:
     def closure(self, file: SourceFile) -> Closure:
         """Everything this Nickel file needs. Never raises for what the file says."""
         if fault := _unusable(file.path):
-            return Closure((), (Problem("nickel-limit", fault, file.path),))
+            return Closure((), (Problem("nickel-limit", fault, file.path, hint=_RENAME),))
         try:
             return self._walk(Node(file.path, file.blob, "Nickel"), ())
         except _TooDeepError:
@@ -82,8 +83,6 @@ class Imports:
 
     def _walk(self, node: Node, trail: tuple[Node, ...]) -> Closure:
         """The closure of a node reached over `trail`. Raises _TooDeepError."""
-        if node in trail:
-            return _circle(node, trail)
         known = self._closures.get(node)
         if len(trail) + (known.height if known else 1) > MAX_CHAIN:
             raise _TooDeepError
@@ -96,6 +95,8 @@ class Imports:
             target = self._target(posixpath.dirname(node.path), imported)
             if isinstance(target, _Refusal):
                 problems.append(self._refused(node, imported, target))
+            elif target in trail or target == node:
+                problems.append(self._refused(node, imported, _circle((*trail, node), target)))
             elif target is not None:
                 below = self._walk(target, (*trail, node))
                 files.update(below.files)
@@ -117,12 +118,12 @@ class Imports:
     def _resolve(self, folder: str, imported: Import) -> _Target:
         if refusal := _spelling(imported.path):
             return refusal
-        format = imported.format or FORMATS.get(posixpath.splitext(imported.path)[1])
-        if format is None or format not in FORMATS.values():
-            return _unread(imported)
         candidate = posixpath.normpath(posixpath.join(folder, imported.path))
         if candidate == ".." or candidate.startswith("../"):
             return _Refusal(f"the import of {imported.path} leaves the repository", _HINT)
+        format = imported.format or FORMATS.get(posixpath.splitext(imported.path)[1])
+        if format is None or format not in FORMATS.values():
+            return _unread(imported)
         found = self._tree.lookup(candidate)
         shipped = posixpath.normpath(imported.path)
         if shipped in self._packaged.files:
@@ -138,7 +139,7 @@ class Imports:
         if mode not in {FILE, EXECUTABLE}:
             return _Refusal(f"the imported {candidate} is not a file", _HINT)
         if fault := _unusable(candidate):
-            return _Refusal(fault, None)
+            return _Refusal(fault, _RENAME)
         return Node(candidate, blob, format)
 
     def _nearest(self, path: str) -> str:
@@ -160,11 +161,10 @@ class _TooDeepError(Exception):
     """A chain of imports is longer than MAX_CHAIN."""
 
 
-def _circle(node: Node, trail: tuple[Node, ...]) -> Closure:
+def _circle(trail: tuple[Node, ...], node: Node) -> _Refusal:
+    """`node` is imported by the last of `trail`, and is one of them."""
     chain = " → ".join(each.path for each in (*trail[trail.index(node) :], node))
-    message = f"files import each other in a circle: {chain}"
-    hint = "move what they share to a third file"
-    return Closure((), (Problem("nickel-import", message, trail[-1].path, hint=hint),))
+    return _Refusal(f"files import each other in a circle: {chain}", "move what they share to a third file")
 
 
 def _problem(fault: Fault, path: str) -> Problem:
@@ -187,7 +187,7 @@ def _spelling(path: str) -> _Refusal | None:
     if "\\" in path:
         return _Refusal("an import's path has a backslash", "write it without escapes, with / between folders")
     if not path.isprintable():
-        return _Refusal("an import's path has characters that cannot be printed", None)
+        return _Refusal("an import's path has characters that cannot be printed", _RENAME)
     if path.startswith("/"):
         return _Refusal(f"the import of {path} leaves the repository", _HINT)
     return None

@@ -264,6 +264,15 @@ class TestCache:
         (tmp_path / "cache").write_text("a file where a folder should be")
         assert evaluated(Commit(self.FILES), settings(tmp_path, cache=True), paths=["f.ncl"])["f.ncl"].value
 
+    def test_a_place_that_cannot_be_written_is_told_once(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (tmp_path / "cache").write_text("a file where a folder should be")
+        for _ in range(2):  # settings, then directives
+            evaluated(Commit(self.FILES), settings(tmp_path, cache=True), paths=["f.ncl"])
+        said = [record for record in caplog.records if "evaluation cache is not used" in record.getMessage()]
+        assert len(said) == 1
+
     def test_many_at_a_time_share_one_file(self, tmp_path: Path) -> None:
         how = settings(tmp_path, cache=True)
 

@@ -99,8 +99,23 @@ def test_circles_are_named(tmp_path: Path) -> None:
         (problem,) = result.problems
         assert problem.code == "nickel-import"
         assert "circle" in problem.message
+        assert problem.line == 1
+    assert results["a.ncl"].problems[0].place == "c.ncl:1:7"
     (problem,) = results["s.ncl"].problems
     assert "s.ncl → s.ncl" in problem.message
+
+
+@pytest.mark.parametrize("path", ["../../../etc/passwd", "../../a.yaml"])
+def test_an_import_that_leaves_the_repo_is_told_so_whatever_its_suffix(path: str, tmp_path: Path) -> None:
+    commit = Commit({"d/f.ncl": f'import "{path}"'})
+    (problem,) = evaluated(commit, settings(tmp_path), ANYTHING)["d/f.ncl"].problems
+    assert problem.message == f"the import of {path} leaves the repository"
+
+
+@pytest.mark.parametrize("name", ["d/a\nb.ncl", "d/\x1b[31m.ncl", "d/" + "a" * 252 + ".ncl"])
+def test_a_name_that_nickel_cannot_be_given_has_a_remedy(name: str, tmp_path: Path) -> None:
+    (problem,) = evaluated(Commit({name: "1"}), settings(tmp_path), ANYTHING)[name].problems
+    assert (problem.code, problem.hint) == ("nickel-limit", "rename the file")
 
 
 def test_long_chains_and_wide_imports_are_bounded_and_judged_alike_from_any_start(tmp_path: Path) -> None:
