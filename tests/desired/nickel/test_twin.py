@@ -51,6 +51,15 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     return [(value, key) for key, _ in items] + [place for _, inner in items for place in places(inner)]
 
 
+@pytest.mark.parametrize("field", ["labels", "args", "contexts", "secrets"])
+def test_a_wrong_name_is_answered_in_words(field: str) -> None:
+    document = copy.deepcopy(GOOD[BUILD_DIRECTIVES.twin])
+    document["artifacts"]["api"][field] = {"a =": "x"}  # type: ignore[index]
+    said = [each.message for each in Twin(packaged.find().document(BUILD_DIRECTIVES.twin)).findings(document)]
+    (name,) = [message for message in said if message.startswith("the name")]
+    assert "matches" not in name and "^" not in name
+
+
 @pytest.mark.parametrize("twin", sorted(GOOD))
 @given(data=st.data())
 def test_both_accept_and_refuse_the_same(twin: str, data: st.DataObject) -> None:
