@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 LOGS_KEPT = 20
 """Passes whose build logs are kept."""
 
-__all__ = ["Bench", "Choice", "cache_folder", "locate", "reading", "working"]
+__all__ = ["Bench", "Choice", "cache_folder", "evaluation", "locate", "reading", "working"]
 
 
 def cache_folder(chosen: str | None) -> Path:
@@ -114,6 +114,14 @@ class _Learning:
     async def blob(self, path: str) -> bytes:
         """See the port."""
         return await self._source.blob(path)
+
+
+async def evaluation() -> str:
+    """Which evaluator reads directives here, and what confines it. Raises LianError if none works."""
+    from reconciler.desired.nickel.describe import describe
+    from reconciler.desired.nickel.settings import EvaluatorSettings
+
+    return await describe(EvaluatorSettings(cache=None))
 
 
 @cache

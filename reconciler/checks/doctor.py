@@ -37,6 +37,8 @@ class Report:
 
     parts: tuple[PartStatus, ...]
     commands: tuple[CommandStatus, ...]
+    evaluation: str | None = None
+    """Which evaluator reads directives, and what confines it here."""
 
     @property
     def converges(self) -> bool:
@@ -50,6 +52,7 @@ class Report:
             "version": 1,
             "parts": [part.to_json() for part in self.parts],
             "commands": [command.to_json() for command in self.commands],
+            "evaluation": self.evaluation,
         }
 
 
