@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.identity.inputs import Inputs, platform_inputs
 from reconciler.identity.keys import artifact_key, content_tag, platform_key
-from reconciler.model.artifact import BaseImage, ParentImage
+from reconciler.model.artifact import BaseImage, ParentImage, Place
 from reconciler.model.observed import Absent, Found, Observed, Questions, Unknown
 from reconciler.model.problem import Problem
 from reconciler.model.reference import Reference
@@ -190,7 +190,7 @@ class Resolution:
         bases = images_of(wanted.artifact, materials)
         if missing := {ref for ref in bases if ref not in observed.heads}:
             return missing
-        if problems := _unreadable(bases, observed, name):
+        if problems := _unreadable(bases, observed, wanted):
             self.identities[name] = Held(problems)
             return set()
         self.images |= {ref: head.digest for ref in bases if isinstance(head := observed.heads[ref], Found)}
@@ -280,16 +280,37 @@ class Resolution:
         return isinstance(observed.heads.get(Reference(artifact.image, identity.tag())), Absent)
 
 
-def _unreadable(bases: Iterable[Reference], observed: Observed, name: ArtifactName) -> tuple[Problem, ...]:
+def _unreadable(bases: Iterable[Reference], observed: Observed, wanted: Wanted) -> tuple[Problem, ...]:
     """Problems of base images that no digest could be had for."""
     problems = []
     for reference in sorted(bases):
         head = observed.heads[reference]
         if isinstance(head, Unknown):
-            problems.append(head.problem.of(str(name)))
+            problems.append(_named_in(wanted, reference, unread_base(reference, head.problem)))
         elif isinstance(head, Absent):
-            problems.append(missing_base(reference).of(str(name)))
+            problems.append(_named_in(wanted, reference, missing_base(reference)))
     return tuple(problems)
+
+
+def _named_in(wanted: Wanted, reference: Reference, problem: Problem) -> Problem:
+    """The problem, said of the file that names the image: the Dockerfile, else the directive's named context."""
+    artifact, materials = wanted.artifact, wanted.materials
+    said = problem.of(str(artifact.name))
+    if materials and any(reference in needs.images.values() for needs in materials.needs.values()):
+        return said.at(Place(materials.dockerfile_path))
+    return said.at(artifact.place)
+
+
+def unread_base(reference: Reference, problem: Problem) -> Problem:
+    """A base image that its registry tells nothing of; the code is that of the registry's `problem`."""
+    causes = (problem.place, problem.message, problem.cause)
+    return Problem(
+        problem.code,
+        f"the base image {reference} of this artifact could not be looked up",
+        cause=": ".join(text for text in causes if text),
+        hint=f"check the image's name; if it is right, {problem.hint}" if problem.hint else "check the image's name",
+        next=problem.next,
+    )
 
 
 def missing_base(reference: Reference) -> Problem:

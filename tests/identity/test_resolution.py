@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reconciler.identity.resolve import Held, Keyed, Pending, Resolution, parents_first
 from reconciler.model.name import ArtifactName
 from reconciler.model.observed import Observed, Unknown
-from reconciler.model.problem import Problem
+from reconciler.model.problem import Next, Problem
 from reconciler.model.reference import Reference, Repository
 from tests.commits import AMD64, ARM64, Commit, artifact, chain
 from tests.plan.evidence import MOMENT, Evidence
@@ -107,6 +107,44 @@ def test_unknown_is_never_absent() -> None:
         assert isinstance(identity, Held)
         assert identity.because_of == ArtifactName("shop", "a")
         assert identity.problems[0].code == "registry-down"
+
+
+def held_for(commit: Commit, evidence: Evidence, name: str) -> Problem:
+    identity = resolved(commit, evidence).identities[ArtifactName("shop", name)]
+    assert isinstance(identity, Held)
+    (problem,) = identity.problems
+    return problem
+
+
+def test_a_base_that_cannot_be_looked_up_is_said_of_the_dockerfile() -> None:
+    commit = chain("shop/a").changed({"shop/a/Dockerfile": b"FROM nosuchbase:1\n"})
+    evidence = Evidence()
+    down = Problem("registry-down", "no answer", "ca.pem", cause="timed out", hint="wait", next=Next.RETRY)
+    base = Reference(Repository("docker.io", "library/nosuchbase"), "1")
+    evidence.heads[base] = Unknown(down)
+    problem = held_for(commit, evidence, "a")
+    assert problem == Problem(
+        "registry-down",
+        f"the base image {base} of this artifact could not be looked up",
+        "shop/a/Dockerfile",
+        artifact="shop/a",
+        cause="ca.pem: no answer: timed out",
+        hint="check the image's name; if it is right, wait",
+        next=Next.RETRY,
+    )
+    evidence.heads[base] = None
+    problem = held_for(commit, evidence, "a")
+    assert (problem.code, problem.place) == ("base-missing", "shop/a/Dockerfile")
+
+
+def test_a_base_of_a_named_context_is_said_of_the_directive() -> None:
+    dockerfile = {"shop/a/Dockerfile": b"FROM tools\n"}
+    declared = artifact("shop/a", contexts={"tools": "image:docker.io/library/nosuchbase:1"})
+    commit = Commit((declared,)).changed(dockerfile)
+    evidence = Evidence()
+    evidence.heads[Reference(Repository("docker.io", "library/nosuchbase"), "1")] = None
+    problem = held_for(commit, evidence, "a")
+    assert (problem.code, problem.file) == ("base-missing", declared.place.file)
 
 
 def test_children_inherit_a_hold_from_where_it_began() -> None:

@@ -25,7 +25,7 @@ def unreachable(host: str, cause: str) -> Problem:
         "registry-unreachable",
         f"the registry {host} cannot be reached",
         cause=cause,
-        hint="check that the registry runs, the network between, and its address in lian.ncl, the directive or --registry",
+        hint="check that the registry runs, the network between, and its address (lian.ncl, the directive, --registry)",
         next=Next.RETRY,
     )
 
