@@ -12,6 +12,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from reconciler.desired import unheeded
 from reconciler.model.artifact import Artifact, BaseImage, Folder, GitFolder, ParentImage
 from reconciler.model.fleet import ComputeProvider, Fleet, RegistryProvider, RegistrySettings
 from reconciler.model.name import ArtifactName
@@ -41,6 +42,8 @@ class Declared:
     holds: tuple[Problem, ...] = ()
     """Why none of them can be decided, although the file is right."""
     registry: RegistrySettings | None = None
+    login: Problem | None = None
+    """Why nothing can be decided of any artifact on `registry`, also of other files."""
     problems: tuple[Problem, ...] = ()
 
 
@@ -94,9 +97,12 @@ class DirectiveReader:
             except _Wrong as wrong:
                 at = text.field(("artifacts", key, *wrong.field))
                 problems.append(Problem("directive-invalid", f"{name}: {wrong}", artifact=str(name)).at(at))
-        return Declared(tuple(artifacts), self._holds(value, text), own, tuple(problems))
+        login = unheeded.credentials(value, own, text) if own else None
+        return Declared(tuple(artifacts), self._holds(value, text), own, login, tuple(problems))
 
     def _holds(self, value: Mapping[str, Any], text: DirectiveText) -> tuple[Problem, ...]:
+        if missing := unheeded.compute(value, text):
+            return (missing,)
         compute = value.get("compute")
         if compute is None or ComputeProvider(compute["provider"]) == self._fleet.compute:
             return ()

@@ -21,6 +21,7 @@ from reconciler.desired.nickel.evaluate import evaluate
 from reconciler.desired.nickel.settings import BUILD_DIRECTIVES, FLEET_SETTINGS, EvaluatorSettings, SourceFile
 from reconciler.desired.places import DirectiveText
 from reconciler.desired.tree import CommitTree, Node
+from reconciler.desired.unheeded import LOCK, Unheeded, compute, credentials
 from reconciler.model.desired import Desired, Wanted
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.tree import FILE, SYMLINK
@@ -117,7 +118,7 @@ class GitSource:
         fleet = read_fleet(settings.value, commit.home, self._override)
         directives = await self._directives(commit.tree, fleet.directives)
         with _collector_paused():
-            return await asyncio.to_thread(_Assembly(commit, fleet, self._override).desired, directives)
+            return await asyncio.to_thread(_Assembly(commit, fleet, self._override, settings.value).desired, directives)
 
     async def _settings(self, tree: CommitTree) -> Evaluated:
         """lian.ncl under its contract; without one, the contract's defaults."""
@@ -219,16 +220,22 @@ class _Assembly:
     commit: _Commit
     fleet: Fleet
     override: RegistrySettings | None
+    settings: Mapping[str, object]
     artifacts: dict[ArtifactName, Artifact] = field(default_factory=dict)
     holds: dict[ArtifactName, list[Problem]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     registries: dict[str, tuple[RegistrySettings, str]] = field(default_factory=dict)
+    logins: dict[str, Problem] = field(default_factory=dict)
+    """Host of a registry -> why nothing can be decided of any artifact on it."""
+    no_compute: Problem | None = None
+    unheeded: Unheeded = field(default_factory=Unheeded)
 
     def desired(self, directives: _Directives) -> Desired:
         """Everything that the commit asks for; the order of files and artifacts carries no meaning."""
         self.problems += directives.problems
         self._registry(self.fleet.registry, SETTINGS)
+        self._not_there_yet()
         reader = DirectiveReader(self.fleet, self.commit.home, self.override)
         for path, node in directives.files.items():
             value = directives.evaluated[path].value
@@ -242,15 +249,32 @@ class _Assembly:
             wanted,
             {host: settings for host, (settings, _) in self.registries.items()},
             tuple(self.problems),
-            (*self.commit.notes, *self.notes),
+            (*self.commit.notes, *self.unheeded.notes(), *self.notes),
         )
+
+    def _not_there_yet(self) -> None:
+        """What lian.ncl and lian.lock say in vain."""
+        node = self.commit.tree.at(SETTINGS)
+        if node is not None:
+            text = DirectiveText(SETTINGS, node, self.commit.tree)
+            self.no_compute = compute(self.settings, text)
+            if self.override is None and (login := credentials(self.settings, self.fleet.registry, text)):
+                self.logins[self.fleet.registry.host] = login
+            self.unheeded.take_fleet(SETTINGS, self.settings)
+        if self.commit.tree.at(LOCK) is not None:
+            self.notes.append(f"{LOCK} is not read yet: nothing is pinned by it")
 
     def _take(self, path: str, node: Node, value: Mapping[str, object], reader: DirectiveReader) -> None:
         """The artifacts of one file."""
         text = DirectiveText(path, node, self.commit.tree)
         declared = reader.read(text, value)
         self.problems += declared.problems
+        self.unheeded.take_directive(path, value)
         holds = list(declared.holds)
+        if self.no_compute and not holds:
+            holds.append(self.no_compute)
+        if declared.registry and declared.login:
+            self.logins.setdefault(declared.registry.host, declared.login)
         if declared.registry and (clash := self._registry(declared.registry, path, text.field)):
             self.problems.append(clash)
             holds.append(clash)
@@ -294,6 +318,8 @@ class _Assembly:
         reader = MaterialsReader(self.commit.tree, self.commit.contexts, self.commit.memo, place)
         wanted: dict[ArtifactName, Wanted] = {}
         for artifact, found in reader.read([self.artifacts[name] for name in sorted(self.artifacts)]):
+            if (login := self.logins.get(artifact.image.host)) is not None:
+                self._hold(artifact.name, [login])
             held = (*self.holds.get(artifact.name, ()), *found.problems, *found.holds)
             wanted[artifact.name] = Wanted(artifact, None if held else found.materials, held)
             self.problems += found.problems

@@ -222,8 +222,10 @@ def test_what_the_contract_cannot_say_is_a_problem_with_its_place(
 
 def test_another_compute_than_the_fleets_is_held(text: DirectiveText) -> None:
     assert read(text, {}, compute={"provider": "Local"}).holds == ()
-    (hold,) = read(text, {}, compute={"provider": "Hcloud"}).holds
-    assert hold.code == "compute-unsupported"
+    elsewhere = fleet(compute={"provider": "Ssh", "hosts": ["a@b"]})
+    for settings, provider in ((fleet(), "Hcloud"), (elsewhere, "Ssh"), (elsewhere, "Local")):
+        (hold,) = read(text, {}, settings=settings, compute={"provider": provider}).holds
+        assert hold.code == "compute-unsupported"
 
 
 @pytest.mark.parametrize(

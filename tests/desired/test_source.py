@@ -132,6 +132,77 @@ def test_a_directives_own_registry_beats_the_settings(bench: Bench) -> None:
     assert set(desired.registries) == set(hosts.values())
 
 
+LOGIN = 'credentials = { source = \'Env, name = "PASSWORD" }'
+
+
+def holds(desired: Desired) -> dict[str, list[str]]:
+    return {str(name): [hold.code for hold in wanted.holds] for name, wanted in desired.wanted.items()}
+
+
+def test_credentials_hold_every_artifact_on_their_registry(bench: Bench) -> None:
+    zot = 'registry = {{ provider = \'Zot, url = "https://{}"{} }}'
+    elsewhere = directives(
+        "site", 'y = lian.make_artifact { image = "reg.example.org/y", context.path = "images/base" }'
+    )
+    files = {
+        "lian.ncl": f"{{\n  {zot.format('reg.example.org', f', {LOGIN}')},\n}}",
+        "directives/a.ncl": directives("shop", "base"),
+        "directives/b.ncl": directives("team", "base", more=f"  {zot.format('b.example.org', f', {LOGIN}')},\n"),
+        "directives/c.ncl": directives("free", "base", more=f"  {zot.format('c.example.org', '')},\n"),
+        "directives/d.ncl": elsewhere,
+        **images("base"),
+    }
+    desired = bench.load(files)
+    held = ["credentials-unsupported"]
+    assert holds(desired) == {"shop/base": held, "team/base": held, "free/base": [], "site/y": held}
+    assert codes(desired) == []
+    told = {str(name): wanted.holds[0] for name, wanted in desired.wanted.items() if wanted.holds}
+    assert told["shop/base"].place.startswith("lian.ncl:2:")
+    assert told["team/base"].place.startswith("directives/b.ncl:")
+    assert "docker login reg.example.org" in str(told["shop/base"].hint)
+    assert told["site/y"].artifact == "site/y"
+    over = bench.load(registry_override="http://127.0.0.1:6000")
+    assert not any(holds(over).values())
+
+
+def test_a_fleet_with_compute_that_is_not_there_is_held(bench: Bench) -> None:
+    files = {
+        "lian.ncl": '{\n  compute = { provider = \'Ssh, hosts = ["a@b"] },\n}',
+        "directives/a.ncl": directives("shop", "base"),
+        "directives/b.ncl": directives("team", "base", more="  compute = { provider = 'Hcloud },\n"),
+        **images("base"),
+    }
+    desired = bench.load(files)
+    assert set(map(tuple, holds(desired).values())) == {("compute-unsupported",)}
+    assert sorted(wanted.holds[0].file or "" for wanted in desired.wanted.values()) == ["directives/b.ncl", "lian.ncl"]
+
+
+def test_what_has_no_effect_yet_is_noted(bench: Bench) -> None:
+    lian = """{ events = { url = "nats://h" }, cache = {}, tiers.small = { cpu = 1, memory_gb = 1 }, policy.a = 1,
+      secrets.a = 1, immutable_tags = ["v*"] }"""
+    own = '  runner = { cpu = 2, tier = "small" },\n'
+    files = {
+        "lian.ncl": lian,
+        "lian.lock": b"{}",
+        "directives/a.ncl": directives("shop", "base", more=own),
+        "directives/b.ncl": directives("team", "base"),
+        **images("base"),
+    }
+    assert bench.load(files).notes == (
+        "lian.ncl: events, cache, tiers, policy, secrets, immutable_tags have no effect yet",
+        "directives/a.ncl: runner.tier has no effect yet",
+        "lian.lock is not read yet: nothing is pinned by it",
+    )
+    fields = 'image = "x", context.path = "images/base", rebuild_on_rotate = true, runner.labels.a = "b"'
+    rotates = f"x = lian.make_artifact {{ {fields} }}"
+    many = {f"directives/{n}.ncl": directives(f"w{n}", rotates) for n in range(5)}
+    assert bench.load({**many, "directives/0.ncl": directives("w0", "base", more=own), **images("base")}).notes == (
+        "directives/1.ncl and 3 more: rebuild_on_rotate has no effect yet",
+        "directives/1.ncl and 3 more: runner.labels has no effect yet",
+        "directives/0.ncl: runner.tier has no effect yet",
+    )
+
+
 def test_two_files_must_not_describe_one_registry_differently(bench: Bench) -> None:
     own = '  registry = {{ provider = \'{}, url = "https://reg.example.org" }},\n'
     files = {
