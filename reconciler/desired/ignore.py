@@ -10,30 +10,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.desired.go_text import MAX_BYTES
-from reconciler.desired.ignore_match import MAX_POSITIONS, Automaton, TooManyPositions
+from reconciler.desired.ignore_match import BadExpression, Matcher, TooLarge, check
 from reconciler.desired.ignore_pattern import BadLine, Pattern, read_lines, read_pattern
-from reconciler.desired.ignore_regexp import BadExpression, UnsupportedExpression
 from reconciler.model.problem import LianError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from reconciler.desired.ignore_match import Expression, State
+    from collections.abc import Callable, Iterable
 
 NAME = ".dockerignore"
-MAX_PATTERNS = MAX_POSITIONS // 2
-"""Each pattern needs at least two positions of the automaton."""
+MAX_PATTERNS = 10_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cursor:
     """Where a walk stands: all of what the folders above decide about what lies below."""
 
-    state: State
+    path: str
+    """The folder's path with a / at its end; empty at the context's root."""
     inherited: int
     """Bit i is set if pattern i holds for everything below."""
     exceptions: tuple[tuple[str, ...], ...]
     """The trunks of the exceptions that may still bring something back below."""
+    ways: tuple[tuple[str, ...], ...]
+    """The ways of the patterns that may still match something below."""
     depth: int
     settled: bool
     """True if nothing below can be ignored: all of it is sent."""
@@ -44,17 +43,18 @@ class IgnoreRules:
 
     EMPTY: ClassVar[IgnoreRules]
 
-    __slots__ = ("_automaton", "_outcomes", "_prunes", "patterns", "top")
+    __slots__ = ("_matcher", "_outcomes", "_prunes", "patterns", "top")
 
     def __init__(self, patterns: Iterable[Pattern] = ()) -> None:
-        """Raises BadExpression, UnsupportedExpression or TooManyPositions; `parse` tells these as problems."""
+        """Raises TooLarge; `parse` tells it as a problem."""
         self.patterns = tuple(patterns)
         trunks = [pattern.trunk for pattern in self.patterns if pattern.exception]
         self._prunes = None not in trunks
         self._outcomes: dict[tuple[int, int], tuple[bool, int]] = {}
-        self._automaton = Automaton(_expressions(self.patterns))
+        self._matcher = Matcher(self.patterns) if self.patterns else None
         exceptions = tuple(trunk for trunk in trunks if trunk is not None) if self._prunes else ()
-        self.top = Cursor(self._automaton.start, 0, exceptions, 0, not self.patterns)
+        ways = tuple({pattern.way for pattern in self.patterns})
+        self.top = Cursor("", 0, exceptions, ways, 0, not self.patterns)
         """The context's root."""
 
     @classmethod
@@ -62,7 +62,7 @@ class IgnoreRules:
         """The rules of an ignore file; `source` is its path, for messages.
 
         Raises LianError `ignore-syntax` for what BuildKit refuses (all lines of it, each with its number),
-        `ignore-unsupported` for the few regular expressions that lian does not read, `ignore-too-large`.
+        `ignore-too-large`.
         """
         if len(content) > MAX_BYTES:
             raise LianError(_problem("ignore-too-large", f"an ignore file has at most {MAX_BYTES} bytes", source, None))
@@ -73,7 +73,7 @@ class IgnoreRules:
             return cls.EMPTY
         try:
             return cls(patterns)
-        except TooManyPositions as error:
+        except TooLarge as error:
             raise LianError(_problem("ignore-too-large", str(error), source, None)) from error
 
     def decide(self, cursor: Cursor, name: str, folder: bool) -> tuple[bool, Cursor | None]:
@@ -82,22 +82,21 @@ class IgnoreRules:
         A folder that is not sent for its own sake is sent all the same if something below it is.
         `name` is one path part, with bytes that are not UTF-8 as surrogates.
         """
-        if cursor.settled:
+        if cursor.settled or self._matcher is None:
             return True, cursor if folder else None
-        state = self._automaton.read(cursor.state, name)
-        matched, inherited = self._outcome(self._automaton.accepted(state), cursor.inherited)
+        path = cursor.path + name
+        matched, inherited = self._outcome(self._matcher.matching(path), cursor.inherited)
         if not folder:
             return not matched, None
-        depth = cursor.depth + 1
-        exceptions = tuple(trunk for trunk in cursor.exceptions if len(trunk) >= depth and trunk[cursor.depth] == name)
+        level, depth = cursor.depth, cursor.depth + 1
+        exceptions = tuple(trunk for trunk in cursor.exceptions if len(trunk) >= depth and trunk[level] == name)
         if matched and self._prunes and not exceptions:
             return False, None
-        inside = self._automaton.read(state, "/")
-        decided = not inside.positions
-        if matched and decided and self._outcome(0, inherited)[0]:
+        ways = tuple(way for way in cursor.ways if _leads(way, level, name))
+        below = self._outcome(0, inherited)[0]
+        if matched and below and not ways:
             return False, None
-        settled = decided and not self._outcome(0, inherited)[0]
-        return not matched, Cursor(inside, inherited, exceptions, depth, settled)
+        return not matched, Cursor(f"{path}/", inherited, exceptions, ways, depth, not (ways or below))
 
     def _outcome(self, accepted: int, inherited: int) -> tuple[bool, int]:
         """(ignored, the patterns that hold below): the last pattern that matches decides.
@@ -140,28 +139,28 @@ def _read(content: bytes, source: str) -> tuple[list[Pattern], list[Problem]]:
             try:
                 pattern = read_pattern(number, line)
                 if pattern is not None:
-                    _ = pattern.expression
+                    check(pattern)
                     patterns.append(pattern)
-            except (BadLine, BadExpression) as error:
-                hint = error.hint if isinstance(error, BadLine) else None
+            except BadLine as error:
+                problems.append(_problem("ignore-syntax", f"{line!r}: {error}", source, number, error.hint))
+            except BadExpression as error:
+                hint = r"write the pattern with * ? [a-z] and **, and \ only before these signs"
                 problems.append(_problem("ignore-syntax", f"{line!r}: {error}", source, number, hint))
-            except UnsupportedExpression as error:
-                message = f"{line!r} uses {error}, which lian does not read"
-                problems.append(_problem("ignore-unsupported", message, source, number))
     except BadLine as error:
         problems.append(_problem("ignore-syntax", str(error), source, error.line, error.hint))
     return patterns, problems
 
 
-def _expressions(patterns: tuple[Pattern, ...]) -> Iterator[Expression]:
-    for pattern in patterns:
-        yield pattern.expression
+def _leads(way: tuple[str, ...], level: int, name: str) -> bool:
+    """True if a pattern that goes this way may match below the folder of this name at this level."""
+    if len(way) <= level or way[level] == "**":
+        return way[-1] == "**"
+    return way[level] in ("*", name) and len(way) > level + 1
 
 
 def _problem(code: str, message: str, source: str, line: int | None, hint: str | None = None) -> Problem:
     usual = {
         "ignore-syntax": r"close [ with ], and write \[ for a bracket that is part of a name",
-        "ignore-unsupported": r"write the pattern with * ? [a-z] and **, and \ only before these signs",
         "ignore-too-large": "name folders instead of single files",
     }[code]
     return Problem(code, message, source, line, hint=hint or usual)

@@ -11,15 +11,13 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from reconciler.desired.go_text import GO_SPACE, MAX_LINE
-from reconciler.desired.ignore_match import ANYTHING, Begin, Chain, Choice, End, text
-from reconciler.desired.ignore_regexp import read_regexp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.desired.ignore_match import Expression
-
 _REGEXP_SIGNS = frozenset(".+()$")  # patternmatcher means to escape {|} too, but its bit map loses them
+_MANY = frozenset("*?\ufffd")  # a byte that is not UTF-8 is U+FFFD to a regular expression
+_ANYTHING = frozenset("[]{}|^\\\ufeff")  # signs that may reach a regular expression, and a mark that Go skips
 
 
 class Kind(Enum):
@@ -39,27 +37,21 @@ class Pattern:
     exception: bool
 
     @property
-    def expression(self) -> Expression:
-        """Raises BadExpression or UnsupportedExpression."""
-        kind, form = translate(self.text)
-        match kind:
-            case Kind.EXACT:
-                return Chain((Begin(), *text(self.text), End()))
-            case Kind.PREFIX:
-                return Chain((Begin(), *text(self.text[:-2])))
-            case Kind.SUFFIX:
-                suffix = self.text[2:]
-                anywhere = Chain((Begin(), ANYTHING, *text(suffix), End()))
-                if not suffix.startswith("/"):
-                    return anywhere
-                return Choice((anywhere, Chain((Begin(), *text(suffix[1:]), End()))))
-        return read_regexp(form)
-
-    @property
     def trunk(self) -> tuple[str, ...] | None:
         """The names down to what an exception can bring back, or None if wildcards make that unknowable (fsutil)."""
         stem = self.text.removesuffix("/**").removesuffix("/*")
         return None if any(sign in stem for sign in "*[]?^\\") else tuple(stem.split("/"))
+
+    @property
+    def way(self) -> tuple[str, ...]:
+        """A name, or `*` for any, for each level down to what the pattern can match; it ends with `**` where that
+        can be at any depth. With signs that could mean anything it is `**` alone."""
+        if any(sign in self.text for sign in _ANYTHING):
+            return ("**",)
+        names = self.text.split("/")
+        deep = next((level for level, name in enumerate(names) if "**" in name), None)
+        way = names if deep is None else [*names[:deep], "**"]
+        return tuple("*" if name != "**" and _MANY.intersection(name) else name for name in way)
 
 
 class BadLine(ValueError):

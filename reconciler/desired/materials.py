@@ -34,13 +34,12 @@ if TYPE_CHECKING:
     from reconciler.desired.tree import CommitTree, Node
     from reconciler.model.artifact import Artifact, Place
 
-READER_VERSION = 2
+READER_VERSION = 3
 """Part of every memo key: raise it when a Dockerfile or an ignore file is read differently."""
 _BATCH = 2_000
 _NONE: Mapping[str, SentFolder] = MappingProxyType({})
 _PATTERN_SIGNS = frozenset("*?[\\")
 """BuildKit takes a Dockerfile's name that holds one for a pattern."""
-_UNDECIDED = frozenset({"ignore-unsupported"})
 _DEFAULT_DOCKERFILE = "Dockerfile"
 
 
@@ -224,8 +223,7 @@ class MaterialsReader:
             except LianError as error:
                 if any(problem.code in BROKEN_REPOSITORY for problem in error.problems):
                     raise
-                for problem in error.problems:
-                    (holds if problem.code in _UNDECIDED else problems).append(problem.of(str(artifact.name)))
+                problems.extend(problem.of(str(artifact.name)) for problem in error.problems)
         data = self._tree.read(node.id)
         from reconciler.desired.needs import read_needs  # a pass that finds all in the memo never reads a Dockerfile
 

@@ -96,7 +96,8 @@ _TOKENS = [
     "*", "**", "?", "/", "/", "!", "a", "b", "foo", ".", "..", "[ab]", "[^a]", "[a-z]", "[", "]", "\\", "\\*", "|",
     "{2}",
     "^", "$", " ", "(", "+", "é", "txt", ".txt", "a.b", "[]", "[[:alpha:]]", "\\d", "-", "\udcff", "{1,2}", "\\Q",
-    "\\E", "\ufeff", "\\B", "\\w",
+    "\\E", "\ufeff", "\\B", "\\w", "\\C", "\\pL", "\\P{Greek}", "\\x{e9}",
+    "\\141", "\\8", "\ufffd", "\\z", "[^/]", "[\\S]", "\\b",
 ]  # fmt: skip
 lines = st.one_of(
     st.lists(st.sampled_from(_TOKENS), min_size=1, max_size=7).map("".join),

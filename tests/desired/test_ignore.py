@@ -58,6 +58,9 @@ TABLE = [
     # Odd, but what BuildKit does: these signs reach its regular expressions.
     ("a|b*", "ab bc cb ca d", "ca d"),
     ("a{2}?", "aab ab", "ab"),
+    (r"\pL*", "été 1", "1"),
+    (r"\Q\C\E?", r"\Cx Cx", "Cx"),
+    ("*/b\n!*/b/c/**", "a/b/c/d a/b/d", "a/ a/b/ a/b/c/ a/b/c/d"),
 ]
 
 
@@ -67,7 +70,7 @@ def test_table(ignore: str, paths: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["[", "!", "!/", "a[", "[]a]", "x\\", "a*[", "[z-a]*", "\\1*", "!! \n!", "[-a]", "a{3,2}*"]
+    "line", ["[", "!", "!/", "a[", "[]a]", "x\\", "a*[", "[z-a]*", "\\1*", "!! \n!", "[-a]", "a{3,2}*", "\\C*"]
 )
 def test_refused_with_its_line(line: str) -> None:
     with pytest.raises(LianError) as caught:
@@ -84,7 +87,9 @@ def test_all_bad_lines_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "hint"), [("!", "after the !"), ("[", "close ["), ("a" * (MAX_LINE + 1), "split")], ids=["!", "[", "long"]
+    ("line", "hint"),
+    [("!", "after the !"), ("[", "close ["), (r"\8*", "only before"), ("a" * (MAX_LINE + 1), "split")],
+    ids=["!", "[", "escape", "long"],
 )
 def test_the_hint_fits_the_fault(line: str, hint: str) -> None:
     with pytest.raises(LianError) as caught:
@@ -96,7 +101,8 @@ def test_bounds() -> None:
     assert len(rules("a" * MAX_LINE).patterns) == 1
     with pytest.raises(LianError, match="ignore-syntax"):
         rules("a" * (MAX_LINE + 1))
-    for text in ("a\n" * (MAX_BYTES // 2 + 1), "a\n" * 200_000, "x{1000}" * 300 + "*"):
+    many = "".join(f"{i}x{{1000}}*\n" for i in range(3000))
+    for text in ("a\n" * (MAX_BYTES // 2 + 1), "a\n" * 200_000, "x{1000}" * 3000 + "*", many):
         with pytest.raises(LianError, match="ignore-too-large"):
             rules(text)
 
@@ -109,6 +115,27 @@ def test_a_pattern_cannot_take_for_ever() -> None:
     begin = time.process_time()
     assert len(sent(deep, bad)) > 300
     assert time.process_time() - begin < 5
+
+
+@pytest.mark.parametrize(
+    ("ignore", "folder", "settled"),
+    [
+        ("docs/*.md", "src", True),
+        ("docs/*.md", "docs", False),
+        ("*.md", "docs", True),
+        ("!docs", "src", True),
+        ("*/a", "src", False),
+        ("**/a", "src", False),
+        ("src/**/a", "docs", True),
+        ("docs|x*", "src", False),
+        ("\udcff/?", "\udcff", False),
+    ],
+)
+def test_a_folder_is_settled_if_no_pattern_leads_into_it(ignore: str, folder: str, settled: bool) -> None:
+    given_rules = rules(ignore)
+    below = given_rules.decide(given_rules.top, folder, True)[1]
+    assert below is not None
+    assert below.settled == settled
 
 
 def test_pruned_folders_are_not_read() -> None:
