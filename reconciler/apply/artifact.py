@@ -21,6 +21,7 @@ from reconciler.ports.builder import BuildRequest
 from reconciler.sizing.choose import tier_for
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
@@ -53,6 +54,8 @@ class Worker:
     resolution: Resolution
     runners: Runners
     limits: Limits
+    places: asyncio.Semaphore
+    """How many artifacts may be worked on at a time."""
     _senders: dict[str, Sender] = field(default_factory=dict)
 
     async def close(self) -> None:
@@ -138,7 +141,31 @@ class Worker:
         """Build what is missing, push by digest, read back, record, then move the tags.
 
         A build that fails is a result too, with its seconds and its log. Raises LianError if none could be started.
+        A place is held while the builder works, and free again while the registry is spoken to.
         """
+        work: _Build | None = None
+        start = time.monotonic()
+        try:
+            if self.places.locked():
+                self.ports.recorder.record(Waiting(wanted.artifact.name, "a free place"))
+            async with self.places:
+                work = await self._begin(wanted, identity)
+                started, start = self.ports.clock(), time.monotonic()
+                await work.checks(parents)
+                manifests = await work.platforms()
+            subject = await self._finish(work, manifests, started, time.monotonic() - start)
+        except LianError as error:
+            if work is None:
+                raise
+            problem = error.problems[0].of(str(wanted.artifact.name))
+            seconds = time.monotonic() - start
+            return Result(wanted.artifact.name, Action.BUILD, Status.FAILED, None, seconds, problem, log=work.last_log)
+        digests = {platform: descriptor.digest for platform, descriptor in manifests.items()}
+        seconds, name = time.monotonic() - start, wanted.artifact.name
+        return Result(name, Action.BUILD, Status.DONE, subject.digest, seconds, platforms=digests, log=work.last_log)
+
+    async def _begin(self, wanted: Wanted, identity: Keyed) -> _Build:
+        """A build on its runner. Raises LianError if none can be had."""
         artifact, materials = wanted.artifact, _materials(wanted)
         tier = tier_for(artifact)
         deadline = min(tier.time_budget * 60.0, self.limits.build_timeout or float("inf"))
@@ -146,36 +173,21 @@ class Worker:
         self._make_log_folder()
         runner = await self.runners.runner(artifact.name.workspace, tier, deadline)
         self.ports.recorder.record(Started(artifact.name))
-        work = _Build(self, wanted, materials, identity, runner, self._sender(runner), deadline)
-        start = time.monotonic()
-        try:
-            subject, digests = await self._build(work, parents)
-        except LianError as error:
-            problem = error.problems[0].of(str(artifact.name))
-            seconds = time.monotonic() - start
-            return Result(artifact.name, Action.BUILD, Status.FAILED, None, seconds, problem, log=work.last_log)
-        seconds = time.monotonic() - start
-        return Result(
-            artifact.name, Action.BUILD, Status.DONE, subject.digest, seconds, platforms=digests, log=work.last_log
-        )
+        return _Build(self, wanted, materials, identity, runner, self._sender(runner), deadline)
 
-    async def _build(
-        self, work: _Build, parents: Mapping[tuple[ArtifactName, Platform], Digest]
-    ) -> tuple[Descriptor, dict[Platform, Digest]]:
-        """In the order of design section 5. Raises LianError."""
+    async def _finish(
+        self, work: _Build, manifests: Mapping[Platform, Descriptor], started: float, seconds: float
+    ) -> Descriptor:
+        """Record, then tags, in the order of design section 5; the image as a whole. Raises LianError."""
         wanted, identity, runner = work.wanted, work.identity, work.runner
-        started, start = self.ports.clock(), time.monotonic()
-        await work.checks(parents)
-        manifests = await work.platforms()
         digests = {platform: descriptor.digest for platform, descriptor in manifests.items()}
         subject = await self._subject(wanted, manifests)
-        seconds = time.monotonic() - start
         peak = await self.ports.compute.peak_memory(runner)
         tier = tier_for(wanted.artifact)
         facts = Facts(self.resolution.desired.revision, started, seconds, runner.builder, tier, tuple(work.built), peak)
         await attach(self.ports.publisher, self.ports.source, wanted, identity, subject, digests, facts)
         await self._tag(wanted, identity, subject, manifests)
-        return subject, digests
+        return subject
 
     def _make_log_folder(self) -> None:
         try:

@@ -60,8 +60,8 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
         plain,
         (c.artifact.workspace for c in building),
     )
-    worker = Worker(ports, work.resolution, runners, limits)
-    carrier = _Carrier(work, worker, runners, asyncio.Semaphore(jobs))
+    worker = Worker(ports, work.resolution, runners, limits, asyncio.Semaphore(jobs))
+    carrier = _Carrier(work, worker, runners)
     problems = plan.problems
     try:
         async with runners:
@@ -81,7 +81,6 @@ class _Carrier:
     work: Work
     worker: Worker
     runners: Runners
-    places: asyncio.Semaphore
     tasks: dict[ArtifactName, asyncio.Task[Result]] = field(default_factory=dict)
 
     async def run(self) -> tuple[Result, ...]:
@@ -115,7 +114,7 @@ class _Carrier:
                 platforms = self._seen_platforms(wanted, identity, change.digest)
                 return Result(change.artifact, Action.NONE, Status.NONE, change.digest, platforms=platforms)
             case Action.RETAG if change.digest and isinstance(identity, Keyed):
-                async with self.places:
+                async with self.worker.places:
                     return await self.worker.converge(wanted, identity, change.digest)
             case Action.BUILD:
                 return await self._build(change, wanted)
@@ -143,24 +142,16 @@ class _Carrier:
             parents |= {(parent, platform): digest for platform, digest in result.platforms.items()}
         identity = self.work.resolution.identities[name]
         if isinstance(identity, Keyed):
-            return await self._in_place(wanted, identity, parents)
+            return await self.worker.build(wanted, identity, parents)
         # Early cutoff: the parents are there now; what they turned out to be may have been built on before.
         settled = self.worker.identify(wanted, parents)
         content = (await self.worker.heads(wanted, (settled.tag(),)))[settled.tag()]
         adopted = self.work.observed.built_as(change.image, change.tags, settled.key)
         digest = content.digest if isinstance(content, Found) else adopted
         if digest is not None:
-            async with self.places:
+            async with self.worker.places:
                 return await self.worker.converge(wanted, settled, digest)
-        return await self._in_place(wanted, settled, parents)
-
-    async def _in_place(
-        self, wanted: Wanted, identity: Keyed, parents: dict[tuple[ArtifactName, Platform], Digest]
-    ) -> Result:
-        if self.places.locked():
-            self.worker.ports.recorder.record(Waiting(wanted.artifact.name, "a free place"))
-        async with self.places:
-            return await self.worker.build(wanted, identity, parents)
+        return await self.worker.build(wanted, settled, parents)
 
     def _parents(self, wanted: Wanted) -> tuple[ArtifactName, ...]:
         """Parents whose outputs this build uses: in its own stages, and in those of its checks."""
