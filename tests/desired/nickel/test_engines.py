@@ -34,7 +34,7 @@ async def exported(root: Path, command: str | None) -> dict[str, Reply]:
 def test_both_evaluators_agree_on_every_shipped_file(tmp_path: Path) -> None:
     command = shutil.which("nickel")
     if command is None:
-        not_run("no nickel on PATH")
+        not_run("no nickel on PATH", optional=True)
     for path in SHIPPED:
         for folder in (driver.TREE, driver.PACKAGED):
             (tmp_path / folder / path).parent.mkdir(parents=True, exist_ok=True)
