@@ -77,10 +77,13 @@ class _View:
         )
 
     def _held(self, problems: tuple[Problem, ...], because_of: ArtifactName | None) -> Change:
-        invalid = str(because_of or self.artifact.name) in self.invalid
-        code = ReasonCode.INVALID if invalid else ReasonCode.UNKNOWN
-        if not invalid and any(p.code.endswith(("-unsupported", "-custom", "-unbound")) for p in problems):
-            code = ReasonCode.UNSUPPORTED
+        held = because_of or self.artifact.name
+        if str(held) in self.invalid:
+            code = ReasonCode.INVALID
+        elif self.desired.wanted[held].materials is None:
+            code = ReasonCode.UNSUPPORTED  # the source holds what it could read and lian cannot serve yet
+        else:
+            code = ReasonCode.UNKNOWN
         subject = str(because_of) if because_of else None
         reasons = [Reason(code, None, problem.code, subject=subject) for problem in problems]
         return self._make(Action.HOLD, reasons, holds=problems)
