@@ -32,6 +32,10 @@ def _run(arguments: argparse.Namespace) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("lian: interrupted; what is finished stays, what was rented is returned", file=sys.stderr)
         return exits.INTERRUPTED
+    except CutShortError as error:
+        _show(error.problems, arguments)
+        print("lian: interrupted; what is finished stays", file=sys.stderr)
+        return exits.INTERRUPTED
     except LianError as error:
         _show(error.problems, arguments)
         return exits.ERROR
@@ -43,17 +47,33 @@ def _run(arguments: argparse.Namespace) -> int:
     return code
 
 
+class CutShortError(LianError):
+    """A signal cut the command short, and tearing down met these problems: 130 comes before 1 (design section 9)."""
+
+
 def complete(work: Coroutine[Any, Any, int]) -> int:
     """Run a command's coroutine; SIGINT, SIGTERM and SIGHUP cancel it, so that everything rented is returned.
 
-    Raises asyncio.CancelledError or KeyboardInterrupt when it was cut short by a signal.
+    Raises asyncio.CancelledError or KeyboardInterrupt when it was cut short by a signal, CutShortError if something
+    could not be returned then.
     """
+    stopped = asyncio.Event()
 
     async def guarded() -> int:
         task = asyncio.current_task()
-        if task is not None:
-            on_stop(task.cancel)
-        return await work
+
+        def stop() -> None:
+            stopped.set()
+            if task is not None:
+                task.cancel()
+
+        on_stop(stop)
+        try:
+            return await work
+        except LianError as error:
+            if stopped.is_set():
+                raise CutShortError(error.problems) from error
+            raise
 
     return asyncio.run(guarded())
 

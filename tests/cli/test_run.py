@@ -139,3 +139,30 @@ sys.exit(run(argparse.Namespace(command="version", json=False, debug=False)))
         os.close(reading)
         _, err = child.communicate("go\n", timeout=20)
     assert (child.returncode, err) == (0, "")
+
+
+def test_an_interruption_comes_before_what_could_not_be_returned() -> None:
+    script = """
+import argparse, asyncio, sys
+from reconciler.cli.run import complete, run
+from reconciler.cli import version
+from reconciler.model.problem import LianError, Problem
+async def work():
+    try:
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        raise LianError(Problem("lease-not-removed", "the lease x could not be removed")) from None
+version.run = lambda arguments: complete(work())
+sys.exit(run(argparse.Namespace(command="version", json=False, debug=False)))
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout
+        assert child.stdout.readline() == "ready\n"
+        child.send_signal(signal.SIGTERM)
+        _, err = child.communicate(timeout=20)
+    assert child.returncode == 130
+    assert "error[lease-not-removed]" in err
+    assert "interrupted" in err
