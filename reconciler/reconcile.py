@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from reconciler.model.problem import Problem
     from reconciler.plan.story import Story
     from reconciler.ports.bundle import Ports, Reading
+
+LISTINGS_AT_ONCE = 8
+"""Listings of changed contexts that are read at a time; each may be large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,9 @@ async def plan_once(ports: Reading, options: Options) -> Work:
     while questions := resolution.still_needed(observed):  # one round for each level of the graph, each in bulk
         observed.take(await ask(questions, ports.registry))
     plan = make_plan(resolution, observed)
-    changes = tuple([await _with_files(change, resolution, observed, ports) for change in plan.changes])
-    return Work(replace(plan, changes=changes), resolution, observed)
+    gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
+    changes = await asyncio.gather(*(_with_files(c, resolution, observed, ports, gate) for c in plan.changes))
+    return Work(replace(plan, changes=tuple(changes)), resolution, observed)
 
 
 async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]:
@@ -99,13 +104,16 @@ async def why_once(ports: Reading, name: ArtifactName) -> Story:
     return tell(work.plan, name, work.resolution, work.observed)
 
 
-async def _with_files(change: Change, resolution: Resolution, observed: Observed, ports: Reading) -> Change:
+async def _with_files(
+    change: Change, resolution: Resolution, observed: Observed, ports: Reading, gate: asyncio.Semaphore
+) -> Change:
     """Name the files behind each changed context; a listing that cannot be had leaves them unnamed."""
     files: dict[Reason, tuple[str, ...]] = {}
     for reason, listings in listings_of(change, resolution, observed).items():
         try:
-            old = await read_listing(ports.registry, listings.repository, listings.old)
-            new = await ports.source.listing(listings.new)
+            async with gate:
+                old = await read_listing(ports.registry, listings.repository, listings.old)
+                new = await ports.source.listing(listings.new)
         except LianError:
             continue  # the digests in the reason are true without the names
         files[reason] = changed_files(old, new)

@@ -16,7 +16,7 @@ from reconciler.model.fleet import ComputeProvider
 from reconciler.model.problem import LianError, Problem
 from reconciler.ports.bundle import Ports, Reading
 from reconciler.providers.builder.binaries import cache_folder as user_cache_folder
-from reconciler.providers.builder.binaries import locate
+from reconciler.providers.builder.binaries import find_part, locate
 
 if TYPE_CHECKING:
     import argparse
@@ -124,11 +124,8 @@ async def evaluation() -> str:
     return await describe(EvaluatorSettings(cache=None))
 
 
-@cache
-def _program(name: str) -> Path | None:
-    """A program that is usable; looked for when a build first needs it, since most passes build nothing."""
-    found = locate(name)
-    return found.path if found.why is None else None
+_program = cache(find_part)
+"""A program that is usable; looked for when a build first needs it, since most passes build nothing."""
 
 
 class _ChosenCompute:

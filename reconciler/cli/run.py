@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import signal
 import sys
@@ -82,8 +81,7 @@ def on_stop(react: Callable[[], object]) -> None:
     """Have the running loop react to SIGINT, SIGTERM and SIGHUP; one that whoever started lian ignores stays so."""
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(sign) is not signal.SIG_IGN:
-            with contextlib.suppress(NotImplementedError, ValueError):  # not the main thread
-                asyncio.get_running_loop().add_signal_handler(sign, react)
+            asyncio.get_running_loop().add_signal_handler(sign, react)
 
 
 def _show(problems: tuple[Problem, ...], arguments: argparse.Namespace) -> None:

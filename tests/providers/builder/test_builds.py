@@ -21,6 +21,7 @@ from reconciler.ports.registry import PullFrom, PushTo, ReadLayout, WriteLayout
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.builder.buildctl import BuildctlBuilder
 from reconciler.providers.compute.processes import with_argument
+from tests.needs import not_run
 from tests.providers.workshop import SHELL, Image, image_of, open_bench, running, set_times, write_context
 from tests.servers.registry import PASSWORD, USER
 
@@ -339,7 +340,7 @@ def _own_address() -> str:
         try:
             probe.connect(("192.0.2.1", 9))  # nothing is sent; the kernel picks the address of the way out
         except OSError:
-            pytest.skip("could not run: this machine has no address but the loopback")
+            not_run("this machine has no address but the loopback", optional=True)
         return str(probe.getsockname()[0])
 
 
@@ -384,7 +385,7 @@ def test_a_build_past_its_deadline_is_given_up(tmp_path: Path) -> None:
 def test_steps_are_held_to_the_tiers_processors(tmp_path: Path) -> None:
     context = write_context(tmp_path / "c", SHELL + "RUN cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us > /quota\n")
     if not Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").exists() and not Path("/sys/fs/cgroup/cpu").exists():
-        pytest.skip("could not run: no cgroup v1 hierarchy for cpu")
+        not_run("no cgroup v1 hierarchy for cpu", optional=True)
 
     async def run() -> Image:
         async with open_bench(tmp_path / "bench") as bench:
