@@ -65,5 +65,10 @@ def read(root: Path) -> Packaged:
 
 @cache
 def find() -> Packaged:
-    """What ships with this lian, read once. Raises LianError if it is not there."""
-    return read(folder())
+    """What ships with this lian, read once. Raises LianError if it is not there or may not be read."""
+    try:
+        return read(folder())
+    except OSError as error:
+        message = "the schemas and defaults that ship with lian cannot be read"
+        hint = f"let this user read {error.filename}"
+        raise LianError(Problem("installation-broken", message, cause=error.strerror, hint=hint)) from error
