@@ -10,6 +10,7 @@ import contextlib
 import json
 import sqlite3
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 _BATCH = 500
 _MAX_ROWS = 400_000
 _BUSY_SECONDS = 5.0
+_POLL_SECONDS = 0.01
+_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+"""Primary result codes: the low byte of an extended one (sqlite.org, "Result Codes")."""
 _SCHEMA = "CREATE TABLE IF NOT EXISTS memo (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
 
 
@@ -37,7 +41,7 @@ class Memo:
         with contextlib.suppress(sqlite3.Error, OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                return _connect(self._path)
+                return _connect_patiently(self._path)
             except sqlite3.OperationalError:
                 return None  # locked, read-only or no space: not damaged
             except sqlite3.DatabaseError:
@@ -104,6 +108,18 @@ class Memo:
             if self._database is not None:
                 self._database.close()
                 self._database = None
+
+
+def _connect_patiently(path: Path) -> sqlite3.Connection:
+    """Switching a new file to WAL does not wait for a lock as statements do: it fails at once, so it is tried again."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            return _connect(path)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _LOCKED or time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL_SECONDS)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

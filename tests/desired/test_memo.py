@@ -98,6 +98,28 @@ def test_the_oldest_go_when_there_are_too_many(tmp_path: Path, monkeypatch: pyte
     memo.close()
 
 
+def test_handles_that_open_a_new_file_at_once_all_get_it(tmp_path: Path) -> None:
+    """Switching to WAL answers "locked" at once when another handle does the same: a handle must try again."""
+    for attempt in range(40):
+        path = tmp_path / f"{attempt}.sqlite"
+        together = threading.Barrier(6)
+
+        def work(number: int, path: Path = path, together: threading.Barrier = together) -> None:
+            together.wait()
+            memo = Memo(path)
+            memo.put(str(number), number)
+            memo.close()
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        memo = Memo(path)
+        assert len(memo.get_many(map(str, range(6)))) == 6
+        memo.close()
+
+
 def test_many_threads_and_handles_at_once(tmp_path: Path) -> None:
     path = tmp_path / "memo.sqlite"
 
