@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from reconciler.model.policy import Policy
 
 
 class RegistryProvider(StrEnum):
@@ -58,3 +60,4 @@ class Fleet:
     builder: str | None = None
     """A declared builder pin: an input of every key."""
     source_date_epoch: int = 0
+    policy: Policy = field(default_factory=Policy)
