@@ -134,9 +134,10 @@ def platforms_of(manifest: Manifest) -> dict[Platform, Digest]:
 
 
 def artifact(
-    artifact_type: str, subject: Descriptor, layers: tuple[Descriptor, ...], annotations: Mapping[str, str]
+    artifact_type: str, subject: Descriptor | None, layers: tuple[Descriptor, ...], annotations: Mapping[str, str]
 ) -> Manifest:
-    """An artifact manifest that refers to `subject` (image-spec, "Guidelines for Artifact Usage")."""
+    """An artifact manifest, referring to `subject` if there is one (image-spec, "Guidelines for Artifact Usage"). Its
+    config is EMPTY_BLOB."""
     empty = Descriptor.of(EMPTY_CONFIG, EMPTY_BLOB)
     document = {
         "schemaVersion": 2,
@@ -144,7 +145,27 @@ def artifact(
         "artifactType": artifact_type,
         "config": empty.to_json(),
         "layers": [layer.to_json() for layer in layers],
-        "subject": subject.to_json(),
         "annotations": dict(annotations),
     }
+    if subject is not None:
+        document["subject"] = subject.to_json()
     return Manifest(IMAGE_MANIFEST, canonical(document))
+
+
+def packed(artifact_type: str, layer_type: str, data: bytes) -> tuple[Manifest, dict[Digest, bytes]]:
+    """An artifact of one layer that refers to nothing, and the blobs it is made of."""
+    manifest = artifact(artifact_type, None, (Descriptor.of(layer_type, data),), {})
+    return manifest, {Digest.of(EMPTY_BLOB): EMPTY_BLOB, Digest.of(data): data}
+
+
+def layer_of(manifest: Manifest, artifact_type: str, layer_type: str) -> Digest:
+    """The layer that holds the document of such an artifact. Raises ValueError if the manifest is something else."""
+    document = manifest.document
+    layers = document.get("layers")
+    if document.get("artifactType") != artifact_type or not isinstance(layers, list):
+        raise ValueError(f"it is no {artifact_type}")
+    for layer in layers:
+        descriptor = Descriptor.from_json(layer)
+        if descriptor.media_type == layer_type:
+            return descriptor.digest
+    raise ValueError(f"it has no layer {layer_type}")

@@ -10,6 +10,7 @@ from reconciler.model.reference import Reference
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from reconciler.model.applied import Applied
     from reconciler.model.digest import Digest
     from reconciler.model.problem import Problem
     from reconciler.model.record import BuildRecord
@@ -48,6 +49,10 @@ class Observed:
     heads: dict[Reference, Sighting] = field(default_factory=dict)
     records: dict[tuple[Repository, Digest], tuple[BuildRecord, ...] | Unknown] = field(default_factory=dict)
     """Build records attached to an image, newest first; read only on drift."""
+    applied: dict[Repository, Applied | Unknown | None] = field(default_factory=dict)
+    """The applied document of a repository, None where there is none; read only on drift."""
+    missing: dict[tuple[Repository, Digest], tuple[Digest, ...] | Unknown] = field(default_factory=dict)
+    """Of images that were looked at whole: what of them is not there; empty for an image that is complete."""
 
     def take(self, other: Observed) -> None:
         """Add another round's answers; what is known already stays."""
@@ -55,6 +60,10 @@ class Observed:
             self.heads.setdefault(reference, sighting)
         for image, records in other.records.items():
             self.records.setdefault(image, records)
+        for repository, applied in other.applied.items():
+            self.applied.setdefault(repository, applied)
+        for image, missing in other.missing.items():
+            self.missing.setdefault(image, missing)
 
     def named(self, repository: Repository, tags: Iterable[str]) -> dict[str, Digest]:
         """Tag -> what it points at, for those of these tags that are known to be there, in their order."""
@@ -70,6 +79,11 @@ class Observed:
         """The build records of all that these tags point at, tag by tag."""
         return tuple(r for d in self.named(repository, tags).values() for r in self.records_of(repository, d))
 
+    def lacking(self, repository: Repository, digest: Digest) -> tuple[Digest, ...]:
+        """What is known to be missing of this image; empty also where nobody looked or the answer is unknown."""
+        missing = self.missing.get((repository, digest), ())
+        return () if isinstance(missing, Unknown) else missing
+
     def built_as(self, repository: Repository, tags: Iterable[str], key: str) -> Digest | None:
         """The image that one of these tags points at whose record has this key: only its content tag was lost."""
         images = self.named(repository, tags).values()
@@ -82,6 +96,9 @@ class Questions:
 
     heads: frozenset[Reference] = frozenset()
     records: frozenset[tuple[Repository, Digest]] = frozenset()
+    applied: frozenset[Repository] = frozenset()
+    whole: frozenset[tuple[Repository, Digest]] = frozenset()
+    """Images of which every part is asked for: does it exist?"""
 
     def __bool__(self) -> bool:
-        return bool(self.heads or self.records)
+        return bool(self.heads or self.records or self.applied or self.whole)

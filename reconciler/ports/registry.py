@@ -35,6 +35,39 @@ class Registry(Protocol):
         "Unavailable Referrers API"). Raises LianError if neither could be read."""
         ...
 
+    async def missing(self, repository: Repository, digest: Digest) -> tuple[Digest, ...]:
+        """What is not there of this image: itself, the manifests of an index, configs and layers. Only their
+        existence is asked for, never their content. Raises LianError for what could not be found out."""
+        ...
+
+
+class Inventory(Protocol):
+    """What a registry holds as a whole. Not every registry tells."""
+
+    async def repositories(self, host: str) -> tuple[str, ...]:
+        """The paths of all repositories that may be seen, sorted. Raises LianError `catalog-unsupported` where the
+        registry has no catalogue (or not for this account), and as `Registry.manifest` does."""
+        ...
+
+    async def tags(self, repository: Repository) -> Mapping[str, Digest]:
+        """Every tag and what it points at, as of now; empty for a repository that is not there. Raises LianError if
+        a single one could not be read: a list with holes would make what is wanted look unwanted."""
+        ...
+
+
+class Remover(Protocol):
+    """Takes things away. Every call is idempotent: what is not there is gone."""
+
+    async def untag(self, repository: Repository, tag: str) -> None:
+        """Remove one tag; what it pointed at stays, with its other tags. Raises LianError `registry-refused` where
+        the registry does not let itself be deleted from."""
+        ...
+
+    async def delete(self, repository: Repository, digest: Digest) -> None:
+        """Remove a manifest, and with it all tags that point at it; the entry of a referrer in the fallback list
+        goes with it. Raises LianError as `untag` does."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class PushTo:

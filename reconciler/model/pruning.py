@@ -1,0 +1,70 @@
+"""What a prune announces before it removes anything from a repository, under the tag PRUNING_TAG.
+
+A registry has no compare-and-swap. So whoever moves a tag first moves it and then reads the announcement; whoever
+prunes first announces and then reads the tags again (ADR 032). At least one of the two sees the other: the pruner
+spares what a tag has just come to, or the tagger sees that its image is about to go and puts it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.canonical import canonical
+from reconciler.model.digest import Digest
+from reconciler.model.manifest import packed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.model.manifest import Manifest
+
+PRUNING_TAG = "lian-pruning"
+PRUNING_TYPE = "application/vnd.lian.pruning.v1"
+PRUNING_LAYER = "application/vnd.lian.pruning.v1+json"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What will be removed: tags with what they point at, and images by digest. After `until` (Unix seconds) whoever
+    announced it removes nothing more; an announcement of nothing withdraws the one before."""
+
+    tags: Mapping[str, Digest] = field(default_factory=dict)
+    digests: frozenset[Digest] = frozenset()
+    until: float = 0.0
+
+    def threatens(self, tag: str, digest: Digest, now: float) -> bool:
+        """True if this tag, or the image it points at, may be removed at this time."""
+        return now < self.until and (tag in self.tags or digest in self.digests)
+
+    def to_json(self) -> dict[str, Any]:
+        """The layer's document."""
+        return {
+            "kind": "pruning",
+            "version": VERSION,
+            "tags": {tag: str(digest) for tag, digest in sorted(self.tags.items())},
+            "digests": sorted(map(str, self.digests)),
+            "until": self.until,
+        }
+
+    @classmethod
+    def from_json(cls, document: Any) -> Announcement:
+        """Raises ValueError for anything that is not an announcement of a version known here."""
+        try:
+            if document["kind"] != "pruning" or document["version"] != VERSION:
+                raise ValueError(f"not an announcement of version {VERSION}")
+            until = document["until"]
+            if isinstance(until, bool) or not isinstance(until, int | float):
+                raise ValueError("not an announcement: `until` is no time")
+            return cls(
+                {str(tag): Digest.parse(digest) for tag, digest in document["tags"].items()},
+                frozenset(Digest.parse(digest) for digest in document["digests"]),
+                float(until),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not an announcement: {error}") from error
+
+    def packed(self) -> tuple[Manifest, dict[Digest, bytes]]:
+        """The manifest to put under PRUNING_TAG, and its blobs."""
+        return packed(PRUNING_TYPE, PRUNING_LAYER, canonical(self.to_json()))
