@@ -129,7 +129,12 @@ class Applied:
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not an applied document: {error}") from error
 
-    def _text(value: object) -> str:
+    def packed(self) -> tuple[Manifest, dict[Digest, bytes]]:
+        """The manifest to put under APPLIED_TAG, and its blobs."""
+        return packed(APPLIED_TYPE, APPLIED_LAYER, canonical(self.to_json()))
+
+
+def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("not an applied document: expected a text")
     return value
