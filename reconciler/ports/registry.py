@@ -119,6 +119,12 @@ class Publisher(Protocol):
         return it. Raises LianError if the registry does not hold exactly that content."""
         ...
 
+    async def copy(self, source: Repository, target: Repository, digest: Digest) -> Manifest:
+        """Bring an image of `source` into `target`, a repository of the same registry: blobs mounted where the
+        registry does that, else transferred; children before their index; everything verified. Points no tag at it.
+        Raises LianError as `take_in` does."""
+        ...
+
     async def publish(
         self,
         repository: Repository,
