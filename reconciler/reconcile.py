@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.apply.artifact import Limits
@@ -13,7 +13,9 @@ from reconciler.model.event import Noted, Planned
 from reconciler.model.observed import Observed, Questions
 from reconciler.model.problem import LianError
 from reconciler.observe.ask import ask, read_listing
-from reconciler.plan.compare import make_plan
+from reconciler.plan.audit import audited
+from reconciler.plan.compare import Overrides, make_plan
+from reconciler.plan.drift import revisions_behind
 from reconciler.plan.files import changed_files, listings_of, with_files
 from reconciler.plan.graph import checked
 from reconciler.plan.select import narrowed, select
@@ -41,6 +43,7 @@ class Options:
     """Builds at a time; None leaves it to `jobs` in lian.ncl, and where that is not set to `cores`."""
     cores: int = 2
     build_timeout: float | None = None
+    overrides: Overrides = field(default_factory=Overrides)
 
 
 async def load(ports: Reading) -> Desired:
@@ -54,11 +57,14 @@ async def plan_once(ports: Reading, options: Options) -> Work:
     selected = select(desired, options.only)
     if selected is not None:
         desired = narrowed(desired, selected)
-    resolution = Resolution(desired, ports.clock())
+    moment = ports.clock()
+    resolution = Resolution(desired, moment, audited(desired, moment))
     observed = Observed()
     while questions := resolution.still_needed(observed):  # one round for each level of the graph, each in bulk
         observed.take(await ask(questions, ports.registry))
-    plan = make_plan(resolution, observed)
+    for revision in revisions_behind(observed) - {desired.revision}:
+        observed.lineage[revision] = await ports.source.descends(revision)
+    plan = make_plan(resolution, observed, options.overrides)
     gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
     changes = await asyncio.gather(*(_with_files(c, resolution, observed, ports, gate) for c in plan.changes))
     return Work(replace(plan, changes=tuple(changes)), resolution, observed)

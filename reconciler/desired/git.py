@@ -7,6 +7,7 @@ is executed. libgit2's ownership check stands (git's `safe.directory`).
 from __future__ import annotations
 
 import difflib
+import heapq
 import os
 import re
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import FileStatus
 
+from reconciler.model.applied import ANCESTORS, History
 from reconciler.model.problem import LianError, Problem, redact
 
 _OBJECT_CACHE_BYTES = 16 << 20
@@ -92,6 +94,35 @@ def resolve(repository: pygit2.Repository, rev: str) -> Revision:
     except (pygit2.InvalidSpecError, ValueError, KeyError, pygit2.GitError) as error:
         message = f"revision {rev!r} names a {named.type_str}, not a commit"
         raise LianError(Problem("revision-unknown", message, hint=_examples(repository))) from error
+
+
+def history(repository: pygit2.Repository, commit: str) -> History:
+    """Where a commit stands: its newest ancestors, through all its parents, as far as this clone holds them."""
+    start = repository[commit].peel(pygit2.Commit)
+    open_ = [(-start.commit_time, commit)]
+    found: list[str] = []
+    seen, complete = {commit}, not repository.is_shallow
+    while open_ and len(found) <= ANCESTORS + 1:  # libgit2's own walk reads all there is before it yields the first
+        found.append(heapq.heappop(open_)[1])
+        for parent in repository[found[-1]].peel(pygit2.Commit).parent_ids:
+            if str(parent) in seen:
+                continue
+            seen.add(str(parent))
+            if parent in repository:
+                heapq.heappush(open_, (-repository[parent].peel(pygit2.Commit).commit_time, str(parent)))
+            else:
+                complete = False
+    return History.of(commit, max(0, start.commit_time), tuple(found[1:]), complete=complete)
+
+
+def descends(repository: pygit2.Repository, revision: str, ancestor: str) -> bool | None:
+    """Whether `revision` is a descendant of `ancestor`; None if the repository cannot tell."""
+    try:
+        if repository.descendant_of(revision, ancestor):
+            return True
+    except (KeyError, ValueError, pygit2.GitError):
+        return None
+    return None if repository.is_shallow else False
 
 
 def _unknown(repository: pygit2.Repository, rev: str, error: Exception) -> Problem:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import pygit2
 
     from reconciler.desired.nickel.settings import Evaluated
+    from reconciler.model.applied import History
     from reconciler.model.artifact import Artifact, Place
     from reconciler.model.desired import Materials, SentFolder
     from reconciler.model.fleet import Fleet, RegistrySettings
@@ -48,10 +49,12 @@ class _Commit:
     """A commit, ready to be read."""
 
     revision: str
+    repository: pygit2.Repository
     tree: CommitTree
     contexts: Contexts
     memo: Memo
     home: Path
+    history: History
     notes: tuple[str, ...] = ()
 
 
@@ -108,7 +111,9 @@ class GitSource:
         found = git.resolve(repository, self._rev)
         tree, memo = CommitTree(repository, found.tree), Memo(self._memo_path)
         home = Path.cwd() if self._mirror else git.home(repository)
-        return _Commit(found.commit, tree, Contexts(tree, memo), memo, home, _uncommitted(git.uncommitted(repository)))
+        history = git.history(repository, found.commit)
+        notes = _uncommitted(git.uncommitted(repository))
+        return _Commit(found.commit, repository, tree, Contexts(tree, memo), memo, home, history, notes)
 
     async def _desired(self, commit: _Commit) -> Desired:
         settings = await self._settings(commit.tree)
@@ -148,6 +153,11 @@ class GitSource:
         return _Directives(files, evaluated, tuple(problems))
 
     # -- what the rest of a pass asks of the commit last loaded ---------------------------------------------------
+
+    async def descends(self, revision: str) -> bool | None:
+        """See the port."""
+        commit = self._loaded
+        return await asyncio.to_thread(git.descends, commit.repository, revision, commit.revision)
 
     async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
         """See the port."""
@@ -250,6 +260,7 @@ class _Assembly:
             {host: settings for host, (settings, _) in self.registries.items()},
             tuple(self.problems),
             (*self.commit.notes, *self.unheeded.notes(), *self.notes),
+            self.commit.history,
         )
 
     def _not_there_yet(self) -> None:

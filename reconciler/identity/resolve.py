@@ -14,11 +14,12 @@ from reconciler.identity.inputs import Inputs, platform_inputs
 from reconciler.identity.keys import artifact_key, content_tag, platform_key
 from reconciler.model.artifact import BaseImage, ParentImage, Place
 from reconciler.model.observed import Absent, Found, Observed, Questions, Unknown
+from reconciler.model.policy import Response
 from reconciler.model.problem import Problem
 from reconciler.model.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from reconciler.model.artifact import Artifact
     from reconciler.model.desired import Desired, Materials, Wanted
@@ -126,11 +127,24 @@ def parents_first(desired: Desired) -> list[ArtifactName]:
 
 
 @dataclass(slots=True)
+class _Asked:
+    """What has to be known before an artifact is settled."""
+
+    heads: set[Reference] = field(default_factory=set)
+    whole: set[tuple[Repository, Digest]] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self.heads or self.whole)
+
+
+@dataclass(slots=True)
 class Resolution:
-    """Identities of one pass. `moment` is the pass time in Unix seconds."""
+    """Identities of one pass. `moment` is the pass time in Unix seconds; `audited` says of which images every part is
+    looked for in this pass."""
 
     desired: Desired
     moment: float
+    audited: Callable[[Repository, Digest], bool] = lambda _repository, _digest: False
     identities: dict[ArtifactName, Identity] = field(default_factory=dict)
     images: dict[Reference, Digest] = field(default_factory=dict)
     order: list[ArtifactName] = field(init=False)
@@ -139,6 +153,7 @@ class Resolution:
     _unsettled: set[ArtifactName] = field(init=False)
     _waits_for: dict[ArtifactName, ArtifactName] = field(default_factory=dict)
     """Artifact -> the parent without which nothing more can be said of it: looking again before would be in vain."""
+    _by_key: dict[str, list[ArtifactName]] | None = None
 
     def __post_init__(self) -> None:
         self.order = parents_first(self.desired)
@@ -152,29 +167,40 @@ class Resolution:
         Each call either asks something new or settles the rest, so the loop ends after at most one round for each
         level of the graph and one for records.
         """
-        heads: set[Reference] = set()
+        asked = _Asked()
         undecided = []
         for name in self._open:
-            missing = set() if self._waits_for.get(name) in self._unsettled else self._advance(name, observed)
-            heads |= missing
+            missing = _Asked() if self._waits_for.get(name) in self._unsettled else self._advance(name, observed)
+            asked.heads |= missing.heads
+            asked.whole |= missing.whole
             if missing or name not in self.identities:
                 undecided.append(name)
             else:
                 self._unsettled.discard(name)
         self._open = undecided
-        return Questions(frozenset(heads), frozenset() if heads else self._records(observed))
+        if asked:
+            return Questions(frozenset(asked.heads), whole=frozenset(asked.whole))
+        return self._about_drift(observed)
 
-    def _advance(self, name: ArtifactName, observed: Observed) -> set[Reference]:
-        """Try to settle one artifact; what is missing for it, empty when it is settled."""
+    def _advance(self, name: ArtifactName, observed: Observed) -> _Asked:
+        """Try to settle one artifact; what is missing for it, nothing when it is settled."""
         wanted = self.desired.wanted[name]
-        missing = self._unseen(wanted, observed)
+        missing = _Asked(self._unseen(wanted, observed))
         identity = self.identities.get(name)
         if identity is None:
-            missing |= self._identify(wanted, observed)
+            missing.heads |= self._identify(wanted, observed)
             identity = self.identities.get(name)
         if isinstance(identity, Keyed):
-            missing |= {ref for ref in self._content(wanted, identity) if ref not in observed.heads}
+            missing.heads |= {ref for ref in self._content(wanted, identity) if ref not in observed.heads}
+            missing.whole |= self._unaudited(wanted.artifact.image, identity, observed)
         return missing
+
+    def _unaudited(self, image: Repository, identity: Keyed, observed: Observed) -> set[tuple[Repository, Digest]]:
+        """The image under the content tag, if all of it is to be looked for and has not been."""
+        head = observed.heads.get(Reference(image, identity.tag()))
+        if not isinstance(head, Found) or (image, head.digest) in observed.missing:
+            return set()
+        return {(image, head.digest)} if self.audited(image, head.digest) else set()
 
     def _unseen(self, wanted: Wanted, observed: Observed) -> set[Reference]:
         if wanted.materials is None:
@@ -238,6 +264,10 @@ class Resolution:
         if not isinstance(identity, Keyed):
             return {}
         repository = self.desired.wanted[parent].artifact.image
+        if self._unaudited(repository, identity, observed):
+            return None
+        if self.rebuilt(parent, observed):
+            return {}
         found = {}
         for platform in platforms:
             head = observed.heads.get(Reference(repository, identity.tag(platform)))
@@ -260,24 +290,69 @@ class Resolution:
             tags |= {identity.tag(platform) for platform in identity.keys}
         return {Reference(repository, tag) for tag in tags}
 
-    def _records(self, observed: Observed) -> frozenset[tuple[Repository, Digest]]:
-        """Images whose records tell why an artifact drifted: those its tags point at while its content is absent."""
-        wanted: set[tuple[Repository, Digest]] = set()
+    def rebuilt(self, name: ArtifactName, observed: Observed) -> bool:
+        """True if a part of the artifact's image is known to be missing, and the fleet wants that mended."""
+        identity, image = self.identities[name], self.desired.wanted[name].artifact.image
+        if not isinstance(identity, Keyed) or self.desired.fleet.policy.drift.broken is not Response.HEAL:
+            return False
+        head = observed.heads.get(Reference(image, identity.tag()))
+        return isinstance(head, Found) and bool(observed.lacking(image, head.digest))
+
+    def donor(self, name: ArtifactName, observed: Observed) -> tuple[Repository, Digest] | None:
+        """Where an image of the same inputs stands already, in another repository of the same registry whose
+        workspace is trusted with this one; None if there is none."""
+        artifact, identity = self.desired.wanted[name].artifact, self.identities[name]
+        if not isinstance(identity, Keyed):
+            return None
+        for other in self._same_key().get(identity.key, ()):
+            donor = self.desired.wanted[other].artifact
+            head = observed.heads.get(Reference(donor.image, identity.tag()))
+            apart = donor.image.host == artifact.image.host and donor.image != artifact.image
+            trusted = self.desired.fleet.policy.trusts(artifact.name.workspace, other.workspace)
+            if apart and trusted and isinstance(head, Found) and not observed.lacking(donor.image, head.digest):
+                return donor.image, head.digest
+        return None
+
+    def _same_key(self) -> Mapping[str, list[ArtifactName]]:
+        """Key -> the artifacts that have it; made once, when all identities are settled."""
+        if self._by_key is None:
+            found: dict[str, list[ArtifactName]] = {}
+            for name in self.order:
+                identity = self.identities[name]
+                if isinstance(identity, Keyed):
+                    found.setdefault(identity.key, []).append(name)
+            self._by_key = found
+        return self._by_key
+
+    def _about_drift(self, observed: Observed) -> Questions:
+        """What explains the drift: the records of images that tags point at and should not, or whose inputs are no
+        longer wanted; who put them there; and whether the same inputs were built elsewhere."""
+        records: set[tuple[Repository, Digest]] = set()
+        applied: set[Repository] = set()
         for name, identity in self.identities.items():
             artifact = self.desired.wanted[name].artifact
-            if isinstance(identity, Held) or not self._drifted(artifact, identity, observed):
+            if isinstance(identity, Held) or not (away := self._away(artifact, identity, observed)):
                 continue
-            for tag in artifact.tags:
-                head = observed.heads.get(Reference(artifact.image, tag))
-                if isinstance(head, Found) and (artifact.image, head.digest) not in observed.records:
-                    wanted.add((artifact.image, head.digest))
-        return frozenset(wanted)
+            records |= {(artifact.image, digest) for digest in away if digest}
+            applied.add(artifact.image)
+            if isinstance(identity, Keyed) and (donor := self.donor(name, observed)):
+                records.add(donor)
+        return Questions(
+            records=frozenset(image for image in records if image not in observed.records),
+            applied=frozenset(image for image in applied if image not in observed.applied),
+        )
 
     @staticmethod
-    def _drifted(artifact: Artifact, identity: Keyed | Pending, observed: Observed) -> bool:
-        if isinstance(identity, Pending):
-            return True
-        return isinstance(observed.heads.get(Reference(artifact.image, identity.tag())), Absent)
+    def _away(artifact: Artifact, identity: Keyed | Pending, observed: Observed) -> set[Digest | None]:
+        """What the tags point at that is not the wanted content, None for those that point at nothing; empty when
+        all is as it should be or cannot be told."""
+        heads = [observed.heads.get(Reference(artifact.image, tag)) for tag in artifact.tags]
+        content = observed.heads.get(Reference(artifact.image, identity.tag())) if isinstance(identity, Keyed) else None
+        if isinstance(content, Unknown):
+            return set()
+        wanted = content.digest if isinstance(content, Found) else None
+        found: set[Digest | None] = {head.digest for head in heads if isinstance(head, Found) and head.digest != wanted}
+        return found or ({None} if wanted is None else set())
 
 
 def _unreadable(bases: Iterable[Reference], observed: Observed, wanted: Wanted) -> tuple[Problem, ...]:

@@ -54,7 +54,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class AppliedTag:
-    """What lian pointed a tag at, for which artifact, and the commit (with its time, Unix seconds) that asked for it."""
+    """What lian pointed a tag at, for which artifact, and the commit (`time` in Unix seconds) that asked for it."""
 
     digest: Digest
     artifact: str

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from reconciler.model.applied import History
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -78,3 +80,5 @@ class Desired:
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     """Sentences for stderr, such as the count of uncommitted changes."""
+    history: History = field(default_factory=lambda: History(""))
+    """Where the commit stands among others."""

@@ -53,6 +53,8 @@ class Observed:
     """The applied document of a repository, None where there is none; read only on drift."""
     missing: dict[tuple[Repository, Digest], tuple[Digest, ...] | Unknown] = field(default_factory=dict)
     """Of images that were looked at whole: what of them is not there; empty for an image that is complete."""
+    lineage: dict[str, bool | None] = field(default_factory=dict)
+    """Commit -> whether it descends from the one that is wanted, None where the desired repo cannot tell."""
 
     def take(self, other: Observed) -> None:
         """Add another round's answers; what is known already stays."""

@@ -44,6 +44,12 @@ class ReasonCode(StrEnum):
     EXPIRED = "expired"
     FORCED = "forced"
     TAG_DIFFERS = "tag-differs"
+    RETAGGED = "retagged"
+    FOREIGN = "foreign"
+    BROKEN = "broken"
+    ORPHANED = "orphaned"
+    SUPERSEDED = "superseded"
+    IMMUTABLE = "immutable"
     UNKNOWN = "unknown"
     INVALID = "invalid"
     UNSUPPORTED = "unsupported"
@@ -75,7 +81,9 @@ class Change:
     """What happens to one artifact, and why; never without a reason.
 
     `key` and `digest` are None where they cannot be known yet. `conditional` means: only if a parent in `waits_for`
-    comes out different (early cutoff).
+    comes out different (early cutoff). `left` are wanted tags that stay where someone else put them. `source` is the
+    repository that the image is copied from instead of being built. `replaces` means that what is under the content
+    tag is not good: it is built again, whatever is there.
     """
 
     artifact: ArtifactName
@@ -89,6 +97,9 @@ class Change:
     waits_for: tuple[ArtifactName, ...] = ()
     conditional: bool = False
     holds: tuple[Problem, ...] = ()
+    left: tuple[str, ...] = ()
+    source: Repository | None = None
+    replaces: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in plan.json (schemas/json/plan.json)."""
@@ -104,6 +115,8 @@ class Change:
             "waits_for": [str(p) for p in self.waits_for],
             "conditional": self.conditional,
             "holds": [p.to_json() for p in self.holds],
+            "left": list(self.left),
+            "source": str(self.source) if self.source else None,
         }
 
 
@@ -114,17 +127,24 @@ class Plan:
     revision: str
     changes: tuple[Change, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
+    orphans: tuple[Change, ...] = ()
+    """What is in the registry and no longer wanted, one for each artifact that was; empty where nobody looked."""
 
     @property
     def summary(self) -> dict[str, int]:
         """Action -> how many."""
-        counts = Counter(change.action for change in self.changes)
+        counts = Counter(change.action for change in self.whole)
         return {action.value: counts[action] for action in Action}
 
     @property
     def drift(self) -> bool:
         """True if carrying this out would change the registry."""
-        return any(c.action in {Action.BUILD, Action.RETAG, Action.PRUNE} for c in self.changes)
+        return any(c.action in {Action.BUILD, Action.RETAG, Action.PRUNE} for c in self.whole)
+
+    @property
+    def whole(self) -> tuple[Change, ...]:
+        """The changes of what is wanted, then those of what is not any more."""
+        return (*self.changes, *self.orphans)
 
     def to_json(self) -> dict[str, Any]:
         """The document of `lian diff --json`."""
@@ -133,6 +153,6 @@ class Plan:
             "version": 1,
             "revision": self.revision,
             "summary": self.summary,
-            "changes": [c.to_json() for c in self.changes],
+            "changes": [c.to_json() for c in self.whole],
             "problems": [p.to_json() for p in self.problems],
         }

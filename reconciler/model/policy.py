@@ -1,4 +1,4 @@
-"""The fleet owner's rules: what happens to drift, what never moves, what is kept, what is signed (`policy` in lian.ncl).
+"""The fleet owner's rules (`policy` in lian.ncl): what happens to drift, what never moves, what is kept and signed.
 
 A policy is part of no key: it decides what lian does with images, never what they are.
 """
@@ -44,7 +44,7 @@ class PrunePolicy:
     """What `lian prune` keeps beside what HEAD asks for. `min_age` in seconds since an image was built."""
 
     revisions: tuple[str, ...] = ("refs/heads/*", "refs/remotes/*", "refs/tags/*")
-    """Globs over full ref names: what these commits ask for is kept."""
+    """Globs over full ref names, where `*` takes slashes too: what these commits ask for is kept."""
     keep_tags: tuple[str, ...] = ()
     """Globs over tags that are never removed."""
     keep_last: int = 5

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ARTIFACT_TYPE = "application/vnd.lian.build-record.v1"
 RECORD_LAYER = "application/vnd.lian.build-record.v1+json"
+LOG_LAYER = "application/vnd.lian.build-log.v1"
 LISTING_LAYER = "application/vnd.lian.context-listing.v1+json"
 KEY_ANNOTATION = "dev.lian.key"
 TIME_ANNOTATION = "org.opencontainers.image.created"
@@ -53,6 +54,10 @@ class BuildRecord:
     peak_memory: int | None = None
     listings: Mapping[str, Digest] = field(default_factory=dict)
     """Merkle root of a folder that was sent -> the record's layer that lists its files."""
+    fleet: str = ""
+    """Whose image it is: what prunes and applied documents go by."""
+    log: Digest | None = None
+    """The record's layer with the build's log, secrets taken out."""
 
     def to_json(self) -> dict[str, Any]:
         """The record layer's document."""
@@ -74,6 +79,8 @@ class BuildRecord:
             "steps": dict(self.steps),
             "peak_memory": self.peak_memory,
             "listings": {root: str(digest) for root, digest in self.listings.items()},
+            "fleet": self.fleet,
+            "log": str(self.log) if self.log else None,
         }
 
     @classmethod
@@ -98,6 +105,8 @@ class BuildRecord:
                 steps={name: int(_number(value)) for name, value in document["steps"].items()},
                 peak_memory=None if document["peak_memory"] is None else int(_number(document["peak_memory"])),
                 listings={root: Digest.parse(d) for root, d in document["listings"].items()},
+                fleet=str(document.get("fleet") or ""),
+                log=Digest.parse(document["log"]) if document.get("log") else None,
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a build record: {error}") from error

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from reconciler.model.applied import APPLIED_LAYER, APPLIED_TAG, APPLIED_TYPE, Applied
 from reconciler.model.digest import Digest
-from reconciler.model.manifest import parse
-from reconciler.model.observed import Observed, Unknown
+from reconciler.model.manifest import layer_of, parse
+from reconciler.model.observed import Absent, Observed, Unknown
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.pruning import PRUNING_LAYER, PRUNING_TAG, PRUNING_TYPE, Announcement
 from reconciler.model.record import (
     ARTIFACT_TYPE,
     RECORD_LAYER,
@@ -16,16 +18,23 @@ from reconciler.model.record import (
     BuildRecord,
     listing_from_json,
 )
+from reconciler.model.reference import Reference
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from reconciler.model.manifest import Descriptor
     from reconciler.model.observed import Questions
     from reconciler.model.reference import Repository
     from reconciler.model.tree import Entry
     from reconciler.ports.registry import Registry
 
+T = TypeVar("T")
+
 RECORDS_READ = 5
 """Of an image with many records (equal content under several keys) only the newest are read."""
+_GONE = {"manifest-unknown", "blob-unknown"}
+DOCUMENT_LIMIT = 16 << 20
 RECORD_LIMIT = 4 << 20
 LISTING_LIMIT = 64 << 20
 CONCURRENCY = 8
@@ -35,9 +44,60 @@ async def ask(questions: Questions, registry: Registry) -> Observed:
     """The answers to all questions; what could not be read is Unknown."""
     gate = asyncio.Semaphore(CONCURRENCY)
     heads = await registry.heads(questions.heads) if questions.heads else {}
-    images = sorted(questions.records)
+    images, repositories, whole = sorted(questions.records), sorted(questions.applied), sorted(questions.whole)
     records = await asyncio.gather(*(_records(registry, *image, gate) for image in images))
-    return Observed(dict(heads), dict(zip(images, records, strict=True)))
+    applied = await asyncio.gather(*(_gated(gate, read_applied(registry, r)) for r in repositories))
+    missing = await asyncio.gather(*(_gated(gate, registry.missing(*image)) for image in whole))
+    return Observed(
+        dict(heads),
+        dict(zip(images, records, strict=True)),
+        dict(zip(repositories, applied, strict=True)),
+        dict(zip(whole, missing, strict=True)),
+    )
+
+
+async def _gated(gate: asyncio.Semaphore, answer: Awaitable[T]) -> T | Unknown:
+    async with gate:
+        try:
+            return await answer
+        except LianError as error:
+            return Unknown(error.problems[0])
+
+
+async def read_applied(registry: Registry, repository: Repository) -> Applied | None:
+    """The repository's applied document, None if there is none. Raises LianError, also `document-unreadable`."""
+    reference = Reference(repository, APPLIED_TAG)
+    return await _document(registry, reference, (APPLIED_TYPE, APPLIED_LAYER), Applied.from_json)
+
+
+async def read_announcement(registry: Registry, repository: Repository) -> Announcement | None:
+    """What a prune has announced in the repository, None for nothing. Raises LianError, also `document-unreadable`."""
+    reference = Reference(repository, PRUNING_TAG)
+    return await _document(registry, reference, (PRUNING_TYPE, PRUNING_LAYER), Announcement.from_json)
+
+
+async def _document(
+    registry: Registry, reference: Reference, kind: tuple[str, str], read: Callable[[Any], T]
+) -> T | None:
+    """What an artifact of one layer says, under a tag. One whose content is gone says nothing; one that cannot be
+    understood may come from a newer lian, and is not passed over."""
+    head = (await registry.heads([reference]))[reference]
+    if isinstance(head, Unknown):
+        raise LianError(head.problem)
+    if isinstance(head, Absent):
+        return None
+    try:
+        manifest = await registry.manifest(reference.repository, head.digest)
+        data = await registry.blob(reference.repository, layer_of(manifest, *kind), DOCUMENT_LIMIT)
+        return read(parse(data))
+    except LianError as error:
+        if error.problems[0].code in _GONE:
+            return None
+        raise
+    except ValueError as error:
+        hint = "use the lian that wrote it or a newer one; if it is damaged, delete that tag"
+        message = f"{reference} cannot be understood"
+        raise LianError(Problem("document-unreadable", message, cause=str(error), hint=hint)) from error
 
 
 async def _records(

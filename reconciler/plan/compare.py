@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.identity.keys import content_tag
@@ -10,8 +10,11 @@ from reconciler.identity.resolve import Held, Keyed, Pending, Resolution
 from reconciler.model.artifact import ParentImage
 from reconciler.model.observed import Absent, Found, Unknown
 from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
+from reconciler.model.policy import Response
 from reconciler.model.reference import Reference
+from reconciler.plan.drift import TagDrift
 from reconciler.plan.explain import reasons as explain
+from reconciler.plan.vanished import unless_vanished
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -21,21 +24,56 @@ if TYPE_CHECKING:
     from reconciler.model.desired import Desired
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
-    from reconciler.model.observed import Observed, Sighting
+    from reconciler.model.observed import Observed
     from reconciler.model.problem import Problem
+    from reconciler.model.reference import Repository
 
 
-def make_plan(resolution: Resolution, observed: Observed, selected: Collection[ArtifactName] | None = None) -> Plan:
-    """The plan of a settled resolution, for all artifacts or for the selected ones. Parents come before children."""
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What a person lets one pass do that is held otherwise."""
+
+    older: bool = False
+    """Undo what a newer commit applied."""
+    vanished: bool = False
+    """Build anew although most of what was there is gone."""
+
+
+def make_plan(
+    resolution: Resolution,
+    observed: Observed,
+    overrides: Overrides = Overrides(),
+    remembered: Collection[str] = (),
+) -> Plan:
+    """The plan of a settled resolution. Parents come before children. `remembered` names artifacts that an earlier
+    pass of this machine saw in sync."""
     desired = resolution.desired
-    invalid = {problem.artifact for problem in desired.problems}
-    changes = []
+    invalid = frozenset(problem.artifact for problem in desired.problems)
+    changes: dict[ArtifactName, Change] = {}
     for name in resolution.order:
-        if selected is None or name in selected:
-            artifact = desired.wanted[name].artifact
-            view = _View(artifact, observed, desired, frozenset(invalid))
-            changes.append(view.change(resolution.identities[name]))
-    return Plan(desired.revision, tuple(changes), desired.problems)
+        view = _View(desired.wanted[name].artifact, observed, resolution, invalid, overrides)
+        change = view.change(resolution.identities[name])
+        changes[name] = _behind(change, changes) if change.waits_for else change
+    plan = Plan(desired.revision, tuple(changes.values()), desired.problems)
+    return plan if overrides.vanished else unless_vanished(plan, observed, desired.fleet.name, remembered)
+
+
+def _behind(change: Change, changes: Mapping[ArtifactName, Change]) -> Change:
+    """The change, held if a parent it waits for is: that one will not be built in this pass."""
+    for parent in change.waits_for:
+        held = changes.get(parent)
+        if held is not None and held.action is Action.HOLD:
+            reasons = [
+                Reason(ReasonCode.UNKNOWN, None, problem.code, subject=str(parent)) for problem in held.holds[:1]
+            ]
+            return replace(
+                change,
+                action=Action.HOLD,
+                reasons=(*reasons, *change.reasons),
+                holds=held.holds[:1],
+                conditional=False,
+            )
+    return change
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +82,22 @@ class _View:
 
     artifact: Artifact
     observed: Observed
-    desired: Desired
+    resolution: Resolution
     invalid: frozenset[str | None]
     """Names of the artifacts that are wrong in the commit."""
+    overrides: Overrides
+    drift: TagDrift = field(init=False)
+
+    def __post_init__(self) -> None:
+        fleet = self.desired.fleet
+        drift = TagDrift(
+            self.artifact, self.observed, fleet.name, fleet.policy, self.desired.history, self.overrides.older
+        )
+        object.__setattr__(self, "drift", drift)
+
+    @property
+    def desired(self) -> Desired:
+        return self.resolution.desired
 
     def change(self, identity: Identity) -> Change:
         match identity:
@@ -56,9 +107,6 @@ class _View:
                 return self._pending(identity)
             case Keyed():
                 return self._keyed(identity)
-
-    def _head(self, tag: str) -> Sighting:
-        return self.observed.heads[Reference(self.artifact.image, tag)]
 
     def _make(
         self,
@@ -76,6 +124,25 @@ class _View:
             a.name, a.image, a.tags, a.platforms, action, tuple(reasons), key, digest, waits_for, conditional, holds
         )
 
+    def _by_policy(self, change: Change, moves: Sequence[Reason]) -> Change:
+        """The change as the policy wants it: held, or with the tags left alone that it only wants reported. `moves`
+        are the tags that carrying it out would move."""
+        if change.action is Action.NONE:
+            return change
+        superseded = self.drift.superseded()
+        holding = [*self.drift.stuck(moves), *([superseded] if superseded else [])]
+        holding += [reason for reason in change.reasons if self.drift.response(reason) is Response.HOLD]
+        if holding:
+            rest = [reason for reason in change.reasons if reason not in holding]
+            problems = tuple(dict.fromkeys(self.drift.problem(reason) for reason in holding))
+            held = replace(change, action=Action.HOLD, reasons=(*holding, *rest), holds=problems)
+            return replace(held, conditional=False, replaces=False)
+        reported = [reason for reason in change.reasons if self.drift.response(reason) is Response.REPORT]
+        left = {reason.subject for reason in reported}
+        idle = change.action is Action.RETAG and len(reported) == len(change.reasons)
+        action = Action.NONE if idle else change.action
+        return replace(change, action=action, left=tuple(tag for tag in self.artifact.tags if tag in left))
+
     def _held(self, problems: tuple[Problem, ...], because_of: ArtifactName | None) -> Change:
         held = because_of or self.artifact.name
         if str(held) in self.invalid:
@@ -89,7 +156,7 @@ class _View:
         return self._make(Action.HOLD, reasons, holds=problems)
 
     def _unreadable(self, tags: Sequence[str]) -> tuple[Problem, ...]:
-        heads = (self._head(tag) for tag in tags)
+        heads = (self.observed.heads[Reference(self.artifact.image, tag)] for tag in tags)
         problems = dict.fromkeys(
             head.problem.of(str(self.artifact.name)) for head in heads if isinstance(head, Unknown)
         )
@@ -97,23 +164,46 @@ class _View:
 
     def _keyed(self, identity: Keyed) -> Change:
         tags = [identity.tag(), *self.artifact.tags]
-        if problems := self._unreadable(tags):
+        if problems := self._unreadable(tags) or self._unread_drift(identity):
             return self._held(problems, None)
-        content = self._head(identity.tag())
+        content = self.observed.heads[Reference(self.artifact.image, identity.tag())]
         if isinstance(content, Found):
-            return self._converged(identity, content.digest)
-        if problems := self._unread_records():
-            return self._held(problems, None)
-        if adopted := self.observed.built_as(self.artifact.image, self.artifact.tags, identity.key):
-            reason = Reason(ReasonCode.ABSENT, None, str(adopted), subject=content_tag(identity.key))
-            return self._make(Action.RETAG, [reason, *self._tag_reasons(adopted)], key=identity.key, digest=adopted)
-        return self._make(Action.BUILD, self._why(identity, set()), key=identity.key)
+            moves = self.drift.moves(content.digest)
+            return self._by_policy(self._converged(identity, content.digest, moves), moves)
+        if here := self._made_before(identity.key):
+            moves = self.drift.moves(here[1])
+            lost = Reason(ReasonCode.ABSENT, None, str(here[1]), subject=content_tag(identity.key))
+            change = self._make(Action.RETAG, [lost, *moves], key=identity.key, digest=here[1])
+            return self._by_policy(replace(change, source=here[0]), moves)
+        moves = self.drift.moves(None)
+        return self._by_policy(self._make(Action.BUILD, self._why(identity, set(), moves), key=identity.key), moves)
 
-    def _converged(self, identity: Keyed, digest: Digest) -> Change:
-        """The content is there: are the tags?"""
-        if moves := [*self._lost_platforms(identity), *self._tag_reasons(digest)]:
-            return self._make(Action.RETAG, moves, key=identity.key, digest=digest)
-        return self._make(Action.NONE, [Reason(ReasonCode.IN_SYNC)], key=identity.key, digest=digest)
+    def _converged(self, identity: Keyed, digest: Digest, moves: Sequence[Reason]) -> Change:
+        """The content is there: is all of it, and are the tags?"""
+        lacking = self.observed.lacking(self.artifact.image, digest)
+        broken = [Reason(ReasonCode.BROKEN, str(part)) for part in lacking]
+        if broken and self.drift.response(broken[0]) is not Response.REPORT:
+            return replace(self._make(Action.BUILD, [*broken, *moves], key=identity.key), replaces=True)
+        reasons = [*broken, *self._lost_platforms(identity), *moves]
+        if not reasons:
+            return self._make(Action.NONE, [Reason(ReasonCode.IN_SYNC)], key=identity.key, digest=digest)
+        return self._make(Action.RETAG, reasons, key=identity.key, digest=digest)
+
+    def _made_before(self, key: str) -> tuple[Repository | None, Digest] | None:
+        """An image of this key that only lacks its content tag here, or stands in another repository (the first part)
+        to copy it from; in both cases its own record says so."""
+        adopted = self.observed.built_as(self.artifact.image, self.artifact.tags, key)
+        return (None, adopted) if adopted else self._donor(key)
+
+    def _donor(self, key: str) -> tuple[Repository, Digest] | None:
+        """Another repository to copy the image from, if its record says that it is what the key says."""
+        found = self.resolution.donor(self.artifact.name, self.observed)
+        if found is None:
+            return None
+        records = self.observed.records_of(*found)
+        fleet = self.desired.fleet.name
+        verified = any(r.key == key and r.digest == found[1] and r.fleet == fleet for r in records)
+        return found if verified else None
 
     def _lost_platforms(self, identity: Keyed) -> list[Reason]:
         """Content tags of single platforms that children stand on (only those were asked for), and that are gone."""
@@ -121,46 +211,42 @@ class _View:
         heads = ((tag, self.observed.heads.get(Reference(self.artifact.image, tag))) for tag in tags)
         return [Reason(ReasonCode.ABSENT, subject=tag) for tag, head in heads if isinstance(head, Absent)]
 
-    def _unread_records(self) -> tuple[Problem, ...]:
-        """Records that could not be read: they might say that nothing has to be built."""
-        digests = self.observed.named(self.artifact.image, self.artifact.tags).values()
-        records = (self.observed.records.get((self.artifact.image, digest)) for digest in digests)
-        unread = dict.fromkeys(r.problem.of(str(self.artifact.name)) for r in records if isinstance(r, Unknown))
+    def _unread_drift(self, identity: Keyed | Pending) -> tuple[Problem, ...]:
+        """What could not be read of the drift's story: it might say that nothing has to be built, or that the tag is
+        not lian's."""
+        image = self.artifact.image
+        tags = [*self.artifact.tags, *([identity.tag()] if isinstance(identity, Keyed) else [])]
+        digests = self.observed.named(image, tags).values()
+        answers: list[object] = [self.observed.records.get((image, digest)) for digest in digests]
+        answers += [self.observed.missing.get((image, digest)) for digest in digests]
+        answers.append(self.observed.applied.get(image))
+        unread = dict.fromkeys(a.problem.of(str(self.artifact.name)) for a in answers if isinstance(a, Unknown))
         return tuple(unread)
 
-    def _tag_reasons(self, digest: Digest) -> list[Reason]:
-        found = []
-        for tag in self.artifact.tags:
-            match self._head(tag):
-                case Found(there) if there != digest:
-                    found.append(Reason(ReasonCode.TAG_DIFFERS, str(there), str(digest), subject=tag))
-                case Absent():
-                    found.append(Reason(ReasonCode.ABSENT, None, str(digest), subject=tag))
-        return found
-
-    def _why(self, identity: Keyed | Pending, waiting: set[str]) -> list[Reason]:
-        """Why a build is due; empty if only the parents that are waited for can make it due."""
-        found = self.observed.named(self.artifact.image, self.artifact.tags)
-        if not found:
+    def _why(self, identity: Keyed | Pending, waiting: set[str], moves: Sequence[Reason]) -> list[Reason]:
+        """Why a build is due; empty if only the parents that are waited for can make it due. `moves` are the tags
+        that point at something now."""
+        others = [reason for reason in moves if reason.code in _BY_OTHERS]
+        if not moves:
             return [Reason(ReasonCode.ABSENT, subject=tag) for tag in self.artifact.tags]
         records = self.observed.records_behind(self.artifact.image, self.artifact.tags)
         for record in records:
             if differences := explain(self.artifact, record, identity.inputs, waiting):
-                return list(differences)
+                return [*others, *differences]
         if waiting and records:
-            return []
-        return [Reason(ReasonCode.TAG_DIFFERS, str(digest), None, subject=tag) for tag, digest in found.items()]
+            return others
+        return others or list(moves)
 
     def _pending(self, identity: Pending) -> Change:
-        if problems := self._unreadable(self.artifact.tags):
+        if problems := self._unreadable(self.artifact.tags) or self._unread_drift(identity):
             return self._held(problems, None)
         contexts = self.artifact.contexts
         waiting = {n for n, c in contexts.items() if isinstance(c, ParentImage) and c.artifact in identity.waits_for}
-        if problems := self._unread_records():
-            return self._held(problems, None)
-        own = self._why(identity, waiting)
+        moves = self.drift.moves(None)
+        own = self._why(identity, waiting, moves)
         parents = [Reason(ReasonCode.PARENT_CHANGED, *self._old_parent(p), subject=str(p)) for p in identity.waits_for]
-        return self._make(Action.BUILD, [*own, *parents], waits_for=identity.waits_for, conditional=not own)
+        change = self._make(Action.BUILD, [*own, *parents], waits_for=identity.waits_for, conditional=not own)
+        return self._by_policy(change, moves if own else ())
 
     def _old_parent(self, parent: ArtifactName) -> tuple[str | None, None]:
         """The parent's digest that the present image stands on, if a record tells; the new one is not known yet."""
@@ -172,3 +258,6 @@ class _View:
                     if name in leaves:
                         return leaves[name].get("image"), None
         return None, None
+
+
+_BY_OTHERS = {ReasonCode.FOREIGN, ReasonCode.RETAGGED}

@@ -19,6 +19,11 @@ class Source(Protocol):
         comes back in `Desired.problems`, and everything else stands."""
         ...
 
+    async def descends(self, revision: str) -> bool | None:
+        """Whether that commit is a descendant of the one last loaded; None if this clone cannot tell, because it does
+        not hold the commit or not all that lies between."""
+        ...
+
     async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
         """What is sent of this folder of the commit last loaded: files, links and empty folders."""
         ...

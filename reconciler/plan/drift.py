@@ -1,0 +1,173 @@
+"""What stands under an artifact's tags that should not: whose it is, and what the fleet's policy says to that."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.model.applied import Applied
+from reconciler.model.observed import Absent, Found, Unknown
+from reconciler.model.plan import Reason, ReasonCode
+from reconciler.model.policy import Response
+from reconciler.model.problem import Next, Problem
+from reconciler.model.reference import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from reconciler.model.applied import History
+    from reconciler.model.artifact import Artifact
+    from reconciler.model.digest import Digest
+    from reconciler.model.observed import Observed, Sighting
+    from reconciler.model.policy import Policy
+
+_LAST_NUMBER = re.compile(r"(?P<head>.*?)(?P<number>[0-9]+)(?P<tail>[^0-9]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class TagDrift:
+    """One artifact's tags beside what was observed. `allow_older` lets a commit undo what a newer one applied."""
+
+    artifact: Artifact
+    observed: Observed
+    fleet: str
+    policy: Policy
+    history: History
+    allow_older: bool = False
+
+    def head(self, tag: str) -> Sighting:
+        """What a wanted tag names."""
+        return self.observed.heads[Reference(self.artifact.image, tag)]
+
+    def moves(self, wanted: Digest | None) -> list[Reason]:
+        """A reason for each tag that does not point at the wanted image; with None, for each that points at any."""
+        return [reason for tag in self.artifact.tags if (reason := self._move(tag, wanted))]
+
+    def _move(self, tag: str, wanted: Digest | None) -> Reason | None:
+        new = str(wanted) if wanted else None
+        match self.head(tag):
+            case Found(there) if there != wanted:
+                return Reason(self._whose(tag, there), str(there), new, subject=tag)
+            case Absent() if wanted:
+                return Reason(ReasonCode.ABSENT, None, new, subject=tag)
+        return None
+
+    def _whose(self, tag: str, there: Digest) -> ReasonCode:
+        """Who put the tag where it is: the applied document tells, else the image's own build record."""
+        last = self._applied.tags.get(tag) if self._applied and self._applied.fleet == self.fleet else None
+        if last is not None and last.digest == there:
+            return ReasonCode.TAG_DIFFERS
+        records = self.observed.records_of(self.artifact.image, there)
+        if not any(record.fleet in {"", self.fleet} for record in records):
+            return ReasonCode.FOREIGN
+        return ReasonCode.TAG_DIFFERS if last is None else ReasonCode.RETAGGED
+
+    @property
+    def _applied(self) -> Applied | None:
+        applied = self.observed.applied.get(self.artifact.image)
+        return None if isinstance(applied, Unknown) else applied
+
+    def stuck(self, moves: Iterable[Reason]) -> list[Reason]:
+        """Tags that must never move, and would have to."""
+        return [
+            Reason(ReasonCode.IMMUTABLE, reason.old, reason.new, subject=reason.subject)
+            for reason in moves
+            if reason.old is not None and self.policy.immutable(reason.subject or "")
+        ]
+
+    def superseded(self) -> Reason | None:
+        """A newer commit has been applied to this repository, or has built what a tag points at."""
+        if self.allow_older:
+            return None
+        newer = self._newer_applied() or self._newer_built()
+        return Reason(ReasonCode.SUPERSEDED, newer, self.history.revision) if newer else None
+
+    def _newer_applied(self) -> str | None:
+        applied = self._applied
+        if applied is None or applied.fleet != self.fleet:
+            return None
+        revision = applied.history.revision
+        known = self.observed.lineage.get(revision)
+        newer = any(applied.supersedes(self.history, tag, known) for tag in self.artifact.tags)
+        return revision if newer else None
+
+    def _newer_built(self) -> str | None:
+        records = self.observed.records_behind(self.artifact.image, self.artifact.tags)
+        ours = (record for record in records if record.fleet == self.fleet)
+        return next((r.revision for r in ours if self.observed.lineage.get(r.revision)), None)
+
+    def response(self, reason: Reason) -> Response:
+        """What the policy says to this reason; whatever is not by another's hand is healed."""
+        responses = {
+            ReasonCode.FOREIGN: self.policy.drift.foreign,
+            ReasonCode.RETAGGED: self.policy.drift.retagged,
+            ReasonCode.BROKEN: self.policy.drift.broken,
+            ReasonCode.IMMUTABLE: Response.HOLD,
+            ReasonCode.SUPERSEDED: Response.HOLD,
+        }
+        return responses.get(reason.code, Response.HEAL)
+
+    def problem(self, reason: Reason) -> Problem:
+        """Why this reason holds the artifact, and what a person can do."""
+        image, tag = self.artifact.image, reason.subject or ""
+        said = _SAID[reason.code]
+        hint = said.hint
+        if reason.code is ReasonCode.IMMUTABLE:
+            hint = f"write a new tag in the directive, such as {next_tag(tag)}"
+        where = image if reason.code is ReasonCode.SUPERSEDED else f"{image}:{tag}" if tag else image
+        message = said.message.format(where=where, old=_short(reason.old), new=_short(reason.new))
+        next_ = Next.RETRY if reason.code is ReasonCode.SUPERSEDED else Next.PERSON
+        return Problem(said.code, message, hint=hint, next=next_).at(self.artifact.place).of(str(self.artifact.name))
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    code: str
+    message: str
+    hint: str
+
+
+_SAID = {
+    ReasonCode.FOREIGN: _Said(
+        "tag-foreign",
+        "{where} points at {old}, an image that lian did not make",
+        "move that tag away, want another tag, or let lian take it over with policy.drift.foreign = 'Heal in lian.ncl",
+    ),
+    ReasonCode.RETAGGED: _Said(
+        "tag-retagged",
+        "{where} was moved to {old} by someone else",
+        "move it back, or let lian do so with policy.drift.retagged = 'Heal in lian.ncl",
+    ),
+    ReasonCode.BROKEN: _Said(
+        "image-broken",
+        "a part of {where} is not in the registry: {old}",
+        "push the missing part again, or let lian rebuild the image with policy.drift.broken = 'Heal in lian.ncl",
+    ),
+    ReasonCode.IMMUTABLE: _Said("tag-immutable", "{where} must not move, and its inputs changed", ""),
+    ReasonCode.SUPERSEDED: _Said(
+        "superseded",
+        "a newer commit, {old}, has been applied to {where}",
+        "reconcile that commit or a later one; to go back on purpose give --allow-older",
+    ),
+}
+
+
+def revisions_behind(observed: Observed) -> set[str]:
+    """The commits that were applied to, or built, what was found: where they stand tells who is newer."""
+    applied = {a.history.revision for a in observed.applied.values() if isinstance(a, Applied)}
+    records = (found for found in observed.records.values() if not isinstance(found, Unknown))
+    return applied | {record.revision for found in records for record in found}
+
+
+def next_tag(tag: str) -> str:
+    """A tag that could follow this one: its last number plus one, `1.4.2` → `1.4.3`."""
+    match = _LAST_NUMBER.fullmatch(tag)
+    if not match:
+        return f"{tag}-2"
+    number = str(int(match["number"]) + 1).zfill(len(match["number"]))
+    return f"{match['head']}{number}{match['tail']}"
+
+
+def _short(value: str | None) -> str:
+    return (value or "").removeprefix("sha256:")[:12]
