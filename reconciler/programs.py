@@ -1,0 +1,96 @@
+"""Asking a small program one question: a line on its stdin, an answer on its stdout, within a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.finishing import to_its_end
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Mapping, Sequence
+
+LONGEST_ANSWER = 1 << 20
+"""Bytes; a program that says more is not answering a small question."""
+_LAST_SECONDS = 0.5
+
+
+class NoAnswer(Exception):
+    """The program did not answer; the text says why, and holds nothing of what it printed. `missing`: there is no
+    such program."""
+
+    def __init__(self, cause: str, *, missing: bool = False) -> None:
+        super().__init__(cause)
+        self.missing = missing
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Answer:
+    """What a program printed, and the status it ended with. Not shown: it may be a credential."""
+
+    status: int
+    output: bytes
+
+
+async def ask(words: Sequence[str], question: bytes, environ: Mapping[str, str], seconds: float) -> Answer:
+    """Run the program (no shell) and read its answer; what it says on stderr is not read. Raises NoAnswer.
+
+    The program and all that it started are gone when this returns, is cancelled or gives up.
+    """
+    process = await _start(words, environ)
+    try:
+        async with asyncio.timeout(seconds):
+            return await _exchange(process, question)
+    except TimeoutError:
+        raise NoAnswer(f"it did not answer within {seconds:.0f} s") from None
+    finally:
+        await to_its_end(_gone(process))
+
+
+async def _start(words: Sequence[str], environ: Mapping[str, str]) -> Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=dict(environ),
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        raise NoAnswer("there is no such program on PATH", missing=True) from None
+    except (OSError, ValueError) as error:
+        cause = error.strerror if isinstance(error, OSError) else "its name cannot be one"
+        raise NoAnswer(f"it cannot be started: {cause}") from None
+
+
+async def _exchange(process: Process, question: bytes) -> Answer:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(ConnectionError):  # a program need not read its question
+        process.stdin.write(question)
+        await process.stdin.drain()
+    process.stdin.close()
+    answer = bytearray()
+    while chunk := await process.stdout.read(1 << 16):
+        answer += chunk
+        if len(answer) > LONGEST_ANSWER:
+            raise NoAnswer(f"it printed more than {LONGEST_ANSWER:,} bytes")
+    return Answer(await process.wait(), bytes(answer))
+
+
+async def _gone(process: Process) -> None:
+    """End the program's whole session: what it left running would keep its output open."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+    assert process.stdout is not None
+    with contextlib.suppress(TimeoutError):  # what left the session may keep it open as long as it likes
+        async with asyncio.timeout(_LAST_SECONDS):
+            while await process.stdout.read(1 << 16):
+                pass

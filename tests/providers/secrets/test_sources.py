@@ -1,0 +1,142 @@
+"""References to credentials: what each kind of place gives, and what is said when it gives nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import shlex
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.model.credential import SourceKind, SourceRef
+from reconciler.model.problem import LianError, Problem
+from reconciler.model.secret import Secret
+from reconciler.providers.compute.processes import Owner
+from reconciler.providers.secrets import sources
+from reconciler.providers.secrets.sources import LONGEST, Sources
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CANARY = "canary-31d7"
+PATH = {"PATH": os.environ["PATH"]}
+
+
+def read(kind: SourceKind, name: str, environ: dict[str, str] | None = None) -> str:
+    found = asyncio.run(Sources(environ or PATH).read(SourceRef(kind, name), "the login of reg.example.org"))
+    return found.reveal()
+
+
+def refused(kind: SourceKind, name: str, environ: dict[str, str] | None = None) -> Problem:
+    with pytest.raises(LianError) as error:
+        read(kind, name, environ)
+    (problem,) = error.value.problems
+    assert CANARY not in repr(problem)
+    assert "reg.example.org" in problem.message
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a \n", "a "), ("a\n\n", "a\n"), ("ci:se:cret", "ci:se:cret")],
+)
+def test_each_place_gives_its_text_without_the_line_end(tmp_path: Path, text: str, expected: str) -> None:
+    (tmp_path / "secret").write_bytes(text.encode())
+    assert read(SourceKind.ENV, "X", {"X": text}) == expected
+    assert read(SourceKind.FILE, str(tmp_path / "secret")) == expected
+    assert read(SourceKind.COMMAND, f"cat {shlex.quote(str(tmp_path / 'secret'))}") == expected
+
+
+def test_a_command_is_words_and_no_shell(tmp_path: Path) -> None:
+    assert read(SourceKind.COMMAND, f"printf %s 'a b' ; touch {tmp_path}/x") == "a b;touch" + str(tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_command_sees_only_the_environment_it_is_handed() -> None:
+    found = Sources({**PATH, "PASSWORD": CANARY}, PATH)
+    answer = asyncio.run(found.read(SourceRef(SourceKind.COMMAND, "env"), "a login"))
+    assert CANARY not in answer.reveal()
+    assert asyncio.run(found.read(SourceRef(SourceKind.ENV, "PASSWORD"), "a login")) == Secret(CANARY)
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    assert refused(SourceKind.ENV, "NOT_SET").code == "credential-missing"
+    assert "NOT_SET" in refused(SourceKind.ENV, "NOT_SET").message
+    assert refused(SourceKind.FILE, str(tmp_path / "none")).code == "credential-missing"
+    assert str(tmp_path / "none") in refused(SourceKind.FILE, str(tmp_path / "none")).message
+    gone = refused(SourceKind.COMMAND, "no-such-program-of-lian")
+    assert gone.cause == "there is no such program on PATH"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "cause"),
+    [
+        (SourceKind.ENV, "EMPTY", "it is empty"),
+        (
+            SourceKind.FILE,
+            "secrets/password",
+            "its path is not absolute: a credential does not lie in the desired repo",
+        ),
+        (SourceKind.FILE, "/", "Is a directory"),
+        (SourceKind.FILE, "/dev/zero", "it is not a file"),
+        (SourceKind.FILE, "/proc/self/mem", "Input/output error"),
+        (SourceKind.FILE, "/\0", "its name cannot be one"),
+        (SourceKind.COMMAND, "true", "it is empty"),
+        (SourceKind.COMMAND, f"sh -c 'echo {CANARY}; exit 3'", None),
+        (SourceKind.COMMAND, "echo 'open", "it is no command line: no closing quotation"),
+        (SourceKind.COMMAND, "printf '\\377'", "it is not text"),
+        (SourceKind.COMMAND, f"head -c {LONGEST + 1} /dev/zero", f"it printed more than {LONGEST:,} bytes"),
+    ],
+)
+def test_what_gives_nothing_says_why(kind: SourceKind, name: str, cause: str | None) -> None:
+    if CANARY in name:
+        with pytest.raises(LianError) as error:
+            read(kind, name)
+        assert error.value.problems[0].cause == "it ended with exit code 3"
+        return
+    problem = refused(kind, name, {**PATH, "EMPTY": ""})
+    assert (problem.code, problem.cause) == ("credential-unreadable", cause)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert refused(SourceKind.FILE, str(tmp_path / "pipe")).cause == "it is not a file"
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate(1 << 40)
+    assert "more than" in (refused(SourceKind.FILE, str(tmp_path / "big")).cause or "")
+
+
+def test_a_command_that_hangs_is_ended_with_all_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "COMMAND_SECONDS", 0.3)
+    program = (
+        f"import os,time; os.fork(); open({str(tmp_path)!r} + '/' + str(os.getpid()), 'w').close(); time.sleep(60)"
+    )
+    started = time.monotonic()
+    problem = refused(SourceKind.COMMAND, shlex.join([sys.executable, "-c", program]))
+    assert (problem.code, time.monotonic() - started < 10) == ("credential-unreadable", True)
+    pids = [int(path.name) for path in tmp_path.iterdir()]
+    assert pids
+    while any(Owner.of(pid) for pid in pids):  # a signal to a whole group takes its moment
+        assert time.monotonic() - started < 10
+
+
+def test_a_vault_is_not_there_yet() -> None:
+    problem = refused(SourceKind.VAULT, "secret/data/registry")
+    assert problem.code == "credentials-unsupported"
+
+
+def test_a_secret_is_shown_nowhere() -> None:
+    secret = Secret(CANARY)
+    assert CANARY not in f"{secret} {secret!r} {secret!s} {secret:>40} {[secret]} %s" % secret
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)
+    assert secret == Secret(CANARY) != Secret("other")
+    assert secret != CANARY
+    assert len({secret, Secret(CANARY)}) == 1
