@@ -25,7 +25,7 @@ from reconciler.ports.compute import Runner
 from reconciler.ports.registry import PullFrom, PushTo
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from reconciler.model.desired import Desired, Materials, SentFolder
@@ -118,6 +118,8 @@ class FakeRegistry:
         self.journal: list[str] = []
         self.unreadable: set[str] = set()
         """Tags (or `records`) that cannot be read."""
+        self.terse = False
+        """Tells digests alone, as a list of many images does."""
         self.asked: list[frozenset[Reference]] = []
 
     async def heads(self, references: Collection[Reference]) -> Mapping[Reference, Sighting]:
@@ -131,6 +133,8 @@ class FakeRegistry:
             return Unknown(Problem("registry-down", "the registry does not answer", next=Next.RETRY))
         digest = reference.digest or self.tags.get((repository, tag))
         manifest = self.manifests.get((repository, digest)) if digest else None
+        if manifest and self.terse:
+            return Found(manifest.digest)
         return Found(manifest.digest, manifest.media_type, len(manifest.data)) if manifest else ABSENT
 
     async def manifest(self, repository: Repository, digest: Digest) -> Manifest:
@@ -159,6 +163,22 @@ class FakeRegistry:
                 found.append(Descriptor(d.media_type, d.digest, d.size, artifact_type, document.get("annotations", {})))
         return found
 
+    async def missing(self, repository: Repository, digest: Digest) -> tuple[Digest, ...]:
+        await self.points.at("missing")
+        if "parts" in self.unreadable:
+            raise problem("registry-down", "the registry does not answer")
+        return tuple(dict.fromkeys(self._lacking(repository, digest)))
+
+    def _lacking(self, repository: Repository, digest: Digest) -> Iterator[Digest]:
+        manifest = self.manifests.get((repository, digest))
+        if manifest is None:
+            yield digest
+            return
+        children, blobs = parts_of(manifest)
+        for child in children:
+            yield from self._lacking(repository, child)
+        yield from (blob for blob in blobs if (repository, blob) not in self.blobs)
+
     def destination(self, repository: Repository, scratch: Path) -> Destination:
         del scratch
         return PushTo(repository, plain=True)
@@ -171,6 +191,41 @@ class FakeRegistry:
         await self.points.at("take in")
         self.journal.append("read back")
         return await self.manifest(repository, digest)
+
+    async def copy(self, source: Repository, target: Repository, digest: Digest) -> Manifest:
+        assert source.host == target.host
+        await self.points.at("copy")
+        manifest = await self.manifest(source, digest)
+        await self._bring(source, target, manifest)
+        self.journal.append("copy")
+        await self.points.at("copied")
+        return manifest
+
+    async def _bring(self, source: Repository, target: Repository, manifest: Manifest) -> None:
+        children, blobs = parts_of(manifest)
+        for child in children:
+            await self._bring(source, target, await self.manifest(source, child))
+        for blob in blobs:
+            if (source, blob) not in self.blobs:
+                raise problem("blob-missing", f"{blob.short} is not in {source}")
+            await self.points.at("mount")
+            self.blobs[target, blob] = self.blobs[source, blob]
+        await self.points.at("copy manifest")
+        self.put(target, manifest)
+
+    async def untag(self, repository: Repository, tag: str) -> None:
+        await self.points.at("untag")
+        if self.tags.pop((repository, tag), None):
+            self.journal.append(f"untag {tag}")
+        await self.points.at("untagged")
+
+    async def delete(self, repository: Repository, digest: Digest) -> None:
+        await self.points.at("delete")
+        for tag in [tag for (where, tag), named in self.tags.items() if (where, named) == (repository, digest)]:
+            del self.tags[repository, tag]
+        if self.manifests.pop((repository, digest), None):
+            self.journal.append(f"delete {digest.short}")
+        await self.points.at("deleted")
 
     async def publish(
         self,
@@ -197,14 +252,20 @@ class FakeRegistry:
 
     def put(self, repository: Repository, manifest: Manifest) -> None:
         """By digest; refused when what it names is not there."""
-        document = manifest.document
-        parts = [document["config"], *document["layers"]] if "config" in document else []
-        children = document.get("manifests", [])
-        held = [(repository, Digest.parse(p["digest"])) in self.blobs for p in parts]
-        held += [(repository, Digest.parse(c["digest"])) in self.manifests for c in children]
-        if not all(held):
+        children, blobs = parts_of(manifest)
+        held = [(repository, blob) in self.blobs for blob in blobs]
+        if not all(held + [(repository, child) in self.manifests for child in children]):
             raise problem("manifest-refused", "a part of it is not there")
         self.manifests[repository, manifest.digest] = manifest
+
+
+def parts_of(manifest: Manifest) -> tuple[list[Digest], list[Digest]]:
+    """The manifests and the blobs that a manifest names."""
+    document = manifest.document
+    blobs = [document["config"], *document["layers"]] if "config" in document else []
+    named = (document.get("manifests", []), blobs)
+    children, parts = ([Digest.parse(d["digest"]) for d in descriptors] for descriptors in named)
+    return children, parts
 
 
 class FakeCompute:

@@ -13,7 +13,8 @@ from reconciler.model.manifest import ACCEPTED, Manifest
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference
-from reconciler.providers.registry import problems, referrers
+from reconciler.providers.registry import problems, referrers, whole
+from reconciler.providers.registry.distribution_shelf import DistributionShelf
 from reconciler.providers.registry.reply import MAX_MANIFEST
 from reconciler.providers.registry.transport import Call
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from reconciler.providers.registry.lane import Lane
     from reconciler.providers.registry.reply import Reply
     from reconciler.providers.registry.transport import Transport
+    from reconciler.providers.registry.whole import Whole
 
 ACCEPT = {"accept": ", ".join(ACCEPTED)}
 DIGEST_HEADER = "docker-content-digest"
@@ -88,6 +90,17 @@ class DistributionRegistry:
             return referrers.selected(entries, artifact_type)
         except ValueError as error:
             raise LianError(problems.not_oci(self._host, f"the referrers of {subject}", str(error))) from error
+
+    async def missing(self, repository: Repository, digest: Digest) -> tuple[Digest, ...]:
+        """See the port. Raises LianError `registry-not-oci` and others for what could not be found out."""
+        return (await self.look(repository, digest)).missing
+
+    async def look(self, repository: Repository, digest: Digest) -> Whole:
+        """`missing`, with the image's own manifest."""
+        try:
+            return await whole.look(DistributionShelf(self._transport, repository, self.fetch), digest)
+        except ValueError as error:
+            raise LianError(problems.not_oci(self._host, f"{repository.path}@{digest}", str(error))) from error
 
     async def fetch(self, reference: Reference) -> Manifest | None:
         """What the reference names, verified; None if it is certainly absent. Raises LianError."""

@@ -14,7 +14,6 @@ from reconciler.ports.registry import PullFrom, PushTo
 from reconciler.providers.registry import problems, referrers
 from reconciler.providers.registry.auth import PUSH
 from reconciler.providers.registry.distribution import DIGEST_HEADER, DistributionRegistry, manifest_call
-from reconciler.providers.registry.parts import below
 from reconciler.providers.registry.transport import Call
 
 if TYPE_CHECKING:
@@ -56,21 +55,7 @@ class DistributionPublisher:
         """See the port: read back by digest, and everything below it is asked for. Raises LianError."""
         if not isinstance(destination, PushTo) or destination.repository != repository:
             raise TypeError(f"{destination} was not handed out for {repository}")
-        found = await self._registry.manifest(repository, digest)
-        try:
-            children, blobs = below(found)
-        except ValueError as error:
-            raise LianError(problems.not_oci(self._host, f"{repository.path}@{digest}", str(error))) from error
-        for child in children:
-            await self.take_in(repository, destination, child.digest)
-        asked = [self._has_blob(repository, blob.digest) for blob in blobs]
-        for blob, there in zip(blobs, await asyncio.gather(*asked, return_exceptions=True), strict=True):
-            if isinstance(there, BaseException):
-                raise there
-            if not there:
-                what = f"{repository.path}@{blob.digest}, a part of {digest}"
-                raise LianError(problems.missing("blob-unknown", self._host, what))
-        return found
+        return await self._whole(repository, digest)
 
     async def publish(
         self,
@@ -89,6 +74,13 @@ class DistributionPublisher:
             await self._put_manifest(repository, manifest, tag)
             await self._confirm(repository, manifest, tag)
         return Descriptor.of(manifest.media_type, manifest.data)
+
+    async def _whole(self, repository: Repository, digest: Digest) -> Manifest:
+        """The manifest, read back, with everything below it in place. Raises LianError."""
+        found = await self._registry.look(repository, digest)
+        if found.root is None or found.missing:
+            raise LianError(problems.lacking(self._host, repository.path, found.manifests, found.blobs))
+        return found.root
 
     async def _has_blob(self, repository: Repository, digest: Digest) -> bool:
         reply = await self._transport.send(self._call("HEAD", repository, f"blobs/{digest}"))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError
-from reconciler.providers.registry import problems, referrers
+from reconciler.providers.registry import problems, referrers, whole
 from reconciler.providers.registry.layout_folder import LayoutFolder, folder_of
 from reconciler.providers.registry.reply import MAX_MANIFEST
 
@@ -46,6 +47,12 @@ class LayoutRegistry:
     async def referrers(self, repository: Repository, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:
         """See the port. What the fallback tag lists, and what else the index holds with that subject."""
         return await asyncio.to_thread(self._referrers, repository, subject, artifact_type)
+
+    async def missing(self, repository: Repository, digest: Digest) -> tuple[Digest, ...]:
+        """See the port. Manifests are read; a blob is there if a file of its size is. Raises LianError."""
+        folder = self.folder(repository)
+        with unreadable(folder):
+            return (await whole.look(_Shelf(self.root, folder), digest)).missing
 
     def folder(self, repository: Repository) -> LayoutFolder:
         """The repository's layout, whether it exists or not."""
@@ -93,6 +100,28 @@ class LayoutRegistry:
             known = {d.digest for d in found}
             rest = [d for d in index.descriptors() if d.artifact_type == artifact_type and d.digest not in known]
             return found + tuple(d for d in rest if _refers(folder, d, subject))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """Where the parts of one repository's images lie. OSError becomes LianError here, in the thread it comes from."""
+
+    root: Path
+    folder: LayoutFolder
+
+    async def manifests(self, digests: Sequence[Digest]) -> Sequence[Manifest | None]:
+        def read() -> list[Manifest | None]:
+            with told(self.root):
+                return [self.folder.manifest(digest) for digest in digests]
+
+        return await asyncio.to_thread(read)
+
+    async def holds(self, blobs: Sequence[Descriptor]) -> Sequence[bool]:
+        def look() -> list[bool]:
+            with told(self.root):
+                return [self.folder.holds(blob.digest, blob.size) for blob in blobs]
+
+        return await asyncio.to_thread(look)
 
 
 @contextlib.contextmanager

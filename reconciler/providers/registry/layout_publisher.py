@@ -94,11 +94,11 @@ class LayoutPublisher:
         """The manifest's subject; what it names must be there, as registries demand. Raises `registry-refused`."""
         what = f"the manifest {repository.path}@{manifest.digest}"
         try:
-            children, parts = below(manifest)
+            parts = below(manifest)
             subject = referrers.subject_of(manifest)
         except ValueError as error:
             raise LianError(problems.refused(str(self._root), what, f"MANIFEST_INVALID: {error}")) from error
-        for part in (*children, *parts):
+        for part in (*parts.manifests, *parts.blobs):
             if not folder.holds(part.digest, part.size):
                 cause = f"MANIFEST_BLOB_UNKNOWN: {part.digest} ({part.size} bytes)"
                 raise LianError(problems.refused(str(self._root), what, cause))
@@ -155,12 +155,12 @@ class _Intake:
         if depth >= _MAX_DEPTH:
             raise self._incomplete("its indexes nest too deep")
         try:
-            children, blobs = below(found)
+            parts = below(found)
         except ValueError as error:
             raise self._incomplete(f"{digest}: {error}") from error
-        for child in children:
+        for child in parts.manifests:
             self.manifest(child.digest, depth + 1)
-        for blob in blobs:
+        for blob in (*parts.blobs, *(b for b in parts.elsewhere if self._source.holds(b.digest, b.size))):
             self._blob(blob)
         _put(self._target, digest, found.data)
         return found

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from reconciler.model.problem import Next, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+    from reconciler.model.digest import Digest
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_TLS = re.compile(r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST")
@@ -94,6 +97,12 @@ def wrong_digest(host: str, what: str, cause: str) -> Problem:
 def missing(code: str, host: str, what: str) -> Problem:
     """A 404 that is certain; `code` is manifest-unknown or blob-unknown, after the specification's codes."""
     return Problem(code, f"the registry {host} does not hold {what}", next=Next.RETRY)
+
+
+def lacking(host: str, path: str, manifests: Iterable[Digest], blobs: Iterable[Digest]) -> tuple[Problem, ...]:
+    """One for each part of an image that is certainly absent."""
+    kinds = (("manifest-unknown", manifests), ("blob-unknown", blobs))
+    return tuple(missing(code, host, f"{path}@{digest}") for code, digests in kinds for digest in digests)
 
 
 def too_large(host: str, what: str, limit: int) -> Problem:

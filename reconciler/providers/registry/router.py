@@ -117,6 +117,10 @@ class RoutedRegistry:
         """See the port."""
         return await self._of(repository).referrers(repository, subject, artifact_type)
 
+    async def missing(self, repository: Repository, digest: Digest) -> tuple[Digest, ...]:
+        """See the port."""
+        return await self._of(repository).missing(repository, digest)
+
     async def _heads(self, wanted: Sequence[Reference]) -> Mapping[Reference, Sighting]:
         try:
             adapter = self._of(wanted[0].repository)
