@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from reconciler.providers.builder import binaries
-from reconciler.providers.builder.binaries import BUILDKIT_FOLDER, cache_folder, find_part, locate, parts_folder
+from reconciler.providers.builder.binaries import (
+    BUILDKIT_FOLDER,
+    Wanted,
+    cache_folder,
+    find_part,
+    locate,
+    parts_folder,
+)
 
 
 @pytest.fixture
@@ -55,6 +62,28 @@ def test_path_goes_first(on_path: Path) -> None:
     _put(parts_folder() / BUILDKIT_FOLDER / "bin", "buildctl", "echo v0.33.1")
     older = _put(on_path, "buildctl", "echo v0.31.0")
     assert find_part("buildctl") == older
+
+
+def test_a_program_that_is_no_part_of_lian_is_asked_in_its_own_way(on_path: Path) -> None:
+    program = _put(on_path, "crane", '[ "$1" = version ] && echo v0.21.7')
+    assert locate("crane").why is not None
+    found = locate("crane", Wanted(minimum=(0, 20), asked="version"))
+    assert (found.path, found.version, found.why) == (program, "0.21.7", None)
+    assert "is v0.21.7; v0.22 or newer" in str(locate("crane", Wanted(minimum=(0, 22), asked="version")).why)
+    program.unlink()
+    laid = _put(parts_folder() / "tools" / "bin", "crane", "echo v0.21.7")
+    assert locate("crane", Wanted(folder="tools")).path == laid
+
+
+def test_a_version_is_not_read_from_the_folder_a_program_lies_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some programs, distribution's registry among them, tell what they were called by beside their version."""
+    folder = tmp_path / "tools-1.2.3"
+    folder.mkdir()
+    (folder / "python").symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", str(folder))
+    assert locate("python", Wanted(asked="-cimport sys; print(sys.orig_argv[0], 'v3.1.1')")).version == "3.1.1"
 
 
 @pytest.mark.parametrize(

@@ -23,17 +23,20 @@ _VERSION = re.compile(r"\bv?(\d+(?:\.\d+)+)")
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What is asked of a program: a lowest version, and the parts folder it may lie in."""
+class Wanted:
+    """What is asked of a program: a lowest version, the parts folder it may lie in, the word that makes it tell its
+    version."""
 
     minimum: tuple[int, ...] | None = None
     folder: str | None = None
+    asked: str = "--version"
 
 
+_ANY = Wanted()
 _WANTED = {
-    "buildkitd": _Wanted(minimum=(0, 31), folder=BUILDKIT_FOLDER),
-    "buildctl": _Wanted(minimum=(0, 31), folder=BUILDKIT_FOLDER),
-    "docker-registry": _Wanted(folder="docker-registry"),
+    "buildkitd": Wanted(minimum=(0, 31), folder=BUILDKIT_FOLDER),
+    "buildctl": Wanted(minimum=(0, 31), folder=BUILDKIT_FOLDER),
+    "docker-registry": Wanted(folder="docker-registry"),
 }
 
 
@@ -65,23 +68,27 @@ def find_part(name: str) -> Path | None:
     return found.path if found.why is None else None
 
 
-def locate(name: str) -> Located:
-    """Look for a program on PATH, then in the parts cache; the first usable one is taken.
+def locate(name: str, wanted: Wanted | None = None) -> Located:
+    """Look for a program on PATH, then in the parts cache; the first usable one is taken. `wanted` is for programs
+    that are no part of lian.
 
     When none is usable the first that exists is described, with the reason; nothing is raised.
     """
-    tried = [examine_program(name, path) for path in _candidates(name)]
+    wanted = wanted or _WANTED.get(name, _ANY)
+    tried = [examine_program(name, path, wanted) for path in _candidates(name, wanted)]
     for found in tried:
         if found.why is None:
             return found
-    return tried[0] if tried else Located(name, None, None, _absence(name))
+    return tried[0] if tried else Located(name, None, None, _absence(name, wanted))
 
 
-def examine_program(name: str, path: Path) -> Located:
-    """Run `path --version` and judge the answer."""
+def examine_program(name: str, path: Path, wanted: Wanted | None = None) -> Located:
+    """Run the program so that it tells its version (`path --version`), and judge the answer."""
+    wanted = wanted or _WANTED.get(name, _ANY)
     try:
         answer = subprocess.run(
-            [path, "--version"],
+            [name, wanted.asked],  # some tell the name they were called by, too: a folder's name is no version
+            executable=path,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -90,41 +97,38 @@ def examine_program(name: str, path: Path) -> Located:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Located(name, path, None, f"{path} did not answer --version within {PROBE_SECONDS:.0f} s")
+        return Located(name, path, None, f"{path} did not answer {wanted.asked} within {PROBE_SECONDS:.0f} s")
     except OSError as error:
         return Located(name, path, None, f"{path} does not run: {error.strerror or error}")
     if answer.returncode != 0:
-        return Located(name, path, None, f"{path} --version ended with status {answer.returncode}")
+        return Located(name, path, None, f"{path} {wanted.asked} ended with status {answer.returncode}")
     told = _VERSION.search(answer.stdout + answer.stderr)
     version = told[1] if told else None
-    return Located(name, path, version, _shortcoming(name, path, version))
+    return Located(name, path, version, _shortcoming(path, version, wanted))
 
 
-def _candidates(name: str) -> list[Path]:
+def _candidates(name: str, wanted: Wanted) -> list[Path]:
     """Existing executables of this name: the one on PATH, then the one in the parts cache."""
     paths = []
     if on_path := shutil.which(name):
         paths.append(Path(on_path))
-    folder = _WANTED.get(name, _Wanted()).folder
-    if folder and os.access(laid := parts_folder() / folder / "bin" / name, os.X_OK):
+    if wanted.folder and os.access(laid := parts_folder() / wanted.folder / "bin" / name, os.X_OK):
         paths.append(laid)
     return paths
 
 
-def _absence(name: str) -> str:
-    folder = _WANTED.get(name, _Wanted()).folder
-    place = f" nor in {parts_folder() / folder / 'bin'}" if folder else ""
+def _absence(name: str, wanted: Wanted) -> str:
+    place = f" nor in {parts_folder() / wanted.folder / 'bin'}" if wanted.folder else ""
     return f"{name} is not on PATH{place}"
 
 
-def _shortcoming(name: str, path: Path, version: str | None) -> str | None:
+def _shortcoming(path: Path, version: str | None, wanted: Wanted) -> str | None:
     """Why this version will not do, or None. A program without a lowest version need not name its own."""
-    minimum = _WANTED.get(name, _Wanted()).minimum
-    if minimum is None:
+    if wanted.minimum is None:
         return None
-    wanted = ".".join(map(str, minimum))
+    minimum = ".".join(map(str, wanted.minimum))
     if version is None:
-        return f"{path} --version names no version; v{wanted} or newer is needed"
-    if tuple(int(number) for number in version.split(".")) < minimum:
-        return f"{path} is v{version}; v{wanted} or newer is needed"
+        return f"{path} {wanted.asked} names no version; v{minimum} or newer is needed"
+    if tuple(int(number) for number in version.split(".")) < wanted.minimum:
+        return f"{path} is v{version}; v{minimum} or newer is needed"
     return None
