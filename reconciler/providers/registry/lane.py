@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _CHUNK = 1 << 16
-_MAX_BODY = 1 << 16
+SMALL_BODY = 1 << 16
 """Bytes of an error body that are read; more is not worth it here."""
 
 
@@ -46,23 +46,37 @@ class Lane:
     ) -> None:
         await self._close()
 
-    async def exchange(self, method: str, target: str, headers: list[tuple[str, str]]) -> Reply:
-        """One request without a body. Raises Broken; a connection the server closed while idle is no failure."""
+    async def exchange(
+        self,
+        method: str,
+        target: str,
+        headers: list[tuple[str, str]],
+        *,
+        content: bytes | None = None,
+        limit: int = SMALL_BODY,
+    ) -> Reply:
+        """One request that may be sent twice; of the answer's body at most `limit` bytes are read. Raises Broken; a
+        connection the server closed while idle is no failure."""
+        if content is not None:
+            headers = [*headers, ("content-length", str(len(content)))]
         if self._streams is not None:
             try:
-                return await self._once(method, target, headers)
+                return await self._once(method, target, headers, content, limit)
             except Broken as error:
                 if error.silent:
                     raise
-        return await self._once(method, target, headers)
+        return await self._once(method, target, headers, content, limit)
 
-    async def _once(self, method: str, target: str, headers: list[tuple[str, str]]) -> Reply:
+    async def _once(
+        self, method: str, target: str, headers: list[tuple[str, str]], content: bytes | None, limit: int
+    ) -> Reply:
         try:
             reader, writer = self._streams or await self._open()
             async with asyncio.timeout(self._read):
                 request = h11.Request(method=method, target=target, headers=headers)
-                writer.write((self._parser.send(request) or b"") + (self._parser.send(h11.EndOfMessage()) or b""))
-                reply = await self._answer(reader)
+                events = [request, *([h11.Data(data=content)] if content else []), h11.EndOfMessage()]
+                writer.write(b"".join(self._parser.send(event) or b"" for event in events))
+                reply = await self._answer(reader, limit)
         except TimeoutError:
             await self._close()
             raise Broken("no answer in time", silent=True) from None
@@ -78,8 +92,8 @@ class Lane:
             await self._close()
         return reply
 
-    async def _answer(self, reader: asyncio.StreamReader) -> Reply:
-        status, headers, body, size = 0, {}, [], 0
+    async def _answer(self, reader: asyncio.StreamReader, limit: int) -> Reply:
+        status, headers, body = 0, {}, bytearray()
         while True:
             event = self._parser.next_event()
             if event is h11.NEED_DATA:
@@ -88,12 +102,11 @@ class Lane:
                 status = event.status_code
                 headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
             elif isinstance(event, h11.Data):
-                size += len(event.data)
-                if size > _MAX_BODY:
+                body += event.data
+                if len(body) > limit:
                     return Reply(status, headers, truncated=True)
-                body.append(bytes(event.data))
             elif isinstance(event, h11.EndOfMessage):
-                return Reply(status, headers, b"".join(body))
+                return Reply(status, headers, bytes(body))
             elif isinstance(event, h11.ConnectionClosed):
                 raise Broken("the connection was closed without an answer")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,6 +17,7 @@ from reconciler.providers.registry.reply import Broken
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from types import TracebackType
 
     from reconciler.model.problem import Problem
     from reconciler.providers.registry.reply import Reply
@@ -65,6 +67,98 @@ def retry_after(reply: Reply) -> float | None:
     return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
+class Pace:
+    """How many requests a host gets at a time. One more after each round of answers, half as many after a 429:
+    additive increase and multiplicative decrease, as TCP finds what a path bears (RFC 5681).
+
+    A 429 to a request that was on its way before the last cut says nothing new, and cuts nothing.
+    """
+
+    def __init__(self, first: int = 4, most: int = 16) -> None:
+        self.cuts = 0
+        """How often it was halved."""
+        self._share, self._most, self._busy = float(first), most, 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def limit(self) -> int:
+        """Requests that may be on their way now; at least one."""
+        return int(self._share)
+
+    async def enter(self) -> None:
+        """Wait for a place; give it back with `leave`."""
+        while self._busy >= self.limit:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                self._wake()  # the place it was offered, if it was, goes to the next
+                raise
+        self._busy += 1
+
+    def leave(self) -> None:
+        """The request is over."""
+        self._busy -= 1
+        self._wake()
+
+    def grow(self) -> None:
+        """An answer came."""
+        if self._share < self._most:
+            self._share = min(self._most, self._share + 1 / self._share)
+
+    def cut(self, cuts: int) -> None:
+        """A 429 came, to a request that was sent after so many cuts."""
+        if cuts == self.cuts:
+            self.cuts += 1
+            self._share = max(1.0, self._share / 2)
+
+    def _wake(self) -> None:
+        """As many as there are places; whoever wakes looks for itself."""
+        places = self.limit - self._busy
+        while places > 0 and self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                places -= 1
+
+
+@dataclass(slots=True)
+class Turn:
+    """One request to a host: waits until there is a place and the host may be asked, and gives the place back.
+
+    Entering raises LianError while the host counts as down.
+    """
+
+    retrier: Retrier
+    _cuts: int = 0
+
+    async def __aenter__(self) -> Turn:
+        await self.retrier.pace.enter()
+        try:
+            await self.retrier.admit()
+        except BaseException:
+            self.retrier.pace.leave()
+            raise
+        self._cuts = self.retrier.pace.cuts
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.retrier.pace.leave()
+
+    def answered(self) -> None:
+        """The host gave a final answer."""
+        self.retrier.answered()
+        self.retrier.pace.grow()
+
+    def limited(self, reply: Reply) -> None:
+        """The host answered 429: everyone asks less at a time, and nobody before it may be willing again."""
+        self.retrier.pace.cut(self._cuts)
+        self.retrier.hold(reply)
+
+
 @dataclass(slots=True)
 class Retrier:
     """Sends to one host until there is a final answer. Shared by all requests to that host: a 429 makes all of them
@@ -73,6 +167,9 @@ class Retrier:
     host: str
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     timing: Timing = field(default_factory=Timing)
+    pace: Pace = field(default_factory=Pace)
+    _limits: int = 0
+    """429s in a row."""
     _failures: int = 0
     _held_until: float = 0.0
     _down_until: float = 0.0
@@ -84,18 +181,17 @@ class Retrier:
         attempt = 0
         while True:
             attempt += 1
-            await self.admit()
             try:
-                reply = await once()
+                async with Turn(self) as turn:
+                    reply = await once()
+                    if reply.status not in TRANSIENT:
+                        turn.answered()
+                        return reply
+                    asked = retry_after(reply)
+                    problem = self._transient(reply, turn)
             except Broken as error:
                 problem, asked = problems.unreachable(self.host, str(error)), None
                 self._failed(problem)
-            else:
-                if reply.status not in TRANSIENT:
-                    self.answered()
-                    return reply
-                asked = retry_after(reply)
-                problem = self._transient(reply)
             pause = self.policy.pause(attempt, asked, self.timing.draw())
             if pause is None or self.timing.now() + pause - started > self.policy.deadline:
                 self._gave_up(problem)
@@ -113,10 +209,18 @@ class Retrier:
 
     def answered(self) -> None:
         """The host gave a final answer, so it is up."""
-        self._failures, self._down = 0, None
+        self._failures, self._limits, self._down = 0, 0, None
 
-    def _transient(self, reply: Reply) -> Problem:
+    def hold(self, limited: Reply) -> None:
+        """After a 429 nobody asks before the time it named, or if it named none, for longer each time in a row."""
+        self._limits += 1
+        pause = self.policy.pause(min(self._limits, self.policy.tries - 1), retry_after(limited), self.timing.draw())
+        if pause is not None:
+            self._held_until = max(self._held_until, self.timing.now() + pause)
+
+    def _transient(self, reply: Reply, turn: Turn) -> Problem:
         if reply.status == 429:
+            turn.limited(reply)
             return problems.busy(self.host, reply.told)
         problem = problems.failing(self.host, reply.told)
         self._failed(problem)

@@ -13,9 +13,9 @@ from reconciler.model.problem import LianError
 from reconciler.providers.registry import problems
 from reconciler.providers.registry.auth import PULL, PUSH, Authorizer, is_loopback
 from reconciler.providers.registry.docker_config import DockerConfig
-from reconciler.providers.registry.lane import Lane
+from reconciler.providers.registry.lane import SMALL_BODY, Lane
 from reconciler.providers.registry.reply import MAX_MANIFEST, Broken
-from reconciler.providers.registry.retry import Retrier, RetryPolicy, Timing
+from reconciler.providers.registry.retry import Retrier, RetryPolicy, Timing, Turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -119,17 +119,26 @@ class Transport:
         async with Lane(*self.endpoint.address, self.endpoint.tls) as lane:
             yield lane
 
-    async def quick(self, lane: Lane, call: Call) -> Reply | None:
-        """One try on the lane; None for whatever `send` should rather do. Raises LianError as `send` does."""
-        await self._retrier.admit()
-        headers = await self._headers(call)
+    @property
+    def at_once(self) -> int:
+        """How many requests this registry bears at a time, as far as it is known."""
+        return self._retrier.pace.limit
+
+    async def quick(self, lane: Lane, call: Call, *, limit: int = SMALL_BODY) -> Reply | None:
+        """One try on the lane; None for whatever `send` should rather do, and for a body of more than `limit` bytes.
+        Raises LianError as `send` does."""
+        given = await self._headers(call)
+        headers = [("host", self._host_header()), *given.items()]
         try:
-            reply = await lane.exchange(call.method, call.target, [("host", self._host_header()), *headers.items()])
+            async with Turn(self._retrier) as turn:
+                reply = await lane.exchange(call.method, call.target, headers, content=call.content, limit=limit)
+                if reply.status == 429:
+                    turn.limited(reply)
+                if reply.truncated or reply.status not in {200, 404}:
+                    return None
+                turn.answered()
         except Broken:
             return None
-        if reply.truncated or reply.status not in {200, 404}:
-            return None
-        self._retrier.answered()
         return reply
 
     def _host_header(self) -> str:
