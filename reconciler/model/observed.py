@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from reconciler.model.manifest import Descriptor
 from reconciler.model.reference import Reference
 
 if TYPE_CHECKING:
@@ -19,11 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The reference exists and names this content."""
+    """The reference exists and names this content. Where a registry told the digest alone, as a list of many images
+    does, `media_type` is empty and `size` 0."""
 
     digest: Digest
     media_type: str = ""
     size: int = 0
+
+    @property
+    def descriptor(self) -> Descriptor | None:
+        """To name the content in an index; None if not all that takes was told."""
+        return Descriptor(self.media_type, self.digest, self.size) if self.media_type and self.size else None
 
 
 @dataclass(frozen=True, slots=True)
