@@ -108,10 +108,18 @@ def body(data: bytes) -> Callable[[Answer], Answer]:
 
 
 class FaultyRegistry:
-    """`auth` is None, "basic" or "bearer"; `referrers` says whether the referrers API exists."""
+    """`auth` is None, "basic" or "bearer"; `referrers` says whether the referrers API exists.
+
+    What registries differ in besides: `deletes` says what may be deleted by its `digest` or its `tag`, `mounts` whether
+    blobs are mounted, `ranges` whether a part of a blob can be asked for, `strict` whether a chunk that does not
+    continue the upload is refused (416) or just appended, `least` is the smallest chunk it takes.
+    """
 
     def __init__(self, *, referrers: bool = False, auth: str | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.referrers, self.auth = referrers, auth
+        self.deletes = {"digest", "tag"}
+        self.mounts, self.ranges, self.strict, self.least = True, True, True, 0
+        self.uploads: dict[str, bytes] = {}
         self.realm: str | None = None
         self.token_life: float = 300.0
         self.blobs: dict[tuple[str, str], bytes] = {}
@@ -183,27 +191,78 @@ class FaultyRegistry:
         match match["kind"]:
             case "manifests" if seen.method == "PUT":
                 return self._put_manifest(name, rest, seen.headers.get("content-type", ""), data)
+            case "manifests" if seen.method == "DELETE":
+                return self._delete_manifest(name, rest)
             case "manifests":
                 return self._get_manifest(name, rest)
             case "blobs/uploads" if seen.method == "POST":
-                return Answer(202, {"Location": f"/v2/{name}/blobs/uploads/{secrets.token_hex(4)}?state=kept"})
+                return self._start_upload(name, query)
             case "blobs/uploads":
-                return self._put_blob(name, query, data)
+                return self._upload(seen, name, rest, query, data)
             case "blobs":
-                found = self.blobs.get((name, rest))
-                return _error(404, "BLOB_UNKNOWN") if found is None else Answer(200, {}, found)
+                return self._get_blob(name, rest, seen.headers.get("range", ""))
             case "referrers" if self.referrers:
                 return self._referrers(name, rest, query.get("artifactType"))
             case _:
                 return Answer(404, {"Content-Type": "text/plain"}, b"404 page not found\n")
 
-    def _put_blob(self, name: str, query: dict[str, str], data: bytes) -> Answer:
-        if query.get("state") != "kept":
+    def _get_blob(self, name: str, digest: str, wanted: str) -> Answer:
+        found = self.blobs.get((name, digest))
+        if found is None:
+            return _error(404, "BLOB_UNKNOWN")
+        part = re.fullmatch(r"bytes=(\d+)-(\d+)", wanted)
+        if part is None or not self.ranges:
+            return Answer(200, {}, found)
+        first, last = int(part[1]), min(int(part[2]), len(found) - 1)
+        if first > last:
+            return Answer(416, {"Content-Range": f"bytes */{len(found)}"})
+        return Answer(206, {"Content-Range": f"bytes {first}-{last}/{len(found)}"}, found[first : last + 1])
+
+    def _start_upload(self, name: str, query: dict[str, str]) -> Answer:
+        mounted = (query.get("from", ""), query.get("mount", ""))
+        if self.mounts and mounted in self.blobs:
+            self.blobs[name, mounted[1]] = self.blobs[mounted]
+            return Answer(201, {"Location": f"/v2/{name}/blobs/{mounted[1]}"})
+        session = secrets.token_hex(4)
+        self.uploads[session] = b""
+        least = {"OCI-Chunk-Min-Length": str(self.least)} if self.least else {}
+        return Answer(202, {"Location": f"/v2/{name}/blobs/uploads/{session}?state=kept"} | least)
+
+    def _upload(self, seen: Seen, name: str, session: str, query: dict[str, str], data: bytes) -> Answer:
+        if query.get("state") != "kept" or session not in self.uploads:
             return _error(404, "BLOB_UPLOAD_UNKNOWN")
+        held = self.uploads[session]
+        if seen.method == "PATCH":
+            start = int(seen.headers.get("content-range", str(len(held))).partition("-")[0])
+            if self.strict and start != len(held):
+                return _error(416, "BLOB_UPLOAD_INVALID")
+            held = self.uploads[session] = held + data
+        elif seen.method == "PUT":
+            return self._finish_upload(name, session, query, held + data)
+        elif seen.method == "DELETE":
+            del self.uploads[session]
+            return Answer(204)
+        at = {"Location": f"/v2/{name}/blobs/uploads/{session}?state=kept", "Range": f"0-{max(0, len(held) - 1)}"}
+        return Answer(202 if seen.method == "PATCH" else 204, at)
+
+    def _finish_upload(self, name: str, session: str, query: dict[str, str], data: bytes) -> Answer:
         if query["digest"] != _digest(data):
             return _error(400, "DIGEST_INVALID")
+        del self.uploads[session]
         self.blobs[name, query["digest"]] = data
         return Answer(201, {"Location": f"/v2/{name}/blobs/{query['digest']}"})
+
+    def _delete_manifest(self, name: str, rest: str) -> Answer:
+        if ("digest" if ":" in rest else "tag") not in self.deletes:
+            return _error(405, "UNSUPPORTED")
+        if ":" not in rest:
+            gone = self.tags.pop((name, rest), None)
+            return Answer(202) if gone else _error(404, "MANIFEST_UNKNOWN")
+        if self.manifests.pop((name, rest), None) is None:
+            return _error(404, "MANIFEST_UNKNOWN")
+        for tag in [tag for tag, digest in self.tags.items() if (tag[0], digest) == (name, rest)]:
+            del self.tags[tag]
+        return Answer(202)
 
     def _put_manifest(self, name: str, rest: str, media_type: str, data: bytes) -> Answer:
         digest, document = _digest(data), json.loads(data)
@@ -245,14 +304,16 @@ class FaultyRegistry:
 
     def _refusal(self, seen: Seen, name: str) -> Answer | None:
         given = seen.headers.get("authorization", "")
-        needed = "pull" if seen.method in {"GET", "HEAD"} else "push"
+        needed = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}.get(seen.method, "push")
         if self.auth == "basic" and given != f"Basic {_pair()}":
             return _error(401, "UNAUTHORIZED", {"WWW-Authenticate": 'Basic realm="tests, and more"'})
         if self.auth == "bearer":
             granted = self.tokens.get(given.removeprefix("Bearer "), ())
-            if f"repository:{name}:{needed}" not in granted:
+            sources = parse_qs(urlsplit(seen.path).query).get("from", [])
+            scopes = [f"repository:{name}:{needed}", *(f"repository:{source}:pull" for source in sources)]
+            if not set(scopes) <= set(granted):
                 realm = self.realm or f"{self.url}/token"
-                asked = f'Bearer realm="{realm}",service="tests",scope="repository:{name}:{needed}"'
+                asked = f'Bearer realm="{realm}",service="tests",scope="{" ".join(scopes)}"'
                 return _error(401, "UNAUTHORIZED", {"WWW-Authenticate": asked})
         return None
 
@@ -261,7 +322,7 @@ class FaultyRegistry:
         if seen.headers.get("authorization") != f"Basic {_pair()}" and refresh not in self.refresh_tokens:
             return _error(401, "UNAUTHORIZED")
         granted = []
-        for scope in query["scope"]:
+        for scope in " ".join(query["scope"]).split():
             repository, _, actions = scope.rpartition(":")
             granted += [f"{repository}:{action}" for action in actions.split(",")]
         token = f"canary-token-{secrets.token_hex(8)}"
@@ -311,7 +372,7 @@ def _handler(registry: FaultyRegistry) -> type[BaseHTTPRequestHandler]:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
 
-        do_GET = do_HEAD = do_PUT = do_POST = _serve
+        do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _serve
 
     return Handler
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reconciler.providers.registry.docker_config import Credential, DockerConfig
     from reconciler.providers.registry.reply import Reply
 
-PULL, PUSH = "pull", "pull,push"
+PULL, PUSH, DELETE = "pull", "pull,push", "pull,push,delete"
 _SCHEME = re.compile(r"\s*,?\s*(?P<scheme>[A-Za-z][A-Za-z0-9_-]*)(?:\s+|$|(?=,))")
 _PARAMETER = re.compile(
     r"\s*,?\s*(?P<name>[A-Za-z0-9_-]+)\s*=\s*(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"|(?P<token>[^\s,\"]+))"
@@ -145,7 +145,8 @@ class Authorizer:
             reply = await self.fetch(realm, None, form)
         else:
             joined = "&" if urlsplit(realm).query else "?"
-            url = f"{realm}{joined}{urlencode(query | {'scope': scope})}"
+            scopes = [("scope", one) for one in scope.split()]
+            url = f"{realm}{joined}{urlencode([*query.items(), *scopes])}"
             reply = await self.fetch(url, credential.basic if credential else None, None)
         return self._read(reply, scope)
 

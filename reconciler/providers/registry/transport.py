@@ -11,7 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from reconciler.model.problem import LianError
 from reconciler.providers.registry import problems
-from reconciler.providers.registry.auth import PULL, PUSH, Authorizer, is_loopback
+from reconciler.providers.registry.auth import PULL, Authorizer, is_loopback
 from reconciler.providers.registry.docker_config import DockerConfig
 from reconciler.providers.registry.lane import SMALL_BODY, Lane
 from reconciler.providers.registry.reply import MAX_MANIFEST, Broken
@@ -61,7 +61,8 @@ class Endpoint:
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request. `target` is a path, or the whole URL that the registry gave; `repository` and `actions` make the
-    scope asked for; content larger than `limit` bytes is not read."""
+    scope asked for, `source` is a repository that is pulled from in the same request; content larger than `limit`
+    bytes is not read."""
 
     method: str
     target: str
@@ -71,11 +72,13 @@ class Call:
     content: bytes | None = None
     limit: int = MAX_MANIFEST
     follow: bool = True
+    source: str | None = None
 
     @property
     def scope(self) -> str:
         """As token services understand it (distribution: docs/content/spec/auth/scope.md)."""
-        return f"repository:{self.repository}:{self.actions}"
+        scope = f"repository:{self.repository}:{self.actions}"
+        return f"{scope} repository:{self.source}:{PULL}" if self.source else scope
 
 
 class Transport:
@@ -158,7 +161,7 @@ class Transport:
             if renewed:
                 reply = await self._followed(call, headers | {"authorization": renewed})
         if reply.status in {401, 403}:
-            what = f"{call.repository} ({'push' if call.actions == PUSH else 'pull'})"
+            what = f"{call.repository} ({call.actions.rpartition(',')[2]})"
             raise LianError(problems.denied(self.endpoint.host, what, reply.told))
         return reply
 
