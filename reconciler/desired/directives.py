@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from reconciler.desired import unheeded
 from reconciler.model.artifact import Artifact, BaseImage, Folder, GitFolder, ParentImage
-from reconciler.model.fleet import ComputeProvider, Fleet, RegistryProvider, RegistrySettings
+from reconciler.model.credential import SourceKind, SourceRef
+from reconciler.model.fleet import Author, ComputeProvider, Fleet, RegistryProvider, RegistrySettings
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
+from reconciler.model.policy import DriftPolicy, Policy, PrunePolicy, Response, SignPolicy
 from reconciler.model.problem import LianError, Problem, redact
 from reconciler.model.reference import MAX_NAME, Reference, Repository
 from reconciler.model.tier import RunnerOverride
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from reconciler.desired.places import DirectiveText
@@ -53,24 +55,53 @@ def registry_flag(text: str) -> RegistrySettings:
     Raises LianError `registry-invalid`.
     """
     if text.startswith(_LAYOUT) and text != _LAYOUT:
-        return RegistrySettings(RegistryProvider.OCI_LAYOUT, path=_absolute("", text.removeprefix(_LAYOUT)))
+        path = _absolute("", text.removeprefix(_LAYOUT))
+        return RegistrySettings(RegistryProvider.OCI_LAYOUT, path=path, by=Author.OPERATOR)
     if _URL.fullmatch(text):
-        return RegistrySettings(RegistryProvider.DISTRIBUTION, url=text.rstrip("/"))
+        return RegistrySettings(RegistryProvider.DISTRIBUTION, url=text.rstrip("/"), by=Author.OPERATOR)
     hint = "write oci-layout:PATH or http(s)://HOST[:PORT]"
     raise LianError(Problem("registry-invalid", f"{redact(text)!r} does not name a registry", hint=hint))
 
 
 def read_fleet(value: Mapping[str, Any], home: Path, override: RegistrySettings | None) -> Fleet:
-    """The settings of an evaluated lian.ncl, defaults filled in. `home` is where relative paths start."""
+    """The settings of an evaluated lian.ncl, defaults filled in. `home` is where relative paths start.
+
+    `override` takes the place of the registry, its credentials included; mirrors are about other registries, and stay.
+    """
+    declared = _registry(value["registry"], home)
     return Fleet(
         name=value["fleet"],
-        registry=override or _registry(value["registry"], home),
+        registry=replace(override, mirrors=declared.mirrors) if override else declared,
         compute=ComputeProvider(value["compute"]["provider"]),
         directives=tuple(value["directives"]),
         jobs=value.get("jobs"),
         builder=value.get("builder"),
         source_date_epoch=int(value["source_date_epoch"]),
+        policy=_policy(value["policy"], value["immutable_tags"]),
     )
+
+
+def _policy(value: Mapping[str, Any], immutable_tags: Sequence[str]) -> Policy:
+    """The owner's rules; the contract has filled in every field but `sign`."""
+    prune = value["prune"]
+    return Policy(
+        drift=DriftPolicy(**{kind: Response(response.lower()) for kind, response in value["drift"].items()}),
+        immutable_tags=tuple(immutable_tags),
+        trust=tuple(frozenset(group) for group in value["trust"]),
+        prune=PrunePolicy(
+            revisions=tuple(prune["revisions"]),
+            keep_tags=tuple(prune["keep_tags"]),
+            keep_last=int(prune["keep_last"]),
+            min_age=_seconds(prune["min_age"]),
+        ),
+        sign=_sign(value["sign"]) if "sign" in value else None,
+        verify_keys=tuple(value["verify"]["keys"]),
+    )
+
+
+def _sign(value: Mapping[str, Any]) -> SignPolicy:
+    key = SourceRef(SourceKind(value["key"]["source"]), value["key"]["name"])
+    return SignPolicy(key, value["provenance"], value["sbom"])
 
 
 class DirectiveReader:
@@ -86,7 +117,9 @@ class DirectiveReader:
 
         A directive's own registry and runner beat lian.ncl; `--registry` beats both.
         """
-        own = None if self._override or "registry" not in value else _registry(value["registry"], self._home)
+        own = None
+        if not self._override and "registry" in value:
+            own = _registry(value["registry"], self._home, Author.DIRECTIVE)
         registry = own or self._fleet.registry
         artifacts: list[Artifact] = []
         problems: list[Problem] = []
@@ -97,10 +130,14 @@ class DirectiveReader:
             except _Wrong as wrong:
                 at = text.field(("artifacts", key, *wrong.field))
                 problems.append(Problem("directive-invalid", f"{name}: {wrong}", artifact=str(name)).at(at))
-        login = unheeded.credentials(value, own, text) if own else None
-        return Declared(tuple(artifacts), self._holds(value, text), own, login, tuple(problems))
+        login = unheeded.credentials(own, text) if own else None
+        return Declared(tuple(artifacts), self._holds(value, own, text), own, login, tuple(problems))
 
-    def _holds(self, value: Mapping[str, Any], text: DirectiveText) -> tuple[Problem, ...]:
+    def _holds(
+        self, value: Mapping[str, Any], own: RegistrySettings | None, text: DirectiveText
+    ) -> tuple[Problem, ...]:
+        if own and (misplaced := unheeded.mirrors(own, text)):
+            return (misplaced,)
         if missing := unheeded.compute(value, text):
             return (missing,)
         compute = value.get("compute")
@@ -148,16 +185,25 @@ class _Wrong(ValueError):
         self.field = field
 
 
-def _registry(value: Mapping[str, Any], home: Path) -> RegistrySettings:
-    path, ca = value.get("path"), value.get("ca")
+def _registry(value: Mapping[str, Any], home: Path, by: Author = Author.OWNER) -> RegistrySettings:
+    path = value.get("path")
     return RegistrySettings(
         provider=RegistryProvider(value["provider"]),
         path=_absolute(str(home), path) if path is not None else None,
         url=value["url"].rstrip("/") if "url" in value else None,
         images_prefix=value.get("images_prefix", ""),
-        ca=_absolute(str(home), ca) if ca is not None else None,
+        ca=value.get("ca"),
         insecure=bool(value.get("insecure", False)),
+        client_cert=value.get("client_cert"),
+        client_key=_source(value.get("client_key")),
+        credentials=_source(value.get("credentials")),
+        mirrors=tuple(sorted((host, tuple(urls)) for host, urls in value.get("mirrors", {}).items())),
+        by=by,
     )
+
+
+def _source(value: Mapping[str, Any] | None) -> SourceRef | None:
+    return SourceRef(SourceKind(value["source"]), value["name"], value.get("user")) if value else None
 
 
 def _absolute(home: str, path: str) -> str:

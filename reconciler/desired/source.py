@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gc
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from reconciler.desired.places import DirectiveText
 from reconciler.desired.tree import CommitTree, Node
 from reconciler.desired.unheeded import LOCK, Unheeded, compute, credentials
 from reconciler.model.desired import Desired, Wanted
+from reconciler.model.fleet import Author
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.tree import FILE, SYMLINK
 
@@ -269,7 +270,7 @@ class _Assembly:
         if node is not None:
             text = DirectiveText(SETTINGS, node, self.commit.tree)
             self.no_compute = compute(self.settings, text)
-            if self.override is None and (login := credentials(self.settings, self.fleet.registry, text)):
+            if self.override is None and (login := credentials(self.fleet.registry, text)):
                 self.logins[self.fleet.registry.host] = login
             self.unheeded.take_fleet(SETTINGS, self.settings)
         if self.commit.tree.at(LOCK) is not None:
@@ -285,7 +286,10 @@ class _Assembly:
         if self.no_compute and not holds:
             holds.append(self.no_compute)
         if declared.registry and declared.login:
-            self.logins.setdefault(declared.registry.host, declared.login)
+            if self.registries.get(declared.registry.host, (declared.registry, path))[0].by is Author.DIRECTIVE:
+                self.logins.setdefault(declared.registry.host, declared.login)
+            else:  # the owner's word stands for everyone else
+                holds.append(declared.login)
         if declared.registry and (clash := self._registry(declared.registry, path, text.field)):
             self.problems.append(clash)
             holds.append(clash)
@@ -314,7 +318,7 @@ class _Assembly:
     ) -> Problem | None:
         """Note a registry; two files must not say different things of one host."""
         known, said_in = self.registries.setdefault(settings.host, (settings, path))
-        if replace(known, images_prefix="") == replace(settings, images_prefix=""):
+        if settings.agrees_with(known):
             return None
         message = f"{path} and {said_in} describe the registry {settings.host} differently"
         problem = Problem("registry-ambiguous", message, path, hint="describe it once, in lian.ncl")

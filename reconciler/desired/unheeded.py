@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.fleet import ComputeProvider, RegistryProvider
+from reconciler.model.credential import SourceKind
+from reconciler.model.fleet import Author, ComputeProvider, RegistryProvider
 from reconciler.model.problem import Problem
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from reconciler.model.fleet import RegistrySettings
 
 LOCK = "lian.lock"
-_OF_A_FLEET = ("events", "cache", "tiers", "policy", "secrets", "immutable_tags")
+_OF_A_FLEET = ("events", "cache", "tiers", "secrets")
 _OF_A_DIRECTIVE = ("events", "cache")
 _OF_A_RUNNER = ("tier", "labels")
 _MAX_FILES = 3
@@ -32,16 +33,40 @@ def compute(value: Mapping[str, Any], text: DirectiveText) -> Problem | None:
     return Problem("compute-unsupported", message, hint=hint).at(text.field(("compute",)))
 
 
-def credentials(value: Mapping[str, Any], registry: RegistrySettings, text: DirectiveText) -> Problem | None:
-    """The hold for all artifacts on a registry whose settings, in this document, say where its login is."""
-    if "credentials" not in value.get("registry", {}):
+def credentials(registry: RegistrySettings, text: DirectiveText) -> Problem | None:
+    """The hold for all artifacts on a registry whose settings, in this document, name a login or a key that lian does
+    not read, or that this document may not name.
+
+    A directive's author may be less trusted than the fleet's owner. He may say where a login lies, and it goes to the
+    host that he names with it (which the registry room lets pass only with the operator's leave); he may not have lian
+    run a command of his choice.
+    """
+    for name, ref in (("credentials", registry.credentials), ("client_key", registry.client_key)):
+        place = text.field(("registry", name))
+        if ref is None:
+            continue
+        if registry.provider is RegistryProvider.OCI_LAYOUT:
+            message = f"{registry.host} has `{name}`, and a folder asks for none"
+            return Problem("credentials-unsupported", message, hint="remove them").at(place)
+        if ref.kind is SourceKind.VAULT:
+            message = f"`{name}` of the registry {registry.host} lie in a vault, and no vault can be read yet"
+            hint = "use source 'Env, 'File or 'Command; a vault's own command line makes a 'Command"
+            return Problem("credentials-unsupported", message, hint=hint).at(place)
+        if registry.by is Author.DIRECTIVE and ref.kind is SourceKind.COMMAND:
+            message = f"`{name}` of the registry {registry.host} come from a command, which no directive may name"
+            hint = "name the command in lian.ncl, or let Docker's configuration name a credential helper"
+            return Problem("credentials-forbidden", message, hint=hint).at(place)
+    return None
+
+
+def mirrors(registry: RegistrySettings, text: DirectiveText) -> Problem | None:
+    """The hold for a directive that would decide where everyone's base images are read."""
+    if not registry.mirrors:
         return None
-    message = f"the registry {registry.host} has `credentials`, which lian does not read yet"
-    hint = f"remove them, and run `docker login {registry.host}` or let DOCKER_CONFIG name the folder of a config.json"
-    if registry.provider is RegistryProvider.OCI_LAYOUT:
-        hint = "remove them: a folder asks for no login"
-    problem = Problem("credentials-unsupported", message, hint=hint)
-    return problem.at(text.field(("registry", "credentials")))
+    message = "`mirrors` stand in a directive, and are the fleet's"
+    return Problem("mirrors-misplaced", message, hint="move them to `registry` in lian.ncl").at(
+        text.field(("registry", "mirrors"))
+    )
 
 
 @dataclass(slots=True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from reconciler.model.policy import Policy
+
+if TYPE_CHECKING:
+    from reconciler.model.credential import SourceRef
 
 
 class RegistryProvider(StrEnum):
@@ -29,16 +33,49 @@ class ComputeProvider(StrEnum):
     ORCHESTRATOR = "Orchestrator"
 
 
+class Author(StrEnum):
+    """Who describes a registry."""
+
+    OPERATOR = "operator"
+    """The one who runs lian, by --registry."""
+    OWNER = "owner"
+    """The fleet's owner, in lian.ncl."""
+    DIRECTIVE = "directive"
+    """The author of a directive, whom the owner need not trust with credentials."""
+
+
+_NEED_NOT_BE_SAID = ("ca", "client_cert", "client_key", "credentials")
+
+
 @dataclass(frozen=True, slots=True)
 class RegistrySettings:
-    """One registry: `path` for a layout on disk, `url` (http(s)://HOST[:PORT]) elsewhere."""
+    """One registry: `path` for a layout on disk, `url` (http(s)://HOST[:PORT]) elsewhere. Two values are equal if they
+    say the same of the registry, whoever says it and whatever they say of mirrors."""
 
     provider: RegistryProvider
     path: str | None = None
     url: str | None = None
     images_prefix: str = ""
     ca: str | None = None
+    """PEM certificates to trust besides the system's: a path in the desired repo."""
     insecure: bool = False
+    client_cert: str | None = None
+    """The PEM certificate that lian shows, with `client_key`: a path in the desired repo."""
+    client_key: SourceRef | None = None
+    credentials: SourceRef | None = None
+    mirrors: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), compare=False)
+    """Host of a registry -> URLs from which its base images are read first. Never part of a key."""
+    by: Author = field(default=Author.OWNER, compare=False)
+    """Who says this: it decides which credentials may go there."""
+
+    def agrees_with(self, known: RegistrySettings) -> bool:
+        """True if both say the same of one registry. What the fleet's owner has said (`known`) a directive need not say
+        again; what he left out it must not add: a login, say, that everyone's images would then be read with."""
+        mine, theirs = replace(self, images_prefix=""), replace(known, images_prefix="")
+        if known.by is not Author.DIRECTIVE:
+            unsaid = [name for name in _NEED_NOT_BE_SAID if getattr(mine, name) is None]
+            mine = replace(mine, **{name: getattr(theirs, name) for name in unsaid})
+        return mine == theirs
 
     @property
     def host(self) -> str:
