@@ -1,7 +1,4 @@
-"""BuildKit: taken from PATH or the parts cache when usable, else built from its Go module.
-
-`buildkit/go.mod` and `go.sum` beside this file pin the release and the checksum of every module it is made of.
-"""
+"""Building programs from a Go module whose go.mod and go.sum pin every module they are made of."""
 
 from __future__ import annotations
 
@@ -9,56 +6,74 @@ import os
 import re
 import shutil
 import subprocess
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from parts.host import Host, Missing, StepFailed, exclusive, log_tail, run_logged
+from parts.host import log_tail, run_logged
 from parts.placing import place, scratch_beside
-from reconciler.providers.builder.binaries import (
-    BUILDKIT_FOLDER,
-    BUILDKIT_VERSION,
-    cache_folder,
-    examine_program,
-    locate,
-    parts_folder,
-)
+from reconciler.providers.builder.binaries import cache_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
-MODULE = Path(__file__).parent / "buildkit"
-PROGRAMS = ("buildctl", "buildkitd")
+    from reconciler.providers.builder.binaries import Located
+
 SWITCHES_SINCE = (1, 21)
 """From this release on the go command fetches a newer toolchain by itself, unless GOTOOLCHAIN forbids it."""
 
-_VERSION_VARIABLE = "github.com/moby/buildkit/version.Version"
 _GO_VERSION = re.compile(r"\bgo(\d+(?:\.\d+)+)")
+_SWITCHES = ("-trimpath", "-buildvcs=false", "-tags", "osusergo netgo static_build")
+"""The same for every module: what two of them are made of is then compiled once."""
 
 
-def ensure_buildkit(host: Host, say: Callable[[str], None]) -> str:
-    """Have usable `buildctl` and `buildkitd`. Raises StepFailed with the remedy when there is no way to it here."""
-    if _usable():
-        return f"already there: {_whereabouts()}"
-    if not host.is_linux:
-        raise StepFailed(_missing("builds run on Linux only", "use a Linux machine for builds"))
-    with exclusive(parts_folder(), say):
-        if _usable():
-            return f"already there: {_whereabouts()}"
-        if (why := go_shortcoming(_lowest_go())) is not None:
-            raise StepFailed(_missing(why, _remedy()))
-        say(f"building {BUILDKIT_VERSION} from its Go module (about 2 minutes on 2 cores)")
-        _build(parts_folder() / BUILDKIT_FOLDER)
-    if not _usable():
-        why = "; ".join(found.why for name in PROGRAMS if (found := locate(name)).why)
-        raise StepFailed(_missing(f"built, yet {why}", _remedy()))
-    return f"ok: {_whereabouts()}"
+@dataclass(frozen=True)
+class GoModule:
+    """`folder` holds go.mod and go.sum; `linked` are values set in the programs' variables; `examine` judges a built
+    program by its name and path."""
+
+    folder: Path
+    examine: Callable[[str, Path], Located]
+    linked: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def lowest_go(self) -> str:
+        """What go.mod asks for."""
+        text = (self.folder / "go.mod").read_text(encoding="utf-8")
+        found = re.search(r"^go (\S+)$", text, re.MULTILINE)
+        if found is None:
+            raise ValueError(f"{self.folder / 'go.mod'} has no go line")
+        return found[1]
+
+    def build(self, packages: Sequence[str], target: Path, log_name: str) -> str | None:
+        """Build programs into scratch, run them, then move them into place together as `target`/bin; why that failed,
+        or None.
+
+        A program is named as the last part of its package. Call it under the lock of the target's parent; `log_name`
+        is a new file in the logs folder.
+        """
+        log = cache_folder() / "logs" / log_name
+        log.unlink(missing_ok=True)
+        scratch = scratch_beside(target)
+        (scratch / "bin").mkdir()
+        link = " ".join(["-s -w", *(f"-X {name}={value}" for name, value in self.linked.items())])
+        argv = ["go", "build", *_SWITCHES, "-ldflags", link, "-o", f"{scratch / 'bin'}/", *packages]
+        settings = {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=readonly"}
+        if not run_logged(argv, log, cwd=self.folder, env=settings, mortal=True):
+            return f"the build failed:\n{log_tail(log)}"
+        for package in packages:
+            name = package.rpartition("/")[2]
+            if (why := self.examine(name, scratch / "bin" / name).why) is not None:
+                return f"built, yet {why}\n    whole log: {log}"
+        place(scratch, target)
+        return None
 
 
 def go_shortcoming(lowest: str) -> str | None:
     """Why the `go` on PATH cannot build a module that asks for `lowest`, or None."""
     program = shutil.which("go")
     if program is None:
-        return "neither a usable BuildKit nor Go was found on PATH"
+        return "Go was not found on PATH"
     told = _ask_go(program, "version")
     found = _GO_VERSION.search(told or "")
     if found is None:
@@ -69,42 +84,6 @@ def go_shortcoming(lowest: str) -> str | None:
     if _numbers(found[1]) >= SWITCHES_SINCE and (switching == "auto" or switching.endswith("+auto")):
         return None
     return f"{program} is Go {found[1]}; {lowest} or newer is needed"
-
-
-def _usable() -> bool:
-    return all(locate(name).why is None for name in PROGRAMS)
-
-
-def _whereabouts() -> str:
-    found = locate("buildkitd")
-    return f"v{found.version} in {found.path.parent}" if found.path else ""
-
-
-def _build(target: Path) -> None:
-    """Build both programs into scratch, run them, then move them into place together."""
-    log = cache_folder() / "logs" / "set-up-buildkit.log"
-    log.unlink(missing_ok=True)
-    scratch = scratch_beside(target)
-    (scratch / "bin").mkdir()
-    argv = ["go", "build", "-trimpath", "-buildvcs=false", "-tags", "osusergo netgo static_build"]
-    argv += ["-ldflags", f"-s -w -X {_VERSION_VARIABLE}={BUILDKIT_VERSION}", "-o", f"{scratch / 'bin'}/"]
-    argv += [f"github.com/moby/buildkit/cmd/{name}" for name in PROGRAMS]
-    settings = {"CGO_ENABLED": "0", "GOOS": "linux", "GOWORK": "off", "GOFLAGS": "-mod=readonly"}
-    if not run_logged(argv, log, cwd=MODULE, env=settings, mortal=True):
-        raise StepFailed(_missing(f"the build failed:\n{log_tail(log)}", _remedy()))
-    for name in PROGRAMS:
-        if (why := examine_program(name, scratch / "bin" / name).why) is not None:
-            raise StepFailed(_missing(f"built, yet {why}\n    whole log: {log}", _remedy()))
-    place(scratch, target)
-
-
-def _lowest_go() -> str:
-    """What go.mod asks for."""
-    text = (MODULE / "go.mod").read_text(encoding="utf-8")
-    found = re.search(r"^go (\S+)$", text, re.MULTILINE)
-    if found is None:
-        raise ValueError(f"{MODULE / 'go.mod'} has no go line")
-    return found[1]
 
 
 def _ask_go(program: str, *words: str) -> str | None:
@@ -120,14 +99,3 @@ def _ask_go(program: str, *words: str) -> str | None:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in version.split("."))
-
-
-def _missing(why: str, remedy: str) -> Missing:
-    return Missing("BuildKit (buildkitd and buildctl, v0.31 or newer; every build needs them)", why, remedy)
-
-
-def _remedy() -> str:
-    return (
-        f"install Go {_lowest_go()} or newer (https://go.dev/dl/) and run this again, or put buildkitd and buildctl\n"
-        f"    of a BuildKit release on PATH or into {parts_folder() / BUILDKIT_FOLDER / 'bin'}/"
-    )

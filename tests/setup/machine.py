@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from parts.host import Host
 from parts.program import main, run_step
 
+from tests import programs
+
 if TYPE_CHECKING:
     from parts.program import Step
 
@@ -26,10 +28,13 @@ case "$1" in
 version) echo "go version go{version} linux/amd64" ;;
 env) echo {toolchain} ;;
 build)
-    while [ $# -gt 0 ]; do [ "$1" = -o ] && folder=$2; shift; done
+    while [ "$1" != -o ]; do shift; done
+    folder=$2; shift 2
     {before}
-    for name in buildctl buildkitd; do
-        printf '#!/bin/sh\\necho "%s v0.33.1"\\nexit {status}\\n' $name > $folder$name
+    for package; do
+        name=${{package##*/}}
+        case $name in registry) version=v3.1.1 ;; *) version=v0.33.1 ;; esac
+        printf '#!/bin/sh\\necho "%s %s"\\nexit {status}\\n' $name $version > $folder$name
         /bin/chmod 755 $folder$name
     done
     ;;
@@ -93,6 +98,10 @@ class Machine:
     @property
     def buildkit(self) -> Path:
         return self.parts / "buildkit-v0.33.1"
+
+    @property
+    def test_programs(self) -> Path:
+        return self.parts / programs.folder()
 
     @property
     def calls(self) -> list[str]:

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from parts.gobuild import MODULE, PROGRAMS, ensure_buildkit
+from parts.buildkit import MODULE, PROGRAMS, ensure_buildkit
 from parts.program import Step
 
 from reconciler.providers.builder.binaries import BUILDKIT_VERSION, find_part, locate
@@ -59,7 +59,7 @@ def test_parts_laid_down_beforehand_are_accepted(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("version", "toolchain", "told"),
     [
-        (None, "local", "neither a usable BuildKit nor Go was found on PATH"),
+        (None, "local", "there is no usable BuildKit, and Go was not found on PATH"),
         ("1.19.8", "auto", "is Go 1.19.8; 1.26.8 or newer is needed"),
         ("1.26.7", "local", "is Go 1.26.7; 1.26.8 or newer is needed"),
     ],
@@ -157,15 +157,15 @@ def test_two_at_once_build_once(machine: Machine) -> None:
 
 
 def test_the_release_is_pinned_with_its_checksum() -> None:
-    module = (MODULE / "go.mod").read_text()
+    module = (MODULE.folder / "go.mod").read_text()
     assert re.search(rf"^require github.com/moby/buildkit {re.escape(BUILDKIT_VERSION)}$", module, re.MULTILINE)
-    sums = (MODULE / "go.sum").read_text()
+    sums = (MODULE.folder / "go.sum").read_text()
     assert re.search(rf"^github.com/moby/buildkit {re.escape(BUILDKIT_VERSION)} h1:\S+$", sums, re.MULTILINE)
 
 
 def _start_setup(machine: Machine) -> subprocess.Popen[str]:
     script = (
-        "import sys; from pathlib import Path; from parts.gobuild import ensure_buildkit\n"
+        "import sys; from pathlib import Path; from parts.buildkit import ensure_buildkit\n"
         "from parts.host import Host; from parts.program import Step, run_step\n"
         "host = Host(Path(sys.argv[1]), True, True, True)\n"
         "sys.exit(len(run_step(Step('buildkit', ensure_buildkit), host, sys.stdout)))\n"

@@ -1,0 +1,58 @@
+"""Programs that only tests use: taken from PATH when usable, else from the parts cache, where set-up lays them down.
+
+Set-up imports this before anything is installed: standard library only (and `reconciler.providers.builder.binaries`,
+which keeps to the same rule).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.providers.builder.binaries import Wanted, examine_program, locate
+
+if TYPE_CHECKING:
+    from reconciler.providers.builder.binaries import Located
+
+SOURCE = Path(__file__).parent / "servers/go"
+"""The Go module they are built from."""
+PACKAGES = {
+    "registry": "./registry",
+    "ggcr": "./ggcr",
+    "crane": "github.com/google/go-containerregistry/cmd/crane",
+    "oras": "oras.land/oras/cmd/oras",
+}
+"""Each program and what it is built from: distribution v3, go-containerregistry's registry, and two tools."""
+
+
+@cache
+def folder() -> str:
+    """Their folder in the parts cache: another one whenever what they are built from has changed."""
+    seen = hashlib.sha256()
+    for path in sorted(SOURCE.rglob("*")):
+        if path.is_file():
+            seen.update(f"{path.relative_to(SOURCE)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return f"test-programs-{seen.hexdigest()[:12]}"
+
+
+def wanted(name: str) -> Wanted:
+    """What is asked of a program."""
+    match name:
+        case "registry":
+            return Wanted(minimum=(3, 1), folder=folder())
+        case "crane" | "oras":
+            return Wanted(folder=folder(), asked="version")
+        case _:
+            return Wanted(folder=folder())
+
+
+def find(name: str) -> Located:
+    """Where a program is, or why there is none."""
+    return locate(name, wanted(name))
+
+
+def examine(name: str, path: Path) -> Located:
+    """Judge the program at `path`."""
+    return examine_program(name, path, wanted(name))
