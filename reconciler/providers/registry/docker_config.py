@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import json
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from reconciler.model.problem import LianError, Problem
+from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.secret import Secret
+from reconciler.programs import NoAnswer, ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+HELPER_SECONDS = 30.0
 _HUB = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io")
-_HELPER_SECONDS = 30.0
 _NOT_FOUND = "credentials not found"
 
 
@@ -43,11 +43,19 @@ class Credential:
 
     @property
     def basic(self) -> str | None:
-        """The value of an Authorization header, None where there is no password."""
-        if not self.password:
-            return None
-        pair = f"{self.username}:{self.password}".encode()
-        return "Basic " + base64.b64encode(pair).decode("ascii")
+        """The value of an Authorization header, None where there is neither a name nor a password: a password may be
+        empty, and so may a name before one."""
+        return f"Basic {self._pair}" if self.username or self.password else None
+
+    @property
+    def _pair(self) -> str:
+        return base64.b64encode(f"{self.username}:{self.password}".encode()).decode("ascii")
+
+    def entry(self) -> dict[str, str]:
+        """As an entry of `auths`."""
+        written = {"identitytoken": self.identity_token, "registrytoken": self.registry_token}
+        pair = {"auth": self._pair} if self.username or self.password else {}
+        return pair | {name: value for name, value in written.items() if value}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -84,14 +92,21 @@ class DockerConfig:
 
         Raises LianError `credential-helper-failed` or `docker-config-invalid`, never with the helper's output.
         """
-        helpers = _mapping(self.document.get("credHelpers"))
-        helper = next((helpers[key] for key in _keys(host) if key in helpers), self.document.get("credsStore"))
-        if isinstance(helper, str) and helper:
-            for key in _keys(host)[:1] if host not in _HUB else _HUB[:1]:
-                found = await asyncio.to_thread(self._ask, helper, key)
-                if found:
-                    return found
+        helper = self._helper(host)
+        if helper is not None:
+            found = await self._ask(*helper)
+            if found:
+                return found
         return self._written(host)
+
+    def _helper(self, host: str) -> tuple[str, str, str] | None:
+        """Suffix of the helper that keeps this host's credential, the server to ask it for, and the field naming it."""
+        helpers = _mapping(self.document.get("credHelpers"))
+        own = next((helpers[key] for key in _keys(host) if key in helpers), None)
+        helper = own or self.document.get("credsStore")
+        if not isinstance(helper, str) or not helper:
+            return None
+        return helper, _keys(host)[0], "credHelpers" if own else "credsStore"
 
     def _written(self, host: str) -> Credential | None:
         auths = _mapping(self.document.get("auths"))
@@ -104,41 +119,41 @@ class DockerConfig:
 
     def _entry(self, entry: Mapping[str, Any]) -> Credential | None:
         username, password = _text(entry.get("username")), _text(entry.get("password"))
-        if auth := _text(entry.get("auth")):
+        if auth := "".join(_text(entry.get("auth")).split()):
             try:
                 pair = base64.b64decode(auth, validate=True).decode("utf-8")
             except (binascii.Error, UnicodeDecodeError):
                 raise LianError(_invalid(self.path, "an `auth` in it is not base64")) from None
-            username, _, password = pair.rstrip("\0").partition(":")
+            username, colon, password = pair.rstrip("\0").partition(":")
+            if not colon:
+                raise LianError(_invalid(self.path, "an `auth` in it is not USER:PASSWORD in base64"))
         found = Credential(username, password, _text(entry.get("identitytoken")), _text(entry.get("registrytoken")))
-        return found if found.password or found.identity_token or found.registry_token else None
+        return found if found.entry() else None
 
-    def _ask(self, helper: str, key: str) -> Credential | None:
+    async def _ask(self, helper: str, key: str, field: str) -> Credential | None:
         """One `get` of the helper protocol: the server on stdin, JSON on stdout."""
         command = f"docker-credential-{helper}"
         try:
-            done = subprocess.run(
-                [command, "get"],
-                input=key.encode(),
-                capture_output=True,
-                timeout=_HELPER_SECONDS,
-                check=False,
-                env=dict(self.environ),
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            silent = isinstance(error, subprocess.TimeoutExpired)
-            cause = "it did not answer in time" if silent else "it cannot be started"
-            raise LianError(_helper_failed(command, key, cause)) from None
-        if done.returncode:
-            if _NOT_FOUND in done.stdout.decode("utf-8", "replace").lower():
+            answer = await ask([command, "get"], key.encode(), self.environ, HELPER_SECONDS)
+        except NoAnswer as error:
+            missing = _helper_missing(command, key, field, self.path)
+            raise LianError(missing if error.missing else _helper_failed(command, key, str(error))) from None
+        if answer.status:
+            if _NOT_FOUND in answer.output.decode("utf-8", "replace").lower():
                 return None
-            raise LianError(_helper_failed(command, key, f"it ended with exit code {done.returncode}"))
+            raise LianError(_helper_failed(command, key, f"it ended with exit code {answer.status}"))
         try:
-            answer = json.loads(done.stdout)
-            username, secret = str(answer["Username"]), str(answer["Secret"])
-        except (ValueError, KeyError, TypeError):
+            document = json.loads(answer.output)
+            username, secret = str(document["Username"]), str(document["Secret"])
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise LianError(_helper_failed(command, key, "its answer is not the protocol's JSON")) from None
         return Credential(identity_token=secret) if username == "<token>" else Credential(username, secret)
+
+
+def rendered(credentials: Mapping[str, Credential]) -> Secret:
+    """A `config.json` with these credentials, by registry host, and nothing else: no helper, no store."""
+    auths = {_keys(host)[0]: credential.entry() for host, credential in sorted(credentials.items())}
+    return Secret(json.dumps({"auths": auths}))
 
 
 def _keys(host: str) -> tuple[str, ...]:
@@ -168,10 +183,21 @@ def _invalid(path: Path | None, cause: str) -> Problem:
     )
 
 
+def _helper_missing(command: str, key: str, field: str, path: Path | None) -> Problem:
+    return Problem(
+        "credential-helper-missing",
+        f"{command} is not installed, and is to give the credential for {key}",
+        file=str(path) if path else None,
+        cause=f"`{field}` of Docker's configuration names it",
+        hint=f"install {command}, or remove it from `{field}` and log in again with `docker login`",
+    )
+
+
 def _helper_failed(command: str, key: str, cause: str) -> Problem:
     return Problem(
         "credential-helper-failed",
         f"{command} gave no credential for {key}",
         cause=cause,
         hint=f"try it by hand: `echo {key} | {command} get`",
+        next=Next.RETRY,
     )

@@ -6,12 +6,16 @@ import asyncio
 import base64
 import json
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reconciler.model.problem import LianError
-from reconciler.providers.registry.docker_config import Credential, DockerConfig
+from reconciler.providers.registry import docker_config
+from reconciler.providers.registry.docker_config import Credential, DockerConfig, rendered
 from tests.ports.registry_suite import codes
 
 if TYPE_CHECKING:
@@ -100,13 +104,80 @@ def test_a_helper_that_fails_is_told_without_its_output(tmp_path: Path, host: st
     assert "canary" not in repr(error.value.problems)
 
 
-def test_a_helper_that_is_not_installed_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("field", ["credsStore", "credHelpers"])
+def test_a_helper_that_is_not_installed_is_told(tmp_path: Path, field: str) -> None:
+    named: dict[str, Any] = {"credsStore": "no-such", "credHelpers": {"h": "no-such"}}
     with pytest.raises(LianError) as error:
-        found(written(tmp_path, {"credsStore": "no-such"}), "h")
+        found(written(tmp_path, {field: named[field]}), "h")
+    (problem,) = error.value.problems
+    assert (problem.code, problem.file) == ("credential-helper-missing", str(tmp_path / "config.json"))
+    assert "docker-credential-no-such" in problem.message
+    assert field in f"{problem.cause} {problem.hint}"
+
+
+def test_a_helper_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_config, "HELPER_SECONDS", 0.2)
+    path = tmp_path / "docker-credential-slow"
+    path.write_text("#!/bin/sh\necho canary\nsleep 60 &\nwait\n")
+    path.chmod(0o755)
+    started = time.monotonic()
+    with pytest.raises(LianError) as error:
+        found(written(tmp_path, {"credsStore": "slow"}), "h")
     assert codes(error) == {"credential-helper-failed"}
+    assert "canary" not in repr(error.value.problems)
+    assert time.monotonic() - started < 10
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"auths": {"h": {"auth": "%"}}}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    ("pair", "expected"),
+    [
+        ("me:", Credential("me", "")),
+        (":secret", Credential("", "secret")),
+        ("me:a:b:", Credential("me", "a:b:")),
+        ("größe:ü\0", Credential("größe", "ü")),
+        (":", None),
+    ],
+)
+def test_what_stands_in_an_auth(tmp_path: Path, pair: str, expected: Credential | None) -> None:
+    auth = base64.encodebytes(pair.encode()).decode()
+    assert found(written(tmp_path, {"auths": {"h": {"auth": auth}}}), "h") == expected
+
+
+def test_an_empty_password_is_offered() -> None:
+    assert Credential("me", "").basic == "Basic " + base64.b64encode(b"me:").decode()
+    assert Credential(identity_token="i").basic is None
+
+
+_names = st.text(st.characters(exclude_characters=":\0", exclude_categories=["Cs", "Cc"]), max_size=20)
+_words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
+
+
+@given(
+    st.builds(Credential, _names, _words, _words, _words), st.sampled_from(["docker.io", "h.example:5000", "[::1]:5"])
+)
+def test_what_is_rendered_for_a_builder_reads_back(credential: Credential, host: str) -> None:
+    document = json.loads(rendered({host: credential}).reveal())
+    expected = credential if credential.entry() else None
+    assert found(DockerConfig(None, document, {}), host) == expected
+
+
+def test_a_rendered_configuration_names_docker_hub_as_buildkit_looks_it_up() -> None:
+    document = json.loads(rendered({"docker.io": Credential("a", "b")}).reveal())
+    assert list(document["auths"]) == ["https://index.docker.io/v1/"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff",
+        b'{"auths": {"h": {"auth": "%"}}}',
+        b'{"auths": {"h": {"auth": "bWU="}}}',
+        b"[" * 100_000,
+    ],
+)
 def test_a_file_that_is_broken_is_told(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(LianError) as error:
         found(written(tmp_path, content), "h")
