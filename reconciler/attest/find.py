@@ -22,15 +22,20 @@ MAX_BUNDLES = 100
 
 
 async def find_bundles(
-    registry: Registry, repository: Repository, subject: Digest, *, limit: int = MAX_BUNDLE
+    registry: Registry,
+    repository: Repository,
+    subject: Digest,
+    *,
+    limit: int = MAX_BUNDLE,
+    at_most: int = MAX_BUNDLES,
 ) -> tuple[FoundBundle, ...]:
-    """The bundles attached to `subject`, each with its bytes or why it could not be read. Raises LianError if the
-    referrers cannot be listed."""
+    """The bundles attached to `subject`, each with its bytes or why it could not be read; `limit` bytes of each are
+    read, and `at_most` so many of them. Raises LianError if the referrers cannot be listed."""
     referrers = await registry.referrers(repository, subject, BUNDLE)
-    found = [await _read(registry, repository, subject, d.digest, limit) for d in referrers[:MAX_BUNDLES]]
-    if len(referrers) > MAX_BUNDLES:
-        message = f"more than {MAX_BUNDLES} signatures are attached to {subject.short}, and the rest is not read"
-        found.append(FoundBundle(referrers[MAX_BUNDLES].digest, Problem("bundles-too-many", message)))
+    found = [await _read(registry, repository, subject, d.digest, limit) for d in referrers[:at_most]]
+    if len(referrers) > at_most:
+        message = f"more than {at_most} signatures are attached to {subject.short}, and the rest is not read"
+        found.append(FoundBundle(referrers[at_most].digest, Problem("bundles-too-many", message)))
     return tuple(found)
 
 

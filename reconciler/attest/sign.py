@@ -42,7 +42,7 @@ async def signed(statement: Statement, signer: Signer) -> Bundle:
     """Raises LianError of the signer."""
     payload = statement.to_bytes()
     signature = await signer.sign(pae(STATEMENT_PAYLOAD, payload))
-    return Bundle(Envelope(payload, signature.value, signature.key_hint))
+    return Bundle(Envelope(payload, signature.value), signature.key_hint)
 
 
 def referrer(

@@ -134,20 +134,24 @@ def judge(subject: Digest, referrer: Digest, data: bytes, keys: Sequence[Verifie
 def _signer(bundle: Bundle, keys: Sequence[Verifier]) -> Verifier | None:
     """The hint is not signed, so it decides nothing: every key is tried."""
     envelope = bundle.envelope
-    if bundle.by_certificate:
+    if bundle.key_hint is None:
         return None
     return next((key for key in keys if key.holds(envelope.signed_bytes, envelope.signature)), None)
 
 
 def _unsigned(bundle: Bundle, keys: Sequence[Verifier], what: str) -> Problem:
     names = ", ".join(key.name for key in keys)
-    if bundle.by_certificate:
+    if bundle.key_hint is None:
         message = f"{what} is by a certificate, and lian verifies signatures by key"
         return Problem("signature-by-certificate", message, hint="use cosign verify with the signer's identity")
-    hinted = next((key.name for key in keys if key.key_hint == bundle.envelope.key_hint), None)
+    hinted = next((key.name for key in keys if key.key_hint == bundle.key_hint), None)
     if hinted is not None:
-        message = f"{what} names the key {hinted}, which did not sign what it holds"
-        return Problem("signature-wrong", message, hint="find out who changed it, and sign the image again")
+        return Problem(
+            "signature-wrong",
+            f"{what} names the key {hinted}, which did not sign what it holds",
+            cause="it was changed, or made in another manner, as cosign does with an Ed25519 key (Ed25519ph)",
+            hint="find out which, and sign the image again",
+        )
     return Problem("signature-wrong-key", f"{what} is by none of the trusted keys", cause=f"tried {names}")
 
 

@@ -95,11 +95,10 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """A DSSE envelope with exactly one signature, as sigstore bundles have it. Nothing in it is to be believed before
-    the signature over `signed_bytes` holds; `key_hint` never is."""
+    the signature over `signed_bytes` holds."""
 
     payload: bytes
     signature: bytes
-    key_hint: str = ""
     payload_type: str = STATEMENT_PAYLOAD
 
     @property
@@ -108,46 +107,42 @@ class Envelope:
         return pae(self.payload_type, self.payload)
 
     def to_json(self) -> dict[str, Any]:
-        """DSSE's JSON form."""
-        signature = {"sig": _base64(self.signature)} | ({"keyid": self.key_hint} if self.key_hint else {})
-        return {"payload": _base64(self.payload), "payloadType": self.payload_type, "signatures": [signature]}
+        """DSSE's JSON form, without a `keyid`: cosign passes over signatures whose `keyid` is not its own name for the
+        key (go-securesystemslib, dsse/verify.go), and sigstore's other clients write none either."""
+        signatures = [{"sig": _base64(self.signature)}]
+        return {"payload": _base64(self.payload), "payloadType": self.payload_type, "signatures": signatures}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Envelope:
-        """Raises ValueError."""
+        """A `keyid` is passed over: it is not signed. Raises ValueError."""
         try:
             signatures = document["signatures"]
             if not isinstance(signatures, list) or len(signatures) != 1:
                 raise ValueError("not a DSSE envelope of a bundle: it has exactly one signature")
-            signature = signatures[0]
-            return cls(
-                _bytes(document["payload"]),
-                _bytes(signature["sig"]),
-                _text(signature.get("keyid", "")),
-                _text(document["payloadType"]),
-            )
+            return cls(_bytes(document["payload"]), _bytes(signatures[0]["sig"]), _text(document["payloadType"]))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a DSSE envelope: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An envelope with what is needed to check it: the hint at a public key, or (`by_certificate`) a certificate.
+    """An envelope, and the hint at the public key to check it with (see ports.signer.Signature); None if it comes with
+    a certificate in place of that. The hint is not signed.
 
     Entries of transparency logs and timestamps are not kept: a key that is trusted for good needs neither.
     """
 
     envelope: Envelope
-    by_certificate: bool = False
+    key_hint: str | None
 
     def to_bytes(self) -> bytes:
-        """The document of version 0.3. Raises ValueError for one with a certificate: lian signs by key alone."""
-        if self.by_certificate:
+        """The document of version 0.3. Raises ValueError without a hint: lian signs by key alone."""
+        if self.key_hint is None:
             raise ValueError("a bundle is printed with a key's hint only")
         return canonical(
             {
                 "mediaType": BUNDLE,
-                "verificationMaterial": {"publicKey": {"hint": self.envelope.key_hint}},
+                "verificationMaterial": {"publicKey": {"hint": self.key_hint}},
                 "dsseEnvelope": self.envelope.to_json(),
             }
         )
@@ -162,18 +157,17 @@ class Bundle:
                 raise UnknownVersionError(f"not a sigstore bundle of version 0.3: {kind[:100]!r}")
             if "dsseEnvelope" not in document:
                 raise ValueError("the bundle holds no DSSE envelope")
-            envelope = Envelope.from_json(document["dsseEnvelope"])
-            material = document["verificationMaterial"]
-            if "publicKey" not in material:
-                if "certificate" not in material and "x509CertificateChain" not in material:
-                    raise ValueError("the bundle names neither a key nor a certificate")
-                return cls(envelope, by_certificate=True)
-            hint = _text(material["publicKey"].get("hint", ""))
+            return cls(Envelope.from_json(document["dsseEnvelope"]), _hint(document["verificationMaterial"]))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a sigstore bundle: {error}") from error
-        if envelope.key_hint not in ("", hint):
-            raise ValueError("the bundle hints at one key and its envelope at another")
-        return cls(Envelope(envelope.payload, envelope.signature, hint, envelope.payload_type))
+
+
+def _hint(material: Mapping[str, Any]) -> str | None:
+    if "publicKey" in material:
+        return _text(material["publicKey"].get("hint", ""))
+    if "certificate" in material or "x509CertificateChain" in material:
+        return None
+    raise ValueError("the bundle names neither a key nor a certificate")
 
 
 def _base64(data: bytes) -> str:

@@ -118,7 +118,8 @@ def provenance_of(record: BuildRecord, fleet: str, source: str | None = None) ->
     """The record as a predicate. `source` is the URL of the desired repo, None where it has none.
 
     The invocation is the digest of the record's own document, so that the one leads to the other.
-    Raises ValueError if the record's `started` is no time.
+    Raises ValueError for a record whose `started` is no time, or that names an image by something else than a digest;
+    lian writes none, but a registry may hold one.
     """
     return Provenance(
         builder=f"urn:lian:fleet:{quote(fleet, safe='')}",
@@ -194,8 +195,10 @@ def _image_uri(written: str, digest: Digest) -> str | None:
 
 
 def _later(started: str, seconds: float) -> str:
+    moment = datetime.fromisoformat(started)
+    if moment.tzinfo is None:
+        raise ValueError("a time without its zone")
     try:
-        moment = datetime.fromisoformat(started)
         finished = moment.astimezone(UTC) + timedelta(seconds=seconds)
     except OverflowError as error:
         raise ValueError(f"not a time: {error}") from error

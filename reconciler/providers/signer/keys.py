@@ -87,9 +87,9 @@ def _loaded(pem: bytes, password: bytes | None) -> object:
         return load_der_private_key(opened(pem, password or b""), None)
     try:
         return load_pem_private_key(pem, password if locked else None)
-    except ValueError as error:
-        if locked:  # the library has one word for a wrong password and a damaged file
-            raise WrongPasswordError(str(error)) from error
+    except (ValueError, TypeError) as error:
+        if locked:  # one word for a wrong password and a damaged file; TypeError for a password that is empty
+            raise WrongPasswordError("the password does not open it") from error
         raise
 
 
