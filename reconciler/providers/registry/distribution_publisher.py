@@ -13,7 +13,8 @@ from reconciler.model.reference import Reference
 from reconciler.ports.registry import PullFrom, PushTo
 from reconciler.providers.registry import problems, referrers
 from reconciler.providers.registry.auth import PUSH
-from reconciler.providers.registry.distribution import DIGEST_HEADER, DistributionRegistry, manifest_call
+from reconciler.providers.registry.calls import DIGEST_HEADER, manifest_call
+from reconciler.providers.registry.distribution import DistributionRegistry
 from reconciler.providers.registry.transport import Call
 
 if TYPE_CHECKING:
