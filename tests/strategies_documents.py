@@ -167,15 +167,24 @@ _registry_options = {
     "ca": path,
     "credentials": vault_cred_ref,
 }
+_key_outside = st.one_of(
+    optionally({"source": tags_of("File"), "name": st.sampled_from(["/etc/lian/a.key", "/", "/größe"])}),
+    optionally({"source": tags_of("Env", "Command", "Vault"), "name": st.sampled_from(["TOKEN", "/a", "pass show x"])}),
+)
+_mirrors = _map(
+    st.sampled_from(["docker.io", "localhost", "reg:5000", "[::1]:5000"]),
+    _few(st.sampled_from(["https://mirror.example.org", "http://[::1]:5000/docker-hub/a__b", "https://m:1/x"]), 1),
+)
+_https = {
+    "provider": tags_of("Distribution", "Zot", "Harbor", "Ghcr"),
+    "url": st.sampled_from(["http://127.0.0.1:5000", "https://ghcr.io", "http://[::1]:5000"]),
+}
 registry_provider_ref = st.one_of(
-    optionally({"provider": tags_of("OciLayout"), "path": st.sampled_from([".lian/registry", "/srv/oci"])}),
     optionally(
-        {
-            "provider": tags_of("Distribution", "Zot", "Harbor", "Ghcr"),
-            "url": st.sampled_from(["http://127.0.0.1:5000", "https://ghcr.io", "http://[::1]:5000"]),
-        },
-        **_registry_options,
+        {"provider": tags_of("OciLayout"), "path": st.sampled_from([".lian/registry", "/srv/oci"])}, mirrors=_mirrors
     ),
+    optionally(_https, mirrors=_mirrors, **_registry_options),
+    optionally(_https | {"client_cert": path, "client_key": _key_outside}, **_registry_options),
 )
 nats_event_config = optionally(
     {"url": st.sampled_from(["nats://127.0.0.1:4222", "tls://nats.example.org"])},
@@ -220,6 +229,21 @@ build_directives = optionally(
     cache=cache_policy,
     events=nats_event_config,
 )
+_response = tags_of("Heal", "Hold", "Report")
+fleet_policy = optionally(
+    {},
+    drift=optionally({}, retagged=_response, foreign=_response, broken=_response, orphaned=_response),
+    trust=st.lists(_few(name, 2), max_size=3),
+    prune=optionally(
+        {},
+        revisions=_few(st.sampled_from(["refs/heads/*", "refs/tags/v[0-9]*", "refs/remotes/origin/größe"])),
+        keep_tags=_few(st.sampled_from(["v*", "stable", "1.[0-9]"])),
+        keep_last=st.integers(0, 1000),
+        min_age=st.sampled_from(["7d", "1m", "999999w"]),
+    ),
+    sign=optionally({"key": _key_outside}, provenance=st.booleans(), sbom=st.booleans()),
+    verify=optionally({}, keys=_few(path)),
+)
 fleet_settings = optionally(
     {},
     fleet=name,
@@ -233,7 +257,7 @@ fleet_settings = optionally(
     events=nats_event_config,
     tiers=_map(name, optionally({"cpu": st.integers(1, 256), "memory_gb": memory}, time_budget=st.integers(1, 1440))),
     secrets=_map(name, text),
-    policy=_map(name, st.integers(0, 9)),
+    policy=fleet_policy,
     immutable_tags=_few(st.sampled_from(["v*", "1.[0-9]"])),
 )
 _problem = optionally(
@@ -276,7 +300,7 @@ build_result = st.one_of(
 _WRONG = [
     None, True, 0, -1, 1, 257, 1441, 4097, 1.5, 0.0, 10**12, "", "x", "X Y", "a\n", "-a", "..", "../a", "a/../b", "/a",
     "a/", "a..b", "lian-x", "a" * 64, "a" * 129, "a" * 1025, "http://u:p@h", "https://h/x", "a@b", "a:b",
-    "é", "\t", "a\u2028",
+    "é", "\t", "a\u2028", "File", "Heal", 1001, "refs/heads/*",
     "X", "Local", "Zot", "OciLayout", "Ci", "Session", "Max", [], ["a"], ["a", "a"],
     [1, True], {}, {"x": 1}, {"path": "a", "git": "https://h/x"}, {"artifact": "a", "image": "b"}, {"": "a"},
 ]  # fmt: skip

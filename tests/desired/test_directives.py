@@ -10,13 +10,16 @@ import pytest
 from reconciler.desired.directives import Declared, DirectiveReader, read_fleet, registry_flag
 from reconciler.desired.places import DirectiveText
 from reconciler.model.artifact import BaseImage, Folder, GitFolder, ParentImage
+from reconciler.model.credential import SourceKind, SourceRef
 from reconciler.model.fleet import ComputeProvider, Fleet, RegistryProvider, RegistrySettings
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
+from reconciler.model.policy import DriftPolicy, Policy, PrunePolicy, Response, SignPolicy
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
 from reconciler.model.tier import RunnerOverride
 from tests.desired.repos import Repo
+from tests.schemas.evaluation import ROOT, evaluate
 
 HOME = Path("/srv/repo")
 SETTINGS: dict[str, Any] = {
@@ -26,7 +29,17 @@ SETTINGS: dict[str, Any] = {
     "directives": ["directives/**/*.ncl"],
     "source_date_epoch": 0,
     "secrets": {},
-    "policy": {},
+    "policy": {
+        "drift": {"retagged": "Heal", "foreign": "Hold", "broken": "Heal", "orphaned": "Report"},
+        "trust": [],
+        "prune": {
+            "revisions": ["refs/heads/*", "refs/remotes/*", "refs/tags/*"],
+            "keep_tags": [],
+            "keep_last": 5,
+            "min_age": "7d",
+        },
+        "verify": {"keys": []},
+    },
     "immutable_tags": [],
 }
 ARTIFACT: dict[str, Any] = {
@@ -92,6 +105,32 @@ def test_settings_become_a_fleet() -> None:
         5,
     )
     assert found.registry.host == "oci-layout:/srv/repo/.lian/registry"
+
+
+def test_the_contracts_default_policy_is_the_models() -> None:
+    value = evaluate('{} | (import "schemas/fleet.ncl").FleetSettings')
+    assert value["policy"] == SETTINGS["policy"]
+    assert read_fleet(value, HOME, None).policy == Policy() == fleet().policy
+
+
+def test_every_rule_of_a_policy_is_kept() -> None:
+    full = ROOT / "tests/schemas/fixtures/good/lian_full.ncl"
+    value = evaluate(f'(import "{full}") | (import "schemas/fleet.ncl").FleetSettings')
+    assert read_fleet(value, HOME, None).policy == Policy(
+        drift=DriftPolicy(Response.HOLD, Response.REPORT, Response.HOLD, Response.HEAL),
+        immutable_tags=("v*", "1.[0-9]*"),
+        trust=(frozenset({"shop", "store"}), frozenset({"site", "shop"})),
+        prune=PrunePolicy(("refs/heads/*", "refs/tags/v*"), ("v*",), 0, 4 * 604_800),
+        sign=SignPolicy(SourceRef(SourceKind.FILE, "/etc/lian/sign.key"), provenance=False, sbom=True),
+        verify_keys=("keys/fleet.pub", "keys/last-year.pub"),
+    )
+
+
+@pytest.mark.parametrize("kind", SourceKind)
+def test_a_signing_key_may_lie_in_each_kind_of_place(kind: SourceKind) -> None:
+    sign = {"key": {"source": str(kind), "name": "/k"}, "provenance": True, "sbom": False}
+    found = fleet(policy={**SETTINGS["policy"], "sign": sign}).policy.sign
+    assert found == SignPolicy(SourceRef(kind, "/k"))
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ SURFACE = {
     "schemas/cache_policy.ncl": {"CachePolicy", "BuildMode", "SessionActor", "SessionCacheDisposition"},
     "schemas/build_result.ncl": {"BuildResult"},
     "schemas/vault_refs.ncl": {"VaultCredRef", "VaultKeyRef"},
-    "schemas/fleet.ncl": {"FleetSettings"},
+    "schemas/fleet.ncl": {"FleetSettings", "FleetPolicy"},
     "defaults/build_directives.ncl": {
         "make_build_directives", "make_artifact", "make_compute_provider", "make_registry_provider",
         "make_runner_override", "make_nats_event_config", "make_cache_policy", "make_build_spec", "make_build_result",
@@ -103,12 +103,16 @@ def test_defaults_of_both_surfaces_are_equal() -> None:
         "BuildArtifact": evaluate('{ image = "a" } | (import "schemas/build_directives.ncl").BuildArtifact'),
         "FleetSettings": evaluate('{} | (import "schemas/fleet.ncl").FleetSettings'),
         "CachePolicy": evaluate('{} | (import "schemas/cache_policy.ncl").CachePolicy'),
+        "FleetPolicy": evaluate('{} | (import "schemas/fleet.ncl").FleetPolicy'),
     }
+    signed = evaluate('{ sign.key = { source = \'Env, name = "K" } } | (import "schemas/fleet.ncl").FleetPolicy')
+    filled |= {f"{name.capitalize()}Policy": signed[name] for name in ("drift", "prune", "sign", "verify")}
     definitions = json.loads((ROOT / "schemas/json/fleet.json").read_text("utf-8"))["$defs"]
     definitions |= json.loads((ROOT / "schemas/json/build_directives.json").read_text("utf-8"))["$defs"]
     for name, document in filled.items():
         annotated = {k: v["default"] for k, v in definitions[name]["properties"].items() if "default" in v}
         document.pop("image", None)
+        document.pop("key", None)
         assert document.get("registry", {}).pop("insecure", False) is False
         assert document == annotated
 

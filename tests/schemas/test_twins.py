@@ -25,6 +25,7 @@ TWINS = {
     "VaultCredRef": ("vault_refs", "VaultCredRef", documents.vault_cred_ref, 30),
     "VaultKeyRef": ("vault_refs", "VaultKeyRef", documents.vault_key_ref, 20),
     "FleetSettings": ("fleet", "FleetSettings", documents.fleet_settings, 60),
+    "FleetPolicy": ("fleet", "FleetPolicy", documents.fleet_policy, 60),
 }
 
 
@@ -134,6 +135,76 @@ def test_every_place_refuses_a_value_of_another_kind(place: documents.Path) -> N
         assert not _agree("BuildDirectives", documents.replaced(FULL, place, {**value, "tgas": "a"}))
 
 
+FULL_POLICY = {
+    "drift": {kind: documents.Tag("Report") for kind in ("retagged", "foreign", "broken", "orphaned")},
+    "trust": [["shop", "store"]],
+    "prune": {"revisions": ["refs/heads/*"], "keep_tags": ["v*"], "keep_last": 5, "min_age": "7d"},
+    "sign": {"key": {"source": documents.Tag("File"), "name": "/etc/sign.key"}, "provenance": True, "sbom": False},
+    "verify": {"keys": ["keys/fleet.pub"]},
+}
+
+
+@pytest.mark.parametrize("place", documents.paths(FULL_POLICY), ids=lambda p: ".".join(map(str, p)) or "whole")
+def test_every_place_of_a_policy_refuses_a_value_of_another_kind(place: documents.Path) -> None:
+    value = documents.at(FULL_POLICY, place)
+    for wrong in (1.5, None, [1], {"tgas": "a"}, *([] if isinstance(value, str) else ["1"])):
+        assert not _agree("FleetPolicy", documents.replaced(FULL_POLICY, place, wrong))
+    if place:
+        _agree("FleetPolicy", documents.removed(FULL_POLICY, place))
+    if isinstance(value, dict):
+        assert not _agree("FleetPolicy", documents.replaced(FULL_POLICY, place, {**value, "tgas": "a"}))
+    if isinstance(value, list):
+        assert not _agree("FleetPolicy", documents.replaced(FULL_POLICY, place, value * 101))
+
+
+@pytest.mark.parametrize(
+    ("key", "accepted"),
+    [
+        ({"source": documents.Tag("File"), "name": "/etc/lian/sign.key"}, True),
+        ({"source": documents.Tag("File"), "name": "keys/sign.key"}, False),
+        ({"source": documents.Tag("File"), "name": "./sign.key"}, False),
+        ({"source": documents.Tag("File"), "name": "~/sign.key"}, False),
+        ({"source": "File", "name": "keys/sign.key"}, False),
+        ({"source": documents.Tag("Vault"), "name": "keys/sign.key"}, True),
+        ({"source": documents.Tag("Env"), "name": "SIGN_KEY"}, True),
+        ({"source": documents.Tag("Command"), "name": "pass show sign"}, True),
+        ({"source": documents.Tag("Env"), "name": "SIGN_KEY", "user": "ci"}, False),
+        ({"name": "/etc/lian/sign.key"}, False),
+        ({"source": documents.Tag("File")}, False),
+    ],
+)
+def test_a_signing_key_lies_outside_the_desired_repository(key: Any, accepted: bool) -> None:
+    assert _agree("FleetPolicy", {"sign": {"key": key}}) is accepted
+
+
+REGISTRY = {"provider": documents.Tag("Zot"), "url": "https://reg.example.org"}
+IN_ENV = {"source": documents.Tag("Env"), "name": "KEY"}
+
+
+@pytest.mark.parametrize(
+    ("more", "accepted"),
+    [
+        ({"client_cert": "certs/lian.pem", "client_key": IN_ENV}, True),
+        ({"client_cert": "certs/lian.pem"}, False),
+        ({"client_key": IN_ENV}, False),
+        ({"client_cert": "c", "client_key": {"source": documents.Tag("File"), "name": "/etc/lian.key"}}, True),
+        ({"client_cert": "c", "client_key": {"source": documents.Tag("File"), "name": "certs/lian.key"}}, False),
+        ({"client_cert": "c", "client_key": {"source": "File", "name": "certs/lian.key"}}, False),
+        ({"client_cert": "/etc/lian.pem", "client_key": IN_ENV}, False),
+        ({"mirrors": {"docker.io": ["https://m.example.org/hub"]}}, True),
+        ({"mirrors": {"docker.io": []}}, False),
+        ({"mirrors": {"docker.io": "https://m.example.org"}}, False),
+        ({"mirrors": {"docker": ["https://m.example.org"]}}, False),
+        ({"mirrors": {"docker.io/library": ["https://m.example.org"]}}, False),
+        ({"mirrors": {"docker.io": ["https://u:p@m.example.org"]}}, False),
+        ({"mirrors": {"docker.io": ["https://m.example.org/"]}}, False),
+        ({"mirrors": {"docker.io": ["m.example.org"]}}, False),
+    ],
+)
+def test_how_a_registry_is_reached(more: Any, accepted: bool) -> None:
+    assert _agree("RegistryProviderRef", REGISTRY | more) is accepted
+
+
 # Contract of schemas/grammar.ncl -> (file, definition) of its twin, a few strings that it accepts, its bound.
 LEAVES: dict[str, tuple[str, str, list[str], int]] = {
     "Name": ("build_directives", "name", ["shop", "a--b"], 63),
@@ -153,19 +224,21 @@ LEAVES: dict[str, tuple[str, str, list[str], int]] = {
     "GitUrl": ("build_directives", "git_url", ["https://h/x", "git@h:x", "ssh://git@h/x", "file:///x"], 2048),
     "GitRevision": ("build_directives", "git_revision", ["main", "é"], 255),
     "HttpUrl": ("build_directives", "http_url", ["http://h", "https://h:1"], 255),
+    "MirrorUrl": ("build_directives", "mirror_url", ["http://h", "https://h:1/a/b__c", "https://[::1]:5000/x"], 512),
     "NatsUrl": ("build_directives", "nats_url", ["nats://h", "tls://h:1"], 255),
     "Host": ("build_directives", "host", ["h", "u@h:22"], 255),
     "ProviderUrl": ("build_directives", "provider_url", ["https://h/v1", "unix:///run/x"], 2048),
     "Language": ("build_directives", "language", ["go", "c++"], 32),
     "Epoch": ("build_directives", "epoch", ["1"], 64),
     "SubjectPrefix": ("build_directives", "subject_prefix", ["a.b"], 255),
+    "RefPattern": ("fleet", "ref_pattern", ["refs/heads/*", "refs/tags/v[0-9]", "refs/é"], 255),
     "Pattern": ("fleet", "path_pattern", ["directives/**/*.ncl"], 1024),
     "TagPattern": ("fleet", "tag_pattern", ["v*"], 128),
     "Text 8192": ("build_directives", "text", ["", "a\nb", "é"], 8192),
 }
 _PIECES = ["a", "Z", "0", ".", "-", "_", "/", ":", "@", "#", "?", "*", "[", "]", " ", "\n", "\t", "\0",
            "é", "e\u0301", "\u2028",
-           "\u00a0", "\ufeff", "\x1c", "\x85", "..", "//", "__", "lian-", "https://", "v1",
+           "\u00a0", "\ufeff", "\x1c", "\x85", "..", "//", "__", "lian-", "https://", "v1", "\\", "~", "^",
            "d", "=", "+", "😀", "ſ", "٣"]  # fmt: skip
 
 
