@@ -12,6 +12,7 @@ import pytest
 from reconciler.desired.nickel.settings import EvaluatorSettings
 from reconciler.desired.source import GitSource
 from reconciler.model.desired import SentFolder
+from reconciler.model.policy import DriftPolicy, Policy, PrunePolicy, Response
 from reconciler.model.problem import LianError
 from tests.desired.repos import SYMLINK, Content, Repo
 
@@ -178,8 +179,8 @@ def test_a_fleet_with_compute_that_is_not_there_is_held(bench: Bench) -> None:
 
 
 def test_what_has_no_effect_yet_is_noted(bench: Bench) -> None:
-    lian = """{ events = { url = "nats://h" }, cache = {}, tiers.small = { cpu = 1, memory_gb = 1 }, policy.a = 1,
-      secrets.a = 1, immutable_tags = ["v*"] }"""
+    lian = """{ events = { url = "nats://h" }, cache = {}, tiers.small = { cpu = 1, memory_gb = 1 },
+      secrets.a = 1, policy.drift.foreign = 'Heal, immutable_tags = ["v*"] }"""
     own = '  runner = { cpu = 2, tier = "small" },\n'
     files = {
         "lian.ncl": lian,
@@ -189,7 +190,7 @@ def test_what_has_no_effect_yet_is_noted(bench: Bench) -> None:
         **images("base"),
     }
     assert bench.load(files).notes == (
-        "lian.ncl: events, cache, tiers, policy, secrets, immutable_tags have no effect yet",
+        "lian.ncl: events, cache, tiers, secrets have no effect yet",
         "directives/a.ncl: runner.tier has no effect yet",
         "lian.lock is not read yet: nothing is pinned by it",
     )
@@ -201,6 +202,77 @@ def test_what_has_no_effect_yet_is_noted(bench: Bench) -> None:
         "directives/1.ncl and 3 more: runner.labels has no effect yet",
         "directives/0.ncl: runner.tier has no effect yet",
     )
+
+
+POLICY = """{
+  immutable_tags = ["v*"],
+  policy = {
+    drift = { foreign = 'Report },
+    trust = [["shop", "store"]],
+    prune.keep_last = 2,
+  },
+}
+"""
+
+
+def test_a_policy_comes_with_the_fleet_and_changes_nothing_else(bench: Bench) -> None:
+    files = {"directives/shop.ncl": directives("shop", "base"), **images("base")}
+    without, ruled = bench.load(files), bench.load({"lian.ncl": POLICY, **files})
+    assert without.fleet.policy == Policy()
+    assert ruled.fleet.policy == Policy(
+        drift=DriftPolicy(foreign=Response.REPORT),
+        immutable_tags=("v*",),
+        trust=(frozenset({"shop", "store"}),),
+        prune=PrunePolicy(keep_last=2),
+    )
+    assert (ruled.wanted, ruled.problems, ruled.notes) == (without.wanted, (), ())
+
+
+def test_every_wrong_rule_is_told_at_its_place(bench: Bench) -> None:
+    lian = """{
+  policy = {
+    drfit = {},
+    drift = {
+      retaged = 'Heal,
+      foreign = 'Delete,
+    },
+    prune = { keep_last = -1, min_age = 7, revisions = ["refs/heads/*", "main"] },
+    sign.key = { source = 'File, name = "keys/sign.key" },
+    trust = [["shop"]],
+    verify.keys = ["/etc/fleet.pub"],
+  },
+}
+"""
+    with pytest.raises(LianError) as caught:
+        bench.load({"lian.ncl": lian, "directives/shop.ncl": directives("shop", "base"), **images("base")})
+    told = {(problem.line, problem.column): problem for problem in caught.value.problems}
+    assert {(problem.code, problem.file) for problem in told.values()} == {("nickel-contract", "lian.ncl")}
+    assert {place: (problem.message, problem.hint) for place, problem in told.items()} == {
+        (3, 5): ("`policy` has no field `drfit`", "did you mean `drift`?"),
+        (5, 7): ("`policy.drift` has no field `retaged`", "did you mean `retagged`?"),
+        (6, 7): ("`policy.drift.foreign` is not valid: expected one of 'Heal, 'Hold, 'Report, got \"Delete\"", None),
+        (8, 15): ("`policy.prune.keep_last` is not valid: expected a number of at least 0, got -1", None),
+        (8, 31): (
+            "`policy.prune.min_age` is not valid: expected a string (a whole number and m, h, d or w), got 7",
+            None,
+        ),
+        (8, 73): (
+            "`policy.prune.revisions[1]` is not valid: "
+            'expected a glob over full names of git refs, such as refs/heads/*, got "main"',
+            None,
+        ),
+        (9, 34): (
+            "`policy.sign.key.name` is not valid: expected an absolute path, "
+            'since a private key never lies in the desired repository, got "keys/sign.key"',
+            None,
+        ),
+        (10, 14): ("`policy.trust[0]` is not valid: expected at least 2 elements, got an array of 1", None),
+        (11, 20): (
+            "`policy.verify.keys[0]` is not valid: "
+            'expected a path inside the repository; `.` is its root, got "/etc/fleet.pub"',
+            None,
+        ),
+    }
 
 
 def test_two_files_must_not_describe_one_registry_differently(bench: Bench) -> None:
