@@ -6,11 +6,13 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.applied import History
 from reconciler.model.artifact import Artifact, BaseImage, Folder, ParentImage, Place
 from reconciler.model.desired import Desired, Materials, Needs, SentFolder, Wanted
 from reconciler.model.fleet import Fleet, RegistryProvider, RegistrySettings
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
+from reconciler.model.policy import Policy
 from reconciler.model.reference import Reference, Repository
 from reconciler.model.tree import FILE, Entry, root
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from reconciler.model.problem import Problem
 
 HOST = "registry.example:5000"
+FLEET = "acme"
 AMD64, ARM64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm64")
 
 
@@ -60,6 +63,9 @@ class Commit:
     jobs: int | None = None
     holds: Mapping[str, Problem] = field(default_factory=dict)
     """Artifact -> why its materials could not be read."""
+    policy: Policy = field(default_factory=Policy)
+    before: tuple[str, ...] = ()
+    """Its ancestors, oldest first."""
 
     @property
     def desired(self) -> Desired:
@@ -67,10 +73,16 @@ class Commit:
         registry = RegistrySettings(RegistryProvider.DISTRIBUTION, url=f"http://{HOST}")
         return Desired(
             self.revision,
-            Fleet("acme", registry, jobs=self.jobs, builder=self.builder),
+            Fleet(FLEET, registry, jobs=self.jobs, builder=self.builder, policy=self.policy),
             {a.name: self._wanted(a) for a in self.artifacts},
             {HOST: registry},
+            history=self.history,
         )
+
+    @property
+    def history(self) -> History:
+        """All commits before it, and when it was made: one a minute."""
+        return History.of(self.revision, 60 * len(self.before), tuple(reversed(self.before)), complete=True)
 
     def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
         """What is sent of a folder: all of it."""
@@ -85,7 +97,9 @@ class Commit:
 
     def changed(self, files: Mapping[str, bytes] | None = None, **more: Any) -> Commit:
         """The next commit, with other files or artifacts."""
-        return replace(self, files={**self.files, **(files or {})}, revision=_next(self.revision), **more)
+        before = (*self.before, self.revision)
+        merged = {**self.files, **(files or {})}
+        return replace(self, files=merged, revision=_next(self.revision), before=before, **more)
 
     def _sent(self, path: str) -> SentFolder:
         return SentFolder(root(self.listing(SentFolder("", path))), path)

@@ -6,20 +6,22 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.identity.resolve import Resolution, identify, images_of, parents_first, parents_in_use
+from reconciler.model.applied import Applied, AppliedTag
 from reconciler.model.artifact import Folder
 from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
 from reconciler.model.observed import ABSENT, Found, Observed, Unknown
 from reconciler.model.platform import Platform
+from reconciler.model.policy import DriftPolicy, Policy, Response
 from reconciler.model.problem import Problem
 from reconciler.model.record import BuildRecord, PlatformBuild
 from reconciler.model.reference import Reference, Repository
-from reconciler.plan.compare import make_plan
+from reconciler.plan.compare import Overrides, make_plan
 from reconciler.plan.graph import checked
 from tests.commits import HOST, Commit, artifact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from reconciler.identity.resolve import Keyed
     from reconciler.model.desired import Desired
@@ -46,7 +48,21 @@ def commit_of(document: Mapping[str, Any]) -> Commit:
         artifacts.append(replace(artifact(name, **more), context=Folder(name)))
     files |= {path: text.encode() for path, text in document.get("files", {}).items()}
     holds = {n: Problem(f["hold"], "held by the case") for n, f in document["artifacts"].items() if "hold" in f}
-    return Commit(tuple(artifacts), files, builder=document.get("builder"), holds=holds)
+    policy = Policy(
+        drift=DriftPolicy(**{name: Response(text) for name, text in document.get("drift", {}).items()}),
+        immutable_tags=tuple(document.get("immutable_tags", ())),
+        trust=tuple(frozenset(group) for group in document.get("trust", ())),
+    )
+    revision, before = document.get("revision", "0" * 40), tuple(document.get("after", ()))
+    return Commit(
+        tuple(artifacts),
+        files,
+        revision=revision,
+        builder=document.get("builder"),
+        holds=holds,
+        policy=policy,
+        before=before,
+    )
 
 
 @dataclass
@@ -55,6 +71,9 @@ class Evidence:
 
     heads: dict[Reference, Found | Unknown | type(None)] = field(default_factory=dict)  # type: ignore[valid-type]
     records: dict[tuple[Repository, Digest], Any] = field(default_factory=dict)
+    applied: dict[Repository, Any] = field(default_factory=dict)
+    missing: dict[tuple[Repository, Digest], Any] = field(default_factory=dict)
+    lineage: dict[str, bool | None] = field(default_factory=dict)
     rounds: int = 0
 
     def head(self, reference: Reference) -> Any:
@@ -70,6 +89,8 @@ class Evidence:
         return Observed(
             {ref: self.head(ref) for ref in questions.heads},
             {image: self.records.get(image, ()) for image in questions.records},
+            {repository: self.applied.get(repository) for repository in questions.applied},
+            {image: self.missing.get(image, ()) for image in questions.whole},
         )
 
     def apply(self, desired: Desired, moment: float = MOMENT) -> None:
@@ -85,10 +106,16 @@ class Evidence:
             identity = identify(wanted, images, parents, builder=desired.fleet.builder, moment=moment)
             digests = {p: Digest.of(canonical(inputs)) for p, inputs in identity.inputs.items()}
             outputs |= {(name, platform): digest for platform, digest in digests.items()}
-            self._publish(wanted.artifact.image, wanted.artifact.tags, str(name), identity, digests)
+            self._publish(wanted.artifact.image, wanted.artifact.tags, str(name), identity, digests, desired)
 
     def _publish(
-        self, image: Repository, tags: tuple[str, ...], name: str, identity: Keyed, digests: dict[Platform, Digest]
+        self,
+        image: Repository,
+        tags: tuple[str, ...],
+        name: str,
+        identity: Keyed,
+        digests: dict[Platform, Digest],
+        desired: Desired,
     ) -> None:
         several = len(digests) > 1
         whole = Digest.of(canonical(sorted(map(str, digests.values())))) if several else next(iter(digests.values()))
@@ -97,11 +124,26 @@ class Evidence:
         for platform, digest in digests.items():
             self.heads[Reference(image, identity.tag(platform))] = Found(digest)
         builds = {p: PlatformBuild(identity.keys[p], identity.inputs[p], digests[p]) for p in digests}
-        record = BuildRecord(name, "0" * 40, identity.key, whole, builds, "2026-01-01T00:00:00Z", 1.0)
+        record = BuildRecord(
+            name, desired.revision, identity.key, whole, builds, "2026-01-01T00:00:00Z", 1.0, fleet=desired.fleet.name
+        )
+        applied = self.applied.get(image) or Applied(desired.fleet.name, desired.history)
+        entry = AppliedTag(whole, name, desired.revision, desired.history.time)
+        self.applied[image] = applied.moved(desired.history, dict.fromkeys(tags, entry))
         self.records[image, whole] = (record, *(r for r in self.records.get((image, whole), ()) if r.key != record.key))
 
     def set(self, what: str, state: str | None) -> None:
-        """`IMAGE:TAG` (`lian-`: every content tag) or `records of IMAGE`: absent, `unknown` or a digest of the text."""
+        """`IMAGE:TAG` (`lian-`: every content tag), `records of IMAGE`, `applied of IMAGE` or `parts of IMAGE`: absent,
+        `unknown` or a digest of the text; a tag also `=OTHER`, what another tag of that image names."""
+        if what.startswith("applied of "):
+            image = Repository.parse(what.removeprefix("applied of "), HOST)
+            self.applied[image] = _DOWN if state == "unknown" else None
+            return
+        if what.startswith("parts of "):
+            image = Repository.parse(what.removeprefix("parts of "), HOST)
+            for digest in {h.digest for r, h in self.heads.items() if r.repository == image and h}:
+                self.missing[image, digest] = _DOWN if state == "unknown" else (Digest.of((state or "").encode()),)
+            return
         if what.startswith("records of "):
             image = Repository.parse(what.removeprefix("records of "), HOST)
             for key in [key for key in self.records if key[0] == image]:
@@ -111,15 +153,26 @@ class Evidence:
         named = Repository.parse(name, HOST)
         reference = Reference(named, tag) if Reference(named, tag) in self.heads else Reference.parse(what)
         references = [r for r in self.heads if r.repository == named and str(r.tag).startswith("lian-")]
+        if state is not None and state.startswith("="):
+            self.heads[reference] = self.heads[Reference(named, state[1:])]
+            return
         for one in references if tag == "lian-" else [reference]:
             self.heads[one] = (
                 None if state is None else _DOWN if state == "unknown" else Found(Digest.of(state.encode()))
             )
 
 
-def plan(commit: Commit, evidence: Evidence, moment: float = MOMENT) -> Plan:
-    """The plan as a pass makes it."""
-    resolution, observed = Resolution(checked(commit.desired), moment), Observed()
+def plan(
+    commit: Commit,
+    evidence: Evidence,
+    moment: float = MOMENT,
+    overrides: Overrides = Overrides(),
+    remembered: Collection[str] = (),
+) -> Plan:
+    """The plan as a pass makes it, with every image looked at whole."""
+    resolution = Resolution(checked(commit.desired), moment, lambda _repository, _digest: True)
+    observed = Observed(lineage=evidence.lineage)
     while questions := resolution.still_needed(observed):
         observed.take(evidence.answer(questions))
-    return make_plan(resolution, observed)
+        assert evidence.rounds < 50, "asked without end"
+    return make_plan(resolution, observed, overrides, remembered)

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from reconciler.model.plan import Action, ReasonCode
+from reconciler.plan.compare import Overrides
 from tests.plan.evidence import MOMENT, Evidence, commit_of, plan
 
 _FILES = sorted((Path(__file__).parent / "cases").glob("*.json"))
 CASES = {f"{file.stem}: {name}": case for file in _FILES for name, case in json.loads(file.read_text("utf-8")).items()}
 NOT_PLANNED_YET = {Action.PRUNE}
-NOT_GIVEN_YET = {ReasonCode.FORCED}
+NOT_GIVEN_YET = {ReasonCode.FORCED, ReasonCode.ORPHANED}
 
 
 def _evidence(case: dict[str, Any]) -> Evidence:
@@ -49,7 +50,11 @@ def _shows(expected: Any, got: Any) -> bool:
 @pytest.mark.parametrize("name", CASES)
 def test_the_plan_is(name: str) -> None:
     case = CASES[name]
-    made = plan(commit_of(case["now"]), _evidence(case), MOMENT + case.get("later", 0))
+    evidence = _evidence(case)
+    evidence.lineage.update(case.get("lineage", {}))
+    overrides = Overrides(**case.get("overrides", {}))
+    moment = MOMENT + case.get("later", 0)
+    made = plan(commit_of(case["now"]), evidence, moment, overrides, case.get("remembered", ()))
     document = made.to_json()
     shown = json.dumps(document, indent=1, ensure_ascii=False)
     assert _shows(case["plan"], document["changes"]), shown
@@ -59,6 +64,8 @@ def test_the_plan_is(name: str) -> None:
     assert all(p.file and p.line and p.column and p.hint for p in made.problems)
     assert all(change.reasons for change in made.changes)
     assert all(bool(c.holds) == (c.action is Action.HOLD) for c in made.changes)
+    holds = [problem for change in made.changes for problem in change.holds]
+    assert all(any(hint in (p.hint or "") for p in holds) for hint in case.get("hold_hints", ())), shown
 
 
 def test_every_action_and_every_reason_has_a_case() -> None:
@@ -71,4 +78,4 @@ def test_every_action_and_every_reason_has_a_case() -> None:
 def test_a_content_tag_is_never_asked_for_before_its_key_is_known() -> None:
     evidence = Evidence()
     plan(commit_of({"artifacts": {"shop/api": {}}}), evidence)
-    assert evidence.rounds == 1
+    assert evidence.rounds == 2, "one for tags, one for who applied what"
