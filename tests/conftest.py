@@ -14,12 +14,23 @@ import pytest
 
 from tests.leftovers import VARIABLE, leftovers
 from tests.needs import PREFIX, builds_lack, not_run
+from tests.servers.distribution_v3 import distribution_v3_server, password_distribution_v3_server
+from tests.servers.ggcr import ggcr_server
 from tests.servers.registry import password_registry_server, registry_server
+from tests.servers.zot import password_zot_server, zot_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["password_registry_server", "registry_server"]
+__all__ = [
+    "distribution_v3_server",
+    "ggcr_server",
+    "password_distribution_v3_server",
+    "password_registry_server",
+    "password_zot_server",
+    "registry_server",
+    "zot_server",
+]
 
 _LEFT = pytest.StashKey[list[str]]()
 

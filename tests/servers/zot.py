@@ -1,0 +1,72 @@
+"""zot with its storage in a folder, on a free port of the loopback.
+
+Set-up does not install it: the program is `zot` on PATH, or the one that LIAN_TEST_ZOT names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reconciler.providers.builder.binaries import Wanted, examine_program
+from tests.needs import not_run
+from tests.servers.running import RegistryServer, running, write_htpasswd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+VARIABLE = "LIAN_TEST_ZOT"
+
+
+@pytest.fixture
+def zot_server(tmp_path: Path) -> Iterator[RegistryServer]:
+    """An empty registry that anyone may read, write and delete in."""
+    with run_zot(tmp_path / "zot-server") as server:
+        yield server
+
+
+@pytest.fixture
+def password_zot_server(tmp_path: Path) -> Iterator[RegistryServer]:
+    """An empty registry that asks for basic authentication as USER with PASSWORD."""
+    with run_zot(tmp_path / "password-zot-server", password=True) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def run_zot(folder: Path, *, password: bool = False, port: int = 0) -> Iterator[RegistryServer]:
+    """See `running`; with `password`, as `password_zot_server`."""
+    with running(folder, partial(_zot, _program(), folder, password), port) as server:
+        yield server
+
+
+def _program() -> Path:
+    """One that is named and does not run is an error where tests must all run; one that is just not there is not."""
+    if named := os.environ.get(VARIABLE):
+        why = examine_program("zot", Path(named), Wanted()).why
+        return Path(named) if why is None else not_run(f"{VARIABLE}: {why}")
+    found = shutil.which("zot")
+    return Path(found) if found else not_run(f"zot is not on PATH, nor named by {VARIABLE}", optional=True)
+
+
+def _zot(program: Path, folder: Path, password: bool, host: str) -> Sequence[str | Path]:
+    """What runs it. Nothing is collected as garbage: it would take what has no tag. Other extensions than search work
+    by themselves (mgmt), or have nothing that a test could ask (metrics, scrub)."""
+    address, port = host.split(":")
+    settings: dict[str, Any] = {
+        "distSpecVersion": "1.1.1",
+        "storage": {"rootDirectory": str(folder / "storage"), "gc": False},
+        "http": {"address": address, "port": port},
+        "log": {"level": "info"},
+        "extensions": {"search": {"enable": True}},
+    }
+    if password:
+        settings["http"]["auth"] = {"htpasswd": {"path": str(write_htpasswd(folder))}}
+    (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return [program, "serve", folder / "config.json"]
