@@ -81,7 +81,7 @@ async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]
         ports.recorder.record(Noted(note))
     ports.recorder.record(Planned(work.plan))
     jobs = options.jobs or work.resolution.desired.fleet.jobs or options.cores
-    outcome = await carry_out(work, ports, jobs, Limits(options.build_timeout))
+    outcome = await carry_out(work, ports, jobs, Limits(options.build_timeout, options.overrides.older))
     return work.plan, replace(outcome, problems=(*outcome.problems, *stuck))
 
 

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from reconciler.model.applied import APPLIED_TAG
 from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import IMAGE_MANIFEST, Descriptor, Manifest
@@ -80,10 +81,18 @@ class FakeSource:
 
     def __init__(self, commit: Commit, points: Points) -> None:
         self.commit, self.points = commit, points
+        self.descendants: set[str] = set()
+        """Commits that this clone knows to come after its own."""
 
     async def load(self) -> Desired:
         await self.points.at("load")
         return self.commit.desired
+
+    async def descends(self, revision: str) -> bool | None:
+        await self.points.at("descends")
+        if revision in self.descendants:
+            return True
+        return False if revision in (self.commit.revision, *self.commit.before) else None
 
     async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
         await self.points.at("listing")
@@ -242,11 +251,13 @@ class FakeRegistry:
                 raise problem("digest-mismatch")
             self.blobs[repository, digest] = data
         self.put(repository, manifest)
-        self.journal.append(kind)
+        if not tags:
+            self.journal.append(kind)
         for tag in tags:
-            await self.points.at("content tag" if tag.startswith("lian-") else "tag")
+            name = "applied" if tag == APPLIED_TAG else "content tag" if tag.startswith("lian-") else "tag"
+            await self.points.at(name)
             self.tags[repository, tag] = manifest.digest
-            self.journal.append(f"tag {'lian-' if tag.startswith('lian-') else tag}")
+            self.journal.append(f"tag {tag}" if name == "tag" else name)
         await self.points.at("published")
         return Descriptor.of(manifest.media_type, manifest.data)
 

@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from reconciler.apply.record import Facts, attach
+from reconciler.apply.record import Facts, attach, carry_over
 from reconciler.apply.send import Sender, contexts
+from reconciler.apply.tagging import HeldBack
 from reconciler.identity.resolve import Keyed, identify, missing_base
 from reconciler.model.artifact import BaseImage, ParentImage
 from reconciler.model.event import Started, Step, Waiting
@@ -22,17 +23,20 @@ from reconciler.sizing.choose import tier_for
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from reconciler.apply.runners import Runners
+    from reconciler.apply.tagging import Tagger
     from reconciler.identity.inputs import Inputs
     from reconciler.identity.resolve import Resolution
     from reconciler.model.desired import Materials, Needs, Wanted
     from reconciler.model.digest import Digest
+    from reconciler.model.manifest import Manifest
     from reconciler.model.name import ArtifactName
     from reconciler.model.observed import Sighting
     from reconciler.model.platform import Platform
+    from reconciler.model.reference import Repository
     from reconciler.ports.builder import Built, StepSeen
     from reconciler.ports.bundle import Ports
     from reconciler.ports.compute import Runner
@@ -41,9 +45,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a person set for the pass: a cap in seconds on every build, None for the tier's own time budget."""
+    """What a person set for the pass: a cap in seconds on every build, None for the tier's own time budget; whether
+    its commit may undo what a newer one applied."""
 
     build_timeout: float | None = None
+    allow_older: bool = False
 
 
 @dataclass(slots=True)
@@ -56,6 +62,7 @@ class Worker:
     limits: Limits
     places: asyncio.Semaphore
     """How many artifacts may be worked on at a time."""
+    tagger: Tagger
     _senders: dict[str, Sender] = field(default_factory=dict)
 
     async def close(self) -> None:
@@ -100,45 +107,71 @@ class Worker:
             moment=self.resolution.moment,
         )
 
-    async def converge(self, wanted: Wanted, identity: Keyed, digest: Digest) -> Result:
-        """The content exists: point the tags that do not name it yet at it. Builds nothing."""
-        name, start = wanted.artifact.name, time.monotonic()
-        tags = (identity.tag(), *wanted.artifact.tags)
-        heads = await self.heads(wanted, tags)
-        moves = [tag for tag in tags if not isinstance(h := heads[tag], Found) or h.digest != digest]
-        platforms, lost = await self._platforms(wanted, identity, digest)
-        if not moves and not lost:
+    async def converge(
+        self,
+        wanted: Wanted,
+        identity: Keyed,
+        digest: Digest,
+        left: Collection[str] = (),
+        source: Repository | None = None,
+    ) -> Result:
+        """The content exists: point the tags that do not name it yet at it, but for those that are to be `left`.
+        Builds nothing. `source` is another repository that the image is copied from first. Raises HeldBack, LianError.
+        """
+        name, image, start = wanted.artifact.name, wanted.artifact.image, time.monotonic()
+        manifest = await self._brought(wanted, identity, source, digest)
+        platforms = _platforms(identity, manifest)
+        tags = [tag for tag in wanted.artifact.tags if tag not in left]
+        heads = await self.heads(wanted, (*_content_tags(identity), *tags))
+        named = {identity.tag(): digest, **dict.fromkeys(tags, digest)}
+        named |= {identity.tag(platform): one for platform, one in platforms.items()}
+        away = [tag for tag, one in named.items() if not isinstance(head := heads[tag], Found) or head.digest != one]
+        if not away and source is None:
             return Result(name, Action.NONE, Status.NONE, digest, time.monotonic() - start, platforms=platforms)
         self.ports.recorder.record(Started(name))
-        for platform in lost:
-            manifest = await self.ports.registry.manifest(wanted.artifact.image, platforms[platform])
-            await self.ports.publisher.publish(wanted.artifact.image, manifest, tags=[identity.tag(platform)])
-        manifest = await self.ports.registry.manifest(wanted.artifact.image, digest)
-        await self.ports.publisher.publish(wanted.artifact.image, manifest, tags=moves)
+        there = await self._content(wanted, identity, manifest, platforms, replaces=False)
+        if there != digest:  # another pass was here first
+            return await self.converge(wanted, identity, there, left)
+        await self.tagger.tags(wanted.artifact, manifest, tags)
+        await self.tagger.outlast(image, manifest, (identity.tag(), *tags))
         return Result(name, Action.RETAG, Status.DONE, digest, time.monotonic() - start, platforms=platforms)
 
-    async def _platforms(
-        self, wanted: Wanted, identity: Keyed, digest: Digest
-    ) -> tuple[dict[Platform, Digest], tuple[Platform, ...]]:
-        """Each platform's manifest of an image that exists, and the platforms whose content tag was lost."""
-        if len(identity.keys) == 1:
-            return dict.fromkeys(identity.keys, digest), ()
-        tags = {platform: identity.tag(platform) for platform in identity.keys}
-        heads = await self.heads(wanted, tuple(tags.values()))
-        found = {p: head.digest for p, tag in tags.items() if isinstance(head := heads[tag], Found)}
-        lost = tuple(platform for platform in tags if platform not in found)
-        if lost:
-            whole = await self.ports.registry.manifest(wanted.artifact.image, digest)
-            try:
-                found |= {platform: platforms_of(whole)[platform] for platform in lost}
-            except (ValueError, KeyError) as error:
-                raise LianError(_broken(digest, error)) from error
-        return found, lost
+    async def _brought(self, wanted: Wanted, identity: Keyed, source: Repository | None, digest: Digest) -> Manifest:
+        """The image's manifest, with the image and its record copied from `source` if it stands there."""
+        image = wanted.artifact.image
+        if source is None:
+            return await self.ports.registry.manifest(image, digest)
+        manifest = await self.ports.publisher.copy(source, image, digest)
+        await carry_over(self.ports, source, wanted.artifact, identity.key, manifest)
+        return manifest
+
+    async def _content(
+        self,
+        wanted: Wanted,
+        identity: Keyed,
+        manifest: Manifest,
+        platforms: Mapping[Platform, Digest],
+        *,
+        replaces: bool,
+    ) -> Digest:
+        """Point the content tags at the image, each platform's before the whole's; what the latter names then."""
+        image = wanted.artifact.image
+        for platform, digest in platforms.items() if len(platforms) > 1 else ():
+            child = await self.ports.registry.manifest(image, digest)
+            await self.tagger.content(image, identity.tag(platform), child, replaces=replaces)
+        return await self.tagger.content(image, identity.tag(), manifest, replaces=replaces)
 
     async def build(
-        self, wanted: Wanted, identity: Keyed, parents: Mapping[tuple[ArtifactName, Platform], Digest]
+        self,
+        wanted: Wanted,
+        identity: Keyed,
+        parents: Mapping[tuple[ArtifactName, Platform], Digest],
+        left: Collection[str] = (),
+        *,
+        replaces: bool = False,
     ) -> Result:
-        """Build what is missing, push by digest, read back, record, then move the tags.
+        """Build what is missing, push by digest, read back, record, then move the tags, but for those to be `left`.
+        `replaces`: what is there is not good, so all of it is built.
 
         A build that fails is a result too, with its seconds and its log. Raises LianError if none could be started.
         A place is held while the builder works, and free again while the registry is spoken to.
@@ -152,17 +185,20 @@ class Worker:
                 work = await self._begin(wanted, identity)
                 started, start = self.ports.clock(), time.monotonic()
                 await work.checks(parents)
-                manifests = await work.platforms()
-            subject = await self._finish(work, manifests, started, time.monotonic() - start)
+                manifests = await work.platforms(fresh=replaces)
+            subject = await self._record(work, manifests, started, time.monotonic() - start)
+            digest = await self._tag(work, subject, manifests, left, replaces=replaces)
         except LianError as error:
-            if work is None:
+            if work is None or isinstance(error, HeldBack):
                 raise
             problem = error.problems[0].of(str(wanted.artifact.name))
             seconds = time.monotonic() - start
             return Result(wanted.artifact.name, Action.BUILD, Status.FAILED, None, seconds, problem, log=work.last_log)
         digests = {platform: descriptor.digest for platform, descriptor in manifests.items()}
         seconds, name = time.monotonic() - start, wanted.artifact.name
-        return Result(name, Action.BUILD, Status.DONE, subject.digest, seconds, platforms=digests, log=work.last_log)
+        if digest != subject.digest:  # another pass of the same inputs was first: its image is the one that counts
+            digests = _platforms(identity, await self.ports.registry.manifest(wanted.artifact.image, digest))
+        return Result(name, Action.BUILD, Status.DONE, digest, seconds, platforms=digests, log=work.last_log)
 
     async def _begin(self, wanted: Wanted, identity: Keyed) -> _Build:
         """A build on its runner. Raises LianError if none can be had."""
@@ -175,19 +211,47 @@ class Worker:
         self.ports.recorder.record(Started(artifact.name))
         return _Build(self, wanted, materials, identity, runner, self._sender(runner), deadline)
 
-    async def _finish(
+    async def _record(
         self, work: _Build, manifests: Mapping[Platform, Descriptor], started: float, seconds: float
     ) -> Descriptor:
-        """Record, then tags, in the order of design section 5; the image as a whole. Raises LianError."""
-        wanted, identity, runner = work.wanted, work.identity, work.runner
+        """The image as a whole, put there by digest, with its record. Raises LianError."""
+        wanted, runner = work.wanted, work.runner
         digests = {platform: descriptor.digest for platform, descriptor in manifests.items()}
         subject = await self._subject(wanted, manifests)
-        peak = await self.ports.compute.peak_memory(runner)
-        tier = tier_for(wanted.artifact)
-        facts = Facts(self.resolution.desired.revision, started, seconds, runner.builder, tier, tuple(work.built), peak)
-        await attach(self.ports.publisher, self.ports.source, wanted, identity, subject, digests, facts)
-        await self._tag(wanted, identity, subject, manifests)
+        facts = Facts(
+            fleet=self.resolution.desired.fleet.name,
+            revision=self.resolution.desired.revision,
+            started=started,
+            seconds=seconds,
+            builder=runner.builder,
+            tier=tier_for(wanted.artifact),
+            builds=tuple(work.built),
+            peak_memory=await self.ports.compute.peak_memory(runner),
+            logs=tuple(work.logs),
+        )
+        await attach(self.ports, wanted, work.identity, subject, digests, facts)
         return subject
+
+    async def _tag(
+        self,
+        work: _Build,
+        subject: Descriptor,
+        manifests: Mapping[Platform, Descriptor],
+        left: Collection[str],
+        *,
+        replaces: bool,
+    ) -> Digest:
+        """Move the content tags, then the directive's; the image they name. Raises HeldBack, LianError."""
+        wanted, identity, image = work.wanted, work.identity, work.wanted.artifact.image
+        manifest = await self.ports.registry.manifest(image, subject.digest)
+        digests = {platform: descriptor.digest for platform, descriptor in manifests.items()}
+        there = await self._content(wanted, identity, manifest, digests, replaces=replaces)
+        if there != subject.digest:
+            manifest = await self.ports.registry.manifest(image, there)
+        tags = [tag for tag in wanted.artifact.tags if tag not in left]
+        await self.tagger.tags(wanted.artifact, manifest, tags)
+        await self.tagger.outlast(image, manifest, (identity.tag(), *tags))
+        return there
 
     def _make_log_folder(self) -> None:
         try:
@@ -202,17 +266,6 @@ class Worker:
         if len(manifests) == 1:
             return next(iter(manifests.values()))
         return await self.ports.publisher.publish(wanted.artifact.image, index(manifests))
-
-    async def _tag(
-        self, wanted: Wanted, identity: Keyed, subject: Descriptor, manifests: Mapping[Platform, Descriptor]
-    ) -> None:
-        repository, registry = wanted.artifact.image, self.ports.registry
-        if len(manifests) > 1:
-            for platform, descriptor in manifests.items():
-                manifest = await registry.manifest(repository, descriptor.digest)
-                await self.ports.publisher.publish(repository, manifest, tags=[identity.tag(platform)])
-        manifest = await registry.manifest(repository, subject.digest)
-        await self.ports.publisher.publish(repository, manifest, tags=[identity.tag(), *wanted.artifact.tags])
 
     def _sender(self, runner: Runner) -> Sender:
         if runner.lease not in self._senders:
@@ -232,8 +285,13 @@ class _Build:
     sender: Sender
     deadline: float
     built: list[Built] = field(default_factory=list)
-    last_log: str | None = None
-    """Of the solve that ran last: the one that failed, if one did."""
+    logs: list[Path] = field(default_factory=list)
+    """Of all solves, in their order."""
+
+    @property
+    def last_log(self) -> str | None:
+        """Of the solve that ran last: the one that failed, if one did."""
+        return str(self.logs[-1]) if self.logs else None
 
     def log(self, platform: Platform, target: str | None = None) -> Path:
         name = self.wanted.artifact.name
@@ -267,17 +325,23 @@ class _Build:
                 contexts[name] = {"image": str(digests[images[name]])}
         return {"contexts": contexts, "bases": {written: str(digests[ref]) for written, ref in needs.images.items()}}
 
-    async def platforms(self) -> dict[Platform, Descriptor]:
-        """Every platform's manifest: those whose content tag exists are taken, the others are built."""
+    async def platforms(self, *, fresh: bool) -> dict[Platform, Descriptor]:
+        """Every platform's manifest: those whose content tag exists are taken unless all shall be `fresh`, the others
+        are built."""
         artifact = self.wanted.artifact
         present: dict[Platform, Descriptor] = {}
-        if len(artifact.platforms) > 1:
+        if len(artifact.platforms) > 1 and not fresh:
             tags = {platform: self.identity.tag(platform) for platform in artifact.platforms}
             heads = await self.worker.heads(self.wanted, tuple(tags.values()))
             for platform, tag in tags.items():
                 if isinstance(head := heads[tag], Found):
-                    present[platform] = Descriptor(head.media_type, head.digest, head.size)
+                    present[platform] = head.descriptor or await self._described(head.digest)
         return {platform: present.get(platform) or await self._platform(platform) for platform in artifact.platforms}
+
+    async def _described(self, digest: Digest) -> Descriptor:
+        """Of a manifest in the artifact's repository. Raises LianError if it cannot be read."""
+        manifest = await self.worker.ports.registry.manifest(self.wanted.artifact.image, digest)
+        return Descriptor.of(manifest.media_type, manifest.data)
 
     async def _platform(self, platform: Platform) -> Descriptor:
         """Build one platform, bring it into the repository by digest, and read it back."""
@@ -322,7 +386,7 @@ class _Build:
         )
 
     async def _run(self, request: BuildRequest) -> Built:
-        self.last_log = str(request.log)
+        self.logs.append(request.log)
         try:
             built = await self.worker.ports.builder.build(self.runner, request, self._seen)
         except LianError as error:
@@ -337,6 +401,23 @@ class _Build:
 
     def _seen(self, step: StepSeen) -> None:
         self.worker.ports.recorder.record(Step(self.wanted.artifact.name, step.name, step.done, step.cached))
+
+
+def _content_tags(identity: Keyed) -> tuple[str, ...]:
+    """The content tags of an image: each platform's where there are several, then the whole's."""
+    platforms = identity.keys if len(identity.keys) > 1 else ()
+    return (*(identity.tag(platform) for platform in platforms), identity.tag())
+
+
+def _platforms(identity: Keyed, manifest: Manifest) -> dict[Platform, Digest]:
+    """Each platform's manifest of an image that exists. Raises LianError `index-broken`."""
+    if len(identity.keys) == 1:
+        return dict.fromkeys(identity.keys, manifest.digest)
+    try:
+        listed = platforms_of(manifest)
+        return {platform: listed[platform] for platform in identity.keys}
+    except (ValueError, KeyError) as error:
+        raise LianError(_broken(manifest.digest, error)) from error
 
 
 def _broken(digest: Digest, error: Exception) -> Problem:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.apply.artifact import Limits, Worker
 from reconciler.apply.runners import Runners
+from reconciler.apply.tagging import HeldBack, Tagger
 from reconciler.identity.resolve import Keyed, parents_in_use
 from reconciler.model.artifact import ParentImage
 from reconciler.model.event import Ended, Finished, Waiting
@@ -60,7 +61,8 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
         plain,
         (c.artifact.workspace for c in building),
     )
-    worker = Worker(ports, work.resolution, runners, limits, asyncio.Semaphore(jobs))
+    tagger = Tagger(ports, work.resolution.desired, work.observed, limits.allow_older)
+    worker = Worker(ports, work.resolution, runners, limits, asyncio.Semaphore(jobs), tagger)
     carrier = _Carrier(work, worker, runners)
     problems = plan.problems
     try:
@@ -93,6 +95,9 @@ class _Carrier:
     async def _one(self, change: Change) -> Result:
         try:
             result = await self._act(change)
+        except HeldBack as error:
+            problem = error.problems[0].of(str(change.artifact))
+            result = Result(change.artifact, change.action, Status.HELD, problem=problem)
         except LianError as error:
             result = self._failed(change, error.problems[0])
         except Exception as error:  # noqa: BLE001 - a bug in one artifact must not stop the others; it is reported as one
@@ -115,7 +120,7 @@ class _Carrier:
                 return Result(change.artifact, Action.NONE, Status.NONE, change.digest, platforms=platforms)
             case Action.RETAG if change.digest and isinstance(identity, Keyed):
                 async with self.worker.places:
-                    return await self.worker.converge(wanted, identity, change.digest)
+                    return await self.worker.converge(wanted, identity, change.digest, change.left, change.source)
             case Action.BUILD:
                 return await self._build(change, wanted)
             case Action.HOLD:
@@ -142,7 +147,7 @@ class _Carrier:
             parents |= {(parent, platform): digest for platform, digest in result.platforms.items()}
         identity = self.work.resolution.identities[name]
         if isinstance(identity, Keyed):
-            return await self.worker.build(wanted, identity, parents)
+            return await self.worker.build(wanted, identity, parents, change.left, replaces=change.replaces)
         # Early cutoff: the parents are there now; what they turned out to be may have been built on before.
         settled = self.worker.identify(wanted, parents)
         content = (await self.worker.heads(wanted, (settled.tag(),)))[settled.tag()]
@@ -150,8 +155,9 @@ class _Carrier:
         digest = content.digest if isinstance(content, Found) else adopted
         if digest is not None:
             async with self.worker.places:
-                return await self.worker.converge(wanted, settled, digest)
-        return await self.worker.build(wanted, settled, parents)
+                return await self.worker.converge(wanted, settled, digest, change.left)
+        self.worker.tagger.unless_stuck(wanted.artifact, change.left)
+        return await self.worker.build(wanted, settled, parents, change.left)
 
     def _parents(self, wanted: Wanted) -> tuple[ArtifactName, ...]:
         """Parents whose outputs this build uses: in its own stages, and in those of its checks."""

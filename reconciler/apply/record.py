@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from reconciler.apply.log import LOG_LIMIT, log_text
 from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import EMPTY_BLOB, Descriptor, artifact
@@ -13,29 +15,37 @@ from reconciler.model.record import (
     ARTIFACT_TYPE,
     KEY_ANNOTATION,
     LISTING_LAYER,
+    LOG_LAYER,
     RECORD_LAYER,
     TIME_ANNOTATION,
     BuildRecord,
     PlatformBuild,
     listing_to_json,
 )
+from reconciler.observe.ask import LISTING_LIMIT, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from reconciler.identity.resolve import Keyed
+    from reconciler.model.artifact import Artifact
     from reconciler.model.desired import SentFolder, Wanted
+    from reconciler.model.manifest import Manifest
     from reconciler.model.platform import Platform
+    from reconciler.model.reference import Repository
     from reconciler.model.tier import Tier
     from reconciler.ports.builder import Built
-    from reconciler.ports.registry import Publisher
+    from reconciler.ports.bundle import Ports
     from reconciler.ports.source import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a build beside its inputs: `started` in Unix seconds, `seconds` of wall time."""
+    """What is known of a build beside its inputs: `started` in Unix seconds, `seconds` of wall time, `logs` the files
+    of its solves."""
 
+    fleet: str
     revision: str
     started: float
     seconds: float
@@ -43,19 +53,20 @@ class Facts:
     tier: Tier
     builds: Sequence[Built]
     peak_memory: int | None
+    logs: Sequence[Path]
 
 
 async def attach(
-    publisher: Publisher,
-    source: Source,
+    ports: Ports,
     wanted: Wanted,
     identity: Keyed,
     subject: Descriptor,
     digests: Mapping[Platform, Digest],
     facts: Facts,
-) -> None:
-    """Write the record as a referrer of `subject`. Raises LianError."""
-    listings = await _listings(source, wanted)
+) -> BuildRecord:
+    """Write the record as a referrer of `subject`, with the listings of what was sent and the log. Raises LianError."""
+    listings = await _listings(ports.source, wanted)
+    log = await asyncio.to_thread(log_text, facts.logs)
     record = BuildRecord(
         artifact=str(wanted.artifact.name),
         revision=facts.revision,
@@ -71,13 +82,37 @@ async def attach(
         steps={"total": sum(b.steps for b in facts.builds), "cached": sum(b.cached_steps for b in facts.builds)},
         peak_memory=facts.peak_memory,
         listings={root: Digest.of(data) for root, data in listings.items()},
+        fleet=facts.fleet,
+        log=Digest.of(log),
     )
+    layers = [(LISTING_LAYER, data) for data in listings.values()]
+    await _put(ports, wanted.artifact.image, subject, record, [*layers, (LOG_LAYER, log)])
+    return record
+
+
+async def carry_over(ports: Ports, source: Repository, artifact: Artifact, key: str, image: Manifest) -> None:
+    """Give an image that was copied from `source` the record it has there for this key, as this artifact's. Raises
+    LianError."""
+    records = await read_records(ports.registry, source, image.digest)
+    for record in (record for record in records if record.key == key):
+        kept = [(LISTING_LAYER, digest, LISTING_LIMIT) for digest in record.listings.values()]
+        kept += [(LOG_LAYER, record.log, LOG_LIMIT)] if record.log else []
+        layers = [(kind, await ports.registry.blob(source, digest, limit)) for kind, digest, limit in kept]
+        subject = Descriptor.of(image.media_type, image.data)
+        await _put(ports, artifact.image, subject, replace(record, artifact=str(artifact.name)), layers)
+        return
+
+
+async def _put(
+    ports: Ports, repository: Repository, subject: Descriptor, record: BuildRecord, layers: Sequence[tuple[str, bytes]]
+) -> None:
     data = canonical(record.to_json())
-    layers = [Descriptor.of(RECORD_LAYER, data), *(Descriptor.of(LISTING_LAYER, d) for d in listings.values())]
-    annotations = {KEY_ANNOTATION: identity.key, TIME_ANNOTATION: record.started}
-    manifest = artifact(ARTIFACT_TYPE, subject, tuple(layers), annotations)
-    blobs = {Digest.of(blob): blob for blob in (EMPTY_BLOB, data, *listings.values())}
-    await publisher.publish(wanted.artifact.image, manifest, blobs=blobs)
+    blobs = [(RECORD_LAYER, data), *layers]
+    annotations = {KEY_ANNOTATION: record.key, TIME_ANNOTATION: record.started}
+    descriptors = tuple(Descriptor.of(kind, blob) for kind, blob in blobs)
+    manifest = artifact(ARTIFACT_TYPE, subject, descriptors, annotations)
+    held = {Digest.of(blob): blob for blob in (EMPTY_BLOB, *(blob for _, blob in blobs))}
+    await ports.publisher.publish(repository, manifest, blobs=held)
 
 
 async def _listings(source: Source, wanted: Wanted) -> dict[str, bytes]:

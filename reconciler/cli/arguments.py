@@ -86,6 +86,7 @@ def parser(environ: Mapping[str, str]) -> Parser:
     _json(command)
     command = verb("diff", "show what would be built, and why; changes nothing", _desired, _selection)
     command.add_argument("--detailed", action="store_true", help="show every artifact, and full digests")
+    _overrides(command)
     _json(command)
     command = verb("reconcile", "converge the registry to the commit", _desired, _selection, _working)
     command.add_argument("--once", action="store_true", help="one pass, then exit (for CI); without it: lian watch")
@@ -152,11 +153,21 @@ def _working(command: Parser, environ: Mapping[str, str]) -> None:
         default=environ.get("LIAN_JOBS") or None,
         help="builds at a time [lian.ncl, or the cores]",
     )
+    _overrides(command)
     command.add_argument(
         "--build-timeout", metavar="TIME", type=seconds, help="a cap on each build, below its own time budget"
     )
     command.add_argument(
         "--interval", metavar="TIME", type=seconds, default=60.0, help="with watch: look again at least so often [60s]"
+    )
+
+
+def _overrides(command: Parser) -> None:
+    command.add_argument(
+        "--allow-older", action="store_true", help="go back on purpose: undo what a newer commit applied"
+    )
+    command.add_argument(
+        "--allow-vanished", action="store_true", help="build anew although most of what was applied is gone"
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli import exits
-from reconciler.cli.run import complete
+from reconciler.cli.run import complete, overrides
 from reconciler.cli.views import plan as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.text import Writer, as_json
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _diff(arguments: argparse.Namespace) -> int:
     async with wiring.reading(wiring.Choice.of(arguments)) as ports:
-        work = await plan_once(ports, Options(only=tuple(arguments.only)))
+        work = await plan_once(ports, Options(only=tuple(arguments.only), overrides=overrides(arguments)))
     notes = Writer(sys.stderr)
     for note in work.resolution.desired.notes:
         notes.line((note, "dim"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli import exits
-from reconciler.cli.run import complete
+from reconciler.cli.run import complete, overrides
 from reconciler.cli.views import outcome as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.progress import progress
@@ -50,6 +50,7 @@ async def one_pass(bench: wiring.Bench, arguments: argparse.Namespace) -> Outcom
         jobs=arguments.jobs,
         cores=os.cpu_count() or 1,
         build_timeout=arguments.build_timeout,
+        overrides=overrides(arguments),
     )
     with progress(sys.stderr) as shown:
         _, outcome = await reconcile_once(bench.ports(shown), options)

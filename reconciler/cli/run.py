@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli import exits
 from reconciler.cli.streams import tolerant
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.plan.compare import Overrides
 
 if TYPE_CHECKING:
     import argparse
@@ -75,6 +76,11 @@ def complete(work: Coroutine[Any, Any, int]) -> int:
             raise
 
     return asyncio.run(guarded())
+
+
+def overrides(arguments: argparse.Namespace) -> Overrides:
+    """What the flags let this pass do that is held otherwise."""
+    return Overrides(older=arguments.allow_older, vanished=arguments.allow_vanished)
 
 
 def on_stop(react: Callable[[], object]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from reconciler.model.applied import APPLIED_LAYER, APPLIED_TAG, APPLIED_TYPE, Applied
 from reconciler.model.digest import Digest
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from reconciler.ports.registry import Registry
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 RECORDS_READ = 5
 """Of an image with many records (equal content under several keys) only the newest are read."""
@@ -45,9 +46,9 @@ async def ask(questions: Questions, registry: Registry) -> Observed:
     gate = asyncio.Semaphore(CONCURRENCY)
     heads = await registry.heads(questions.heads) if questions.heads else {}
     images, repositories, whole = sorted(questions.records), sorted(questions.applied), sorted(questions.whole)
-    records = await asyncio.gather(*(_records(registry, *image, gate) for image in images))
-    applied = await asyncio.gather(*(_gated(gate, read_applied(registry, r)) for r in repositories))
-    missing = await asyncio.gather(*(_gated(gate, registry.missing(*image)) for image in whole))
+    records = await asyncio.gather(*(_gated(gate, read_records, registry, *image) for image in images))
+    applied = await asyncio.gather(*(_gated(gate, read_applied, registry, r) for r in repositories))
+    missing = await asyncio.gather(*(_gated(gate, registry.missing, *image) for image in whole))
     return Observed(
         dict(heads),
         dict(zip(images, records, strict=True)),
@@ -56,10 +57,12 @@ async def ask(questions: Questions, registry: Registry) -> Observed:
     )
 
 
-async def _gated(gate: asyncio.Semaphore, answer: Awaitable[T]) -> T | Unknown:
+async def _gated(
+    gate: asyncio.Semaphore, read: Callable[P, Awaitable[T]], *asked: P.args, **named: P.kwargs
+) -> T | Unknown:
     async with gate:
         try:
-            return await answer
+            return await read(*asked, **named)
         except LianError as error:
             return Unknown(error.problems[0])
 
@@ -100,17 +103,11 @@ async def _document(
         raise LianError(Problem("document-unreadable", message, cause=str(error), hint=hint)) from error
 
 
-async def _records(
-    registry: Registry, repository: Repository, digest: Digest, gate: asyncio.Semaphore
-) -> tuple[BuildRecord, ...] | Unknown:
-    """The newest records of one image. An unreadable record explains nothing, and is passed over as foreign."""
-    async with gate:
-        try:
-            referrers = await registry.referrers(repository, digest, ARTIFACT_TYPE)
-            newest = sorted(referrers, key=lambda d: d.annotations.get(TIME_ANNOTATION, ""), reverse=True)
-            found = [await read_record(registry, repository, d) for d in newest[:RECORDS_READ]]
-        except LianError as error:
-            return Unknown(error.problems[0])
+async def read_records(registry: Registry, repository: Repository, digest: Digest) -> tuple[BuildRecord, ...]:
+    """The newest records of one image, newest first; what is no record is passed over as foreign. Raises LianError."""
+    referrers = await registry.referrers(repository, digest, ARTIFACT_TYPE)
+    newest = sorted(referrers, key=lambda d: d.annotations.get(TIME_ANNOTATION, ""), reverse=True)
+    found = [await read_record(registry, repository, d) for d in newest[:RECORDS_READ]]
     return tuple(record for record in found if record is not None)
 
 

@@ -69,7 +69,7 @@ def _behind(change: Change, changes: Mapping[ArtifactName, Change]) -> Change:
             return replace(
                 change,
                 action=Action.HOLD,
-                reasons=(*reasons, *change.reasons),
+                reasons=tuple(reasons),
                 holds=held.holds[:1],
                 conditional=False,
             )

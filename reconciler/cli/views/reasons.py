@@ -34,6 +34,18 @@ def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True
             return f"tag {subject} points at {old}" + (
                 f", wanted {new}" if reason.new else ", which has no build record"
             )
+        case Code.RETAGGED:
+            return f"tag {subject} was moved to {old} by someone else" + (f", wanted {new}" if reason.new else "")
+        case Code.FOREIGN:
+            return f"tag {subject} points at {old}, which lian did not make"
+        case Code.BROKEN:
+            return f"a part of the image is missing: {old}"
+        case Code.ORPHANED:
+            return f"{subject} is no longer wanted"
+        case Code.SUPERSEDED:
+            return f"held, because a newer commit was applied: {_value(reason.old, detailed, commit=True)}"
+        case Code.IMMUTABLE:
+            return f"held, because tag {subject} must not move"
         case Code.PLATFORM_MISSING:
             return f"platform {subject} is " + ("no longer wanted" if reason.new is None else "not in the image")
         case Code.IN_SYNC:
@@ -66,9 +78,11 @@ _WHAT = {
 }
 
 
-def _value(value: str | None, detailed: bool) -> str:
+def _value(value: str | None, detailed: bool, *, commit: bool = False) -> str:
     if value is None:
         return "(none)"
+    if commit and not detailed:
+        return value[:12]
     bare = value.removeprefix("sha256:")
     if not detailed and len(bare) == 64 and all(c in "0123456789abcdef" for c in bare):
         return bare[:12]
