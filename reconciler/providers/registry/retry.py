@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from reconciler.providers.registry.reply import Reply
 
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+_AS_QUICK = 2.0
+"""An answer is as quick as another that took half as long: the wire is, not the line before the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +70,20 @@ def retry_after(reply: Reply) -> float | None:
 
 
 class Pace:
-    """How many requests a host gets at a time. One more after each round of answers, half as many after a 429:
-    additive increase and multiplicative decrease, as TCP finds what a path bears (RFC 5681).
+    """How many requests a host gets at a time: half as many after a 429, and one more after each round of answers that
+    were as quick as with fewer.
 
-    A 429 to a request that was on its way before the last cut says nothing new, and cuts nothing.
+    Additive increase and multiplicative decrease find what a path bears (RFC 5681), but a registry that has reached
+    its limit first gets slow: 1,000 HEADs to docker-registry on loopback took 1.1 s with 4 at a time, 1.4 s with 16;
+    0.1 s away 27 s with 4, 7 s with 16, 3.5 s with 32. A 429 to a request that was on its way before the last cut
+    says nothing new, and cuts nothing.
     """
 
-    def __init__(self, first: int = 4, most: int = 16) -> None:
+    def __init__(self, first: int = 4, most: int = 32) -> None:
+        self.most = most
         self.cuts = 0
         """How often it was halved."""
-        self._share, self._most, self._busy = float(first), most, 0
+        self._share, self._busy, self._quickest = float(first), 0, float("inf")
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -102,10 +108,11 @@ class Pace:
         self._busy -= 1
         self._wake()
 
-    def grow(self) -> None:
-        """An answer came."""
-        if self._share < self._most:
-            self._share = min(self._most, self._share + 1 / self._share)
+    def grow(self, seconds: float) -> None:
+        """An answer came after so many seconds."""
+        self._quickest = min(self._quickest, seconds)
+        if self._share < self.most and seconds <= _AS_QUICK * self._quickest:
+            self._share = min(self.most, self._share + 1 / self._share)
 
     def cut(self, cuts: int) -> None:
         """A 429 came, to a request that was sent after so many cuts."""
@@ -132,6 +139,7 @@ class Turn:
 
     retrier: Retrier
     _cuts: int = 0
+    _since: float = 0.0
 
     async def __aenter__(self) -> Turn:
         await self.retrier.pace.enter()
@@ -140,7 +148,7 @@ class Turn:
         except BaseException:
             self.retrier.pace.leave()
             raise
-        self._cuts = self.retrier.pace.cuts
+        self._cuts, self._since = self.retrier.pace.cuts, self.retrier.timing.now()
         return self
 
     async def __aexit__(
@@ -151,7 +159,7 @@ class Turn:
     def answered(self) -> None:
         """The host gave a final answer."""
         self.retrier.answered()
-        self.retrier.pace.grow()
+        self.retrier.pace.grow(self.retrier.timing.now() - self._since)
 
     def limited(self, reply: Reply) -> None:
         """The host answered 429: everyone asks less at a time, and nobody before it may be willing again."""
