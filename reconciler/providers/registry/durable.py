@@ -78,23 +78,41 @@ def sweep(workplace: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, patience: float) -> Iterator[None]:
-    """Alone among all processes and threads that lock this file. Raises LianError `registry-locked` after `patience`
-    seconds of waiting."""
-    handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+def locked(path: Path, patience: float, *, shared: bool = False) -> Iterator[None]:
+    """Alone among all processes and threads that lock this file, or `shared` with others who share it. Raises LianError
+    `registry-locked` after `patience` seconds of waiting."""
+    deadline = time.monotonic() + patience
+    handle = _opened(path)
     try:
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise LianError(_held(path, patience)) from None
-                time.sleep(_POLL)
+        while not _lock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                raise LianError(_held(path, patience))
+            time.sleep(_POLL)
         yield
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def unless_locked(path: Path) -> Iterator[bool]:
+    """As `locked`, without waiting: False where someone else has it, shared or not."""
+    handle = _opened(path)
+    try:
+        yield _lock(handle, fcntl.LOCK_EX)
+    finally:
+        os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+
+
+def _lock(handle: int, kind: int) -> bool:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _sync_file(path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError
@@ -14,13 +14,19 @@ from reconciler.providers.registry.layout_folder import LayoutFolder, folder_of
 from reconciler.providers.registry.reply import MAX_MANIFEST
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from reconciler.model.digest import Digest
     from reconciler.model.manifest import Descriptor, Manifest
     from reconciler.model.observed import Sighting
     from reconciler.model.reference import Reference, Repository
+    from reconciler.providers.registry.layout_index import LayoutIndex
+    from reconciler.providers.registry.whole import Whole
+
+Answer = TypeVar("Answer")
+_READS = 5
+"""Of an index that changes under its reader."""
 
 
 class LayoutRegistry:
@@ -50,9 +56,13 @@ class LayoutRegistry:
 
     async def missing(self, repository: Repository, digest: Digest) -> tuple[Digest, ...]:
         """See the port. Manifests are read; a blob is there if a file of its size is. Raises LianError."""
+        return (await self.look(repository, digest)).missing
+
+    async def look(self, repository: Repository, digest: Digest) -> Whole:
+        """`missing`, with the image's own manifest."""
         folder = self.folder(repository)
         with unreadable(folder):
-            return (await whole.look(_Shelf(self.root, folder), digest)).missing
+            return await whole.look(_Shelf(self.root, folder), digest)
 
     def folder(self, repository: Repository) -> LayoutFolder:
         """The repository's layout, whether it exists or not."""
@@ -88,18 +98,20 @@ class LayoutRegistry:
         return data
 
     def _referrers(self, repository: Repository, subject: Digest, artifact_type: str) -> tuple[Descriptor, ...]:
-        folder = self.folder(repository)
-        with told(self.root), unreadable(folder):
-            index = folder.index()
-            if index is None:
-                return ()
-            tag = referrers.fallback_tag(subject)
-            listed = index.tagged({tag}).get(tag)
+        folder, tag = self.folder(repository), referrers.fallback_tag(subject)
+
+        def read(index: LayoutIndex | None) -> tuple[tuple[Descriptor, ...], bool]:
+            listed = index.tagged({tag}).get(tag) if index else None
             fallback = folder.manifest(listed.digest) if listed else None
             found = referrers.selected(referrers.entries_of(fallback), artifact_type) if fallback else ()
             known = {d.digest for d in found}
-            rest = [d for d in index.descriptors() if d.artifact_type == artifact_type and d.digest not in known]
-            return found + tuple(d for d in rest if _refers(folder, d, subject))
+            held = index.descriptors() if index else ()
+            rest = [d for d in held if d.artifact_type == artifact_type and d.digest not in known]
+            found += tuple(d for d in rest if _refers(folder, d, subject))
+            return found, listed is None or fallback is not None
+
+        with told(self.root), unreadable(folder):
+            return _settled(folder, read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,27 +154,42 @@ def unreadable(folder: LayoutFolder) -> Iterator[None]:
         raise LianError(problems.damaged(folder.path, str(error))) from error
 
 
+def _settled(folder: LayoutFolder, read: Callable[[LayoutIndex | None], tuple[Answer, bool]]) -> Answer:
+    """What `read` makes of the index. Where that named something that is not there, which `read` tells too, someone may
+    just have removed it: then the index says so by now, and is read once more."""
+    index = folder.index()
+    for _ in range(_READS):
+        found, consistent = read(index)
+        before, index = index, index if consistent else folder.index()
+        if index == before:
+            break
+    return found
+
+
 def _sightings(folder: LayoutFolder, wanted: Sequence[Reference]) -> dict[Reference, Sighting]:
     tags = {reference.name for reference in wanted if reference.digest is None}
-    with unreadable(folder):
-        index = folder.index() if tags else None
+
+    def read(index: LayoutIndex | None) -> tuple[dict[Reference, Sighting], bool]:
         tagged = index.tagged(tags) if index else {}
-    found: dict[Digest, Sighting] = {}
-    answers: dict[Reference, Sighting] = {}
-    for reference in wanted:
-        digest = reference.digest or (tagged[reference.name].digest if reference.name in tagged else None)
-        if digest is None:
-            answers[reference] = ABSENT
-            continue
-        if digest not in found:
-            found[digest] = _sighting(folder, digest)
-        seen = found[digest]
-        if seen is ABSENT and reference.digest is None:
-            seen = Unknown(
-                problems.damaged(folder.path, f"{reference.name} names {digest}, which is no manifest in it")
-            )
-        answers[reference] = seen
-    return answers
+        found: dict[Digest, Sighting] = {}
+        answers: dict[Reference, Sighting] = {}
+        consistent = True
+        for reference in wanted:
+            digest = reference.digest or (tagged[reference.name].digest if reference.name in tagged else None)
+            if digest is None:
+                answers[reference] = ABSENT
+                continue
+            if digest not in found:
+                found[digest] = _sighting(folder, digest)
+            seen = found[digest]
+            if seen is ABSENT and reference.digest is None:
+                cause = f"{reference.name} names {digest}, which is no manifest in it"
+                seen, consistent = Unknown(problems.damaged(folder.path, cause)), False
+            answers[reference] = seen
+        return answers, consistent
+
+    with unreadable(folder):
+        return _settled(folder, read) if tags else read(None)[0]
 
 
 def _sighting(folder: LayoutFolder, digest: Digest) -> Sighting:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from reconciler.model.digest import Digest
     from reconciler.model.reference import Repository
 
-INDEX, MARK, BLOBS, LOCK = "index.json", "oci-layout", "blobs", ".lian.lock"
+INDEX, MARK, BLOBS = "index.json", "oci-layout", "blobs"
+LOCK, WRITERS = ".lian.lock", ".lian.writers"
+"""Held by who changes the index, and by who puts blobs (shared) or takes them away; see layout_sweep.py."""
 _OWN_NAMES = frozenset({INDEX, MARK, BLOBS})
 MAX_INDEX = 256 << 20
 

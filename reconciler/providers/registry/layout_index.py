@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
 REF_NAME = "org.opencontainers.image.ref.name"
+RETIRED = "dev.lian.retired"
+"""On an entry that is only there for readers who have just seen the tag it names."""
+KEPT_RETIRED = 2
+"""Of each tag."""
 _EMPTY: dict[str, Any] = {"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": []}
 
 
@@ -80,6 +84,26 @@ class LayoutIndex:
                 kept.append(_untagged(entry))
         return self._with(kept).holding(descriptor)
 
+    def untagged(self, tag: str) -> LayoutIndex:
+        """The same, without the tag. What it pointed at stays, if need be as an entry without a tag."""
+        left = [e for e in self.entries if tag_of(e) == tag]
+        kept = [e for e in self.entries if tag_of(e) != tag]
+        held = {e.get("digest") for e in kept}
+        return self._with(kept + [_untagged(e) for e in left[-1:] if e.get("digest") not in held])
+
+    def removed(self, digest: str) -> LayoutIndex:
+        """The same, without any entry of this content."""
+        return self._with([e for e in self.entries if e.get("digest") != digest])
+
+    def retired(self, digest: str, tag: str) -> LayoutIndex:
+        """The same, where this content, which `tag` has left, is the last of those retired from the tag; of these the
+        last KEPT_RETIRED stay."""
+        leaving = [e for e in self.entries if e.get("digest") == digest and tag_of(e) is None]
+        kept = [e for e in self.entries if e not in leaving]
+        kept += [_annotated(e, RETIRED, tag) for e in leaving[-1:]]
+        old = [e for e in kept if tag_of(e) is None and annotations_of(e).get(RETIRED) == tag][:-KEPT_RETIRED]
+        return self._with([e for e in kept if e not in old])
+
     def without(self, digests: Collection[str]) -> LayoutIndex:
         """The same, without the untagged entries of this content."""
         return self._with([e for e in self.entries if tag_of(e) is not None or e.get("digest") not in digests])
@@ -88,18 +112,26 @@ class LayoutIndex:
         return self if entries == self.document["manifests"] else LayoutIndex({**self.document, "manifests": entries})
 
 
+def annotations_of(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The annotations of a descriptor as written, empty without any that can be read."""
+    annotations = entry.get("annotations")
+    return annotations if isinstance(annotations, dict) else {}
+
+
 def tag_of(entry: Mapping[str, Any]) -> str | None:
     """The tag of a descriptor as written, None without one."""
-    annotations = entry.get("annotations")
-    return annotations.get(REF_NAME) if isinstance(annotations, dict) else None
+    return annotations_of(entry).get(REF_NAME)
 
 
 def _tagged(descriptor: Descriptor, tag: str) -> dict[str, Any]:
-    written = descriptor.to_json()
-    return {**written, "annotations": {**written.get("annotations", {}), REF_NAME: tag}}
+    return _annotated(descriptor.to_json(), REF_NAME, tag)
+
+
+def _annotated(entry: Mapping[str, Any], name: str, value: str) -> dict[str, Any]:
+    return {**entry, "annotations": {**annotations_of(entry), name: value}}
 
 
 def _untagged(entry: Mapping[str, Any]) -> dict[str, Any]:
-    annotations = {name: value for name, value in entry.get("annotations", {}).items() if name != REF_NAME}
+    annotations = {name: value for name, value in annotations_of(entry).items() if name != REF_NAME}
     rest = {name: value for name, value in entry.items() if name != "annotations"}
     return rest | {"annotations": annotations} if annotations else rest

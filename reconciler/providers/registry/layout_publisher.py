@@ -7,30 +7,28 @@ disk before its name appears, so a reader never meets a part; what a dead writer
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.model.manifest import Descriptor, Manifest
 from reconciler.model.problem import LianError
 from reconciler.ports.registry import ReadLayout, WriteLayout
 from reconciler.providers.registry import durable, problems, referrers
-from reconciler.providers.registry.layout import LayoutRegistry, told, unreadable
-from reconciler.providers.registry.layout_folder import BLOBS, INDEX, LOCK, MARK, LayoutFolder
+from reconciler.providers.registry.layout import LayoutRegistry, told
+from reconciler.providers.registry.layout_folder import BLOBS, INDEX, MARK, LayoutFolder
 from reconciler.providers.registry.layout_index import LayoutIndex
+from reconciler.providers.registry.layout_intake import Intake
+from reconciler.providers.registry.layout_writing import changing, listing, put, putting, retiring, save, tidy
 from reconciler.providers.registry.parts import below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from reconciler.model.digest import Digest
     from reconciler.model.reference import Repository
     from reconciler.ports.registry import Destination, Origin
 
 _MARK = b'{"imageLayoutVersion":"1.0.0"}\n'
-_PATIENCE = 60.0
-"""Seconds to wait for another writer of the same repository; a writer holds the lock for milliseconds."""
-_MAX_DEPTH = 4
-"""Of indexes inside indexes."""
 
 
 class LayoutPublisher:
@@ -57,6 +55,16 @@ class LayoutPublisher:
             raise TypeError(f"{destination} was not handed out by a registry on disk")
         return await asyncio.to_thread(self._take_in, repository, destination.folder, digest)
 
+    async def copy(self, source: Repository, target: Repository, digest: Digest) -> Manifest:
+        """See the port. Every blob is hashed; hard links where the file system has them. Raises LianError
+        `manifest-unknown`, `blob-unknown`, `registry-damaged`, …"""
+        if source.host != target.host:
+            raise ValueError(f"{source} and {target} are not on one registry")
+        found = await self._registry.look(source, digest)
+        if found.missing:
+            raise LianError(problems.lacking(str(self._root), source.path, found.manifests, found.blobs))
+        return await asyncio.to_thread(self._copy, source, target, digest)
+
     async def publish(
         self,
         repository: Repository,
@@ -71,23 +79,38 @@ class LayoutPublisher:
     def _take_in(self, repository: Repository, source: Path, digest: Digest) -> Manifest:
         with told(self._root):
             folder = self._prepared(repository)
-            manifest = _Intake(LayoutFolder(source), folder).manifest(digest)
-            self._enter(folder, Descriptor.of(manifest.media_type, manifest.data), ())
+            with putting(folder):
+                manifest = Intake(LayoutFolder(source), folder, problems.incomplete).manifest(digest)
+                self._enter(folder, Descriptor.of(manifest.media_type, manifest.data), ())
         return self._registry.read_manifest(repository, digest)
+
+    def _copy(self, source: Repository, target: Repository, digest: Digest) -> Manifest:
+        with told(self._root):
+            origin, folder = self._registry.folder(source), self._prepared(target)
+            with putting(origin), putting(folder):
+                manifest = Intake(origin, folder, problems.damaged).manifest(digest)
+                subject = referrers.subject_of(manifest)
+                plain = Descriptor.of(manifest.media_type, manifest.data)
+                self._enter(folder, plain if subject is None else referrers.descriptor_of(manifest), (), subject)
+        return self._registry.read_manifest(target, digest)
 
     def _publish(
         self, repository: Repository, manifest: Manifest, tags: tuple[str, ...], blobs: Mapping[Digest, bytes]
     ) -> Descriptor:
+        plain = Descriptor.of(manifest.media_type, manifest.data)
         with told(self._root):
             folder = self._prepared(repository)
-            for digest, data in blobs.items():
-                if not digest.matches(data):
-                    raise ValueError(f"the bytes do not have the digest {digest}")
-                _put(folder, digest, data)
-            subject = self._checked(folder, repository, manifest)
-            _put(folder, manifest.digest, manifest.data)
-            plain = Descriptor.of(manifest.media_type, manifest.data)
-            self._enter(folder, plain if subject is None else referrers.descriptor_of(manifest), tags, subject)
+            with putting(folder):
+                for digest, data in blobs.items():
+                    if not digest.matches(data):
+                        raise ValueError(f"the bytes do not have the digest {digest}")
+                    put(folder, digest, data)
+                subject = self._checked(folder, repository, manifest)
+                put(folder, manifest.digest, manifest.data)
+                entry = plain if subject is None else referrers.descriptor_of(manifest)
+                left = self._enter(folder, entry, tags, subject)
+            if left is not None:
+                tidy(folder, left)
         return plain
 
     def _checked(self, folder: LayoutFolder, repository: Repository, manifest: Manifest) -> Digest | None:
@@ -113,7 +136,7 @@ class LayoutPublisher:
         folder = self._registry.folder(repository)
         durable.make_folder(folder.path / BLOBS / "sha256")
         if not (folder.path / MARK).exists():
-            with durable.locked(folder.path / LOCK, _PATIENCE):
+            with changing(folder):
                 if not (folder.path / INDEX).exists():
                     durable.write(folder.path / INDEX, LayoutIndex.empty().to_bytes(), folder.path)
                     durable.sync_folder(folder.path)
@@ -124,80 +147,16 @@ class LayoutPublisher:
 
     def _enter(
         self, folder: LayoutFolder, descriptor: Descriptor, tags: Sequence[str], subject: Digest | None = None
-    ) -> None:
-        """Into the index, in one step, after all it names is on disk (also what another writer has just put there)."""
-        with durable.locked(folder.path / LOCK, _PATIENCE), unreadable(folder):
+    ) -> LayoutIndex | None:
+        """Into the index, in one step. The index before it, if a document of lian's own retired: then the layout is to
+        be tidied."""
+        with changing(folder):
             old = folder.index() or LayoutIndex.empty()
-            new = old.pointing(tags, descriptor) if tags else old.holding(descriptor)
+            moved = old.pointing(tags, descriptor) if tags else old.holding(descriptor)
             if subject is not None:
-                new = _with_referrer(folder, new, subject, descriptor)
-            if new is not old:
-                for algorithm in (folder.path / BLOBS).iterdir():
-                    durable.sync_folder(algorithm)
-                durable.write(folder.path / INDEX, new.to_bytes(), folder.path)
-                durable.sync_folder(folder.path)
-
-
-class _Intake:
-    """Brings an image from the builder's layout into a repository's, children before their parents."""
-
-    def __init__(self, source: LayoutFolder, target: LayoutFolder) -> None:
-        self._source, self._target = source, target
-
-    def manifest(self, digest: Digest, depth: int = 0) -> Manifest:
-        """The manifest, with everything below it in place. Raises LianError `image-damaged`."""
-        try:
-            found = self._source.manifest(digest)
-        except LianError as error:
-            raise self._incomplete(error.problems[0].cause or error.problems[0].message) from error
-        if found is None:
-            raise self._incomplete(f"the manifest {digest} is not in it")
-        if depth >= _MAX_DEPTH:
-            raise self._incomplete("its indexes nest too deep")
-        try:
-            parts = below(found)
-        except ValueError as error:
-            raise self._incomplete(f"{digest}: {error}") from error
-        for child in parts.manifests:
-            self.manifest(child.digest, depth + 1)
-        for blob in (*parts.blobs, *(b for b in parts.elsewhere if self._source.holds(b.digest, b.size))):
-            self._blob(blob)
-        _put(self._target, digest, found.data)
-        return found
-
-    def _blob(self, blob: Descriptor) -> None:
-        if self._target.holds_verified(blob.digest, blob.size):
-            return
-        if not self._source.holds_verified(blob.digest, blob.size):
-            raise self._incomplete(f"the blob {blob.digest} ({blob.size} bytes) is missing or damaged")
-        target = Path(self._target.blob_path(blob.digest))
-        durable.make_folder(target.parent)
-        durable.adopt(Path(self._source.blob_path(blob.digest)), target, self._target.path)
-
-    def _incomplete(self, cause: str) -> LianError:
-        return LianError(problems.incomplete(self._source.path, cause))
-
-
-def _put(folder: LayoutFolder, digest: Digest, data: bytes) -> None:
-    """A small blob; one that is there and whole stays, a damaged one is replaced."""
-    if folder.holds_verified(digest, len(data)):
-        return
-    target = Path(folder.blob_path(digest))
-    durable.make_folder(target.parent)
-    durable.write(target, data, folder.path)
-
-
-def _with_referrer(folder: LayoutFolder, index: LayoutIndex, subject: Digest, new: Descriptor) -> LayoutIndex:
-    """The index with the referrer in the fallback list too, which tools other than lian look at; entries that fall
-    out of that list leave the index with it."""
-    tag = referrers.fallback_tag(subject)
-    listed = index.tagged({tag}).get(tag)
-    fallback = folder.manifest(listed.digest) if listed else None
-    before = referrers.entries_of(fallback) if fallback else []
-    after = referrers.merged(before, new)
-    dropped = {str(e.get("digest")) for e in before} - {str(e.get("digest")) for e in after}
-    manifest = referrers.index_of(after)
-    _put(folder, manifest.digest, manifest.data)
-    superseded = {str(listed.digest)} if listed and listed.digest != manifest.digest else set()
-    moved = index.pointing((tag,), Descriptor.of(manifest.media_type, manifest.data))
-    return moved.without(dropped | superseded)
+                moved = listing(folder, moved, subject, descriptor)
+            new = moved
+            for tag in tags:
+                new = retiring(folder, old, new, tag)
+            save(folder, old, new)
+            return None if new is moved else old

@@ -45,6 +45,13 @@ def descriptor_of(manifest: Manifest) -> Descriptor:
     return replace(plain, artifact_type=str(kind) if kind else None, annotations=annotations)
 
 
+def is_own_document(manifest: Manifest) -> bool:
+    """True for what lian keeps under a tag of its own: an artifact of its kinds that refers to nothing."""
+    document = manifest.document
+    kind = document.get("artifactType")
+    return isinstance(kind, str) and kind.startswith(OWN_PREFIX) and "subject" not in document
+
+
 def entries_of(manifest: Manifest) -> list[dict[str, Any]]:
     """The descriptors of an index as they were written. Raises ValueError if it is no index."""
     entries = manifest.document.get("manifests")
@@ -61,6 +68,11 @@ def merged(entries: Sequence[Mapping[str, Any]], new: Descriptor) -> list[dict[s
     own = [i for i, e in enumerate(kept) if _is_own(e, new.artifact_type)]
     dropped = set(sorted(own, key=lambda i: (_created(kept[i]), i))[:-KEPT])
     return [e for i, e in enumerate(kept) if i not in dropped]
+
+
+def without(entries: Sequence[Mapping[str, Any]], digest: Digest) -> list[dict[str, Any]]:
+    """The entries of all other referrers."""
+    return [dict(e) for e in entries if e.get("digest") != str(digest)]
 
 
 def selected(entries: Sequence[Mapping[str, Any]], artifact_type: str) -> tuple[Descriptor, ...]:

@@ -27,7 +27,7 @@ from reconciler.model.reference import Reference, Repository
 from reconciler.ports.registry import WriteLayout
 from reconciler.providers.registry import durable, referrers
 from reconciler.providers.registry.layout import LayoutRegistry
-from reconciler.providers.registry.layout_folder import LOCK
+from reconciler.providers.registry.layout_folder import LOCK, WRITERS
 from reconciler.providers.registry.layout_publisher import LayoutPublisher
 from tests.ports.registry_suite import KIND, Image, codes, leave, record
 
@@ -105,7 +105,7 @@ def test_the_root_is_kept_out_of_git_and_the_layout_is_a_plain_one(disk: Disk) -
     plain = image.descriptor.to_json()
     assert index["manifests"] == [{**plain, "annotations": {TAG_KEY: tag}} for tag in ("latest", "1.4")]
     names = {p.name for p in disk.folder().iterdir()}
-    assert names == {"blobs", "index.json", "oci-layout", LOCK}
+    assert names == {"blobs", "index.json", "oci-layout", LOCK, WRITERS}
     assert stat.S_IMODE((disk.folder() / "index.json").stat().st_mode) & 0o444 == 0o444
 
 
