@@ -21,7 +21,7 @@ from reconciler.model.manifest import IMAGE_MANIFEST, Descriptor, Manifest
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.builder import Built, PinnedImage, StepSeen
-from reconciler.ports.bundle import Ports
+from reconciler.ports.bundle import Ports, Removing
 from reconciler.ports.compute import Runner
 from reconciler.ports.registry import PullFrom, PushTo
 
@@ -171,6 +171,19 @@ class FakeRegistry:
                 d = Descriptor.of(manifest.media_type, manifest.data)
                 found.append(Descriptor(d.media_type, d.digest, d.size, artifact_type, document.get("annotations", {})))
         return found
+
+    async def repositories(self, host: str) -> tuple[str, ...]:
+        await self.points.at("repositories")
+        if "catalog" in self.unreadable:
+            raise problem("catalog-unsupported", "the registry lists no repositories")
+        return tuple(sorted({r.path for r, _ in self.manifests if r.host == host}))
+
+    async def tags_of(self, repository: Repository) -> Mapping[str, Digest]:
+        await self.points.at("list")
+        named = {tag: digest for (where, tag), digest in self.tags.items() if where == repository}
+        if self.unreadable & named.keys():
+            raise problem("registry-down", "the registry does not answer")
+        return named
 
     async def missing(self, repository: Repository, digest: Digest) -> tuple[Digest, ...]:
         await self.points.at("missing")
@@ -463,6 +476,7 @@ class World:
         return Ports(
             source=self.source,
             registry=self.registry,
+            inventory=self.registry,
             clock=self.clock,
             publisher=self.registry,
             compute=self.compute,
@@ -470,6 +484,17 @@ class World:
             recorder=self.recorder,
             pass_id=f"pass{self._passes['']}",
             logs=self.logs,
+        )
+
+    def removing(self) -> Removing:
+        """The ports of a prune."""
+        return Removing(
+            source=self.source,
+            registry=self.registry,
+            inventory=self.registry,
+            clock=self.clock,
+            publisher=self.registry,
+            remover=self.registry,
         )
 
     def tag(self, repository: Repository, tag: str) -> Digest | None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from reconciler.ports.clock import Clock
     from reconciler.ports.compute import Compute
     from reconciler.ports.recorder import Recorder
-    from reconciler.ports.registry import Publisher, Registry
+    from reconciler.ports.registry import Inventory, Publisher, Registry, Remover
     from reconciler.ports.source import Source
 
 
@@ -22,7 +22,16 @@ class Reading:
 
     source: Source
     registry: Registry
+    inventory: Inventory
     clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Removing(Reading):
+    """What taking things away needs as well."""
+
+    publisher: Publisher
+    remover: Remover
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class Inventory(Protocol):
         registry has no catalogue (or not for this account), and as `Registry.manifest` does."""
         ...
 
-    async def tags(self, repository: Repository) -> Mapping[str, Digest]:
+    async def tags_of(self, repository: Repository) -> Mapping[str, Digest]:
         """Every tag and what it points at, as of now; empty for a repository that is not there. Raises LianError if
         a single one could not be read: a list with holes would make what is wanted look unwanted."""
         ...
