@@ -23,15 +23,13 @@ from tests.attest.keys import Pair, signer_of
 from tests.model.test_provenance import RECORD
 from tests.ports.registry_suite import AMD64, ARM64, Image, Place
 from tests.providers.registry.places import http_place
-from tests.servers import faulty_registry as faults
-from tests.servers.faulty_registry import FaultyRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from reconciler.model.attestation import Statement
     from reconciler.ports.registry import Publisher, Registry
+    from tests.servers.running import RegistryServer
 
 CREATED = "2026-01-01T00:00:00Z"
 SPDX = {"spdxVersion": "SPDX-2.3", "SPDXID": "SPDXRef-DOCUMENT", "name": "shop/api", "dataLicense": "CC0-1.0"}
@@ -88,15 +86,12 @@ class Shop:
         return answer[0]
 
 
-@pytest.fixture(params=["docker-registry", "referrers API"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
+@pytest.fixture(params=["registry_server", "zot_server", "ggcr_server"])
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Shop:
+    """docker-registry 2.8 has no referrers API, zot and go-containerregistry's registry have one."""
     cosign = find_cosign(tmp_path / "cosign")
-    if request.param == "docker-registry":
-        yield Shop(http_place(request.getfixturevalue("registry_server").host), cosign)
-    else:
-        with FaultyRegistry(referrers=True).running() as server:
-            server.fault("GET", r"^/v2/$", faults.status(200, b"{}"))  # cosign asks for the version of the API first
-            yield Shop(http_place(server.host), cosign)
+    server: RegistryServer = request.getfixturevalue(request.param)
+    return Shop(http_place(server.host), cosign)
 
 
 def payloads(output: str) -> list[dict[str, Any]]:

@@ -100,7 +100,7 @@ FAULTS = {
         json.dumps(json.loads(GOOD) | {"verificationMaterial": {"certificate": {"rawBytes": "AA=="}}}).encode(),
         "signature-by-certificate",
     ),
-    "signed text": (over(b"hello", "text/plain"), "statement-unreadable"),
+    "signed as another type": (over(SIGNATURE.to_bytes(), "text/plain"), "statement-unreadable"),
     "signed nonsense": (over(b"hello"), "statement-unreadable"),
     "signed statement of another version": (
         over(SIGNATURE.to_bytes().replace(b"Statement/v1", b"Statement/v9")),
