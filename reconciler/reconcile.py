@@ -11,6 +11,7 @@ from reconciler.apply.carry_out import Work, carry_out
 from reconciler.identity.resolve import Resolution
 from reconciler.model.event import Noted, Planned
 from reconciler.model.observed import Observed, Questions
+from reconciler.model.outcome import Status
 from reconciler.model.problem import LianError
 from reconciler.observe.ask import ask, read_listing
 from reconciler.plan.audit import audited
@@ -20,6 +21,7 @@ from reconciler.plan.files import changed_files, listings_of, with_files
 from reconciler.plan.graph import checked
 from reconciler.plan.select import narrowed, select
 from reconciler.plan.story import image_of, tell
+from reconciler.plan.vanished import some_are_gone, unless_vanished
 
 if TYPE_CHECKING:
     from reconciler.model.desired import Desired
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from reconciler.model.outcome import Outcome
     from reconciler.model.plan import Change, Plan, Reason
     from reconciler.model.problem import Problem
+    from reconciler.model.reference import Repository
     from reconciler.plan.story import Story
     from reconciler.ports.bundle import Ports, Reading
 
@@ -65,6 +68,8 @@ async def plan_once(ports: Reading, options: Options) -> Work:
     for revision in revisions_behind(observed) - {desired.revision}:
         observed.lineage[revision] = await ports.source.descends(revision)
     plan = make_plan(resolution, observed, options.overrides)
+    if not options.overrides.vanished and some_are_gone(plan, observed):
+        plan = unless_vanished(plan, observed, desired.fleet.name, await ports.memory.recall())
     gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
     changes = await asyncio.gather(*(_with_files(c, resolution, observed, ports, gate) for c in plan.changes))
     return Work(replace(plan, changes=tuple(changes)), resolution, observed)
@@ -82,7 +87,16 @@ async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]
     ports.recorder.record(Planned(work.plan))
     jobs = options.jobs or work.resolution.desired.fleet.jobs or options.cores
     outcome = await carry_out(work, ports, jobs, Limits(options.build_timeout, options.overrides.older))
+    if not options.only:
+        await ports.memory.keep(_there(work, outcome))
     return work.plan, replace(outcome, problems=(*outcome.problems, *stuck))
+
+
+def _there(work: Work, outcome: Outcome) -> set[Repository]:
+    """The repositories that hold something of what is wanted, or whose content could not be found out."""
+    good = {r.artifact for r in outcome.results if r.status in {Status.DONE, Status.NONE, Status.HELD}}
+    named = work.observed.named
+    return {c.image for c in work.plan.changes if c.artifact in good or named(c.image, c.tags)}
 
 
 async def _sweep(ports: Ports) -> tuple[Problem, ...]:

@@ -20,10 +20,12 @@ from reconciler.providers.builder.binaries import find_part, locate
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from reconciler.model.desired import Desired, Materials, SentFolder
+    from reconciler.model.digest import Digest
+    from reconciler.model.reference import Repository
     from reconciler.model.tree import Entry
     from reconciler.ports.builder import BuildRequest, Built, StepSeen
     from reconciler.ports.compute import Compute, LeaseRequest, Runner
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from reconciler.ports.source import Source
     from reconciler.ports.trigger import Trigger
     from reconciler.providers.registry.router import Connections, RoutedPublisher, RoutedRegistry
+    from reconciler.record.memory import FileMemory
 
 LOGS_KEPT = 20
 """Passes whose build logs are kept."""
@@ -65,7 +68,7 @@ async def reading(choice: Choice) -> AsyncIterator[Reading]:
 
     async with Connections() as connections:
         source = _Learning(_source(choice), connections, RoutedPublisher(connections))
-        yield Reading(source, RoutedRegistry(connections), time.time)
+        yield Reading(source, RoutedRegistry(connections), _NoInventory(), time.time, _memory(choice))
 
 
 @asynccontextmanager
@@ -77,6 +80,25 @@ async def working(choice: Choice) -> AsyncIterator[Bench]:
         publisher = RoutedPublisher(connections)
         source = _Learning(_source(choice), connections, publisher)
         yield Bench(choice, source, RoutedRegistry(connections), publisher)
+
+
+class _NoInventory:
+    """Until the adapters have one: no registry lists what it holds."""
+
+    async def repositories(self, host: str) -> tuple[str, ...]:
+        """See the port."""
+        raise LianError(Problem("catalog-unsupported", f"{host} is not asked what it holds"))
+
+    async def tags_of(self, repository: Repository) -> Mapping[str, Digest]:
+        """See the port."""
+        raise LianError(Problem("catalog-unsupported", f"{repository} is not asked what it holds"))
+
+
+def _memory(choice: Choice) -> FileMemory:
+    from reconciler.record.memory import FileMemory
+
+    where = choice.repo if "://" in choice.repo else str(Path(choice.repo).absolute())
+    return FileMemory(choice.cache / "applied", f"{where} {choice.registry or ''}")
 
 
 def _source(choice: Choice) -> Source:
@@ -98,6 +120,10 @@ class _Learning:
         await self._connections.learn(self.desired.registries.values())
         self._publisher.allow({wanted.artifact.image.host for wanted in self.desired.wanted.values()})
         return self.desired
+
+    async def descends(self, revision: str) -> bool | None:
+        """See the port."""
+        return await self._source.descends(revision)
 
     async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
         """See the port."""
@@ -200,7 +226,9 @@ class Bench:
         return Ports(
             source=self.source,
             registry=self.registry,
+            inventory=_NoInventory(),
             clock=time.time,
+            memory=_memory(self.choice),
             publisher=self.publisher,
             compute=_ChosenCompute(self.source, self.choice.cache / "leases"),
             builder=_LateBuilder(),

@@ -438,6 +438,19 @@ class FakeClock:
         return self.now
 
 
+class FakeMemory:
+    """Remembers as long as it lives."""
+
+    def __init__(self) -> None:
+        self.kept: frozenset[str] = frozenset()
+
+    async def recall(self) -> frozenset[str]:
+        return self.kept
+
+    async def keep(self, repositories: Collection[Repository]) -> None:
+        self.kept = frozenset(map(str, repositories))
+
+
 class FakeTrigger:
     """Fires when told; signals that nobody waits for collapse into one."""
 
@@ -465,6 +478,7 @@ class World:
         self.compute = FakeCompute(folder, self.points)
         self.builder = FakeBuilder(self.registry, self.compute, self.points)
         self.clock = FakeClock()
+        self.memory = FakeMemory()
         self.recorder = FakeRecorder()
         self.logs = folder / "logs"
         self.logs.mkdir(exist_ok=True)
@@ -478,6 +492,7 @@ class World:
             registry=self.registry,
             inventory=self.registry,
             clock=self.clock,
+            memory=self.memory,
             publisher=self.registry,
             compute=self.compute,
             builder=self.builder,
@@ -493,6 +508,7 @@ class World:
             registry=self.registry,
             inventory=self.registry,
             clock=self.clock,
+            memory=self.memory,
             publisher=self.registry,
             remover=self.registry,
         )

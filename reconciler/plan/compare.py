@@ -14,10 +14,9 @@ from reconciler.model.policy import Response
 from reconciler.model.reference import Reference
 from reconciler.plan.drift import TagDrift
 from reconciler.plan.explain import reasons as explain
-from reconciler.plan.vanished import unless_vanished
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from reconciler.identity.resolve import Identity
     from reconciler.model.artifact import Artifact
@@ -39,14 +38,8 @@ class Overrides:
     """Build anew although most of what was there is gone."""
 
 
-def make_plan(
-    resolution: Resolution,
-    observed: Observed,
-    overrides: Overrides = Overrides(),
-    remembered: Collection[str] = (),
-) -> Plan:
-    """The plan of a settled resolution. Parents come before children. `remembered` names artifacts that an earlier
-    pass of this machine saw in sync."""
+def make_plan(resolution: Resolution, observed: Observed, overrides: Overrides = Overrides()) -> Plan:
+    """The plan of a settled resolution. Parents come before children."""
     desired = resolution.desired
     invalid = frozenset(problem.artifact for problem in desired.problems)
     changes: dict[ArtifactName, Change] = {}
@@ -54,8 +47,7 @@ def make_plan(
         view = _View(desired.wanted[name].artifact, observed, resolution, invalid, overrides)
         change = view.change(resolution.identities[name])
         changes[name] = _behind(change, changes) if change.waits_for else change
-    plan = Plan(desired.revision, tuple(changes.values()), desired.problems)
-    return plan if overrides.vanished else unless_vanished(plan, observed, desired.fleet.name, remembered)
+    return Plan(desired.revision, tuple(changes.values()), desired.problems)
 
 
 def _behind(change: Change, changes: Mapping[ArtifactName, Change]) -> Change:

@@ -23,11 +23,16 @@ FEWEST = 3
 _EFFECTS = {Action.BUILD, Action.RETAG, Action.PRUNE}
 
 
+def some_are_gone(plan: Plan, observed: Observed) -> bool:
+    """True if enough is absent for it to matter what was there before."""
+    return sum(_gone(change, observed) for change in plan.changes) >= FEWEST
+
+
 def unless_vanished(plan: Plan, observed: Observed, fleet: str, remembered: Collection[str]) -> Plan:
     """The plan, or one that holds everything. What was applied before is told by the applied documents of the fleet,
-    and by what this machine remembers."""
-    known = _applied(observed, fleet) | set(remembered)
-    before = [change for change in plan.changes if str(change.artifact) in known]
+    and by this machine, which has seen images of the `remembered` repositories in sync."""
+    applied = _applied(observed, fleet)
+    before = [c for c in plan.changes if str(c.artifact) in applied or str(c.image) in remembered]
     gone = [change for change in before if _gone(change, observed)]
     if len(gone) < FEWEST or 2 * len(gone) <= len(before):
         return plan

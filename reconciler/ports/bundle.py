@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from reconciler.ports.builder import Builder
     from reconciler.ports.clock import Clock
     from reconciler.ports.compute import Compute
+    from reconciler.ports.memory import Memory
     from reconciler.ports.recorder import Recorder
     from reconciler.ports.registry import Inventory, Publisher, Registry, Remover
     from reconciler.ports.source import Source
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a plan needs: nothing here can write."""
+    """What a plan needs: nothing here can write to a registry."""
 
     source: Source
     registry: Registry
     inventory: Inventory
     clock: Clock
+    memory: Memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.tier import Tier
+    from reconciler.ports.access import Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,10 @@ class LeaseRequest:
     tier: Tier
     deadline: float
     parallelism: int = 1
-    plain_hosts: frozenset[str] = frozenset()
-    """Registry hosts that are spoken to over plain HTTP."""
+    hosts: frozenset[str] = frozenset()
+    """Registry hosts that the builds there speak to."""
+    routes: tuple[Route, ...] = ()
+    """How each of them is reached, and each of their mirrors: whoever joins compute with registries fills this in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from reconciler.model.record import BuildRecord, PlatformBuild
 from reconciler.model.reference import Reference, Repository
 from reconciler.plan.compare import Overrides, make_plan
 from reconciler.plan.graph import checked
+from reconciler.plan.vanished import some_are_gone, unless_vanished
 from tests.commits import HOST, Commit, artifact
 
 if TYPE_CHECKING:
@@ -175,4 +176,7 @@ def plan(
     while questions := resolution.still_needed(observed):
         observed.take(evidence.answer(questions))
         assert evidence.rounds < 50, "asked without end"
-    return make_plan(resolution, observed, overrides, remembered)
+    made = make_plan(resolution, observed, overrides)
+    if overrides.vanished or not some_are_gone(made, observed):
+        return made
+    return unless_vanished(made, observed, commit.desired.fleet.name, remembered)
