@@ -10,6 +10,7 @@ from reconciler.model.manifest import ACCEPTED, Manifest
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference
 from reconciler.providers.registry import problems, referrers, whole
+from reconciler.providers.registry.bounded import each
 from reconciler.providers.registry.calls import ABSENT_CODES, ACCEPT, manifest_call, next_page, path, told_digest
 from reconciler.providers.registry.distribution_shelf import DistributionShelf
 from reconciler.providers.registry.heads import Heads
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from reconciler.providers.registry.whole import Whole
 
 _MAX_PAGES = 100
+_MAX_LOOKED_AT = 500
+"""Referrers of one image whose list does not say what they are: each costs a request."""
 
 
 class DistributionRegistry:
@@ -77,9 +80,11 @@ class DistributionRegistry:
             fallback = await self.fetch(Reference(repository, referrers.fallback_tag(subject)))
             entries = self._entries(repository, fallback) if fallback else []
         try:
-            return referrers.selected(entries, artifact_type)
+            named, unsaid = referrers.selected(entries, artifact_type), referrers.unsaid(entries)
         except ValueError as error:
             raise LianError(problems.not_oci(self._host, f"the referrers of {subject}", str(error))) from error
+        looked_at = await self._looked_at(repository, unsaid)
+        return named + tuple(d for d in looked_at if d.artifact_type == artifact_type and d not in named)
 
     async def missing(self, repository: Repository, digest: Digest) -> tuple[Digest, ...]:
         """See the port. Raises LianError `registry-not-oci` and others for what could not be found out."""
@@ -105,6 +110,15 @@ class DistributionRegistry:
         found = Manifest(reply.media_type, reply.body)
         self._verify(reference, reply, found)
         return found
+
+    async def _looked_at(self, repository: Repository, digests: Sequence[Digest]) -> list[Descriptor]:
+        """What these manifests say of themselves; one that is gone says nothing. Raises LianError."""
+        if len(digests) > _MAX_LOOKED_AT:
+            cause = f"of {len(digests)} artifacts its list does not say what they are"
+            raise LianError(problems.not_oci(self._host, f"the referrers in {repository.path}", cause))
+        references = [Reference(repository, digest=digest) for digest in digests]
+        found = await each(references, self.fetch, self._transport.connections)
+        return [d for manifest in found if manifest and (d := referrers.described(manifest))]
 
     def _verify(self, reference: Reference, reply: Reply, found: Manifest) -> None:
         what = f"{reference.repository.path} {reference.name}"

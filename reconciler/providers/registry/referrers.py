@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.canonical import canonical
-from reconciler.model.manifest import IMAGE_INDEX, Descriptor, Manifest
+from reconciler.model.manifest import EMPTY_CONFIG, IMAGE_INDEX, Descriptor, Manifest
 from reconciler.model.record import TIME_ANNOTATION
 
 if TYPE_CHECKING:
@@ -79,6 +79,21 @@ def selected(entries: Sequence[Mapping[str, Any]], artifact_type: str) -> tuple[
     """The entries of this artifact type, each once. Raises ValueError for one that is not a descriptor."""
     found = (Descriptor.from_json(e) for e in entries if e.get("artifactType") == artifact_type)
     return tuple({d.digest: d for d in found}.values())
+
+
+def unsaid(entries: Sequence[Mapping[str, Any]]) -> tuple[Digest, ...]:
+    """The referrers whose entry does not say what they are: without an artifact type (cosign's own lists), or with
+    that of an empty config in its place (go-containerregistry's registry). Raises ValueError as `selected` does."""
+    found = (Descriptor.from_json(e) for e in entries if e.get("artifactType") in {None, "", EMPTY_CONFIG})
+    return tuple(dict.fromkeys(d.digest for d in found))
+
+
+def described(manifest: Manifest) -> Descriptor | None:
+    """As `descriptor_of`; None for what cannot be a referrer that anyone looks for."""
+    try:
+        return Descriptor.from_json(descriptor_of(manifest).to_json())
+    except ValueError:
+        return None
 
 
 def index_of(entries: Sequence[Mapping[str, Any]]) -> Manifest:

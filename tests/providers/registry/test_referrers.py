@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.digest import Digest
-from reconciler.model.manifest import IMAGE_INDEX, IMAGE_MANIFEST, Descriptor, Manifest
+from reconciler.model.manifest import EMPTY_CONFIG, IMAGE_INDEX, IMAGE_MANIFEST, Descriptor, Manifest
+from reconciler.model.problem import LianError
 from reconciler.model.record import TIME_ANNOTATION
 from reconciler.providers.registry.layout_index import LayoutIndex
 from reconciler.providers.registry.referrers import (
@@ -21,8 +23,14 @@ from reconciler.providers.registry.referrers import (
     merged,
     selected,
     subject_of,
+    unsaid,
 )
-from tests.ports.registry_suite import KIND, Image, record
+from tests.ports.registry_suite import KIND, OTHER_KIND, Image, record
+from tests.providers.registry.places import http_place
+from tests.servers.faulty_registry import FaultyRegistry, body, status
+
+if TYPE_CHECKING:
+    from reconciler.ports.registry import Publisher, Registry
 
 
 def entry(n: int, kind: str | None = KIND, created: str = "") -> Descriptor:
@@ -68,6 +76,58 @@ def test_the_list_as_a_manifest_and_back() -> None:
     assert selected(entries_of(manifest), "other") == ()
     with pytest.raises(ValueError, match="not an image index"):
         entries_of(Image().manifest)
+
+
+def test_an_entry_that_does_not_say_what_it_is() -> None:
+    entries = [entry(1).to_json(), entry(2, None).to_json(), entry(3, EMPTY_CONFIG).to_json(), entry(2, "").to_json()]
+    assert unsaid(entries) == (entry(2).digest, entry(3).digest)
+    with pytest.raises(ValueError, match="not a descriptor"):
+        unsaid([{"digest": "sha256:none"}])
+
+
+@pytest.mark.parametrize("taken", [None, EMPTY_CONFIG])
+@pytest.mark.parametrize("api", [False, True])
+def test_what_a_list_does_not_say_is_looked_up(api: bool, taken: str | None) -> None:
+    """cosign lists without artifact types under the fallback tag, go-containerregistry's registry with the config's."""
+    image = Image()
+    manifest, blobs = record(image.descriptor, "one", created="2026-01-01T00:00:00Z")
+    other, other_blobs = record(image.descriptor, "two", OTHER_KIND)
+    gone, _ = record(image.descriptor, "gone")
+    bare = [Descriptor(IMAGE_MANIFEST, m.digest, len(m.data), taken).to_json() for m in (manifest, other, gone)]
+    listed = index_of(bare)
+
+    async def use(registry: Registry, publisher: Publisher) -> None:
+        repository = place.repository()
+        await publisher.publish(repository, image.manifest, blobs=image.blobs)
+        for each, its_blobs in ((manifest, blobs), (other, other_blobs)):
+            await publisher.publish(repository, each, blobs=its_blobs)
+        if api:
+            server.fault("GET", "/referrers/", body(listed.data))
+        else:
+            server.manifests[repository.path, str(listed.digest)] = (IMAGE_INDEX, listed.data)
+            server.tags[repository.path, fallback_tag(image.manifest.digest)] = str(listed.digest)
+        found = await registry.referrers(repository, image.manifest.digest, KIND)
+        assert found == (descriptor_of(manifest),)
+
+    with FaultyRegistry(referrers=api).running() as server:
+        place = http_place(server.host)
+        place.run(use)
+
+
+def test_a_list_of_any_number_that_says_nothing_is_not_looked_through() -> None:
+    subject = Image().manifest.digest
+    listed = index_of([entry(n, None).to_json() for n in range(501)])
+
+    async def use(registry: Registry, _: Publisher) -> None:
+        with pytest.raises(LianError) as error:
+            await registry.referrers(place.repository(), subject, KIND)
+        assert error.value.problems[0].cause == "of 501 artifacts its list does not say what they are"
+        assert server.asked("GET", "/manifests/") == []
+
+    with FaultyRegistry(referrers=True).running() as server:
+        server.fault("GET", "/referrers/", status(200, listed.data, Content_Type=IMAGE_INDEX))
+        place = http_place(server.host)
+        place.run(use)
 
 
 def test_tags_as_the_specification_says() -> None:
