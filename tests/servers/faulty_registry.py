@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 INDEX = "application/vnd.oci.image.index.v1+json"
 USER, PASSWORD = "tester", "canary-password-7f3a"
 
+DISCOVER, SEARCH = "/v2/_oci/ext/discover", "/v2/_zot/ext/search"
 _PATH = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs/uploads|blobs|referrers|tags)/(?P<rest>.*)")
 
 
@@ -112,7 +113,9 @@ class FaultyRegistry:
 
     What registries differ in besides: `deletes` says what may be deleted by its `digest` or its `tag`, `mounts` whether
     blobs are mounted, `ranges` whether a part of a blob can be asked for, `strict` whether a chunk that does not
-    continue the upload is refused (416) or just appended, `least` is the smallest chunk it takes.
+    continue the upload is refused (416) or just appended, `least` is the smallest chunk it takes. `search` says whether
+    zot's search extension exists, and `unlisted` what it leaves out; `catalog` whether there is a catalogue; `page` is
+    how many entries a page of the catalogue or of a list of tags has.
     """
 
     def __init__(self, *, referrers: bool = False, auth: str | None = None, tls: ssl.SSLContext | None = None) -> None:
@@ -120,6 +123,8 @@ class FaultyRegistry:
         self.deletes = {"digest", "tag"}
         self.mounts, self.ranges, self.strict, self.least = True, True, True, 0
         self.uploads: dict[str, bytes] = {}
+        self.search, self.catalog, self.page = False, True, 1000
+        self.unlisted: set[tuple[str, str]] = set()
         self.realm: str | None = None
         self.token_life: float = 300.0
         self.blobs: dict[tuple[str, str], bytes] = {}
@@ -184,7 +189,7 @@ class FaultyRegistry:
             return self._token(seen, parse_qs(parts.query or data.decode()))
         match = _PATH.fullmatch(parts.path)
         if match is None:
-            return _error(404, "UNSUPPORTED")
+            return self._extension(seen, parts.path, query, data)
         if refusal := self._refusal(seen, match["name"]):
             return refusal
         name, rest = match["name"], match["rest"]
@@ -203,8 +208,55 @@ class FaultyRegistry:
                 return self._get_blob(name, rest, seen.headers.get("range", ""))
             case "referrers" if self.referrers:
                 return self._referrers(name, rest, query.get("artifactType"))
+            case "tags" if rest == "list":
+                return self._tags(name, query)
             case _:
                 return Answer(404, {"Content-Type": "text/plain"}, b"404 page not found\n")
+
+    def _extension(self, seen: Seen, path: str, query: dict[str, str], data: bytes) -> Answer:
+        """What is not of one repository: the catalogue, and zot's search."""
+        if path == "/v2/_catalog" and self.catalog:
+            refusal = self._refusal(seen, "", ("registry:catalog:*",))
+            return refusal or self._listed("repositories", {name for name, _ in self.manifests}, query, path)
+        if self.search and path in {DISCOVER, SEARCH}:
+            refusal = self._refusal(seen, "", ())
+            return refusal or (self._discovered() if path == DISCOVER else self._searched(data))
+        return _error(404, "UNSUPPORTED")
+
+    def _discovered(self) -> Answer:
+        """As zot answers (distribution-spec, extensions/_oci.md)."""
+        extension = {"name": "_zot", "url": "", "description": "", "endpoints": [SEARCH, "/v2/_zot/ext/mgmt"]}
+        return Answer(200, {"Content-Type": "application/json"}, json.dumps({"extensions": [extension]}).encode())
+
+    def _searched(self, data: bytes) -> Answer:
+        """All images that are listed, sorted, one page of them; the query must be the one that lists them."""
+        asked = re.fullmatch(
+            r'\{ImageList\(repo:"",requestedPage:\{limit:(\d+),offset:(\d+),sortBy:ALPHABETIC_ASC\}\)'
+            r"\{Page\{TotalCount\} Results\{RepoName Tag Digest\}\}\}",
+            json.loads(data)["query"],
+        )
+        assert asked, data
+        entries = [
+            {"RepoName": name, "Tag": tag, "Digest": digest}
+            for (name, tag), digest in sorted(self.tags.items())
+            if (name, tag) not in self.unlisted
+        ]
+        page = entries[int(asked[2]) : int(asked[2]) + int(asked[1])]
+        answer = {"data": {"ImageList": {"Page": {"TotalCount": len(entries)}, "Results": page}}}
+        return Answer(200, {"Content-Type": "application/json"}, json.dumps(answer).encode())
+
+    def _tags(self, name: str, query: dict[str, str]) -> Answer:
+        if not any(repository == name for repository, _ in self.manifests):
+            return _error(404, "NAME_UNKNOWN")
+        tags = {tag for repository, tag in self.tags if repository == name}
+        return self._listed("tags", tags, query, f"/v2/{name}/tags/list")
+
+    def _listed(self, what: str, names: set[str], query: dict[str, str], path: str) -> Answer:
+        """A page of names after `last`, with a link to the next one."""
+        rest = sorted(name for name in names if name > query.get("last", ""))
+        page = rest[: self.page]
+        link = {"Link": f'<{path}?last={page[-1]}&n={self.page}>; rel="next"'} if len(rest) > self.page else {}
+        return Answer(200, {"Content-Type": "application/json"} | link, json.dumps({what: page or None}).encode())
 
     def _get_blob(self, name: str, digest: str, wanted: str) -> Answer:
         found = self.blobs.get((name, digest))
@@ -302,7 +354,8 @@ class FaultyRegistry:
         listed = {"schemaVersion": 2, "mediaType": INDEX, "manifests": kept}
         return Answer(200, {"Content-Type": INDEX} | filtered, json.dumps(listed).encode())
 
-    def _refusal(self, seen: Seen, name: str) -> Answer | None:
+    def _refusal(self, seen: Seen, name: str, needs: tuple[str, ...] | None = None) -> Answer | None:
+        """What it answers without the right credential; `needs` are the scopes, if not the usual ones."""
         given = seen.headers.get("authorization", "")
         needed = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}.get(seen.method, "push")
         if self.auth == "basic" and given != f"Basic {_pair()}":
@@ -311,7 +364,8 @@ class FaultyRegistry:
             granted = self.tokens.get(given.removeprefix("Bearer "), ())
             sources = parse_qs(urlsplit(seen.path).query).get("from", [])
             scopes = [f"repository:{name}:{needed}", *(f"repository:{source}:pull" for source in sources)]
-            if not set(scopes) <= set(granted):
+            scopes = scopes if needs is None else list(needs)
+            if not granted or not set(scopes) <= set(granted):
                 realm = self.realm or f"{self.url}/token"
                 asked = f'Bearer realm="{realm}",service="tests",scope="{" ".join(scopes)}"'
                 return _error(401, "UNAUTHORIZED", {"WWW-Authenticate": asked})
@@ -350,7 +404,8 @@ def _handler(registry: FaultyRegistry) -> type[BaseHTTPRequestHandler]:
         def _send(self, answer: Answer) -> None:
             if answer.reset:
                 return self._cut()
-            lines = {"Content-Length": str(len(answer.body)), **answer.headers}
+            told = {name.lower() for name in answer.headers}
+            lines = ({} if "content-length" in told else {"Content-Length": str(len(answer.body))}) | answer.headers
             head = f"HTTP/1.1 {answer.status} -\r\n" + "".join(f"{k}: {v}\r\n" for k, v in lines.items()) + "\r\n"
             content = b"" if self.command == "HEAD" else answer.body
             if answer.drip:
