@@ -59,7 +59,7 @@ class Shop:
     def run(self, tool: str, *words: str) -> bytes:
         """What a tool prints."""
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.home), "DOCKER_CONFIG": str(self.home)}
-        command = [usable(programs.find(tool)), *words]
+        command = [str(usable(programs.find(tool))), *words]
         done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout
