@@ -6,8 +6,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from reconciler.apply.artifact import Limits
-from reconciler.apply.carry_out import Work, carry_out
+from reconciler.apply.work import Work
 from reconciler.identity.resolve import Resolution
 from reconciler.model.event import Noted, Planned
 from reconciler.model.observed import Observed, Questions
@@ -80,6 +79,9 @@ async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]
 
     Raises LianError if no plan could be made.
     """
+    from reconciler.apply.artifact import Limits
+    from reconciler.apply.carry_out import carry_out  # a plan alone is quicker without
+
     stuck = await _sweep(ports)
     work = await plan_once(ports, options)
     for note in work.resolution.desired.notes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.apply.artifact import Limits, Worker
+from reconciler.apply.hosts import hosts_of_workspaces
 from reconciler.apply.runners import Runners
 from reconciler.apply.tagging import HeldBack, Tagger
 from reconciler.identity.resolve import Keyed, parents_in_use
@@ -20,25 +21,15 @@ from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.reference import Reference
 
 if TYPE_CHECKING:
-    from reconciler.identity.resolve import Resolution
+    from reconciler.apply.work import Work
     from reconciler.model.desired import Wanted
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
-    from reconciler.model.observed import Observed
-    from reconciler.model.plan import Change, Plan
+    from reconciler.model.plan import Change
     from reconciler.model.platform import Platform
     from reconciler.ports.bundle import Ports
 
 _GOOD = {Status.DONE, Status.NONE}
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A plan with what it was made from."""
-
-    plan: Plan
-    resolution: Resolution
-    observed: Observed
 
 
 async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outcome:
@@ -48,17 +39,12 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     """
     plan = work.plan
     building = [c for c in plan.changes if c.action is Action.BUILD]
-    plain = frozenset(
-        host
-        for host, registry in work.resolution.desired.registries.items()
-        if (registry.url or "").startswith("http:")
-    )
     runners = Runners.of(
         ports.compute,
         work.resolution.desired.fleet.name,
         ports.pass_id,
         jobs,
-        plain,
+        hosts_of_workspaces(work.resolution.desired, (c.artifact for c in building)),
         (c.artifact.workspace for c in building),
     )
     tagger = Tagger(ports, work.resolution.desired, work.observed, limits.allow_older)
