@@ -74,6 +74,41 @@ def denied(host: str, what: str, cause: str) -> Problem:
     )
 
 
+def not_granted(host: str, repository: str, cause: str) -> Problem:
+    """A 404 to one who was not granted pull."""
+    return Problem(
+        "registry-denied",
+        f"whether {repository} is on the registry {host} cannot be told: reading it was not granted",
+        cause=cause,
+        hint=f"run `docker login {host}`, or give the account the right to pull: absent and hidden look alike without",
+    )
+
+
+def login_incomplete(host: str, message: str, hint: str) -> Problem:
+    """Half of a login."""
+    return Problem("credential-incomplete", f"the login of the registry {host} is incomplete: {message}", hint=hint)
+
+
+def login_forbidden(host: str, variable: str, cause: str) -> Problem:
+    """A commit names a credential for a host that nobody trusted with it."""
+    return Problem(
+        "credential-forbidden",
+        f"the commit names a credential for the registry {host}, and {host} may have none",
+        cause=cause,
+        hint=f"if that host may see it, set {variable} to it where lian runs, or run `docker login {host}` there",
+    )
+
+
+def login_withheld(host: str) -> Problem:
+    """A directive alone says that a host is reached without anyone vouching for it."""
+    return Problem(
+        "credential-withheld",
+        f"the registry {host} asks for a login, and none is sent there",
+        cause="a directive alone says that it is reached in plain, or by a certificate of its own choice",
+        hint=f"describe it in lian.ncl, or set LIAN_CREDENTIAL_HOSTS to {host} where lian runs",
+    )
+
+
 def not_oci(host: str, what: str, cause: str) -> Problem:
     """An answer that no OCI registry gives."""
     return Problem(
@@ -81,6 +116,17 @@ def not_oci(host: str, what: str, cause: str) -> Problem:
         f"{host} does not answer as an OCI registry when asked for {what}",
         cause=cause,
         hint="check the registry's address; a proxy or a login page may stand in between",
+    )
+
+
+def catalog_unsupported(host: str, cause: str | None) -> Problem:
+    """No list of repositories, or not for this account."""
+    return Problem(
+        "catalog-unsupported",
+        f"the registry {host} does not list its repositories",
+        cause=cause,
+        hint="use an account that may read its catalogue, if it has one; without it only repositories that the"
+        " directives name can be looked at",
     )
 
 
@@ -117,6 +163,17 @@ def refused(host: str, what: str, cause: str) -> Problem:
         f"the registry {host} does not accept {what}",
         cause=cause,
         hint="look at the cause; quotas, immutable tags and missing blobs are the usual ones",
+    )
+
+
+def keeps_all(host: str, cause: str) -> Problem:
+    """Deletion is switched off."""
+    return Problem(
+        "registry-refused",
+        f"the registry {host} does not let anything be deleted",
+        cause=cause,
+        hint="allow it: `storage.delete.enabled` of docker-registry and distribution, `accessControl` of zot, the"
+        " account's permissions on Harbor; nothing was changed",
     )
 
 
@@ -157,14 +214,24 @@ def disk(folder: Path, error: OSError) -> Problem:
     return Problem("registry-unreachable", f"the image layout {folder} cannot be used", cause=cause, next=Next.RETRY)
 
 
-def ca_unreadable(path: str, cause: str) -> Problem:
-    """A registry's `ca` setting names no certificates."""
+def ca_unreadable(host: str, cause: str) -> Problem:
+    """A certificate authority for a registry is none."""
     return Problem(
         "ca-unreadable",
-        "the file of certificates to trust cannot be used",
-        file=path,
+        f"the certificates to trust for the registry {host} cannot be used",
         cause=cause,
-        hint="let `ca` in the registry's settings name a file of PEM certificates",
+        hint="let `ca` in the registry's settings name a file of PEM certificates in the desired repo; Docker's lie in"
+        " certs.d",
+    )
+
+
+def client_cert_unusable(host: str, cause: str) -> Problem:
+    """A client certificate or its key is none, or they do not belong together."""
+    return Problem(
+        "client-cert-unusable",
+        f"the client certificate for the registry {host} cannot be used",
+        cause=cause,
+        hint="let `client_cert` name a PEM certificate in the desired repo, and `client_key` its key, not encrypted",
     )
 
 

@@ -6,85 +6,26 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.model.observed import Unknown
+from reconciler.model.observed import Found, Unknown
 from reconciler.model.problem import LianError, Problem
+from reconciler.model.reference import Reference, Repository
+from reconciler.providers.registry.connections import Connections
 from reconciler.providers.registry.distribution import DistributionRegistry
 from reconciler.providers.registry.distribution_publisher import DistributionPublisher
-from reconciler.providers.registry.docker_config import DockerConfig
 from reconciler.providers.registry.layout import LayoutRegistry
 from reconciler.providers.registry.layout_publisher import LayoutPublisher
-from reconciler.providers.registry.transport import Endpoint, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-    from types import TracebackType
-    from typing import Self
+    from collections.abc import Collection, Mapping, Sequence
 
     from reconciler.model.digest import Digest
-    from reconciler.model.fleet import RegistrySettings
     from reconciler.model.manifest import Descriptor, Manifest
     from reconciler.model.observed import Sighting
-    from reconciler.model.reference import Reference, Repository
     from reconciler.ports.registry import Destination, Origin
+    from reconciler.providers.registry.connections import Mirror
+    from reconciler.providers.registry.transport import Transport
 
-
-class Connections:
-    """One transport per registry host, made when it is first needed and shared by reading and publishing.
-
-    `settings` say how hosts are reached; any other host (a base image's) is reached as Docker would. `root` is the
-    folder that relative paths in settings start from. Used from one event loop.
-    """
-
-    def __init__(
-        self,
-        settings: Iterable[RegistrySettings] = (),
-        *,
-        root: Path | None = None,
-        config: Callable[[], DockerConfig] = DockerConfig.load,
-    ) -> None:
-        self._settings = {s.host: s for s in settings}
-        self._root = root or Path.cwd()
-        self._config = config
-        self._transports: dict[str, Transport] = {}
-
-    async def learn(self, settings: Iterable[RegistrySettings]) -> None:
-        """From now on these settings hold; a transport whose settings changed is ended."""
-        new = {s.host: s for s in settings}
-        changed = [host for host in self._transports if new.get(host) != self._settings.get(host)]
-        self._settings = new
-        for host in changed:
-            await self._transports.pop(host).aclose()
-
-    def layout_root(self, repository: Repository) -> Path | None:
-        """The folder of the registry on disk that the repository is on, None for one over HTTP."""
-        return None if repository.layout is None else self._root / repository.layout
-
-    def transport(self, host: str) -> Transport:
-        """Raises LianError `docker-config-invalid` or `ca-unreadable`."""
-        if host not in self._transports:
-            self._transports[host] = Transport(self._endpoint(host), self._config())
-        return self._transports[host]
-
-    async def aclose(self) -> None:
-        """End all connections."""
-        transports, self._transports = list(self._transports.values()), {}
-        for transport in transports:
-            await transport.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    def _endpoint(self, host: str) -> Endpoint:
-        known = self._settings.get(host)
-        if known is None:
-            return Endpoint.of(host)
-        ca = str(self._root / known.ca) if known.ca else None
-        return Endpoint.of(host, known.url, ca=ca, insecure=known.insecure)
+__all__ = ["Connections", "RoutedPublisher", "RoutedRegistry"]
 
 
 class RoutedRegistry:
@@ -122,15 +63,44 @@ class RoutedRegistry:
         return await self._of(repository).missing(repository, digest)
 
     async def _heads(self, wanted: Sequence[Reference]) -> Mapping[Reference, Sighting]:
+        mirrored = await self._mirrored(wanted)
+        left = [reference for reference in wanted if reference not in mirrored]
+        if not left:
+            return mirrored
         try:
             adapter = self._of(wanted[0].repository)
         except LianError as error:
-            return dict.fromkeys(wanted, Unknown(error.problems[0]))
-        return await adapter.heads(wanted)
+            return {**mirrored, **dict.fromkeys(left, Unknown(error.problems[0]))}
+        return {**mirrored, **await adapter.heads(left)}
+
+    async def _mirrored(self, wanted: Sequence[Reference]) -> dict[Reference, Sighting]:
+        """What mirrors hold of these. A mirror is believed when it says what is there, never that something is not,
+        and nothing at all of the fleet's own repositories."""
+        found: dict[Reference, Sighting] = {}
+        for mirror in self._connections.mirrors(wanted[0].repository.host):
+            asked = {
+                _at(mirror, reference): reference
+                for reference in wanted
+                if reference not in found and not self._connections.is_own(reference.repository)
+            }
+            if not asked:
+                break
+            try:
+                seen = await DistributionRegistry(self._connections.transport(mirror.host)).heads(asked)
+            except LianError:
+                continue  # it cannot even be set up: there is the origin
+            found |= {asked[there]: sighting for there, sighting in seen.items() if isinstance(sighting, Found)}
+        return found
 
     def _of(self, repository: Repository) -> LayoutRegistry | DistributionRegistry:
         root = self._connections.layout_root(repository)
         return LayoutRegistry(root) if root else DistributionRegistry(self._connections.transport(repository.host))
+
+
+def _at(mirror: Mirror, reference: Reference) -> Reference:
+    """The same image on a mirror."""
+    path = f"{mirror.path}/{reference.repository.path}" if mirror.path else reference.repository.path
+    return Reference(Repository(mirror.host, path), reference.tag, reference.digest)
 
 
 class RoutedPublisher:

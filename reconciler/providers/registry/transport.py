@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
@@ -11,16 +10,21 @@ from urllib.request import getproxies, proxy_bypass
 
 from reconciler.model.problem import LianError
 from reconciler.providers.registry import problems
-from reconciler.providers.registry.auth import PULL, Authorizer, is_loopback
+from reconciler.providers.registry.auth import Authorizer, Pull, is_loopback
+from reconciler.providers.registry.dialect import Dialect
 from reconciler.providers.registry.docker_config import DockerConfig
 from reconciler.providers.registry.lane import SMALL_BODY, Lane
 from reconciler.providers.registry.reply import MAX_MANIFEST, Broken
-from reconciler.providers.registry.retry import Retrier, RetryPolicy, Timing, Turn
+from reconciler.providers.registry.retry import TRANSIENT, Retrier, RetryPolicy, Timing, Turn
+from reconciler.providers.registry.scopes import PULL, Scope
+from reconciler.providers.registry.trust import Trust
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    import ssl
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from reconciler.model.problem import Problem
+    from reconciler.providers.registry.auth import Credentials, Need
     from reconciler.providers.registry.client import Client
     from reconciler.providers.registry.reply import Reply
 
@@ -29,22 +33,35 @@ _HUB_URL = "https://registry-1.docker.io"
 _MAX_REDIRECTS = 5
 
 
+def url_of(host: str, url: str | None = None) -> str:
+    """The base URL of a registry: as the settings have it, else HTTPS, or plain HTTP on the loopback."""
+    if host == _HUB and url in {None, f"https://{_HUB}"}:
+        return _HUB_URL
+    if url is None:
+        name = urlsplit(f"//{host}").hostname or host
+        url = f"{'http' if is_loopback(name) else 'https'}://{host}"
+    return url.rstrip("/")
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where and how a registry is reached. `host` as in Repository; `url` without path; `tls` None is plain HTTP."""
+    """Where and how a registry is reached. `host` as in Repository; `url` without path; `tls` None is plain HTTP.
+    `abroad` is for where the registry sends us."""
 
     host: str
     url: str
     tls: ssl.SSLContext | None
+    abroad: ssl.SSLContext | None = None
 
     @classmethod
-    def of(cls, host: str, url: str | None = None, *, ca: str | None = None, insecure: bool = False) -> Endpoint:
-        """HTTPS, unless `url` says http:// or the host is loopback. `ca` is a file of certificates to trust besides
-        the system's; `insecure` checks no certificate. Raises LianError `ca-unreadable`."""
-        if url is None:
-            name = urlsplit(f"//{host}").hostname or host
-            url = _HUB_URL if host == _HUB else f"{'http' if is_loopback(name) else 'https'}://{host}"
-        return cls(host, url.rstrip("/"), _context(ca, insecure) if url.startswith("https://") else None)
+    def of(cls, host: str, url: str | None = None, trust: Trust | None = None) -> Endpoint:
+        """HTTPS, unless `url` says http:// or the host is loopback. Raises LianError `ca-unreadable` or
+        `client-cert-unusable`."""
+        url, trust = url_of(host, url), trust or Trust()
+        if not url.startswith("https://"):
+            return cls(host, url, None, trust.abroad(host) if trust.authorities else None)
+        tls = trust.context(host)
+        return cls(host, url, tls, trust.abroad(host) if trust.insecure or trust.identity else tls)
 
     @property
     def plain(self) -> bool:
@@ -75,10 +92,19 @@ class Call:
     source: str | None = None
 
     @property
-    def scope(self) -> str:
-        """As token services understand it (distribution: docs/content/spec/auth/scope.md)."""
-        scope = f"repository:{self.repository}:{self.actions}"
-        return f"{scope} repository:{self.source}:{PULL}" if self.source else scope
+    def told(self) -> str:
+        """As problems name it."""
+        return f"{self.repository} ({self.actions.rpartition(',')[2]})" if self.repository else "its own listing"
+
+    def to(self, method: str, target: str) -> Call:
+        """The same access, to ask for something small of this registry."""
+        return Call(method, target, self.repository, self.actions, self.headers)
+
+    @property
+    def need(self) -> Need:
+        """What it takes: access to its repository, and pull of the one it takes blobs from."""
+        own = (Scope(self.repository, self.actions),) if self.repository else ()
+        return (*own, Scope(self.source)) if self.source else own
 
 
 class Transport:
@@ -87,26 +113,39 @@ class Transport:
     def __init__(
         self,
         endpoint: Endpoint,
-        config: DockerConfig | None = None,
+        credentials: Credentials | None = None,
         *,
+        dialect: Dialect | None = None,
         policy: RetryPolicy | None = None,
         timing: Timing | None = None,
         connections: int = 4,
     ) -> None:
         self.endpoint = endpoint
         self.connections = connections
+        self._dialect = dialect or Dialect()
         policy, timing = policy or RetryPolicy(), timing or Timing()
-        self._opened: Client | None = None
+        self._clients: dict[tuple[bool, bool], Client] = {}
         self._retrier = Retrier(endpoint.host, policy, timing)
         self._token_retrier = Retrier(f"{endpoint.host} (its token service)", policy, timing)
-        self._auth = Authorizer(endpoint.host, endpoint.url, config or DockerConfig.load(), self._fetch, timing.now)
+        self._auth = Authorizer(
+            endpoint.host,
+            endpoint.url,
+            credentials or DockerConfig.load(),
+            self._fetch,
+            timing.now,
+            self._dialect.denied,
+        )
         self._laned = not _proxied(endpoint.url)
 
     async def aclose(self) -> None:
         """End all connections."""
-        opened, self._opened = self._opened, None
-        if opened:
-            await opened.aclose()
+        opened, self._clients = list(self._clients.values()), {}
+        for client in opened:
+            await client.aclose()
+
+    def expect(self, repositories: Iterable[str]) -> None:
+        """These will be read now: where tokens are needed, one is asked for many of them."""
+        self._auth.expect(repositories)
 
     async def send(self, call: Call) -> Reply:
         """The final answer: neither transient nor a redirect (unless `follow` is False) nor a refusal that a new
@@ -140,30 +179,76 @@ class Transport:
                 if reply.truncated or reply.status not in {200, 404}:
                     return None
                 turn.answered()
+                if reply.status == 404 and not await self._certain(lane, call, given.get("authorization")):
+                    return None
         except Broken:
             return None
-        return reply
+        return self._dialect.read(self.endpoint.host, call.repository, reply, login=bool(self._auth.login))
+
+    async def _certain(self, lane: Lane, call: Call, header: str | None) -> bool:
+        """True if a 404 to this request was told to one who may read."""
+        if header is None and self._auth.pull(call.need, header) is Pull.UNSETTLED:
+            asked = await lane.exchange("GET", "/v2/", [("host", self._host_header()), ("user-agent", "lian")])
+            if asked.status in TRANSIENT:
+                return False
+            self._auth.settle(asked)
+            if self._auth.asks:
+                return False
+        return self._auth.pull(call.need, header) is Pull.GRANTED
 
     def _host_header(self) -> str:
         return urlsplit(self.endpoint.url).netloc
 
     async def _headers(self, call: Call) -> dict[str, str]:
         headers = {"user-agent": "lian", "accept-encoding": "identity", **call.headers}
-        authorization = await self._auth.authorization(call.scope)
+        authorization = await self._auth.authorization(call.need)
         return headers | {"authorization": authorization} if authorization else headers
 
     async def _authorised(self, call: Call) -> Reply:
         headers = await self._headers(call)
         reply = await self._followed(call, headers)
-        if reply.status == 401:
+        for again in (False, True):
+            if reply.status != 401:
+                break
             refused = headers.pop("authorization", None)
-            renewed = await self._auth.challenged(reply, call.scope, refused)
-            if renewed:
-                reply = await self._followed(call, headers | {"authorization": renewed})
+            renewed = await self._auth.challenged(reply, call.need, refused, again=again)
+            if renewed is None:
+                break
+            headers["authorization"] = renewed
+            reply = await self._followed(call, headers)
+        if reply.status == 404 and call.actions == PULL:  # to one who writes, a 404 says: put it there
+            reply = await self._granted(call, headers, reply)
         if reply.status in {401, 403}:
-            what = f"{call.repository} ({call.actions.rpartition(',')[2]})"
-            raise LianError(problems.denied(self.endpoint.host, what, reply.told))
+            raise LianError(self._dialect.denied(self.endpoint.host, call.told, await self._why(call, headers, reply)))
+        return self._dialect.read(self.endpoint.host, call.repository, reply, login=bool(self._auth.login))
+
+    async def _granted(self, call: Call, headers: Mapping[str, str], reply: Reply) -> Reply:
+        """The answer that stands in the place of a 404: absent is only what someone with the right to pull is told to
+        be absent. Raises LianError if that right was refused."""
+        header = headers.get("authorization")
+        if header is None and self._auth.pull(call.need, header) is Pull.UNSETTLED:
+            asked = await self._exchange(call.to("GET", "/v2/"), self._absolute("/v2/"), headers)
+            if asked.status in TRANSIENT:
+                return asked
+            self._auth.settle(asked)
+            if not (header := await self._auth.authorization(call.need)):
+                return reply
+            reply = await self._followed(call, {**headers, "authorization": header})
+        if reply.status == 404 and self._auth.pull(call.need, header) is Pull.UNSETTLED:
+            header = await self._auth.by_itself(call.need)
+            reply = await self._followed(call, _plain(headers) | ({"authorization": header} if header else {}))
+        if reply.status == 404 and self._auth.pull(call.need, header) is Pull.REFUSED:
+            cause = f"the token that its token service gave does not grant pull; the registry answered {reply.told}"
+            raise LianError(problems.not_granted(self.endpoint.host, call.repository, cause))
         return reply
+
+    async def _why(self, call: Call, headers: Mapping[str, str], reply: Reply) -> str:
+        """What the registry says of a refusal; an answer to HEAD has no body to say it in."""
+        if call.method == "HEAD" and self._dialect.explains_get:
+            told = await self._followed(call.to("GET", call.target), headers)
+            if told.status == reply.status:
+                return told.told
+        return reply.told
 
     async def _followed(self, call: Call, headers: Mapping[str, str]) -> Reply:
         url = self._absolute(call.target)
@@ -197,28 +282,29 @@ class Transport:
 
     def _trusting(self, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
         """The headers that may go to this URL: a credential goes to its own origin only."""
-        if _origin(self.endpoint.url) == _origin(url):
-            return headers
-        return {name: value for name, value in headers.items() if name != "authorization"}
+        return headers if _origin(self.endpoint.url) == _origin(url) else _plain(headers)
 
     async def _exchange(self, call: Call, url: str, headers: Mapping[str, str]) -> Reply:
-        return await self._client.exchange(call.method, url, headers, content=call.content, limit=call.limit)
+        return await self._client(url).exchange(call.method, url, headers, content=call.content, limit=call.limit)
 
-    @property
-    def _client(self) -> Client:
-        if self._opened is None:
+    def _client(self, url: str) -> Client:
+        """For the registry itself, or for where it sends us."""
+        host = urlsplit(url).hostname or ""
+        own, direct = host == self.endpoint.address[0], is_loopback(host)
+        if (own, direct) not in self._clients:
             from reconciler.providers.registry.client import Client
 
-            direct = is_loopback(self.endpoint.address[0])
-            self._opened = Client(self.endpoint.tls, self.connections, direct=direct)
-        return self._opened
+            tls = self.endpoint.tls if own else self.endpoint.abroad
+            self._clients[own, direct] = Client(tls, self.connections, direct=direct)
+        return self._clients[own, direct]
 
     async def _fetch(self, url: str, authorization: str | None, form: Mapping[str, str] | None) -> Reply:
         headers = {"user-agent": "lian", "accept": "application/json", "accept-encoding": "identity"}
         if authorization:
             headers["authorization"] = authorization
         method = "POST" if form else "GET"
-        return await self._token_retrier.run(lambda: self._client.exchange(method, url, headers, form=form))
+        client = self._client(url)
+        return await self._token_retrier.run(lambda: client.exchange(method, url, headers, form=form))
 
     def _odd(self, call: Call, cause: str) -> Problem:
         return problems.not_oci(self.endpoint.host, f"{call.repository}", cause)
@@ -229,17 +315,9 @@ def _origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _context(ca: str | None, insecure: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if insecure:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return context
-    if ca:
-        try:
-            context.load_verify_locations(ca)
-        except (OSError, ssl.SSLError) as error:
-            raise LianError(problems.ca_unreadable(ca, str(error))) from None
-    return context
+def _plain(headers: Mapping[str, str]) -> dict[str, str]:
+    """Without the credential."""
+    return {name: value for name, value in headers.items() if name != "authorization"}
 
 
 def _proxied(url: str) -> bool:

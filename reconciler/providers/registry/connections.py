@@ -1,0 +1,226 @@
+"""One connection to each registry host: where it is, whom to trust there, and as whom to ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from posixpath import normpath
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from reconciler.model.problem import LianError
+from reconciler.ports.access import Identity, Route
+from reconciler.providers.registry import problems, trust
+from reconciler.providers.registry.dialect import dialect_of
+from reconciler.providers.registry.docker_config import DockerConfig, rendered
+from reconciler.providers.registry.logins import Logins
+from reconciler.providers.registry.retry import RetryPolicy
+from reconciler.providers.registry.transport import Endpoint, Transport, url_of
+from reconciler.providers.registry.trust import Trust
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from reconciler.model.credential import SourceRef
+    from reconciler.model.fleet import RegistrySettings
+    from reconciler.model.reference import Repository
+    from reconciler.model.secret import Secret
+
+_OF_A_MIRROR = RetryPolicy(tries=2, deadline=20.0)
+"""A mirror that does not answer is not waited for: there is the origin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """A place where base images of another host are looked for: `path` stands in front of their repositories."""
+
+    host: str
+    url: str
+    path: str = ""
+
+    @classmethod
+    def of(cls, url: str) -> Mirror:
+        """From `http(s)://HOST[:PORT][/PATH]`."""
+        parts = urlsplit(url)
+        return cls(parts.netloc, f"{parts.scheme}://{parts.netloc}", parts.path.strip("/"))
+
+    @property
+    def place(self) -> str:
+        """As BuildKit writes it."""
+        return f"{self.host}/{self.path}" if self.path else self.host
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A host that settings describe; `problem` says why it cannot be reached as they say."""
+
+    settings: RegistrySettings
+    trust: Trust
+    problem: LianError | None = None
+
+
+class Connections:
+    """One transport per registry host, made when it is first needed and shared by reading and publishing.
+
+    `settings` say how hosts are reached; any other host (a base image's) is reached as Docker would. `root` is the
+    folder that relative paths in settings start from. `environ` holds the operator's variables, `read` gives what a
+    reference to a credential leads to, `certificates` are the folders where Docker has them for each host. Used from
+    one event loop.
+    """
+
+    def __init__(
+        self,
+        settings: Iterable[RegistrySettings] = (),
+        *,
+        root: Path | None = None,
+        config: Callable[[], DockerConfig] = DockerConfig.load,
+        environ: Mapping[str, str] | None = None,
+        read: Callable[[SourceRef, str], Awaitable[Secret]] | None = None,
+        certificates: Sequence[Path] = trust.DOCKER_FOLDERS,
+    ) -> None:
+        self._root = root or Path.cwd()
+        self._certificates = certificates
+        self._known = {s.host: _Known(s, Trust(insecure=s.insecure)) for s in settings}
+        self._logins = Logins(
+            config, environ or {}, read, {host: known.settings for host, known in self._known.items()}
+        )
+        self._mirrors: dict[str, tuple[Mirror, ...]] = {}
+        self._own: frozenset[Repository] = frozenset()
+        self._transports: dict[str, Transport] = {}
+
+    async def learn(
+        self,
+        settings: Iterable[RegistrySettings],
+        *,
+        fleet: RegistrySettings | None = None,
+        own: Iterable[Repository] = (),
+        blob: Callable[[str], Awaitable[bytes]] | None = None,
+    ) -> None:
+        """From now on these settings hold; a transport that they would make differently is ended.
+
+        `fleet` is the fleet's own registry, `own` are the repositories that the fleet writes, `blob` reads a file of
+        the commit. What cannot be used of a host is told when that host is asked for.
+        """
+        described = {s.host: s for s in settings}
+        self._logins = replace(self._logins, settings=described, fleet=fleet.host if fleet else None)
+        known = {host: await self._know(s, blob or self._on_disk) for host, s in described.items()}
+        mirrors = {host: tuple(map(Mirror.of, urls)) for host, urls in (fleet.mirrors if fleet else ())}
+        changed = [host for host in self._transports if not _same(known.get(host), self._known.get(host))]
+        if mirrors != self._mirrors:
+            changed = list(self._transports)
+        self._known, self._mirrors, self._own = known, mirrors, frozenset(own)
+        for host in changed:
+            await self._transports.pop(host).aclose()
+
+    def layout_root(self, repository: Repository) -> Path | None:
+        """The folder of the registry on disk that the repository is on, None for one over HTTP."""
+        return None if repository.layout is None else self._root / repository.layout
+
+    def mirrors(self, host: str) -> tuple[Mirror, ...]:
+        """Where base images of this host are looked for first."""
+        return self._mirrors.get(host, ())
+
+    def is_own(self, repository: Repository) -> bool:
+        """True for a repository that the fleet writes: no mirror is asked what it holds."""
+        return repository in self._own
+
+    def transport(self, host: str) -> Transport:
+        """Raises LianError `docker-config-invalid`, `ca-unreadable`, `client-cert-unusable`, or what kept a key of the
+        settings from being read."""
+        if host not in self._transports:
+            known, mirror = self._known.get(host), self._as_mirror(host)
+            self._transports[host] = Transport(
+                Endpoint.of(host, self._url(host), self._trust(host)),
+                self._logins.of(host),
+                dialect=dialect_of(known.settings.provider if known else None, host),
+                policy=_OF_A_MIRROR if mirror and known is None else None,
+            )
+        return self._transports[host]
+
+    async def routes(self, hosts: Collection[str]) -> tuple[Route, ...]:
+        """See ports.access."""
+        return tuple(self._route(host) for host in self._with_mirrors(hosts))
+
+    async def logins(self, hosts: Collection[str]) -> Secret:
+        """See ports.access."""
+        found = {host: await self._logins.of(host).credential(host) for host in self._with_mirrors(hosts)}
+        return rendered({host: credential for host, credential in found.items() if credential})
+
+    async def aclose(self) -> None:
+        """End all connections."""
+        transports, self._transports = list(self._transports.values()), {}
+        for transport in transports:
+            await transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _know(self, settings: RegistrySettings, blob: Callable[[str], Awaitable[bytes]]) -> _Known:
+        try:
+            authorities = (await _pem(settings.ca, blob),) if settings.ca else ()
+            return _Known(settings, Trust(authorities, await self._identity(settings, blob), settings.insecure))
+        except LianError as error:
+            return _Known(settings, Trust(), error)
+        except (OSError, UnicodeDecodeError) as error:
+            return _Known(settings, Trust(), LianError(problems.ca_unreadable(settings.host, str(error))))
+
+    async def _identity(self, settings: RegistrySettings, blob: Callable[[str], Awaitable[bytes]]) -> Identity | None:
+        if not settings.client_cert or not settings.client_key:
+            return None
+        key = await self._logins.named(settings, settings.client_key, "the client key")
+        return Identity(await _pem(settings.client_cert, blob), key)
+
+    async def _on_disk(self, path: str) -> bytes:
+        return (self._root / path).read_bytes()
+
+    def _url(self, host: str) -> str | None:
+        known, mirror = self._known.get(host), self._as_mirror(host)
+        if known:
+            return known.settings.url
+        return mirror.url if mirror else None
+
+    def _as_mirror(self, host: str) -> Mirror | None:
+        return next((m for mirrors in self._mirrors.values() for m in mirrors if m.host == host), None)
+
+    def _trust(self, host: str) -> Trust:
+        """What the settings say, and where they say nothing, what Docker would do. Raises LianError."""
+        known = self._known.get(host)
+        if known and known.problem:
+            raise known.problem
+        docker = trust.of_docker(host, self._certificates)
+        said = known.trust if known else Trust()
+        return Trust(said.authorities or docker.authorities, said.identity or docker.identity, said.insecure)
+
+    def _with_mirrors(self, hosts: Collection[str]) -> list[str]:
+        over_http = sorted(host for host in hosts if not host.startswith("oci-layout:"))
+        return list(dict.fromkeys(name for host in over_http for name in (host, *(m.host for m in self.mirrors(host)))))
+
+    def _route(self, host: str) -> Route:
+        trusted = self._trust(host)
+        return Route(
+            host,
+            plain=url_of(host, self._url(host)).startswith("http://"),
+            insecure=trusted.insecure,
+            authorities=trusted.authorities,
+            identity=trusted.identity,
+            mirrors=tuple(mirror.place for mirror in self.mirrors(host)),
+        )
+
+
+async def _pem(path: str, blob: Callable[[str], Awaitable[bytes]]) -> str:
+    return (await blob(normpath(path))).decode("ascii")
+
+
+def _same(one: _Known | None, other: _Known | None) -> bool:
+    """True if both make the same transport. A problem may be gone at the next look."""
+    if one is None or other is None:
+        return one is other
+    said = one.settings == other.settings and one.settings.by == other.settings.by
+    return said and one.trust == other.trust and not one.problem and not other.problem
