@@ -158,7 +158,7 @@ def _answers(host: str) -> bool:
     connection = http.client.HTTPConnection(host, timeout=5)
     try:
         connection.request("GET", "/v2/")
-        return connection.getresponse().status in {200, 401}
+        return connection.getresponse().status in {200, 400, 401}  # 400: it speaks TLS, and says that this does not
     except OSError:
         return False
     finally:

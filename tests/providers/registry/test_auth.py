@@ -17,8 +17,10 @@ from reconciler.model.manifest import IMAGE_MANIFEST
 from reconciler.model.observed import Found, Unknown
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
-from reconciler.providers.registry.auth import Challenge, challenges, is_loopback
+from reconciler.providers.registry.auth import is_loopback
 from reconciler.providers.registry.docker_config import Credential
+from reconciler.providers.registry.scopes import Challenge, challenges
+from reconciler.providers.registry.trust import Trust
 from tests.ports.registry_suite import Image, codes
 from tests.providers.registry.places import Clock, config, opened
 from tests.servers import faulty_registry as faults
@@ -280,10 +282,11 @@ def test_https_with_an_own_authority(tmp_path: Path) -> None:
     image = Image()
     with FaultyRegistry(tls=context, auth="bearer").running() as server:
         docker = config(server.host, username=USER, password=PASSWORD)
-        publish(server.host, docker, image, url=server.url, ca=str(certificate))
+        trusting = Trust((certificate.read_text(),))
+        publish(server.host, docker, image, url=server.url, trust=trusting)
         found = Found(image.manifest.digest, IMAGE_MANIFEST, image.descriptor.size)
-        assert heads(server.host, docker, url=server.url, ca=str(certificate))[0] == found
-        assert heads(server.host, docker, url=server.url, insecure=True)[0] == found
+        assert heads(server.host, docker, url=server.url, trust=trusting)[0] == found
+        assert heads(server.host, docker, url=server.url, trust=Trust(insecure=True))[0] == found
         for seen in heads(server.host, docker, url=server.url):
             assert isinstance(seen, Unknown)
             assert seen.problem.code == "registry-unreachable"
@@ -291,12 +294,12 @@ def test_https_with_an_own_authority(tmp_path: Path) -> None:
         server.fault("GET", "/blobs/", faults.status(307, Location="http://127.0.0.2:1/x"))
 
         async def use() -> None:
-            async with opened(server.host, server.url, docker=docker, ca=str(certificate)) as (registry, _):
+            async with opened(server.host, server.url, docker=docker, trust=trusting) as (registry, _):
                 with pytest.raises(LianError) as error:
                     await registry.blob(Repository(server.host, "r/0"), next(iter(image.blobs)), 1000)
                 assert codes(error) == {"registry-not-oci"}
 
         asyncio.run(use())
     with pytest.raises(LianError) as error:
-        heads("h:1", config(), url="https://h:1", ca=str(tmp_path / "none.pem"))
+        heads("h:1", config(), url="https://h:1", trust=Trust(("no certificate",)))
     assert codes(error) == {"ca-unreadable"}
