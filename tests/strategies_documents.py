@@ -229,6 +229,7 @@ build_directives = optionally(
     cache=cache_policy,
     events=nats_event_config,
 )
+_pinned = st.sampled_from([f"syft@sha256:{'0f' * 32}", f"scan.example.org:5000/a/syft:1@sha512:{'0f' * 64}"])
 _response = tags_of("Heal", "Hold", "Report")
 fleet_policy = optionally(
     {},
@@ -241,7 +242,10 @@ fleet_policy = optionally(
         keep_last=st.integers(0, 1000),
         min_age=st.sampled_from(["7d", "1m", "999999w"]),
     ),
-    sign=optionally({"key": _key_outside}, provenance=st.booleans(), sbom=st.booleans()),
+    sign=st.one_of(
+        optionally({"key": _key_outside}, provenance=st.booleans(), sbom=st.just(False), scanner=_pinned),
+        optionally({"key": _key_outside, "sbom": st.just(True), "scanner": _pinned}, provenance=st.booleans()),
+    ),
     verify=optionally({}, keys=_few(path)),
 )
 fleet_settings = optionally(

@@ -101,7 +101,8 @@ def _policy(value: Mapping[str, Any], immutable_tags: Sequence[str]) -> Policy:
 
 def _sign(value: Mapping[str, Any]) -> SignPolicy:
     key = SourceRef(SourceKind(value["key"]["source"]), value["key"]["name"])
-    return SignPolicy(key, value["provenance"], value["sbom"])
+    scanner = Reference.parse(value["scanner"]) if value["sbom"] else None
+    return SignPolicy(key, value["provenance"], scanner)
 
 
 class DirectiveReader:

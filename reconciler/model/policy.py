@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reconciler.model.credential import SourceRef
+    from reconciler.model.reference import Reference
 
 _DAY = 86_400
 
@@ -58,7 +59,8 @@ class SignPolicy:
 
     key: SourceRef
     provenance: bool = True
-    sbom: bool = False
+    scanner: Reference | None = None
+    """The image, by digest, that lists the parts of every image (BuildKit's SBOM scanning protocol); None: no SBOMs."""
 
 
 @dataclass(frozen=True, slots=True)

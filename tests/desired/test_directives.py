@@ -121,7 +121,11 @@ def test_every_rule_of_a_policy_is_kept() -> None:
         immutable_tags=("v*", "1.[0-9]*"),
         trust=(frozenset({"shop", "store"}), frozenset({"site", "shop"})),
         prune=PrunePolicy(("refs/heads/*", "refs/tags/v*"), ("v*",), 0, 4 * 604_800),
-        sign=SignPolicy(SourceRef(SourceKind.FILE, "/etc/lian/sign.key"), provenance=False, sbom=True),
+        sign=SignPolicy(
+            SourceRef(SourceKind.FILE, "/etc/lian/sign.key"),
+            provenance=False,
+            scanner=Reference.parse(f"scan.example.org/syft:1@sha256:{'5c' * 32}"),
+        ),
         verify_keys=("keys/fleet.pub", "keys/last-year.pub"),
     )
 
@@ -131,6 +135,14 @@ def test_a_signing_key_may_lie_in_each_kind_of_place(kind: SourceKind) -> None:
     sign = {"key": {"source": str(kind), "name": "/k"}, "provenance": True, "sbom": False}
     found = fleet(policy={**SETTINGS["policy"], "sign": sign}).policy.sign
     assert found == SignPolicy(SourceRef(kind, "/k"))
+
+
+def test_a_scanner_that_is_not_used_is_none() -> None:
+    pinned = f"scan.example.org/syft:1@sha256:{'5c' * 32}"
+    sign = {"key": {"source": "Env", "name": "K"}, "provenance": True, "sbom": False, "scanner": pinned}
+    found = fleet(policy={**SETTINGS["policy"], "sign": sign}).policy.sign
+    assert found is not None
+    assert found.scanner is None
 
 
 @pytest.mark.parametrize(

@@ -135,11 +135,17 @@ def test_every_place_refuses_a_value_of_another_kind(place: documents.Path) -> N
         assert not _agree("BuildDirectives", documents.replaced(FULL, place, {**value, "tgas": "a"}))
 
 
+PINNED = f"scan.example.org/syft:1@sha256:{'0f' * 32}"
 FULL_POLICY = {
     "drift": {kind: documents.Tag("Report") for kind in ("retagged", "foreign", "broken", "orphaned")},
     "trust": [["shop", "store"]],
     "prune": {"revisions": ["refs/heads/*"], "keep_tags": ["v*"], "keep_last": 5, "min_age": "7d"},
-    "sign": {"key": {"source": documents.Tag("File"), "name": "/etc/sign.key"}, "provenance": True, "sbom": False},
+    "sign": {
+        "key": {"source": documents.Tag("File"), "name": "/etc/sign.key"},
+        "provenance": True,
+        "sbom": True,
+        "scanner": PINNED,
+    },
     "verify": {"keys": ["keys/fleet.pub"]},
 }
 
@@ -175,6 +181,26 @@ def test_every_place_of_a_policy_refuses_a_value_of_another_kind(place: document
 )
 def test_a_signing_key_lies_outside_the_desired_repository(key: Any, accepted: bool) -> None:
     assert _agree("FleetPolicy", {"sign": {"key": key}}) is accepted
+
+
+@pytest.mark.parametrize(
+    ("sbom", "scanner", "accepted"),
+    [
+        (True, PINNED, True),
+        (True, "syft@sha512:" + "0f" * 64, True),
+        (False, PINNED, True),
+        (None, PINNED, True),
+        (True, None, False),
+        (True, "scan.example.org/syft:1", False),
+        (False, "scan.example.org/syft", False),
+        (True, "Syft@sha256:" + "0f" * 32, False),
+        (True, "syft@sha256:0f", False),
+    ],
+)
+def test_a_scanner_is_pinned_and_stands_beside_sbom(sbom: bool | None, scanner: str | None, accepted: bool) -> None:
+    said = {"sbom": sbom, "scanner": scanner}
+    sign = {"key": {"source": documents.Tag("Env"), "name": "K"}} | {k: v for k, v in said.items() if v is not None}
+    assert _agree("FleetPolicy", {"sign": sign}) is accepted
 
 
 REGISTRY = {"provider": documents.Tag("Zot"), "url": "https://reg.example.org"}
