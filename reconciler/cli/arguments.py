@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 SHELLS = ("bash", "zsh", "tcsh")
+IMAGE_FORMATS = ("text", "json", "env", "kustomize", "helm")
 
 DESCRIPTION = "GitOps for container images: commit a Nickel directive, the registry converges."
 EPILOG = """\
@@ -95,6 +96,8 @@ def parser(environ: Mapping[str, str]) -> Parser:
     command = verb("why", "the whole story of one artifact", _desired)
     command.add_argument("artifact", metavar="ARTIFACT", help="workspace/artifact")
     _json(command)
+    command = verb("images", "digests of what is in sync, for those who deploy it", _desired)
+    _images(command)
     command = verb("doctor", "what this machine has, and which commands work")
     _json(command)
     _json(verb("version", "versions of lian and of the parts it uses"))
@@ -168,6 +171,27 @@ def _overrides(command: Parser) -> None:
     )
     command.add_argument(
         "--allow-vanished", action="store_true", help="build anew although most of what was applied is gone"
+    )
+
+
+def _images(command: Parser) -> None:
+    _chosen(command)
+    command.add_argument(
+        "--format",
+        choices=IMAGE_FORMATS,
+        default="text",
+        help="text (artifact, reference), json, env (SHOP_API_IMAGE=…), kustomize (a component), helm (values) [text]",
+    )
+    command.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
+
+
+def _chosen(command: Parser) -> None:
+    command.add_argument(
+        "--only",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        help="only these artifacts (workspace/artifact, may be given again)",
     )
 
 

@@ -10,6 +10,7 @@ from reconciler.model.plan import Action
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from reconciler.audit.images import Images
     from reconciler.checks.doctor import Report
     from reconciler.model.outcome import Outcome
     from reconciler.model.plan import Plan
@@ -42,6 +43,14 @@ def of_outcome(outcome: Outcome) -> int:
     failed = [r for r in outcome.results if r.status in {Status.FAILED, Status.SKIPPED}]
     held = [r for r in outcome.results if r.status is Status.HELD and str(r.artifact) not in invalid]
     return worst(code for code, applies in ((ERROR, outcome.problems), (FAILED, failed), (HELD, held)) if applies)
+
+
+def of_images(told: Images) -> int:
+    """What `lian images` exits with: as `lian diff`, and 2 also for a drift that the policy only reports."""
+    left = {left.why.value for left in told.left_out}
+    return worst(
+        code for code, applies in ((ERROR, told.problems), (HELD, "held" in left), (DRIFT, "drift" in left)) if applies
+    )
 
 
 def of_report(report: Report) -> int:

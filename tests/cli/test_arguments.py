@@ -35,6 +35,9 @@ USUAL = {"repo": ".", "rev": "HEAD", "registry": None, "cache": None, "debug": F
         ("watch --interval 1.5h", {"command": "watch", "interval": 5400.0}),
         ("watch --interval 90", {"interval": 90.0}),
         ("why shop/api --json", {"command": "why", "artifact": "shop/api", "json": True}),
+        ("images", {"command": "images", "format": "text", "only": [], **USUAL}),
+        ("images --format kustomize --only shop/*", {"format": "kustomize", "only": ["shop/*"]}),
+        ("images --json", {"format": "json"}),
         ("doctor --cache /c --debug", {"command": "doctor", "cache": "/c", "debug": True}),
         ("version --json", {"command": "version", "json": True}),
         ("completion zsh", {"command": "completion", "shell": "zsh"}),
@@ -88,6 +91,7 @@ def test_an_empty_variable_is_no_variable(name: str) -> None:
         ("diff --registry https://h/path", "oci-layout:PATH"),
         ("diff --registry ftp://h", "oci-layout:PATH"),
         ("completion fish", "fish"),
+        ("images --format yaml", "kustomize"),
     ],
 )
 def test_a_mistake_ends_with_1_and_says_how(line: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,7 +145,7 @@ except SystemExit:
 
 def test_help_fits_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    for command in ("", "validate", "diff", "reconcile", "watch", "why", "doctor", "version", "completion"):
+    for command in ("", "validate", "diff", "reconcile", "watch", "why", "images", "doctor", "version", "completion"):
         with pytest.raises(SystemExit) as ended:
             parse([*command.split(), "--help"], {})
         assert ended.value.code == 0
