@@ -7,7 +7,7 @@ import secrets
 import shutil
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +21,12 @@ from reconciler.providers.builder.binaries import find_part, locate
 if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager
 
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.digest import Digest
     from reconciler.model.reference import Repository
     from reconciler.model.tree import Entry
+    from reconciler.ports.access import Access
     from reconciler.ports.builder import BuildRequest, Built, StepSeen
     from reconciler.ports.compute import Compute, LeaseRequest, Runner
     from reconciler.ports.recorder import Recorder
@@ -64,9 +64,9 @@ class Choice:
 @asynccontextmanager
 async def reading(choice: Choice) -> AsyncIterator[Reading]:
     """The ports of a plan: nothing in them can write, and registries are asked for pull alone."""
-    from reconciler.providers.registry.router import Connections, RoutedPublisher, RoutedRegistry
+    from reconciler.providers.registry.router import RoutedPublisher, RoutedRegistry
 
-    async with Connections() as connections:
+    async with _connections() as connections:
         source = _Learning(_source(choice), connections, RoutedPublisher(connections))
         yield Reading(source, RoutedRegistry(connections), _NoInventory(), time.time, _memory(choice))
 
@@ -74,9 +74,9 @@ async def reading(choice: Choice) -> AsyncIterator[Reading]:
 @asynccontextmanager
 async def working(choice: Choice) -> AsyncIterator[Bench]:
     """What whole passes are run on."""
-    from reconciler.providers.registry.router import Connections, RoutedPublisher, RoutedRegistry
+    from reconciler.providers.registry.router import RoutedPublisher, RoutedRegistry
 
-    async with Connections() as connections:
+    async with _connections() as connections:
         publisher = RoutedPublisher(connections)
         source = _Learning(_source(choice), connections, publisher)
         yield Bench(choice, source, RoutedRegistry(connections), publisher)
@@ -101,6 +101,20 @@ def _memory(choice: Choice) -> FileMemory:
     return FileMemory(choice.cache / "applied", f"{where} {choice.registry or ''}")
 
 
+def _connections() -> Connections:
+    """Registries, with the operator's credentials. What he gave by name is not handed on to credential helpers and
+    commands."""
+    from reconciler.providers.registry.docker_config import DockerConfig
+    from reconciler.providers.registry.logins import PASSWORD, USER
+    from reconciler.providers.registry.router import Connections
+    from reconciler.providers.secrets.sources import Sources
+
+    given = dict(os.environ)
+    handed_on = {name: value for name, value in given.items() if name not in {USER, PASSWORD}}
+    read = Sources(given, handed_on).read
+    return Connections(config=lambda: DockerConfig.load(handed_on), environ=given, read=read)
+
+
 def _source(choice: Choice) -> Source:
     from reconciler.desired.source import GitSource
 
@@ -111,15 +125,17 @@ class _Learning:
     """The source, with the registries told what the commit says of them: how each is reached, which may be written."""
 
     def __init__(self, source: Source, connections: Connections, publisher: RoutedPublisher) -> None:
-        self._source, self._connections, self._publisher = source, connections, publisher
+        self._source, self.connections, self._publisher = source, connections, publisher
         self.desired: Desired | None = None
 
     async def load(self) -> Desired:
         """See the port."""
-        self.desired = await self._source.load()
-        await self._connections.learn(self.desired.registries.values())
-        self._publisher.allow({wanted.artifact.image.host for wanted in self.desired.wanted.values()})
-        return self.desired
+        self.desired = desired = await self._source.load()
+        own = {wanted.artifact.image for wanted in desired.wanted.values()}
+        settings = desired.registries.values()
+        await self.connections.learn(settings, fleet=desired.fleet.registry, own=own, blob=self._source.blob)
+        self._publisher.allow({image.host for image in own})
+        return desired
 
     async def descends(self, revision: str) -> bool | None:
         """See the port."""
@@ -155,13 +171,15 @@ _program = cache(find_part)
 
 
 class _ChosenCompute:
-    """Compute as the fleet's settings choose it; they are known once the commit is read."""
+    """Compute as the fleet's settings choose it; they are known once the commit is read. It is told how registries are
+    reached."""
 
     def __init__(self, source: _Learning, leases: Path) -> None:
         self._source, self._leases = source, leases
         self._made: Compute | None = None
 
-    def rent(self, request: LeaseRequest) -> AbstractAsyncContextManager[Runner]:
+    @asynccontextmanager
+    async def rent(self, request: LeaseRequest) -> AsyncIterator[Runner]:
         """See the port."""
         desired = self._source.desired
         if desired is not None and desired.fleet.compute is not ComputeProvider.LOCAL:
@@ -173,7 +191,9 @@ class _ChosenCompute:
                     hint="set compute = { provider = 'Local }",
                 )
             )
-        return self._local().rent(request)
+        routes = await self._source.connections.routes(request.hosts)
+        async with self._local().rent(replace(request, routes=routes)) as runner:
+            yield runner
 
     async def sweep(self) -> Sequence[str]:
         """See the port; without a folder of leases there is nothing to sweep."""
@@ -193,14 +213,11 @@ class _ChosenCompute:
         return self._made
 
 
-def _docker_config() -> Path | None:
-    """The folder of Docker's configuration, which buildctl reads credentials from, if there is one."""
-    folder = Path(os.environ.get("DOCKER_CONFIG") or Path("~/.docker").expanduser())
-    return folder if folder.is_dir() else None
-
-
 class _LateBuilder:
-    """BuildKit's client, looked for at the first build."""
+    """BuildKit's client, looked for at the first build, and given what it needs of credentials for each."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
 
     async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
         """See the port."""
@@ -208,7 +225,7 @@ class _LateBuilder:
 
         # A runner was rented, so there is a buildctl.
         buildctl = _program("buildctl") or Path("buildctl")
-        return await BuildctlBuilder(buildctl, _docker_config()).build(runner, request, seen)
+        return await BuildctlBuilder(buildctl, self._access).build(runner, request, seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +248,7 @@ class Bench:
             memory=_memory(self.choice),
             publisher=self.publisher,
             compute=_ChosenCompute(self.source, self.choice.cache / "leases"),
-            builder=_LateBuilder(),
+            builder=_LateBuilder(self.source.connections),
             recorder=recorder,
             pass_id=pass_id,
             logs=_log_folder(self.choice.cache / "logs", pass_id),

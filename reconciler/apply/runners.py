@@ -13,7 +13,7 @@ from reconciler.finishing import to_its_end
 from reconciler.ports.compute import LeaseRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -36,7 +36,8 @@ class Runners:
     fleet: str
     pass_id: str
     parallelism: int
-    plain_hosts: frozenset[str]
+    hosts: Mapping[str, frozenset[str]]
+    """Workspace -> the registry hosts that its builds speak to."""
     expected: Counter[str]
     """Workspace -> artifacts of it that may still ask for a runner."""
     _rented: dict[str, _Rented] = field(default_factory=dict)
@@ -50,11 +51,11 @@ class Runners:
         fleet: str,
         pass_id: str,
         parallelism: int,
-        plain_hosts: frozenset[str],
+        hosts: Mapping[str, frozenset[str]],
         work: Iterable[str],
     ) -> Runners:
         """`work` names the workspace of each artifact that may be built."""
-        return cls(compute, fleet, pass_id, parallelism, plain_hosts, Counter(work))
+        return cls(compute, fleet, pass_id, parallelism, hosts, Counter(work))
 
     async def __aenter__(self) -> Self:
         return self
@@ -77,7 +78,13 @@ class Runners:
         if rented is None:
             until = deadline * max(1, self.expected[workspace])
             request = LeaseRequest(
-                self.fleet, self.pass_id, self._lease(workspace), tier, until, self.parallelism, self.plain_hosts
+                self.fleet,
+                self.pass_id,
+                self._lease(workspace),
+                tier,
+                until,
+                self.parallelism,
+                self.hosts.get(workspace, frozenset()),
             )
             future: asyncio.Future[Runner] = asyncio.get_running_loop().create_future()
             release = asyncio.Event()

@@ -95,6 +95,7 @@ def examine_program(name: str, path: Path, wanted: Wanted | None = None) -> Loca
             errors="replace",
             timeout=PROBE_SECONDS,
             check=False,
+            env={"PATH": os.environ.get("PATH", os.defpath)},
         )
     except subprocess.TimeoutExpired:
         return Located(name, path, None, f"{path} did not answer {wanted.asked} within {PROBE_SECONDS:.0f} s")

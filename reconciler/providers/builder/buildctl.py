@@ -19,6 +19,7 @@ from reconciler.model.digest import Digest
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.builder import Built
 from reconciler.providers.builder.arguments import build_words
+from reconciler.providers.builder.credentials import hand_over, hosts_of
 from reconciler.providers.builder.failure import Evidence, explain, timed_out
 from reconciler.providers.builder.progress import Progress
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import BinaryIO
 
+    from reconciler.ports.access import Access
     from reconciler.ports.builder import BuildRequest, StepSeen
     from reconciler.ports.compute import Runner
 
@@ -38,20 +40,20 @@ _PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FI
 
 
 class BuildctlBuilder:
-    """`docker_config` is the folder whose `config.json` holds registry credentials, None for none. `limit_swap` False
-    is for machines whose kernel does not account swap, where runc refuses such a limit. `end_seconds` is how long a
-    build may take to end its steps once it is told to, before its client is killed."""
+    """`access` gives credentials and certificates for the registries that a build needs, None for none. `limit_swap`
+    False is for machines whose kernel does not account swap, where runc refuses such a limit. `end_seconds` is how long
+    a build may take to end its steps once it is told to, before its client is killed."""
 
     def __init__(
         self,
         buildctl: Path,
-        docker_config: Path | None = None,
+        access: Access | None = None,
         *,
         limit_swap: bool = True,
         end_seconds: float = 5.0,
     ) -> None:
         self._buildctl = buildctl
-        self._docker_config = docker_config
+        self._access = access
         self._limit_swap = limit_swap
         self._end_seconds = end_seconds
 
@@ -62,6 +64,8 @@ class BuildctlBuilder:
         with _own_folder(runner.scratch) as own, _opened(request.log) as log:
             metadata = own / "metadata.json"
             words = build_words(runner.address, request, metadata, limit_swap=self._limit_swap)
+            if self._access:
+                words += await hand_over(self._access, hosts_of(request), own)
             process = await self._started(words, own)
             status = await self._follow(process, progress, log, seen, request)
             if status != 0:
@@ -87,7 +91,7 @@ class BuildctlBuilder:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
-                env=_environment(os.environ, home, self._docker_config),
+                env=_environment(os.environ, home),
                 start_new_session=True,
             )
         except OSError as error:
@@ -119,16 +123,12 @@ class BuildctlBuilder:
             await to_its_end(_end(process, reading, self._end_seconds))
 
 
-def _environment(inherited: Mapping[str, str], home: Path, docker_config: Path | None) -> dict[str, str]:
-    """Only what leads outside. buildctl would take SOURCE_DATE_EPOCH and BUILDKIT_* from the caller's environment.
-
-    A credential helper named in the Docker configuration may need the user's HOME; without credentials it is empty.
-    """
+def _environment(inherited: Mapping[str, str], home: Path) -> dict[str, str]:
+    """Only what leads outside. buildctl would take SOURCE_DATE_EPOCH and BUILDKIT_* from the caller's environment, and
+    a configuration of the user's with credentials that this build does not need."""
     names = (*_PASSED_ON, *(name.lower() for name in _PASSED_ON), "PATH")
     passed = {name: inherited[name] for name in names if name in inherited}
-    if docker_config is None:
-        return passed | {"HOME": str(home), "DOCKER_CONFIG": str(home)}
-    return passed | {"HOME": inherited.get("HOME", str(home)), "DOCKER_CONFIG": str(docker_config)}
+    return passed | {"HOME": str(home), "DOCKER_CONFIG": str(home)}
 
 
 async def _read(stream: StreamReader, progress: Progress, log: BinaryIO, seen: Callable[[StepSeen], None]) -> None:

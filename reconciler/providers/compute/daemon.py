@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from reconciler.ports.access import Route
     from reconciler.ports.compute import LeaseRequest
     from reconciler.providers.compute.lease_files import LeaseFolder
 
@@ -50,8 +51,9 @@ class Programs:
     runc: Path
 
 
-def configuration(request: LeaseRequest, cgroup_parent: str | None) -> str:
-    """buildkitd.toml. Paths are given on the command line, where any byte may stand."""
+def configuration(request: LeaseRequest, cgroup_parent: str | None, certificates: Mapping[str, Certificates]) -> str:
+    """buildkitd.toml. The daemon's own paths are given on its command line, where any byte may stand; `certificates`
+    are those of registry hosts, on disk."""
     lines = [
         "[worker.containerd]",
         "enabled = false",
@@ -67,9 +69,40 @@ def configuration(request: LeaseRequest, cgroup_parent: str | None) -> str:
         '[frontend."gateway.v0"]',
         "enabled = false",
     ]
-    for host in sorted(request.plain_hosts):
-        lines += [f"[registry.{json.dumps(host)}]", "http = true"]
+    for route in request.routes:
+        lines += _registry(route, certificates.get(route.host, Certificates()))
     return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """Files for one registry host."""
+
+    authorities: tuple[Path, ...] = ()
+    identity: tuple[Path, Path] | None = None
+    """Certificate and key."""
+
+
+def _registry(route: Route, certificates: Certificates) -> list[str]:
+    """One host's table. `http` is said either way: left out, BuildKit takes whatever is on the loopback for plain."""
+    authorities = ", ".join(map(_quoted, certificates.authorities))
+    lines = [f"[registry.{_quoted(route.host)}]", f"http = {'true' if route.plain else 'false'}"]
+    if route.insecure and not route.plain:
+        lines.append("insecure = true")
+    if route.mirrors:
+        lines.append(f"mirrors = [{', '.join(map(_quoted, route.mirrors))}]")
+    if authorities:
+        lines.append(f"ca = [{authorities}]")
+    if certificates.identity:
+        certificate, key = certificates.identity
+        lines += [f"[[registry.{_quoted(route.host)}.keypair]]", f"cert = {_quoted(certificate)}"]
+        lines.append(f"key = {_quoted(key)}")
+    return lines
+
+
+def _quoted(value: object) -> str:
+    """A basic string of TOML; of what JSON escapes it takes everything, DEL aside, which JSON leaves as it is."""
+    return json.dumps(str(value)).replace("\x7f", "\\u007f")
 
 
 def command(programs: Programs, folder: LeaseFolder) -> list[str]:

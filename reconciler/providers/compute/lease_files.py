@@ -73,6 +73,11 @@ class LeaseFolder:
         return self.path / "buildkitd.toml"
 
     @property
+    def certificates(self) -> Path:
+        """Certificates and keys for registries, if they need any."""
+        return self.path / "certificates"
+
+    @property
     def log(self) -> Path:
         """The daemon's log."""
         return self.path / "buildkitd.log"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.finishing import to_its_end
 from reconciler.model.problem import LianError, Problem
+from reconciler.model.secret import Secret
 from reconciler.ports.compute import Runner
 from reconciler.providers.compute import daemon
 from reconciler.providers.compute.cgroups import Hierarchies
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import AsyncIterator, Sequence
 
+    from reconciler.ports.access import Route
     from reconciler.ports.compute import LeaseRequest
     from reconciler.providers.compute.lease_files import Held
 
@@ -114,7 +116,10 @@ class LocalCompute:
                 folder.links.mkdir(mode=0o755, parents=True, exist_ok=True)
                 folder.link.symlink_to(folder.path)
             parent = self._hierarchies().create(folder.cgroup)
-            folder.config.write_text(daemon.configuration(request, parent))
+            certificates = {
+                route.host: _written(route, folder.certificates / str(n)) for n, route in enumerate(request.routes)
+            }
+            folder.config.write_text(daemon.configuration(request, parent, certificates))
         except OSError as error:
             raise LianError(_no_folder(folder.path, error)) from error
 
@@ -132,10 +137,33 @@ class LocalCompute:
         return self._version
 
 
+def _written(route: Route, folder: Path) -> daemon.Certificates:
+    """A host's certificates as files of the lease; the key is readable to its owner alone, as all of the lease is."""
+    if not route.authorities and not route.identity:
+        return daemon.Certificates()
+    folder.mkdir(mode=0o700, parents=True)
+    authorities = tuple(_file(folder / f"{n}.crt", pem) for n, pem in enumerate(route.authorities))
+    if route.identity is None:
+        return daemon.Certificates(authorities)
+    pair = _file(folder / "client.cert", route.identity.certificate), _file(folder / "client.key", route.identity.key)
+    return daemon.Certificates(authorities, pair)
+
+
+def _file(path: Path, content: str | Secret) -> Path:
+    with open(path, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(content.reveal() if isinstance(content, Secret) else content)
+    return path
+
+
 def _version_of(buildkitd: Path) -> str:
     """From its answer, `buildkitd github.com/moby/buildkit v0.33.1 <commit>`."""
     answer = subprocess.run(
-        [buildkitd, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=VERSION_SECONDS
+        [buildkitd, "--version"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=VERSION_SECONDS,
+        env={"PATH": os.environ.get("PATH", os.defpath)},
     )
     words = answer.stdout.decode(errors="replace").split()
     return f"buildkit {words[2]}" if len(words) > 2 else "buildkit"

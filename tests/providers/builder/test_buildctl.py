@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler.model.digest import Digest
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.reference import Repository
+from reconciler.model.secret import Secret
 from reconciler.model.tier import Tier
-from reconciler.ports.builder import BuildRequest, Built, StepSeen
+from reconciler.ports.access import Identity, Route
+from reconciler.ports.builder import BuildRequest, Built, PinnedImage, StepSeen
 from reconciler.ports.compute import Runner
-from reconciler.ports.registry import WriteLayout
+from reconciler.ports.registry import PullFrom, PushTo, WriteLayout
 from reconciler.providers.builder.buildctl import BuildctlBuilder
 from reconciler.providers.compute.processes import with_argument
+from reconciler.providers.registry.docker_config import Credential
+from tests.providers.access import Told
 from tests.providers.workshop import PLATFORM, running
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 DIGEST = Digest("sha256", "ab" * 32)
 METADATA = 'while [ "$1" != --metadata-file ]; do shift; done\n'
@@ -37,14 +48,14 @@ def request(folder: Path, **changes: object) -> BuildRequest:
 
 
 async def build(
-    folder: Path, script: str, docker_config: Path | None = None, seen: list[StepSeen] | None = None, **changes: object
+    folder: Path, script: str, access: Told | None = None, seen: list[StepSeen] | None = None, **changes: object
 ) -> Built:
     program = folder / "buildctl"
     program.write_text("#!/bin/sh\n" + script)
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     runner = Runner("lease", "unix:///nowhere", folder, "scripted")
     told: list[StepSeen] = [] if seen is None else seen
-    return await BuildctlBuilder(program, docker_config, end_seconds=0.2).build(
+    return await BuildctlBuilder(program, access, end_seconds=0.2).build(
         runner, request(folder, **changes), told.append
     )
 
@@ -85,11 +96,69 @@ def test_only_the_way_outside_is_passed_on(tmp_path: Path, monkeypatch: pytest.M
     assert found["DOCKER_CONFIG"] == found["HOME"] != os.environ.get("HOME")
 
 
-def test_credential_helpers_get_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/someone")
-    asyncio.run(build(tmp_path, "env >&2", docker_config=tmp_path / "docker", destination=None))
-    found = dict(line.split("=", 1) for line in (tmp_path / "log").read_text().splitlines())
-    assert (found["DOCKER_CONFIG"], found["HOME"]) == (str(tmp_path / "docker"), "/home/someone")
+def handed_over(folder: Path, access: Told, destination: str = "reg.example:5000") -> dict[str, str]:
+    """What a build finds in its folder, and its words; the folder is gone afterwards."""
+    pinned = PinnedImage(DIGEST, PullFrom(Repository("base.example", "a"), plain=False))
+    push = PushTo(Repository(destination, "shop/api"), plain=False)
+    show = (
+        'cd "$DOCKER_CONFIG"; echo "words=$*" >&2; echo "folder=$PWD $(stat -c %a .)" >&2\n'
+        'for f in *; do [ -f "$f" ] && echo "$f=$(stat -c %a "$f") $(tr -d "\\n" < "$f")" >&2; done; exit 1'
+    )
+    problem(folder, show, access=access, destination=push, contexts={"base": pinned})
+    found = dict(line.split("=", 1) for line in (folder / "log").read_text().splitlines())
+    assert not Path(found["folder"].split()[0]).exists()
+    return found
+
+
+def test_a_build_gets_the_credentials_it_needs_and_no_others(tmp_path: Path) -> None:
+    known = {
+        host: Credential("me", f"canary of {host}") for host in ("reg.example:5000", "base.example", "other.example")
+    }
+    access = Told(known)
+    found = handed_over(tmp_path, access)
+    assert access.asked == [{"reg.example:5000", "base.example"}]
+    assert found["folder"].split()[1] == "700"
+    mode, document = found["config.json"].split(" ", 1)
+    assert mode == "600"
+    auths = json.loads(document)["auths"]
+    assert {host: base64.b64decode(entry["auth"]).decode() for host, entry in auths.items()} == {
+        "reg.example:5000": "me:canary of reg.example:5000",
+        "base.example": "me:canary of base.example",
+    }
+    assert "canary" not in found["words"]
+
+
+def test_certificates_reach_the_client_as_files(tmp_path: Path) -> None:
+    """buildctl itself asks token services, and has to trust them."""
+    ways = {
+        "docker.io": Route("docker.io", authorities=("ONE", "TWO"), identity=Identity("CERT", Secret("KEY"))),
+        "base.example": Route("base.example", insecure=True),
+    }
+    found = handed_over(tmp_path, Told(ways=ways), "docker.io")
+    files = {name: text for name, text in found.items() if name not in {"words", "folder", "config.json"}}
+    assert sorted(files.values()) == ["600 CERT", "600 KEY", "600 ONE", "600 TWO"]
+    words = found["words"]
+    assert words.count('--registry-auth-tlscontext "host=registry-1.docker.io"') == 3
+    assert '--registry-auth-tlscontext "host=base.example","insecure=true"' in words
+    assert "KEY" not in words
+
+
+def test_a_build_that_speaks_to_no_registry_is_given_nothing(tmp_path: Path) -> None:
+    access = Told({"reg.example": Credential("me", "canary")})
+    asyncio.run(build(tmp_path, 'test ! -e "$DOCKER_CONFIG/config.json"', access, destination=None))
+    assert access.asked == []
+
+
+def test_a_credential_that_cannot_be_had_starts_no_build(tmp_path: Path) -> None:
+    class Broken(Told):
+        async def logins(self, hosts: Collection[str]) -> Secret:
+            raise LianError(Problem("credential-missing", "the variable X is not set"))
+
+    push = PushTo(Repository("reg.example", "shop/api"), plain=False)
+    found = problem(tmp_path, f"touch {tmp_path}/started", access=Broken(), destination=push)
+    assert found.code == "credential-missing"
+    assert not (tmp_path / "started").exists()
+    assert not list(tmp_path.glob("build-*"))
 
 
 def test_a_log_on_a_full_disk_ends_a_client_that_goes_on_writing(tmp_path: Path) -> None:
