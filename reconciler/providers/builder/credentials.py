@@ -1,0 +1,75 @@
+"""What a build is given of credentials: those of the registries it needs, in files of its own, for as long as it runs.
+
+BuildKit asks its client for them (docs: session, auth); nothing of them stands in an argument or the environment, and a
+credential helper is asked by lian, so that the client needs none of the user's configuration.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.secret import Secret
+from reconciler.ports.builder import PinnedImage
+from reconciler.ports.registry import PullFrom, PushTo
+from reconciler.providers.builder.arguments import csv_record
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from reconciler.ports.access import Access, Route
+    from reconciler.ports.builder import BuildRequest
+
+_HUB, _HUB_HOST = "docker.io", "registry-1.docker.io"
+"""Docker Hub as BuildKit names it to its client."""
+
+
+def hosts_of(request: BuildRequest) -> frozenset[str]:
+    """The registry hosts that one build pulls from or pushes to."""
+    origins = (context.origin for context in request.contexts.values() if isinstance(context, PinnedImage))
+    hosts = {origin.repository.host for origin in origins if isinstance(origin, PullFrom)}
+    if isinstance(request.destination, PushTo):
+        hosts.add(request.destination.repository.host)
+    return frozenset(hosts)
+
+
+async def hand_over(access: Access, hosts: Collection[str], folder: Path) -> list[str]:
+    """Write what buildctl needs for these hosts into the build's own folder, its DOCKER_CONFIG; returns the words that
+    tell of certificates, which it needs for token services. Raises LianError."""
+    if not hosts:
+        return []
+    logins = await access.logins(hosts)
+    routes = await access.routes(hosts)
+    try:
+        _private(folder / "config.json", logins)
+        return [word for number, route in enumerate(routes) for word in _tls(route, number, folder)]
+    except OSError as error:
+        code = "disk-full" if error.errno == errno.ENOSPC else "builder-lost"
+        message = f"nothing can be written in the build's folder {folder}"
+        raise LianError(Problem(code, message, cause=error.strerror, next=Next.RETRY)) from error
+
+
+def _tls(route: Route, number: int, folder: Path) -> list[str]:
+    fields = {"host": _HUB_HOST if route.host == _HUB else route.host}
+    words: list[str] = []
+    for count, pem in enumerate(route.authorities):
+        file = _private(folder / f"{number}-{count}.crt", pem)
+        words += ["--registry-auth-tlscontext", csv_record(fields | {"ca": str(file)})]
+    if route.identity:
+        certificate = _private(folder / f"{number}.cert", route.identity.certificate)
+        key = _private(folder / f"{number}.key", route.identity.key)
+        pair = {"cert": str(certificate), "key": str(key)}
+        words += ["--registry-auth-tlscontext", csv_record(fields | pair)]
+    if route.insecure:
+        words += ["--registry-auth-tlscontext", csv_record(fields | {"insecure": "true"})]
+    return words
+
+
+def _private(path: Path, content: str | Secret) -> Path:
+    """For its owner alone, in a folder that is so too."""
+    with open(path, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(content.reveal() if isinstance(content, Secret) else content)
+    return path
