@@ -11,6 +11,7 @@ from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference
 from reconciler.providers.registry import problems, referrers, whole
 from reconciler.providers.registry.bounded import each
+from reconciler.providers.registry.bulk_heads import in_bulk
 from reconciler.providers.registry.calls import ABSENT_CODES, ACCEPT, manifest_call, next_page, path, told_digest
 from reconciler.providers.registry.distribution_shelf import DistributionShelf
 from reconciler.providers.registry.heads import Heads
@@ -46,9 +47,12 @@ class DistributionRegistry:
         await self._transport.aclose()
 
     async def heads(self, references: Collection[Reference]) -> Mapping[Reference, Sighting]:
-        """See the port. A few connections, each asking one thing after the other."""
-        answers = await self._heads.each(references)
-        return {reference: answers[reference] for reference in dict.fromkeys(references)}
+        """See the port. From the registry's list where it has one, else on a few connections, one after the other."""
+        wanted = dict.fromkeys(references)
+        self._transport.expect(reference.repository.path for reference in wanted)
+        answers = await in_bulk(self._heads, wanted)
+        answers |= await self._heads.each([reference for reference in wanted if reference not in answers])
+        return {reference: answers[reference] for reference in wanted}
 
     async def manifest(self, repository: Repository, digest: Digest) -> Manifest:
         """See the port. Raises LianError `manifest-unknown`, `registry-wrong-digest`, `content-too-large`, …"""

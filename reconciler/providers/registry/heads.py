@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.model.manifest import ACCEPTED
@@ -11,9 +10,10 @@ from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError
 from reconciler.providers.registry import problems
 from reconciler.providers.registry.calls import ABSENT_CODES, manifest_call, told_digest
+from reconciler.providers.registry.hands import answers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator
+    from collections.abc import Awaitable, Callable, Collection
 
     from reconciler.model.manifest import Manifest
     from reconciler.model.observed import Sighting
@@ -21,17 +21,6 @@ if TYPE_CHECKING:
     from reconciler.providers.registry.lane import Lane
     from reconciler.providers.registry.reply import Reply
     from reconciler.providers.registry.transport import Transport
-
-
-@dataclass(slots=True)
-class _Round:
-    """References that are asked together, by so many `hands`; each hand has a connection of its own. `left` counts
-    those that no hand has been made for, or gone on to."""
-
-    queue: Iterator[Reference]
-    left: int
-    hands: int = 0
-    answers: dict[Reference, Sighting] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +33,7 @@ class Heads:
 
     async def each(self, references: Collection[Reference]) -> dict[Reference, Sighting]:
         """Every reference gets an answer, Unknown if need be."""
-        wanted = dict.fromkeys(references)
-        now = _Round(iter(wanted), len(wanted))
-        async with asyncio.TaskGroup() as group:
-            self._fill(now, group)
-        return now.answers
-
-    def _fill(self, now: _Round, group: asyncio.TaskGroup) -> None:
-        """As many hands as the registry bears, each made for one reference."""
-        while now.left and now.hands < self.transport.at_once:
-            now.hands += 1
-            now.left -= 1
-            group.create_task(self._work(now, group))
-
-    async def _work(self, now: _Round, group: asyncio.TaskGroup) -> None:
-        async with self.transport.lane() as lane:
-            for reference in now.queue:
-                now.answers[reference] = await self._sighting(lane, reference)
-                if not self._goes_on(now, group):
-                    return
-
-    def _goes_on(self, now: _Round, group: asyncio.TaskGroup) -> bool:
-        """Whether this hand takes another reference: not if none is left, or if the registry bears fewer hands."""
-        if now.left and now.hands <= self.transport.at_once:
-            now.left -= 1
-            self._fill(now, group)
-            return True
-        now.hands -= 1
-        return False
+        return await answers(self.transport, references, self._sighting)
 
     async def _sighting(self, lane: Lane | None, reference: Reference) -> Sighting:
         try:
