@@ -12,7 +12,7 @@ from reconciler.providers.registry.layout import LayoutRegistry
 from reconciler.providers.registry.layout_publisher import LayoutPublisher
 from reconciler.providers.registry.retry import RetryPolicy, Timing
 from reconciler.providers.registry.transport import Endpoint, Transport
-from tests.ports.registry_suite import Place
+from tests.ports.registry_suite import Differences, Place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -66,9 +66,9 @@ async def opened(
         await transport.aclose()
 
 
-def http_place(host: str, **how: Any) -> Place:
+def http_place(host: str, *, differs: Differences | None = None, **how: Any) -> Place:
     """A registry over HTTP."""
-    return Place(host, lambda: opened(host, **how))
+    return Place(host, lambda: opened(host, **how), differs or Differences())
 
 
 def disk_place(root: Path) -> Place:
