@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.model.parts import below
 from reconciler.model.problem import LianError
 from reconciler.providers.registry import durable
 from reconciler.providers.registry.layout_writing import put
-from reconciler.providers.registry.parts import below
 from reconciler.providers.registry.whole import MAX_DEPTH
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from reconciler.model.manifest import Descriptor, Manifest
+from reconciler.model.parts import below
 from reconciler.model.problem import LianError
 from reconciler.ports.registry import ReadLayout, WriteLayout
 from reconciler.providers.registry import durable, problems, referrers
@@ -18,7 +19,6 @@ from reconciler.providers.registry.layout_folder import BLOBS, INDEX, MARK, Layo
 from reconciler.providers.registry.layout_index import LayoutIndex
 from reconciler.providers.registry.layout_intake import Intake
 from reconciler.providers.registry.layout_writing import changing, listing, put, putting, retiring, save, tidy
-from reconciler.providers.registry.parts import below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

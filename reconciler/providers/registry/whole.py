@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from reconciler.providers.registry.parts import below
+from reconciler.model.parts import below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
