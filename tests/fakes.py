@@ -333,7 +333,10 @@ class FakeCompute:
 
 
 class FakeBuilder:
-    """The image is a function of the request; comments in the Dockerfile do not reach it. `RUN false` fails."""
+    """The image is a function of the request; comments in the Dockerfile do not reach it. `RUN false` fails.
+
+    Unless builds are `reproducible`, it is a function of the runner too: other passes get other images.
+    """
 
     def __init__(self, registry: FakeRegistry, compute: FakeCompute, points: Points) -> None:
         self.registry, self.compute, self.points = registry, compute, points
@@ -342,6 +345,7 @@ class FakeBuilder:
         self.requests: list[BuildRequest] = []
         self.running = 0
         self.most = 0
+        self.reproducible = True
 
     async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
         assert runner.lease in self.compute.out, "built on a runner that was returned"
@@ -351,11 +355,11 @@ class FakeBuilder:
         try:
             await self.points.at(f"build {request.artifact}")
             seen(StepSeen("[1/1] FROM", done=True, cached=False))
-            return await self._solve(request)
+            return await self._solve(runner, request)
         finally:
             self.running -= 1
 
-    async def _solve(self, request: BuildRequest) -> Built:
+    async def _solve(self, runner: Runner, request: BuildRequest) -> Built:
         lines = [line for line in request.dockerfile.read_text().splitlines() if not line.startswith("#")]
         request.log.write_text("\n".join(lines))
         target = request.target or ""
@@ -364,7 +368,8 @@ class FakeBuilder:
         if request.destination is None:
             self.checked.append(f"{request.artifact}:{target}")
             return Built(None, 0.1, 1, 0)
-        config = canonical({"lines": lines, **self._inputs(request)})
+        inputs = self._inputs(request) if self.reproducible else {**self._inputs(request), "runner": runner.lease}
+        config = canonical({"lines": lines, **inputs})
         digest = await self._push(request, config)
         self.built.append(f"{request.artifact} {request.platform}")
         return Built(digest, 0.1, 1, 0)
