@@ -24,6 +24,8 @@ def hosts_of_workspaces(desired: Desired, building: Iterable[ArtifactName]) -> M
 def _hosts(wanted: Wanted, desired: Desired) -> set[str]:
     artifact, materials = wanted.artifact, wanted.materials
     hosts = {artifact.image.host}
+    if (sign := desired.fleet.policy.sign) and sign.scanner:
+        hosts.add(sign.scanner.repository.host)
     for context in artifact.contexts.values():
         if isinstance(context, BaseImage):
             hosts.add(context.reference.repository.host)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.digest import Digest
     from reconciler.model.platform import Platform
+    from reconciler.model.reference import Reference
     from reconciler.model.tier import Tier
     from reconciler.ports.compute import Runner
     from reconciler.ports.registry import Destination, Origin
@@ -45,6 +46,9 @@ class BuildRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     contexts: Mapping[str, ContextInput] = field(default_factory=dict)
     """Named contexts, and images as written in the Dockerfile with what they are pinned to."""
+    scanner: Reference | None = None
+    """An image by digest that lists the parts of what is built (BuildKit's SBOM scanning protocol). With one, an index
+    comes out: of the image, which is the same as without, and of an attestation manifest that holds the lists."""
     source_date_epoch: int = 0
     deadline: float = 3600.0
     """Seconds until the build is given up."""

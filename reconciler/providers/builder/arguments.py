@@ -62,7 +62,7 @@ def csv_record(fields: dict[str, str]) -> str:
 
 
 def output_fields(destination: Destination) -> dict[str, str]:
-    """The exporter and its attributes. No attestations: they would differ at each build."""
+    """The exporter and its attributes. No provenance by BuildKit: it would differ at each build."""
     if not isinstance(destination, PushTo):
         return {"type": "oci", "tar": "false", "dest": str(destination.folder)} | _IMAGE
     fields = {"type": "image", "name": str(destination.repository), "push": "true", "push-by-digest": "true"} | _IMAGE
@@ -98,6 +98,8 @@ def _options(request: BuildRequest, limit_swap: bool) -> list[str]:
     options["build-arg:SOURCE_DATE_EPOCH"] = str(request.source_date_epoch)
     options |= {f"label:{_key(name)}": value for name, value in sorted(request.labels.items())}
     options |= _limits(request.tier, limit_swap)
+    if request.scanner is not None:
+        options["attest:sbom"] = f"generator={request.scanner.repository}@{request.scanner.digest}"
     pairs = [IGNORE_SYNTAX_LINE, *(f"{key}={value}" for key, value in options.items())]
     return [word for pair in pairs for word in ("--opt", pair)]
 

@@ -232,6 +232,7 @@ def _evidence(request: BuildRequest, progress: Progress, status: int) -> Evidenc
         status=status,
         text=progress.text,
         step=progress.failed,
+        scanner=f"{request.scanner.repository}@{request.scanner.digest}" if request.scanner else None,
     )
 
 

@@ -33,6 +33,8 @@ def hosts_of(request: BuildRequest) -> frozenset[str]:
     hosts = {origin.repository.host for origin in origins if isinstance(origin, PullFrom)}
     if isinstance(request.destination, PushTo):
         hosts.add(request.destination.repository.host)
+    if request.scanner is not None:
+        hosts.add(request.scanner.repository.host)
     return frozenset(hosts)
 
 

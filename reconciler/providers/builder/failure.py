@@ -8,7 +8,7 @@ distinctive end of each message, since prefixes vary with the release.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import Next, Problem
@@ -42,6 +42,8 @@ class Evidence:
     text: str
     """The last plain lines of stderr."""
     step: FailedStep | None
+    scanner: str | None = None
+    """The image that was to list the parts, as BuildKit names it."""
 
     @property
     def error(self) -> str:
@@ -213,7 +215,8 @@ def explain(evidence: Evidence) -> Problem:
     for rule in RULES:
         match = rule.pattern.search(evidence.said)
         if match:
-            return _by_rule(rule, match, evidence)
+            problem = _by_rule(rule, match, evidence)
+            return _without_scanner(problem, evidence) if _lacks_scanner(evidence) else problem
     return _unclear(evidence)
 
 
@@ -292,6 +295,21 @@ def _by_rule(rule: Rule, match: re.Match[str], evidence: Evidence) -> Problem:
         cause=_first_line(evidence.error) or _first_line(evidence.said),
         hint="; ".join([*hints, f"see the whole log: {evidence.log}"]),
         next=rule.next,
+    )
+
+
+def _lacks_scanner(evidence: Evidence) -> bool:
+    scanner = evidence.scanner
+    return scanner is not None and f"failed to resolve source metadata for {scanner}" in evidence.error
+
+
+def _without_scanner(problem: Problem, evidence: Evidence) -> Problem:
+    return replace(
+        problem,
+        code="scanner-unavailable",
+        message=f"the SBOM scanner {evidence.scanner} cannot be pulled",
+        hint="check `scanner` under `policy.sign`, and that the builder may pull it; "
+        f"see the whole log: {evidence.log}",
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reconciler.model.digest import Digest
 from reconciler.model.problem import LianError
-from reconciler.model.reference import Repository
+from reconciler.model.reference import Reference, Repository
 from reconciler.model.tier import Tier
 from reconciler.ports.builder import BuildRequest, PinnedImage
 from reconciler.ports.registry import PullFrom, PushTo, ReadLayout, WriteLayout
@@ -24,6 +24,7 @@ from reconciler.providers.builder.arguments import (
     familiar,
     output_fields,
 )
+from reconciler.providers.builder.credentials import hosts_of
 from tests.providers.workshop import PLATFORM
 
 DIGEST = Digest("sha256", "ab" * 32)
@@ -93,6 +94,14 @@ def test_the_order_of_a_mapping_changes_nothing(args: dict[str, str], random: ob
     shuffled = list(args.items())
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert words(replace(REQUEST, args=args)) == words(replace(REQUEST, args=dict(shuffled)))
+
+
+def test_a_scanner_is_named_by_its_digest_alone() -> None:
+    scanner = Reference.parse(f"[::1]:5000/tools/syft:1@sha256:{'5c' * 32}")
+    found = options(replace(REQUEST, scanner=scanner))
+    assert found["attest:sbom"] == f"generator=[::1]:5000/tools/syft@sha256:{'5c' * 32}"
+    assert "attest:sbom" not in options(REQUEST)
+    assert hosts_of(replace(REQUEST, scanner=scanner)) == hosts_of(REQUEST) | {"[::1]:5000"}
 
 
 def test_a_check_has_no_output() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from reconciler.model.digest import Digest
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.model.reference import Repository
+from reconciler.model.reference import Reference, Repository
 from reconciler.model.tier import Tier
 from reconciler.ports.builder import PinnedImage
 from reconciler.ports.registry import PullFrom, PushTo, ReadLayout
@@ -95,6 +95,25 @@ def test_an_image_that_the_registry_does_not_have(tmp_path: Path, registry_serve
     pinned = PinnedImage(Digest("sha256", "ab" * 32), origin)
     problem = problem_of(tmp_path, "FROM base\n", contexts={"base": pinned})
     assert (problem.code, problem.next) == ("base-not-found", Next.PERSON)
+
+
+@pytest.mark.parametrize("where", ["not there", "not up", "not allowed"])
+def test_a_scanner_that_cannot_be_pulled(
+    tmp_path: Path,
+    where: str,
+    registry_server: RegistryServer,
+    password_registry_server: RegistryServer,
+) -> None:
+    host, next_ = {
+        "not there": (registry_server.host, Next.PERSON),
+        "not up": ("127.0.0.1:1", Next.RETRY),
+        "not allowed": (password_registry_server.host, Next.PERSON),
+    }[where]
+    scanner = Reference(Repository(host, "tools/syft"), "1", Digest("sha256", "ab" * 32))
+    problem = problem_of(tmp_path, SHELL, scanner=scanner)
+    assert (problem.code, problem.next) == ("scanner-unavailable", next_)
+    assert problem.message == f"the SBOM scanner {host}/tools/syft@sha256:{'ab' * 32} cannot be pulled"
+    assert "policy.sign" in str(problem.hint)
 
 
 def test_a_layout_that_does_not_have_the_parent(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reconciler.model.problem import Next
@@ -165,6 +167,14 @@ def test_a_step_that_found_the_disk_full_is_not_the_authors_fault() -> None:
 def test_what_a_step_writes_is_not_taken_for_buildkits_words() -> None:
     step = failed(f"{MAKE}exit code: 1", "error: code = Unavailable", "401 Unauthorized")
     assert explain(evidence(f"failed to solve: {MAKE}exit code: 1", step)).code == "build-failed"
+
+
+@pytest.mark.parametrize("scanner", ["registry.example/syft@sha256:5c", "registry.example/base:1"])
+def test_only_the_scanner_itself_is_told_as_the_scanner(scanner: str) -> None:
+    problem = explain(
+        replace(evidence(f"failed to solve: {METADATA}registry.example/base:1: not found"), scanner=scanner)
+    )
+    assert problem.code == ("scanner-unavailable" if scanner.endswith("base:1") else "base-not-found")
 
 
 def test_a_client_that_was_killed_says_so() -> None:
