@@ -20,11 +20,9 @@ from reconciler.providers.builder.binaries import find_part, locate
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from reconciler.model.desired import Desired, Materials, SentFolder
-    from reconciler.model.digest import Digest
-    from reconciler.model.reference import Repository
     from reconciler.model.tree import Entry
     from reconciler.ports.access import Access
     from reconciler.ports.builder import BuildRequest, Built, StepSeen
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from reconciler.ports.recorder import Recorder
     from reconciler.ports.source import Source
     from reconciler.ports.trigger import Trigger
+    from reconciler.providers.registry.inventory_router import RoutedInventory
     from reconciler.providers.registry.router import Connections, RoutedPublisher, RoutedRegistry
     from reconciler.record.memory import FileMemory
 
@@ -64,34 +63,24 @@ class Choice:
 @asynccontextmanager
 async def reading(choice: Choice) -> AsyncIterator[Reading]:
     """The ports of a plan: nothing in them can write, and registries are asked for pull alone."""
+    from reconciler.providers.registry.inventory_router import RoutedInventory
     from reconciler.providers.registry.router import RoutedPublisher, RoutedRegistry
 
     async with _connections() as connections:
         source = _Learning(_source(choice), connections, RoutedPublisher(connections))
-        yield Reading(source, RoutedRegistry(connections), _NoInventory(), time.time, _memory(choice))
+        yield Reading(source, RoutedRegistry(connections), RoutedInventory(connections), time.time, _memory(choice))
 
 
 @asynccontextmanager
 async def working(choice: Choice) -> AsyncIterator[Bench]:
     """What whole passes are run on."""
+    from reconciler.providers.registry.inventory_router import RoutedInventory
     from reconciler.providers.registry.router import RoutedPublisher, RoutedRegistry
 
     async with _connections() as connections:
         publisher = RoutedPublisher(connections)
         source = _Learning(_source(choice), connections, publisher)
-        yield Bench(choice, source, RoutedRegistry(connections), publisher)
-
-
-class _NoInventory:
-    """Until the adapters have one: no registry lists what it holds."""
-
-    async def repositories(self, host: str) -> tuple[str, ...]:
-        """See the port."""
-        raise LianError(Problem("catalog-unsupported", f"{host} is not asked what it holds"))
-
-    async def tags_of(self, repository: Repository) -> Mapping[str, Digest]:
-        """See the port."""
-        raise LianError(Problem("catalog-unsupported", f"{repository} is not asked what it holds"))
+        yield Bench(choice, source, RoutedRegistry(connections), RoutedInventory(connections), publisher)
 
 
 def _memory(choice: Choice) -> FileMemory:
@@ -235,6 +224,7 @@ class Bench:
     choice: Choice
     source: _Learning
     registry: RoutedRegistry
+    inventory: RoutedInventory
     publisher: RoutedPublisher
 
     def ports(self, recorder: Recorder) -> Ports:
@@ -243,7 +233,7 @@ class Bench:
         return Ports(
             source=self.source,
             registry=self.registry,
-            inventory=_NoInventory(),
+            inventory=self.inventory,
             clock=time.time,
             memory=_memory(self.choice),
             publisher=self.publisher,

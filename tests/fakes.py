@@ -185,6 +185,9 @@ class FakeRegistry:
             raise problem("registry-down", "the registry does not answer")
         return named
 
+    async def all_tags(self, repositories: Collection[Repository]) -> Mapping[Repository, Mapping[str, Digest]]:
+        return {repository: await self.tags_of(repository) for repository in repositories}
+
     async def missing(self, repository: Repository, digest: Digest) -> tuple[Digest, ...]:
         await self.points.at("missing")
         if "parts" in self.unreadable:

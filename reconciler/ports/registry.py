@@ -54,6 +54,10 @@ class Inventory(Protocol):
         a single one could not be read: a list with holes would make what is wanted look unwanted."""
         ...
 
+    async def all_tags(self, repositories: Collection[Repository]) -> Mapping[Repository, Mapping[str, Digest]]:
+        """`tags_of` for many repositories, asked in bulk where the registry can."""
+        ...
+
 
 class Remover(Protocol):
     """Takes things away. Every call is idempotent: what is not there is gone."""

@@ -75,7 +75,7 @@ class DistributionInventory:
             target = next_page(reply, target)
         return tuple(sorted(found))
 
-    async def tags(self, repository: Repository) -> Mapping[str, Digest]:
+    async def tags_of(self, repository: Repository) -> Mapping[str, Digest]:
         """See the port."""
         return (await self.all_tags([repository]))[repository]
 

@@ -25,9 +25,9 @@ class RoutedInventory:
         """See the port."""
         return await self._of(host).repositories(host)
 
-    async def tags(self, repository: Repository) -> Mapping[str, Digest]:
+    async def tags_of(self, repository: Repository) -> Mapping[str, Digest]:
         """See the port."""
-        return await self._of(repository.host).tags(repository)
+        return await self._of(repository.host).tags_of(repository)
 
     async def all_tags(self, repositories: Collection[Repository]) -> Mapping[Repository, Mapping[str, Digest]]:
         """`tags` of many repositories, each registry asked in bulk. Raises LianError as it does."""

@@ -29,7 +29,7 @@ class LayoutInventory:
         """See the port; empty where nothing was ever published."""
         return await asyncio.to_thread(self._repositories, host)
 
-    async def tags(self, repository: Repository) -> Mapping[str, Digest]:
+    async def tags_of(self, repository: Repository) -> Mapping[str, Digest]:
         """See the port. Raises LianError `registry-damaged`, …"""
         return await asyncio.to_thread(self._tags, repository)
 

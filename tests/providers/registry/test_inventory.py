@@ -47,7 +47,7 @@ def repositories(host: str, **how: Any) -> tuple[str, ...]:
 
 
 def tags(host: str, path: str, **how: Any) -> Mapping[str, Digest]:
-    found: Mapping[str, Digest] = inspect(lambda i: i.tags(Repository(host, path)), **how)
+    found: Mapping[str, Digest] = inspect(lambda i: i.tags_of(Repository(host, path)), **how)
     return found
 
 
@@ -310,7 +310,7 @@ def test_only_layouts_are_repositories(tmp_path: Path) -> None:
 def test_a_damaged_layout_is_told(tmp_path: Path, index: str) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/index.json").write_text(index)
-    assert told(lambda: asyncio.run(LayoutInventory(tmp_path).tags(Repository("oci-layout:x", "a")))) == {
+    assert told(lambda: asyncio.run(LayoutInventory(tmp_path).tags_of(Repository("oci-layout:x", "a")))) == {
         "registry-damaged"
     }
 
