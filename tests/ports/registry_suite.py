@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from reconciler.ports.registry import Destination, Publisher, Registry
+    from reconciler.model.observed import Sighting
+    from reconciler.ports.registry import Destination, Publisher, Registry, Remover
 
 KIND = "application/vnd.lian.test.v1"
 OTHER_KIND = "application/vnd.lian.other.v1"
@@ -43,20 +44,23 @@ class Differences:
     """In what a kind of registry differs; the defaults are what most do.
 
     `refuses_incomplete`: a manifest is refused while a blob that it names is missing. `keeps_untagged`: a manifest
-    stays when its last tag moves on. `impossible_names`: repositories that it cannot hold beside those of the suite.
+    stays when its last tag moves on. `deletes_tags`: a deleted manifest's tags go with it. `impossible_names`:
+    repositories that it cannot hold beside those of the suite.
     """
 
     refuses_incomplete: bool = True
+    deletes_tags: bool = True
     keeps_untagged: bool = True
     impossible_names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Place:
-    """A registry under test. `open` connects to it; use it inside one event loop."""
+    """A registry under test. `open` and `remove` connect to it; use them inside one event loop."""
 
     host: str
     open: Callable[[], AbstractAsyncContextManager[tuple[Registry, Publisher]]]
+    remove: Callable[[], AbstractAsyncContextManager[Remover]]
     differs: Differences = Differences()
 
     def repository(self, path: str = "shop/api") -> Repository:
@@ -69,6 +73,15 @@ class Place:
         async def whole() -> None:
             async with self.open() as (registry, publisher):
                 await use(registry, publisher)
+
+        asyncio.run(whole())
+
+    def run_removing(self, use: Callable[[Registry, Publisher, Remover], Awaitable[None]]) -> None:
+        """As `run`, with what takes away."""
+
+        async def whole() -> None:
+            async with self.open() as (registry, publisher), self.remove() as remover:
+                await use(registry, publisher, remover)
 
         asyncio.run(whole())
 
@@ -147,6 +160,13 @@ def record(subject: Descriptor, text: str, kind: str = KIND, created: str = "") 
     annotations = {"dev.lian.text": text} | ({TIME_ANNOTATION: created} if created else {})
     manifest = artifact(kind, subject, (Descriptor.of("application/json", data),), annotations)
     return manifest, {Digest.of(EMPTY_BLOB): EMPTY_BLOB, Digest.of(data): data}
+
+
+async def head(registry: Registry, repository: Repository, name: str | Digest) -> Sighting:
+    """What a tag or a digest is seen as."""
+    digest = name if isinstance(name, Digest) else None
+    reference = Reference(repository, None if digest else str(name), digest)
+    return (await registry.heads([reference]))[reference]
 
 
 def codes(error: pytest.ExceptionInfo[LianError]) -> set[str]:
@@ -369,3 +389,175 @@ class RegistrySuite:
                 assert json.loads((origin.folder / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
 
         place.run(use)
+
+    def test_what_is_whole_lacks_nothing(self, place: Place) -> None:
+        async def use(registry: Registry, publisher: Publisher) -> None:
+            image, other, repository = Image(), Image(), place.repository()
+            for each in (image, other):
+                await publisher.publish(repository, each.manifest, blobs=each.blobs)
+            top = index({AMD64: image.descriptor, ARM64: other.descriptor})
+            await publisher.publish(repository, top)
+            for digest in (image.manifest.digest, top.digest):
+                assert await registry.missing(repository, digest) == ()
+            for where in (repository, place.repository("not/there")):
+                assert await registry.missing(where, Digest.of(b"nothing")) == (Digest.of(b"nothing"),)
+
+        place.run(use)
+
+    def test_an_image_is_copied_with_all_its_platforms(self, place: Place) -> None:
+        async def use(registry: Registry, publisher: Publisher) -> None:
+            amd64, arm64 = Image(), Image()
+            source, target = place.repository("shop/api"), place.repository("shop/team/api")
+            top = index({AMD64: amd64.descriptor, ARM64: arm64.descriptor})
+            for each in (amd64, arm64):
+                await publisher.publish(source, each.manifest, blobs=each.blobs)
+            await publisher.publish(source, top, tags=["latest"])
+            for _ in range(2):
+                assert await publisher.copy(source, target, top.digest) == top
+            assert await registry.missing(target, top.digest) == ()
+            for digest, data in (amd64.blobs | arm64.blobs).items():
+                assert await registry.blob(target, digest, 1000) == data
+            assert await head(registry, target, "latest") == ABSENT
+            await publisher.publish(target, top, tags=["latest"])
+            assert await head(registry, target, "latest") == await head(registry, source, "latest")
+
+        place.run(use)
+
+    def test_what_is_not_there_is_not_copied(self, place: Place) -> None:
+        async def use(registry: Registry, publisher: Publisher) -> None:
+            source, target, nothing = place.repository(), place.repository("other"), Digest.of(b"nothing")
+            with pytest.raises(LianError) as error:
+                await publisher.copy(source, target, nothing)
+            assert codes(error) == {"manifest-unknown"}
+            assert await head(registry, target, nothing) == ABSENT
+
+        place.run(use)
+
+    def test_a_copy_outlives_what_it_was_copied_from(self, place: Place) -> None:
+        async def use(registry: Registry, publisher: Publisher, remover: Remover) -> None:
+            image, source, target = Image(), place.repository(), place.repository("other")
+            await publisher.publish(source, image.manifest, tags=["latest"], blobs=image.blobs)
+            await publisher.copy(source, target, image.manifest.digest)
+            await remover.delete(source, image.manifest.digest)
+            assert await head(registry, source, image.manifest.digest) == ABSENT
+            assert await registry.missing(target, image.manifest.digest) == ()
+            for digest, data in image.blobs.items():
+                assert await registry.blob(target, digest, 1000) == data
+
+        place.run_removing(use)
+
+    def test_a_tag_goes_alone(self, place: Place) -> None:
+        async def use(registry: Registry, publisher: Publisher, remover: Remover) -> None:
+            image, repository = Image(), place.repository()
+            await publisher.publish(repository, image.manifest, tags=["a", "b"], blobs=image.blobs)
+            for tag, left in (("a", "b"), ("b", "c")):
+                for _ in range(2):
+                    await remover.untag(repository, tag)
+                    assert await head(registry, repository, tag) == ABSENT
+                assert isinstance(await head(registry, repository, left), Found if left == "b" else Absent)
+                assert await registry.manifest(repository, image.manifest.digest) == image.manifest
+                assert await registry.missing(repository, image.manifest.digest) == ()
+            for _ in range(2):
+                await publisher.publish(repository, image.manifest, tags=["a"])
+                assert isinstance(await head(registry, repository, "a"), Found)
+                await remover.untag(repository, "a")
+                assert await head(registry, repository, "a") == ABSENT
+
+        place.run_removing(use)
+
+    def test_tags_go_side_by_side(self, place: Place) -> None:
+        async def use(registry: Registry, publisher: Publisher, remover: Remover) -> None:
+            images, repository = [Image() for _ in range(4)], place.repository()
+            for n, image in enumerate(images):
+                await publisher.publish(repository, image.manifest, tags=[f"{n}-a", f"{n}-b"], blobs=image.blobs)
+            await asyncio.gather(*(remover.untag(repository, f"{n}-a") for n in range(4)))
+            for n, image in enumerate(images):
+                assert await head(registry, repository, f"{n}-a") == ABSENT
+                seen = await head(registry, repository, f"{n}-b")
+                assert isinstance(seen, Found) and seen.digest == image.manifest.digest
+
+        place.run_removing(use)
+
+    def test_what_is_not_there_is_gone(self, place: Place) -> None:
+        async def use(_: Registry, publisher: Publisher, remover: Remover) -> None:
+            image = Image()
+            for _times in range(2):
+                for repository in (place.repository(), place.repository("not/there")):
+                    await remover.untag(repository, "latest")
+                    await remover.delete(repository, Digest.of(b"nothing"))
+                await publisher.publish(place.repository(), image.manifest, blobs=image.blobs)
+
+        place.run_removing(use)
+
+    def test_an_image_goes_with_its_tags_and_no_other(self, place: Place) -> None:
+        async def use(registry: Registry, publisher: Publisher, remover: Remover) -> None:
+            first, second, repository = Image(), Image(), place.repository()
+            layers = [*first.manifest.document["layers"], *second.manifest.document["layers"]]
+            both = Manifest(IMAGE_MANIFEST, json.dumps(second.manifest.document | {"layers": layers}).encode())
+            blobs = first.blobs | second.blobs
+            await publisher.publish(repository, first.manifest, tags=["a", "b"], blobs=first.blobs)
+            await publisher.publish(repository, both, tags=["c"], blobs=blobs)
+            for _ in range(2):
+                await remover.delete(repository, first.manifest.digest)
+                assert await head(registry, repository, first.manifest.digest) == ABSENT
+                for tag in ("a", "b"):
+                    assert (await head(registry, repository, tag) == ABSENT) is place.differs.deletes_tags
+            assert isinstance(await head(registry, repository, "c"), Found)
+            assert await registry.missing(repository, both.digest) == ()
+            await publisher.publish(repository, first.manifest, tags=["a"], blobs=first.blobs)
+            assert await registry.missing(repository, first.manifest.digest) == ()
+            assert isinstance(await head(registry, repository, "a"), Found)
+
+        place.run_removing(use)
+
+    def test_an_index_goes_before_its_platforms(self, place: Place) -> None:
+        async def use(registry: Registry, publisher: Publisher, remover: Remover) -> None:
+            amd64, arm64, repository = Image(), Image(), place.repository()
+            for image in (amd64, arm64):
+                await publisher.publish(repository, image.manifest, blobs=image.blobs)
+            top = index({AMD64: amd64.descriptor, ARM64: arm64.descriptor})
+            await publisher.publish(repository, top, tags=["latest"])
+            for digest in (top.digest, amd64.manifest.digest, arm64.manifest.digest):
+                await remover.delete(repository, digest)
+                assert await head(registry, repository, digest) == ABSENT
+            assert (await head(registry, repository, "latest") == ABSENT) is place.differs.deletes_tags
+
+        place.run_removing(use)
+
+    def test_a_referrer_leaves_its_list(self, place: Place) -> None:
+        async def use(registry: Registry, publisher: Publisher, remover: Remover) -> None:
+            image, repository = Image(), place.repository()
+            await publisher.publish(repository, image.manifest, tags=["latest"], blobs=image.blobs)
+            records = [record(image.descriptor, text) for text in ("one", "two", "three")]
+            for _times in range(2):
+                left = [manifest.digest for manifest, _ in records]
+                for manifest, blobs in records:
+                    await publisher.publish(repository, manifest, blobs=blobs)
+                for manifest, _ in records:
+                    for _again in range(2):
+                        await remover.delete(repository, manifest.digest)
+                    left.remove(manifest.digest)
+                    found = await registry.referrers(repository, image.manifest.digest, KIND)
+                    assert {d.digest for d in found} == set(left)
+                    assert await head(registry, repository, manifest.digest) == ABSENT
+                tag = f"sha256-{image.manifest.digest.hex}"
+                assert await head(registry, repository, tag) == ABSENT
+            assert isinstance(await head(registry, repository, "latest"), Found)
+
+        place.run_removing(use)
+
+    def test_referrers_come_and_go_at_the_same_time(self, place: Place) -> None:
+        async def use(registry: Registry, publisher: Publisher, remover: Remover) -> None:
+            image, repository = Image(), place.repository()
+            await publisher.publish(repository, image.manifest, blobs=image.blobs)
+            old, new = ([record(image.descriptor, f"{age} {n}") for n in range(4)] for age in ("old", "new"))
+            for manifest, blobs in old:
+                await publisher.publish(repository, manifest, blobs=blobs)
+            await asyncio.gather(
+                *(remover.delete(repository, manifest.digest) for manifest, _ in old),
+                *(publisher.publish(repository, manifest, blobs=blobs) for manifest, blobs in new),
+            )
+            found = await registry.referrers(repository, image.manifest.digest, KIND)
+            assert {d.digest for d in found} == {manifest.digest for manifest, _ in new}
+
+        place.run_removing(use)

@@ -284,10 +284,11 @@ class FaultyRegistry:
         if query.get("state") != "kept" or session not in self.uploads:
             return _error(404, "BLOB_UPLOAD_UNKNOWN")
         held = self.uploads[session]
-        if seen.method == "PATCH":
-            start = int(seen.headers.get("content-range", str(len(held))).partition("-")[0])
-            if self.strict and start != len(held):
+        if seen.method in {"PATCH", "PUT"} and data and self.strict:
+            start = int(seen.headers.get("content-range", "0").partition("-")[0])
+            if start != len(held):
                 return _error(416, "BLOB_UPLOAD_INVALID")
+        if seen.method == "PATCH":
             held = self.uploads[session] = held + data
         elif seen.method == "PUT":
             return self._finish_upload(name, session, query, held + data)

@@ -2,7 +2,7 @@
 
 A HEAD says that a blob is there. That it is not there, only an error code says for certain, and a HEAD has no body for
 it: so a 404 is asked again with GET, for a single byte. Seen: docker-registry 2.8 and zot answer that with BLOB_UNKNOWN
-for a blob and for a repository that they do not have; Harbor has its own NOT_FOUND.
+for a blob and for a repository that they do not have.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference
 from reconciler.providers.registry import problems
 from reconciler.providers.registry.bounded import each
+from reconciler.providers.registry.calls import ABSENT_CODES, told_digest
 from reconciler.providers.registry.transport import Call
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from reconciler.providers.registry.reply import Reply
     from reconciler.providers.registry.transport import Transport
 
-_ABSENT_CODES = frozenset({"BLOB_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND"})
+_ABSENT_CODES = ABSENT_CODES | {"BLOB_UNKNOWN"}
 _TOTAL = re.compile(r"bytes\s+(?:\d+-\d+|\*)/(?P<total>\d{1,18})")
 _FIRST_BYTE = {"range": "bytes=0-0"}
 
@@ -58,17 +59,19 @@ class DistributionShelf:
         return await self._holds_for_certain(blob)
 
     async def _holds_for_certain(self, blob: Descriptor) -> bool:
-        """One byte is asked for; there is a registry that knows no ranges, and sends all: that much is not read."""
+        """One byte is asked for. There are registries that know no ranges and send all: that much is not read. And
+        there are proxies that send a page of their own: only an answer that names this blob tells its size."""
         reply = await self._ask("GET", blob, _FIRST_BYTE)
         if reply.status == 404 and _ABSENT_CODES.intersection(reply.codes):
             return False
-        if reply.status == 200:
-            size = _length(reply)
-        elif reply.status in {206, 416} and (told := _TOTAL.fullmatch(reply.headers.get("content-range", ""))):
-            size = int(told["total"])
-        else:
-            raise self._unclear(blob, reply)
-        return size in {None, blob.size}
+        told = _TOTAL.fullmatch(reply.headers.get("content-range", "")) if reply.status in {206, 416} else None
+        if told:
+            return int(told["total"]) == blob.size
+        if reply.status == 200 and _length(reply) == blob.size:
+            return True
+        if reply.status == 200 and told_digest(reply) == blob.digest:
+            return False
+        raise self._unclear(blob, reply)
 
     async def _ask(self, method: str, blob: Descriptor, headers: dict[str, str]) -> Reply:
         target = f"/v2/{quote(self.repository.path)}/blobs/{blob.digest}"

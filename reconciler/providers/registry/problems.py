@@ -177,6 +177,15 @@ def keeps_all(host: str, cause: str) -> Problem:
     )
 
 
+def foreign(refused: str) -> Problem:
+    """A host that is not the fleet's to change; `refused` says what is not done."""
+    return Problem(
+        "registry-foreign",
+        f"{refused}: it is not one of the fleet's registries",
+        hint="name it as the `registry` of lian.ncl or of the directive",
+    )
+
+
 def damaged(folder: Path, cause: str) -> Problem:
     """A layout on disk that contradicts itself."""
     return Problem(

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.model.observed import Found, Unknown
-from reconciler.model.problem import LianError, Problem
+from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
+from reconciler.providers.registry import problems
 from reconciler.providers.registry.connections import Connections
 from reconciler.providers.registry.distribution import DistributionRegistry
 from reconciler.providers.registry.distribution_publisher import DistributionPublisher
@@ -127,6 +128,10 @@ class RoutedPublisher:
         """See the port."""
         return await self._of(repository).take_in(repository, destination, digest)
 
+    async def copy(self, source: Repository, target: Repository, digest: Digest) -> Manifest:
+        """See the port."""
+        return await self._of(target).copy(source, target, digest)
+
     async def publish(
         self,
         repository: Repository,
@@ -140,13 +145,7 @@ class RoutedPublisher:
 
     def _of(self, repository: Repository) -> LayoutPublisher | DistributionPublisher:
         if repository.host not in self._hosts:
-            raise LianError(
-                Problem(
-                    "registry-foreign",
-                    f"nothing is published to {repository.host}: it is not one of the fleet's registries",
-                    hint="name it as the `registry` of lian.ncl or of the directive",
-                )
-            )
+            raise LianError(problems.foreign(f"nothing is published to {repository.host}"))
         return self._adapter(repository)
 
     def _adapter(self, repository: Repository) -> LayoutPublisher | DistributionPublisher:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from reconciler.providers.registry.distribution import DistributionRegistry
 from reconciler.providers.registry.distribution_publisher import DistributionPublisher
+from reconciler.providers.registry.distribution_remover import DistributionRemover
 from reconciler.providers.registry.docker_config import DockerConfig
 from reconciler.providers.registry.layout import LayoutRegistry
 from reconciler.providers.registry.layout_publisher import LayoutPublisher
+from reconciler.providers.registry.layout_remover import LayoutRemover
 from reconciler.providers.registry.retry import RetryPolicy, Timing
 from reconciler.providers.registry.transport import Endpoint, Transport
 from tests.ports.registry_suite import Differences, Place
@@ -44,7 +46,7 @@ def config(host: str = "", **entry: str) -> DockerConfig:
 
 
 @contextlib.asynccontextmanager
-async def opened(
+async def transport(
     host: str,
     url: str | None = None,
     *,
@@ -52,23 +54,39 @@ async def opened(
     clock: Clock | None = None,
     policy: RetryPolicy | None = None,
     **endpoint: Any,
-) -> AsyncIterator[tuple[DistributionRegistry, DistributionPublisher]]:
-    """Both adapters over one transport; without a clock, no waiting for anything."""
-    transport = Transport(
+) -> AsyncIterator[Transport]:
+    """To one registry; without a clock, no waiting for anything."""
+    made = Transport(
         Endpoint.of(host, url, **endpoint),
         docker or config(),
         timing=(clock or Clock()).timing,
         policy=policy or RetryPolicy(),
     )
     try:
-        yield DistributionRegistry(transport), DistributionPublisher(transport)
+        yield made
     finally:
-        await transport.aclose()
+        await made.aclose()
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    host: str, url: str | None = None, **how: Any
+) -> AsyncIterator[tuple[DistributionRegistry, DistributionPublisher]]:
+    """What reads and what publishes, over one transport."""
+    async with transport(host, url, **how) as made:
+        yield DistributionRegistry(made), DistributionPublisher(made)
+
+
+@contextlib.asynccontextmanager
+async def removing(host: str, url: str | None = None, **how: Any) -> AsyncIterator[DistributionRemover]:
+    """What takes away."""
+    async with transport(host, url, **how) as made:
+        yield DistributionRemover(made)
 
 
 def http_place(host: str, *, differs: Differences | None = None, **how: Any) -> Place:
     """A registry over HTTP."""
-    return Place(host, lambda: opened(host, **how), differs or Differences())
+    return Place(host, lambda: opened(host, **how), lambda: removing(host, **how), differs or Differences())
 
 
 def disk_place(root: Path) -> Place:
@@ -78,4 +96,4 @@ def disk_place(root: Path) -> Place:
     async def both() -> AsyncIterator[tuple[LayoutRegistry, LayoutPublisher]]:
         yield LayoutRegistry(root), LayoutPublisher(root)
 
-    return Place(f"oci-layout:{root}", both)
+    return Place(f"oci-layout:{root}", both, lambda: contextlib.nullcontext(LayoutRemover(root)))

@@ -38,7 +38,7 @@ class TestDistributionV3(RegistrySuite):
 class TestGoContainerregistry(RegistrySuite):
     @pytest.fixture
     def place(self, ggcr_server: RegistryServer) -> Place:
-        return http_place(ggcr_server.host, differs=Differences(refuses_incomplete=False))
+        return http_place(ggcr_server.host, differs=Differences(refuses_incomplete=False, deletes_tags=False))
 
 
 class TestZot(RegistrySuite):

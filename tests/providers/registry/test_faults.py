@@ -112,7 +112,9 @@ def test_a_head_without_digest_is_answered_by_the_verified_bytes(
 
 def test_absent_needs_an_error_code_which_head_cannot_carry(server: FaultyRegistry, image: Image) -> None:
     assert head(server, "other") == ABSENT
-    assert [seen.method for seen in server.requests] == ["HEAD", "GET"]
+    asked = [seen for seen in server.requests if seen.path != "/v2/"]  # whether it wants to know who asks
+    assert [seen.method for seen in asked] == ["HEAD", "GET"]
+    assert len(server.requests) == 3
     server.fault("GET", MANIFEST, faults.status(404, b'{"errors": [{"code": "NAME_UNKNOWN"}]}'))
     assert head(server, "other") == ABSENT
     server.fault("HEAD", MANIFEST, faults.status(404))
@@ -306,7 +308,7 @@ def test_a_push_outlives_a_fault_at_any_request(server: FaultyRegistry, request_
     for method in ("HEAD", "POST", "PUT", "GET"):
         server.fault(method, "", nth)
     publish(server, image)
-    assert count == 12
+    assert 12 <= count <= 14  # an upload that may have ended is looked at, not made again
     assert server.tags == {("new", tag): str(image.manifest.digest) for tag in ("a", "b")}
 
 
@@ -323,7 +325,6 @@ def test_a_push_outlives_a_fault_at_any_request(server: FaultyRegistry, request_
         ("HEAD", "/manifests/a", faults.status(404), "tag-not-moved"),
         ("POST", "/uploads/", faults.status(404), "registry-refused"),
         ("POST", "/uploads/", faults.headers(Location=None), "registry-refused"),
-        ("PUT", "/uploads/", faults.status(404), "registry-refused"),
         ("PUT", "/uploads/", faults.status(400), "registry-refused"),
         ("HEAD", "/blobs/", faults.status(418), "registry-not-oci"),
     ],
@@ -337,10 +338,29 @@ def test_a_push_that_cannot_succeed_says_why(
     assert codes(error) == {expected}
 
 
+def losing(server: FaultyRegistry) -> Callable[[faults.Answer], faults.Answer]:
+    """The registry forgets the upload, with all that was in it."""
+
+    def lost(right: faults.Answer) -> faults.Answer:
+        server.uploads.clear()
+        server.blobs.clear()
+        return faults.status(404, b'{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}')(right)
+
+    return lost
+
+
 def test_a_lost_upload_starts_over(server: FaultyRegistry) -> None:
-    server.fault("PUT", "/uploads/", faults.status(404, b'{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}'), times=2)
+    server.fault("PUT", "/uploads/", losing(server), times=2)
     publish(server, Image())
     assert len(server.asked("POST")) == 4
+
+
+def test_an_upload_that_is_always_lost_is_told(server: FaultyRegistry) -> None:
+    server.fault("PUT", "/uploads/", losing(server))
+    with pytest.raises(LianError) as error:
+        publish(server, Image())
+    assert codes(error) == {"registry-refused"}
+    assert len(server.asked("POST")) == 3
 
 
 def test_the_query_of_an_upload_location_is_kept(server: FaultyRegistry) -> None:

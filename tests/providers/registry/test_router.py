@@ -13,6 +13,7 @@ from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
 from reconciler.ports.registry import PullFrom, ReadLayout
 from reconciler.providers.registry.docker_config import DockerConfig
+from reconciler.providers.registry.remover_router import RoutedRemover
 from reconciler.providers.registry.router import Connections, RoutedPublisher, RoutedRegistry
 from reconciler.providers.registry.transport import Endpoint
 from tests.ports.registry_suite import Image, codes
@@ -63,6 +64,40 @@ def test_nothing_is_published_to_a_registry_that_is_not_the_fleets() -> None:
     with FaultyRegistry().running() as server:
         asyncio.run(use(server))
         assert {seen.method for seen in server.requests} == {"HEAD", "GET"}
+
+
+def test_copies_and_removals_go_to_the_fleets_registries_alone(tmp_path: Path) -> None:
+    async def use(server: FaultyRegistry) -> None:
+        http = RegistrySettings(RegistryProvider.DISTRIBUTION, url=server.url)
+        async with Connections([LAYOUT, http], root=tmp_path, config=config) as connections:
+            registry, publisher = RoutedRegistry(connections), RoutedPublisher(connections, {LAYOUT.host, http.host})
+            remover = RoutedRemover(connections, {LAYOUT.host})
+            remover.allow({LAYOUT.host, http.host})
+            for host in (LAYOUT.host, http.host):
+                image, source, target = Image(), Repository(host, "a"), Repository(host, "b")
+                digest = image.manifest.digest
+                await publisher.publish(source, image.manifest, tags=["latest", "1"], blobs=image.blobs)
+                assert await publisher.copy(source, target, digest) == image.manifest
+                assert await registry.missing(target, digest) == ()
+                await remover.untag(source, "1")
+                assert (await registry.heads([tag := Reference(source, "1")]))[tag] == ABSENT
+                await remover.delete(source, digest)
+                assert await registry.missing(source, digest) == (digest,)
+                assert await registry.missing(target, digest) == ()
+            remover.allow({LAYOUT.host})
+            publisher.allow({LAYOUT.host})
+            asked = len(server.requests)
+            for refused in (remover.untag(target, "latest"), remover.delete(target, digest)):
+                with pytest.raises(LianError) as error:
+                    await refused
+                assert codes(error) == {"registry-foreign"}
+            with pytest.raises(LianError) as error:
+                await publisher.copy(target, source, digest)
+            assert codes(error) == {"registry-foreign"}
+            assert len(server.requests) == asked
+
+    with FaultyRegistry().running() as server:
+        asyncio.run(use(server))
 
 
 def test_a_host_that_cannot_be_set_up_costs_only_itself(tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""Takes away from the registry that the repository is on, if it is the fleet's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.model.problem import LianError
+from reconciler.providers.registry import problems
+from reconciler.providers.registry.distribution_remover import DistributionRemover
+from reconciler.providers.registry.layout_remover import LayoutRemover
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from reconciler.model.digest import Digest
+    from reconciler.model.reference import Repository
+    from reconciler.providers.registry.connections import Connections
+    from reconciler.providers.registry.transport import Transport
+
+
+class RoutedRemover:
+    """The port Remover over the registries of `hosts`, and no other."""
+
+    def __init__(self, connections: Connections, hosts: Collection[str] = ()) -> None:
+        self._connections = connections
+        self._hosts = frozenset(hosts)
+        self._adapters: dict[Path | Transport, LayoutRemover | DistributionRemover] = {}
+
+    def allow(self, hosts: Collection[str]) -> None:
+        """From now on these hosts, and no others, may be taken away from."""
+        self._hosts = frozenset(hosts)
+
+    async def untag(self, repository: Repository, tag: str) -> None:
+        """See the port. Raises LianError also as `registry-foreign`."""
+        await self._of(repository).untag(repository, tag)
+
+    async def delete(self, repository: Repository, digest: Digest) -> None:
+        """See the port. Raises LianError also as `registry-foreign`."""
+        await self._of(repository).delete(repository, digest)
+
+    def _of(self, repository: Repository) -> LayoutRemover | DistributionRemover:
+        """Kept as long as its transport: a remover learns what its registry can do."""
+        if repository.host not in self._hosts:
+            raise LianError(problems.foreign(f"nothing is removed from {repository.host}"))
+        where = self._connections.layout_root(repository) or self._connections.transport(repository.host)
+        if where not in self._adapters:
+            made = LayoutRemover(where) if isinstance(where, Path) else DistributionRemover(where)
+            self._adapters[where] = made
+        return self._adapters[where]
