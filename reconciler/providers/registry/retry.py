@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from reconciler.providers.registry.reply import Reply
 
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+_ROUNDS = 16
+"""Of answers, before one more at a time is tried again on a host that limits."""
 _AS_QUICK = 2.0
 """An answer is as quick as another that took half as long: the wire is, not the line before the server."""
 
@@ -71,7 +73,7 @@ def retry_after(reply: Reply) -> float | None:
 
 class Pace:
     """How many requests a host gets at a time: half as many after a 429, and one more after each round of answers that
-    were as quick as with fewer.
+    were as quick as with fewer; after the first 429 only every so many rounds, since each try costs another one.
 
     Additive increase and multiplicative decrease find what a path bears (RFC 5681), but a registry that has reached
     its limit first gets slow: 1,000 HEADs to docker-registry on loopback took 1.1 s with 4 at a time, 1.4 s with 16;
@@ -109,10 +111,10 @@ class Pace:
         self._wake()
 
     def grow(self, seconds: float) -> None:
-        """An answer came after so many seconds."""
+        """An answer like others came after so many seconds."""
         self._quickest = min(self._quickest, seconds)
         if self._share < self.most and seconds <= _AS_QUICK * self._quickest:
-            self._share = min(self.most, self._share + 1 / self._share)
+            self._share = min(self.most, self._share + 1 / (self._share * (_ROUNDS if self.cuts else 1)))
 
     def cut(self, cuts: int) -> None:
         """A 429 came, to a request that was sent after so many cuts."""
@@ -156,10 +158,11 @@ class Turn:
     ) -> None:
         self.retrier.pace.leave()
 
-    def answered(self) -> None:
-        """The host gave a final answer."""
+    def answered(self, *, alike: bool = False) -> None:
+        """The host gave a final answer; `alike` if it is one of many that cost it the same, and can be compared."""
         self.retrier.answered()
-        self.retrier.pace.grow(self.retrier.timing.now() - self._since)
+        if alike:
+            self.retrier.pace.grow(self.retrier.timing.now() - self._since)
 
     def limited(self, reply: Reply) -> None:
         """The host answered 429: everyone asks less at a time, and nobody before it may be willing again."""

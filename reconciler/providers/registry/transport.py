@@ -178,7 +178,7 @@ class Transport:
                     turn.limited(reply)
                 if reply.truncated or reply.status not in {200, 404}:
                     return None
-                turn.answered()
+                turn.answered(alike=call.method == "HEAD")
                 if reply.status == 404 and not await self._certain(lane, call, given.get("authorization")):
                     return None
         except Broken:

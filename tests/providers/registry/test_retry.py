@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reconciler.model.problem import LianError
 from reconciler.providers.registry.reply import Broken, Reply
-from reconciler.providers.registry.retry import Retrier, RetryPolicy, retry_after
+from reconciler.providers.registry.retry import Pace, Retrier, RetryPolicy, retry_after
 from tests.ports.registry_suite import codes
 from tests.providers.registry.places import Clock
 
@@ -140,3 +140,86 @@ def test_the_problem_names_host_and_cause() -> None:
     assert codes(error) == {"registry-unreachable"}
     assert "registry.example:5000" in str(error.value)
     assert error.value.problems[0].cause == "refused"
+
+
+def test_a_429_halves_what_is_asked_at_a_time_once_for_a_burst() -> None:
+    pace = Pace(first=8)
+    for _ in range(8):
+        pace.cut(0)
+    assert pace.limit == 4
+    pace.cut(1)
+    pace.cut(2)
+    pace.cut(3)
+    pace.cut(4)
+    assert pace.limit == 1
+
+
+def test_quick_answers_make_it_more_up_to_a_limit_and_slow_ones_do_not() -> None:
+    pace = Pace(first=4, most=6)
+    for _ in range(4):
+        pace.grow(0.010)
+    assert pace.limit == 4
+    pace.grow(0.010)
+    assert pace.limit == 5
+    for _ in range(100):
+        pace.grow(0.021)  # as when a line stands before the server
+    assert pace.limit == 5
+    for _ in range(100):
+        pace.grow(0.019)
+    assert pace.limit == 6
+
+
+@given(st.lists(st.sampled_from(["enter", "leave", "cut", "grow", "cancel"]), max_size=60), st.integers(1, 5))
+def test_no_more_are_on_their_way_than_may_be_and_no_place_is_lost(steps: list[str], first: int) -> None:
+    """Whatever happens in between: when all that were let in have left, everyone who still waits gets in."""
+
+    async def use() -> None:
+        pace, inside, waiting = Pace(first=first, most=6), 0, list[asyncio.Task[None]]()
+
+        async def visit() -> None:
+            nonlocal inside
+            await pace.enter()
+            inside += 1
+            assert inside <= pace.limit
+
+        for step in steps:
+            if step == "enter":
+                waiting.append(asyncio.create_task(visit()))
+            elif step == "leave" and inside:
+                inside -= 1
+                pace.leave()
+            elif step == "cut":
+                pace.cut(pace.cuts)
+            elif step == "grow":
+                pace.grow(0.01)
+            elif step == "cancel" and waiting:
+                waiting[len(waiting) // 2].cancel()
+            if step != "leave":
+                await asyncio.sleep(0)
+        while inside or not all(task.done() for task in waiting):
+            await asyncio.sleep(0)
+            if inside:
+                inside -= 1
+                pace.leave()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.wait_for(pace.enter(), 1)
+
+    asyncio.run(use())
+
+
+def test_a_host_that_says_429_without_a_time_is_left_alone_for_longer_each_time() -> None:
+    clock = Clock()
+    retrier = Retrier("h", RetryPolicy(), clock.timing)
+    holds = []
+    for _ in range(3):
+        before = clock.now
+        retrier.hold(Reply(429, {}))
+        asyncio.run(retrier.admit())
+        holds.append(clock.now - before)
+    assert holds == sorted(holds)
+    assert holds[0] > 0.2
+    retrier.answered()
+    before = clock.now
+    retrier.hold(Reply(429, {}))
+    asyncio.run(retrier.admit())
+    assert clock.now - before == pytest.approx(holds[0])
