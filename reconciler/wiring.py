@@ -8,7 +8,7 @@ import shutil
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,20 +22,25 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.tree import Entry
     from reconciler.ports.access import Access
     from reconciler.ports.builder import BuildRequest, Built, StepSeen
     from reconciler.ports.compute import Compute, LeaseRequest, Runner
     from reconciler.ports.recorder import Recorder
+    from reconciler.ports.signer import Signer
     from reconciler.ports.source import Source
     from reconciler.ports.trigger import Trigger
     from reconciler.providers.registry.inventory_router import RoutedInventory
     from reconciler.providers.registry.router import Connections, RoutedPublisher, RoutedRegistry
+    from reconciler.providers.secrets.sources import Sources
     from reconciler.record.memory import FileMemory
 
 LOGS_KEPT = 20
 """Passes whose build logs are kept."""
+KEY_PASSWORD = "COSIGN_PASSWORD"
+"""Opens the signing key; cosign's own name for it. Set and empty is a password too."""
 
 __all__ = ["Bench", "Choice", "cache_folder", "evaluation", "locate", "reading", "working"]
 
@@ -94,14 +99,42 @@ def _connections() -> Connections:
     """Registries, with the operator's credentials. What he gave by name is not handed on to credential helpers and
     commands."""
     from reconciler.providers.registry.docker_config import DockerConfig
-    from reconciler.providers.registry.logins import PASSWORD, USER
     from reconciler.providers.registry.router import Connections
+
+    handed_on = _handed_on()
+    config = partial(DockerConfig.load, handed_on)
+    return Connections(config=config, environ=dict(os.environ), read=_sources().read)
+
+
+def _sources() -> Sources:
+    """What reads credentials where settings say they are."""
     from reconciler.providers.secrets.sources import Sources
 
-    given = dict(os.environ)
-    handed_on = {name: value for name, value in given.items() if name not in {USER, PASSWORD}}
-    read = Sources(given, handed_on).read
-    return Connections(config=lambda: DockerConfig.load(handed_on), environ=given, read=read)
+    return Sources(dict(os.environ), _handed_on())
+
+
+def _handed_on() -> dict[str, str]:
+    """The environment of credential helpers and commands."""
+    from reconciler.providers.registry.logins import PASSWORD, USER
+
+    return {name: value for name, value in os.environ.items() if name not in {USER, PASSWORD, KEY_PASSWORD}}
+
+
+class _Keyring:
+    """Signing keys, where the fleet's settings say they are, opened with the operator's COSIGN_PASSWORD."""
+
+    def signer(self, key: SourceRef) -> Signer:
+        """See the port. `cryptography` is loaded here, so by those who sign."""
+        from reconciler.providers.signer.by_key import KeySigner
+
+        async def read() -> bytes:
+            return (await _sources().read(key, "the signing key")).reveal().encode()
+
+        async def password() -> bytes | None:
+            given = os.environ.get(KEY_PASSWORD)
+            return None if given is None else given.encode("utf-8", "surrogateescape")
+
+        return KeySigner(read, password, key.name)
 
 
 def _source(choice: Choice) -> Source:
@@ -239,6 +272,7 @@ class Bench:
             publisher=self.publisher,
             compute=_ChosenCompute(self.source, self.choice.cache / "leases"),
             builder=_LateBuilder(self.source.connections),
+            keyring=_Keyring(),
             recorder=recorder,
             pass_id=pass_id,
             logs=_log_folder(self.choice.cache / "logs", pass_id),

@@ -24,11 +24,13 @@ from reconciler.ports.builder import Built, PinnedImage, StepSeen
 from reconciler.ports.bundle import Ports, Removing
 from reconciler.ports.compute import Runner
 from reconciler.ports.registry import PullFrom, PushTo
+from reconciler.ports.signer import Signature
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.event import Event
     from reconciler.model.observed import Sighting
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from reconciler.ports.builder import BuildRequest
     from reconciler.ports.compute import LeaseRequest
     from reconciler.ports.registry import Destination, Origin
+    from reconciler.ports.signer import Signer, Verifier
     from tests.commits import Commit
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -459,6 +462,40 @@ class FakeMemory:
         self.kept = frozenset(map(str, repositories))
 
 
+class FakeSigner:
+    """Keeps the port's promises with a hash; who knows the name of a key can sign with it."""
+
+    def __init__(self, key: str, points: Points) -> None:
+        self.name, self.key_hint, self.points = key, f"hint of {key}", points
+
+    async def prepare(self) -> None:
+        await self.points.at("prepare")
+
+    async def sign(self, message: bytes) -> Signature:
+        await self.points.at("sign")
+        return Signature(self._over(message), self.key_hint)
+
+    async def verifier(self) -> Verifier:
+        await self.points.at("verifier")
+        return self
+
+    def holds(self, message: bytes, signature: bytes) -> bool:
+        return signature == self._over(message)
+
+    def _over(self, message: bytes) -> bytes:
+        return hashlib.sha256(self.name.encode() + message).digest()
+
+
+class FakeKeyring:
+    """Has every key."""
+
+    def __init__(self, points: Points) -> None:
+        self.points = points
+
+    def signer(self, key: SourceRef) -> Signer:
+        return FakeSigner(key.name, self.points)
+
+
 class FakeTrigger:
     """Fires when told; signals that nobody waits for collapse into one."""
 
@@ -485,6 +522,7 @@ class World:
         self.registry = FakeRegistry(self.points)
         self.compute = FakeCompute(folder, self.points)
         self.builder = FakeBuilder(self.registry, self.compute, self.points)
+        self.keyring = FakeKeyring(self.points)
         self.clock = FakeClock()
         self.memory = FakeMemory()
         self.recorder = FakeRecorder()
@@ -504,6 +542,7 @@ class World:
             publisher=self.registry,
             compute=self.compute,
             builder=self.builder,
+            keyring=self.keyring,
             recorder=self.recorder,
             pass_id=f"pass{self._passes['']}",
             logs=self.logs,

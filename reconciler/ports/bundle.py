@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reconciler.ports.memory import Memory
     from reconciler.ports.recorder import Recorder
     from reconciler.ports.registry import Inventory, Publisher, Registry, Remover
+    from reconciler.ports.signer import Keyring
     from reconciler.ports.source import Source
 
 
@@ -43,6 +44,7 @@ class Ports(Reading):
     publisher: Publisher
     compute: Compute
     builder: Builder
+    keyring: Keyring
     recorder: Recorder
     pass_id: str
     """Names this pass on everything it rents: lower-case letters and digits."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from reconciler.model.credential import SourceRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,18 @@ class Signer(Protocol):
         """Raises LianError `signing-key-unreadable`, `signing-key-locked`, `signing-key-unsupported`, and what reading
         the key raises. The same message under the same key should give the same signature, so that what is signed
         twice is attached once."""
+        ...
+
+    async def verifier(self) -> Verifier:
+        """The public half of the key. Raises as `sign` does."""
+        ...
+
+
+class Keyring(Protocol):
+    """Where signers are had from: which key it is, the commit says."""
+
+    def signer(self, key: SourceRef) -> Signer:
+        """The owner of the key that lies there. Nothing is read yet."""
         ...
 
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePri
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from reconciler.ports.signer import Signature
-from reconciler.providers.signer.keys import hint_of, private_key, public_key
+from reconciler.providers.signer.keys import hint_of, private_key, public_key, public_pem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,6 +38,10 @@ class KeySigner:
         key = await self._loaded()
         value = key.sign(message, _ecdsa()) if isinstance(key, EllipticCurvePrivateKey) else key.sign(message)
         return Signature(value, hint_of(key.public_key()))
+
+    async def verifier(self) -> KeyVerifier:
+        """See the port."""
+        return KeyVerifier(public_pem(await self._loaded()), self._name)
 
     async def _loaded(self) -> PrivateKey:
         async with self._lock:

@@ -72,6 +72,11 @@ def public_key(pem: bytes, name: str) -> PublicKey:
     raise LianError(Problem("verify-key-unsupported", message, hint="use an ECDSA P-256 or an Ed25519 key"))
 
 
+def public_pem(key: PrivateKey) -> bytes:
+    """The public half of a key, as in a `.pub` file."""
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
 def hint_of(key: PublicKey) -> str:
     """How sigstore's tools hint at a key: base64 of the sha256 of its SubjectPublicKeyInfo."""
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
