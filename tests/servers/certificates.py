@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,15 @@ class Certified:
         certificate.write_text(self.pem)
         key.write_text(self.key_pem)
         return certificate, key
+
+    def server_context(self, folder: Path, clients: Authority | None = None) -> ssl.SSLContext:
+        """For a server in this process; with `clients` it speaks only to those who show one of that authority's."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.write(folder, "own"))
+        if clients:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(cadata=clients.pem)
+        return context
 
     def _key_pem(self, encryption: serialization.KeySerializationEncryption) -> str:
         form = serialization.PrivateFormat.PKCS8

@@ -159,7 +159,7 @@ class TokenServer:
         self.issued[token] = granted
         document: dict[str, Any] = {"token": token, "access_token": token}
         if self.told_life is not None:
-            document["expires_in"] = self.told_life
+            document["expires_in"] = int(self.told_life)  # BuildKit reads a whole number only
         if self.age:
             document["issued_at"] = datetime.fromtimestamp(time.time() - self.age, UTC).isoformat()
         return json.dumps(document).encode()

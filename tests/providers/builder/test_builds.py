@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 import time
@@ -16,12 +15,15 @@ import pytest
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
 from reconciler.model.tier import Tier
+from reconciler.ports.access import Route
 from reconciler.ports.builder import PinnedImage, StepSeen
 from reconciler.ports.registry import PullFrom, PushTo, ReadLayout, WriteLayout
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.builder.buildctl import BuildctlBuilder
 from reconciler.providers.compute.processes import with_argument
+from reconciler.providers.registry.docker_config import Credential
 from tests.needs import not_run
+from tests.providers.access import Told
 from tests.providers.workshop import SHELL, Image, image_of, open_bench, running, set_times, write_context
 from tests.servers.registry import PASSWORD, USER
 
@@ -236,15 +238,6 @@ def test_a_named_folder(tmp_path: Path) -> None:
     assert asyncio.run(run()).files() == {"lib": b"of the other folder"}
 
 
-def _docker_config(folder: Path, host: str) -> Path:
-    import base64
-
-    folder.mkdir()
-    token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-    (folder / "config.json").write_text(json.dumps({"auths": {host: {"auth": token}}}))
-    return folder
-
-
 def _manifest_exists(server: RegistryServer, repository: str, digest: Digest | None) -> bool:
     links = server.storage / "docker/registry/v2/repositories" / repository / "_manifests/revisions/sha256"
     return digest is not None and (links / digest.hex / "link").is_file()
@@ -268,9 +261,7 @@ def test_a_push_by_digest_and_a_parent_from_the_registry(tmp_path: Path, registr
     assert image.files() == {"data": b"parent", "own": b"child"}
 
 
-def test_a_push_needs_the_credentials_of_the_docker_configuration(
-    tmp_path: Path, password_registry_server: RegistryServer
-) -> None:
+def test_a_push_needs_the_credentials_it_is_given(tmp_path: Path, password_registry_server: RegistryServer) -> None:
     context = write_context(tmp_path / "c", DATA, {"data": b"x"}, busybox=False)
     host = password_registry_server.host
     buildctl = find_part("buildctl")
@@ -282,7 +273,7 @@ def test_a_push_needs_the_credentials_of_the_docker_configuration(
             with pytest.raises(LianError) as raised:
                 await bench.build(request)
             assert raised.value.problems[0].code == "push-refused"
-            trusted = BuildctlBuilder(buildctl, _docker_config(tmp_path / "docker", host))
+            trusted = BuildctlBuilder(buildctl, Told({host: Credential(USER, PASSWORD)}))
             return (await trusted.build(bench.runner, request, lambda step: None)).digest
 
     assert _manifest_exists(password_registry_server, "a/b", asyncio.run(run()))
@@ -295,7 +286,7 @@ def test_a_plain_registry_that_is_not_on_the_loopback(tmp_path: Path, registry_s
     async def run() -> Image:
         async with _forwarded(registry_server.host) as host:
             repository = Repository(host, "shop/base")
-            async with open_bench(tmp_path / "bench", plain_hosts=frozenset({host})) as bench:
+            async with open_bench(tmp_path / "bench", routes=(Route(host, plain=True),)) as bench:
                 built, _ = await bench.build(bench.request(parent, destination=PushTo(repository, plain=True)))
                 assert built.digest is not None
                 contexts = {"base": PinnedImage(built.digest, PullFrom(repository, plain=True))}
