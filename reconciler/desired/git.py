@@ -96,6 +96,11 @@ def resolve(repository: pygit2.Repository, rev: str) -> Revision:
         raise LianError(Problem("revision-unknown", message, hint=_examples(repository))) from error
 
 
+def origin(repository: pygit2.Repository) -> str | None:
+    """The URL that this clone was made from, None if it was made from none. It may hold a password."""
+    return repository.remotes["origin"].url if "origin" in repository.remotes.names() else None
+
+
 def history(repository: pygit2.Repository, commit: str) -> History:
     """Where a commit stands: its newest ancestors, through all its parents, as far as this clone holds them."""
     start = repository[commit].peel(pygit2.Commit)

@@ -56,6 +56,7 @@ class _Commit:
     memo: Memo
     home: Path
     history: History
+    source: str | None
     notes: tuple[str, ...] = ()
 
 
@@ -113,8 +114,9 @@ class GitSource:
         tree, memo = CommitTree(repository, found.tree), Memo(self._memo_path)
         home = Path.cwd() if self._mirror else git.home(repository)
         history = git.history(repository, found.commit)
+        source = self._location if self._mirror else git.origin(repository)
         notes = _uncommitted(git.uncommitted(repository))
-        return _Commit(found.commit, repository, tree, Contexts(tree, memo), memo, home, history, notes)
+        return _Commit(found.commit, repository, tree, Contexts(tree, memo), memo, home, history, source, notes)
 
     async def _desired(self, commit: _Commit) -> Desired:
         settings = await self._settings(commit.tree)
@@ -262,6 +264,7 @@ class _Assembly:
             tuple(self.problems),
             (*self.commit.notes, *self.unheeded.notes(), *self.notes),
             self.commit.history,
+            self.commit.source,
         )
 
     def _not_there_yet(self) -> None:

@@ -82,3 +82,6 @@ class Desired:
     """Sentences for stderr, such as the count of uncommitted changes."""
     history: History = field(default_factory=lambda: History(""))
     """Where the commit stands among others."""
+    source: str | None = field(default=None, repr=False)
+    """The URL of the desired repo, None where it has none. It may hold a password: `provenance.repository_uri` leaves
+    that out."""

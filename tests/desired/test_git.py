@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pygit2
 import pytest
 
-from reconciler.desired.git import check_url, home, is_url, open_local, resolve, uncommitted
+from reconciler.desired.git import check_url, home, is_url, open_local, origin, resolve, uncommitted
 from reconciler.desired.mirror import Mirror
 from reconciler.desired.tree import CommitTree
 from reconciler.model.problem import LianError, Problem
@@ -147,6 +147,19 @@ def test_a_head_without_commit_is_not_an_empty_repository(repo: Repo) -> None:
     repo.commit({"a": b"1"}, branch="other")
     found = problem(lambda: resolve(open_local(repo.path), "HEAD"))
     assert (found.code, found.hint) == ("revision-unknown", "use a known name: other")
+
+
+def test_a_clone_knows_where_it_is_from(repo: Repo) -> None:
+    assert origin(repo.git) is None
+    repo.git.remotes.create("upstream", "https://git.example.org/other.git")
+    assert origin(repo.git) is None
+    repo.git.remotes.create("origin", "https://ci:secret@git.example.org/desired.git")
+    assert origin(repo.git) == "https://ci:secret@git.example.org/desired.git"
+
+
+def test_a_remote_without_a_url_is_none(repo: Repo) -> None:
+    repo.git.config["remote.origin.fetch"] = "+refs/heads/*:refs/remotes/origin/*"
+    assert origin(repo.git) is None
 
 
 def test_uncommitted_changes_are_counted_as_git_status_does(repo: Repo) -> None:
