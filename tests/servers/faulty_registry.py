@@ -134,6 +134,10 @@ class FaultyRegistry:
         self.refresh_tokens: set[str] = set()
         self.requests: list[Seen] = []
         self.faults: list[Fault] = []
+        self.lost: re.Pattern[str] | None = None
+        """What is put here is taken with thanks, and forgotten."""
+        self.interrupted: re.Pattern[str] | None = None
+        """In the middle of what is sent here, the connection is reset."""
         self._lock = threading.RLock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = False
@@ -175,12 +179,19 @@ class FaultyRegistry:
         """The answer with the faults that apply."""
         with self._lock:
             self.requests.append(seen)
-            right = self._right(seen, data)
+            right = self._lost(seen, data) or self._right(seen, data)
             for fault in self.faults:
                 if fault.times and fault.method == seen.method and fault.path.search(seen.path):
                     fault.times -= 1
                     return fault.change(right)
             return right
+
+    def _lost(self, seen: Seen, data: bytes) -> Answer | None:
+        """The answer to what is forgotten at once; None for all else."""
+        if seen.method != "PUT" or self.lost is None or not self.lost.search(seen.path):
+            return None
+        digest = parse_qs(urlsplit(seen.path).query).get("digest", [_digest(data)])[0]
+        return Answer(201, {"Docker-Content-Digest": digest, "Location": seen.path.partition("?")[0]})
 
     def _right(self, seen: Seen, data: bytes) -> Answer:
         parts = urlsplit(seen.path)
@@ -398,9 +409,13 @@ def _handler(registry: FaultyRegistry) -> type[BaseHTTPRequestHandler]:
             """Tests look at `requests`."""
 
         def _serve(self) -> None:
-            data = self.rfile.read(int(self.headers.get("content-length") or 0))
+            length = int(self.headers.get("content-length") or 0)
+            if length and registry.interrupted and registry.interrupted.search(self.path):
+                self.rfile.read(length // 2)
+                return self._cut()
+            data = self.rfile.read(length)
             given = {k.lower(): v for k, v in self.headers.items()}
-            self._send(registry.answer(Seen(self.command, self.path, given), data))
+            return self._send(registry.answer(Seen(self.command, self.path, given), data))
 
         def _send(self, answer: Answer) -> None:
             if answer.reset:
