@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import multiprocessing
 import os
 import signal
 import stat
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,81 +16,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.model.digest import Digest
 from reconciler.model.manifest import IMAGE_MANIFEST
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError
 from reconciler.model.record import TIME_ANNOTATION
-from reconciler.model.reference import Reference, Repository
+from reconciler.model.reference import Reference
 from reconciler.ports.registry import WriteLayout
 from reconciler.providers.registry import durable, referrers
 from reconciler.providers.registry.layout import LayoutRegistry
 from reconciler.providers.registry.layout_folder import LOCK, WRITERS
 from reconciler.providers.registry.layout_publisher import LayoutPublisher
 from tests.ports.registry_suite import KIND, Image, codes, leave, record
+from tests.providers.registry.disk import FORK, TAG_KEY, Disk, check_whole, counted, cut_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
-    from reconciler.model.observed import Sighting
-
-# the children only write files and end by _exit or a signal: a fork is quick, and safe for that
-FORK = multiprocessing.get_context("fork")
-TAG_KEY = "org.opencontainers.image.ref.name"
-
-
-@dataclass(frozen=True)
-class Disk:
-    """A registry on disk, used without an event loop of one's own."""
-
-    root: Path
-
-    def repository(self, path: str = "shop/api") -> Repository:
-        return Repository(f"oci-layout:{self.root}", path)
-
-    def folder(self, path: str = "shop/api") -> Path:
-        return self.root / path
-
-    def publish(self, image: Image, *tags: str, path: str = "shop/api") -> None:
-        asyncio.run(
-            LayoutPublisher(self.root).publish(self.repository(path), image.manifest, tags=tags, blobs=image.blobs)
-        )
-
-    def head(self, tag: str = "latest", digest: Digest | None = None) -> Sighting:
-        reference = Reference(self.repository(), tag, digest)
-        return asyncio.run(LayoutRegistry(self.root).heads([reference]))[reference]
-
-    def index(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads((self.folder() / "index.json").read_bytes())
-        return document
+    from reconciler.model.digest import Digest
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Disk:
     return Disk(tmp_path / "registry")
-
-
-def check_whole(disk: Disk) -> dict[str, Digest]:
-    """Every tag names a manifest that is there, with all its blobs, all with the right bytes."""
-
-    async def use() -> dict[str, Digest]:
-        registry, repository = LayoutRegistry(disk.root), disk.repository()
-        if not disk.folder().exists() or not (disk.folder() / "oci-layout").exists():
-            return {}
-        tags = [e["annotations"][TAG_KEY] for e in disk.index()["manifests"] if TAG_KEY in e.get("annotations", {})]
-        assert len(tags) == len(set(tags))
-        seen = await registry.heads([Reference(repository, tag) for tag in tags])
-        named = {}
-        for reference, sighting in seen.items():
-            assert isinstance(sighting, Found), sighting
-            document = (await registry.manifest(repository, sighting.digest)).document
-            for part in [*document.get("layers", ()), *([document["config"]] if "config" in document else ())]:
-                assert len(await registry.blob(repository, Digest.parse(part["digest"]), 1 << 20)) == part["size"]
-            named[str(reference.tag)] = sighting.digest
-        return named
-
-    return asyncio.run(use())
 
 
 def test_the_root_is_kept_out_of_git_and_the_layout_is_a_plain_one(disk: Disk) -> None:
@@ -334,62 +279,6 @@ def test_a_writer_killed_at_any_time_leaves_a_whole_layout(disk: Disk) -> None:
     assert not list(disk.folder().glob(".tmp-*"))
 
 
-CALLS = ("open", "write", "fsync", "replace", "link", "mkdir", "unlink", "close")
-
-
-def _counted(action: Callable[[], object], limit: int, at_limit: Callable[[], None]) -> int:
-    """Run `action` in this process, calling `at_limit` before the limit-th call that touches the disk."""
-    count = 0
-
-    def guard(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **named: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == limit:
-                at_limit()
-            return real(*args, **named)
-
-        return call
-
-    real = {name: getattr(os, name) for name in CALLS}
-    try:
-        for name, function in real.items():
-            setattr(os, name, guard(function))
-        action()
-    finally:
-        for name, function in real.items():
-            setattr(os, name, function)
-    return count
-
-
-def _cut(action: Callable[[], object], limit: int, error: OSError | None) -> int:
-    """Run `action` in a child that ends (or meets the error) before its limit-th disk call. Its exit code: 9 ended,
-    7 told of the error, 6 went on in spite of it, 0 was through before."""
-
-    def fail() -> None:
-        nonlocal code
-        code = 6
-        if error is None:
-            os._exit(9)
-        raise error
-
-    def child() -> None:
-        try:
-            _counted(action, limit, fail)
-        except LianError:
-            os._exit(7)
-        os._exit(code)
-
-    code = 0
-    process = FORK.Process(target=child)
-    process.start()
-    process.join()
-    exitcode = process.exitcode
-    process.close()
-    assert exitcode in {0, 6, 7, 9}
-    return exitcode
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("error", [None, OSError(28, "No space left on device"), OSError(5, "Input/output error")])
 def test_cut_off_at_every_disk_call_the_layout_stays_whole(tmp_path: Path, error: OSError | None) -> None:
@@ -409,7 +298,7 @@ def test_cut_off_at_every_disk_call_the_layout_stays_whole(tmp_path: Path, error
         disk = Disk(tmp_path / str(limit))
         if limit % 8 < 4:
             disk.publish(first, "latest")
-        code = _cut(action, limit, error)
+        code = cut_off(action, limit, error)
         named = check_whole(disk)
         assert named.get("latest", first.manifest.digest) in {first.manifest.digest, second.manifest.digest}
         assert ("new" in named) == (named.get("latest") == second.manifest.digest)
@@ -429,7 +318,7 @@ def test_a_full_disk_is_told_as_such(disk: Disk) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(LianError) as error:
-        _counted(lambda: disk.publish(Image(), "latest"), 12, full)
+        counted(lambda: disk.publish(Image(), "latest"), 12, full)
     assert codes(error) == {"disk-full"}
 
 
