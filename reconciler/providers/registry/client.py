@@ -64,7 +64,7 @@ class Client:
             raise Broken(f"{what} in time", silent=True) from None
         except httpx.InvalidURL:
             raise Broken("the registry named a URL that is none") from None
-        except httpx.TransportError as error:
+        except (httpx.TransportError, OSError) as error:  # an alert behind the handshake comes as it is (TLS 1.3)
             raise Broken(str(error) or type(error).__name__) from error
 
 

@@ -50,7 +50,7 @@ class Harbor(Dialect):
         if _QUOTA.search(cause):
             return Problem(
                 "registry-refused",
-                f"Harbor at {host} takes no more for {what}: the quota of its project is used up",
+                f"the registry {host} takes no more for {what}: the quota of its Harbor project is used up",
                 cause=cause,
                 hint="raise the project's quota, or remove what is not needed and let Harbor collect its garbage",
             )
@@ -64,7 +64,7 @@ class Harbor(Dialect):
 def _no_project(host: str, what: str, project: str) -> Problem:
     return Problem(
         "harbor-project-missing",
-        f"Harbor at {host} has no project {project} for {what}",
+        f"the registry {host} has no Harbor project {project} for {what}",
         hint=f"create the project {project} there, or let `images_prefix` name one that exists: a push creates"
         " repositories, not projects",
     )

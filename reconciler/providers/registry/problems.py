@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_TLS = re.compile(r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST")
 """OpenSSL's reasons when what answers does not speak TLS; which one depends on its version."""
+_UNKNOWN_ISSUER = re.compile(r"CERTIFICATE_VERIFY_FAILED")
+_WANTS_CERTIFICATE = re.compile(r"ALERT_(?:BAD_CERTIFICATE|CERTIFICATE_REQUIRED|UNKNOWN_CA|HANDSHAKE_FAILURE)")
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -24,12 +26,13 @@ def unreachable(host: str, cause: str) -> Problem:
     """No connection, or one that broke."""
     if _NOT_TLS.search(cause):
         return _plain_http(host)
+    hint = "check that the registry runs, the network between, and its address (lian.ncl, the directive, --registry)"
+    if _UNKNOWN_ISSUER.search(cause):
+        hint = "let `ca` in its settings name the certificate of its authority, or put that where the machine trusts it"
+    elif _WANTS_CERTIFICATE.search(cause):
+        hint = "it asks for a client certificate that it knows: set `client_cert` and `client_key` in its settings"
     return Problem(
-        "registry-unreachable",
-        f"the registry {host} cannot be reached",
-        cause=cause,
-        hint="check that the registry runs, the network between, and its address (lian.ncl, the directive, --registry)",
-        next=Next.RETRY,
+        "registry-unreachable", f"the registry {host} cannot be reached", cause=cause, hint=hint, next=Next.RETRY
     )
 
 
