@@ -152,17 +152,19 @@ class FakeRegistry:
     async def manifest(self, repository: Repository, digest: Digest) -> Manifest:
         await self.points.at("manifest")
         if (repository, digest) not in self.manifests:
-            raise problem("manifest-missing", f"{digest.short} is not in {repository}")
+            raise problem("manifest-unknown", f"{digest.short} is not in {repository}")
         return self.manifests[repository, digest]
 
     async def blob(self, repository: Repository, digest: Digest, limit: int) -> bytes:
         await self.points.at("blob")
         data = self.blobs.get((repository, digest))
         if data is None or len(data) > limit:
-            raise problem("blob-missing", f"{digest.short} is not in {repository}")
+            raise problem("blob-unknown", f"{digest.short} is not in {repository}")
         return data
 
-    async def referrers(self, repository: Repository, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:
+    async def referrers(
+        self, repository: Repository, subject: Digest, artifact_type: str | None
+    ) -> Sequence[Descriptor]:
         await self.points.at("referrers")
         if "records" in self.unreadable:
             raise problem("registry-down", "the registry does not answer")
@@ -170,9 +172,10 @@ class FakeRegistry:
         for (where, _), manifest in self.manifests.items():
             document = manifest.document
             refers = document.get("subject", {}).get("digest") == str(subject)
-            if where == repository and refers and document.get("artifactType") == artifact_type:
+            kind = document.get("artifactType")
+            if where == repository and refers and artifact_type in {None, kind}:
                 d = Descriptor.of(manifest.media_type, manifest.data)
-                found.append(Descriptor(d.media_type, d.digest, d.size, artifact_type, document.get("annotations", {})))
+                found.append(Descriptor(d.media_type, d.digest, d.size, kind, document.get("annotations", {})))
         return found
 
     async def repositories(self, host: str) -> tuple[str, ...]:
@@ -188,6 +191,10 @@ class FakeRegistry:
             raise problem("registry-down", "the registry does not answer")
         return named
 
+    async def all_names(self, repositories: Collection[Repository]) -> Mapping[Repository, tuple[str, ...]]:
+        await self.points.at("names")
+        return {r: tuple(tag for where, tag in self.tags if where == r) for r in repositories}
+
     async def all_tags(self, repositories: Collection[Repository]) -> Mapping[Repository, Mapping[str, Digest]]:
         return {repository: await self.tags_of(repository) for repository in repositories}
 
@@ -196,6 +203,13 @@ class FakeRegistry:
         if "parts" in self.unreadable:
             raise problem("registry-down", "the registry does not answer")
         return tuple(dict.fromkeys(self._lacking(repository, digest)))
+
+    async def verified(self, repository: Repository, blob: Descriptor) -> bool:
+        await self.points.at("verified")
+        data = self.blobs.get((repository, blob.digest))
+        if data is None:
+            raise problem("blob-unknown", f"{blob.digest.short} is not in {repository}")
+        return len(data) == blob.size and blob.digest.matches(data)
 
     def _lacking(self, repository: Repository, digest: Digest) -> Iterator[Digest]:
         manifest = self.manifests.get((repository, digest))
@@ -235,7 +249,7 @@ class FakeRegistry:
             await self._bring(source, target, await self.manifest(source, child))
         for blob in blobs:
             if (source, blob) not in self.blobs:
-                raise problem("blob-missing", f"{blob.short} is not in {source}")
+                raise problem("blob-unknown", f"{blob.short} is not in {source}")
             await self.points.at("mount")
             self.blobs[target, blob] = self.blobs[source, blob]
         await self.points.at("copy manifest")

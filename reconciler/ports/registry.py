@@ -30,14 +30,21 @@ class Registry(Protocol):
         """At most `limit` bytes. Raises LianError as `manifest` does, and if the blob is larger."""
         ...
 
-    async def referrers(self, repository: Repository, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:
-        """Manifests that refer to `subject`: the referrers API, else the fallback tag (distribution-spec 1.1,
-        "Unavailable Referrers API"). Raises LianError if neither could be read."""
+    async def referrers(
+        self, repository: Repository, subject: Digest, artifact_type: str | None
+    ) -> Sequence[Descriptor]:
+        """Manifests of this type (None: of any) that refer to `subject`: the referrers API, else the fallback tag
+        (distribution-spec 1.1, "Unavailable Referrers API"). Raises LianError if neither could be read."""
         ...
 
     async def missing(self, repository: Repository, digest: Digest) -> tuple[Digest, ...]:
         """What is not there of this image: itself, the manifests of an index, configs and layers. Only their
         existence is asked for, never their content. Raises LianError for what could not be found out."""
+        ...
+
+    async def verified(self, repository: Repository, blob: Descriptor) -> bool:
+        """Whether the bytes of a blob have its digest and its size. All are read, however many, a part at a time.
+        Raises LianError `blob-unknown` if it is not there, and as `manifest` does."""
         ...
 
 
@@ -52,6 +59,11 @@ class Inventory(Protocol):
     async def tags_of(self, repository: Repository) -> Mapping[str, Digest]:
         """Every tag and what it points at, as of now; empty for a repository that is not there. Raises LianError if
         a single one could not be read: a list with holes would make what is wanted look unwanted."""
+        ...
+
+    async def all_names(self, repositories: Collection[Repository]) -> Mapping[Repository, tuple[str, ...]]:
+        """The names of all tags, where it does not matter what they point at: fewer requests than `all_tags`. Raises
+        LianError if a single list could not be read."""
         ...
 
     async def all_tags(self, repositories: Collection[Repository]) -> Mapping[Repository, Mapping[str, Digest]]:

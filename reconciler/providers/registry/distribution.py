@@ -14,6 +14,7 @@ from reconciler.providers.registry.bounded import each
 from reconciler.providers.registry.bulk_heads import in_bulk
 from reconciler.providers.registry.calls import ABSENT_CODES, ACCEPT, manifest_call, next_page, path, told_digest
 from reconciler.providers.registry.distribution_shelf import DistributionShelf
+from reconciler.providers.registry.hashing import Hashing
 from reconciler.providers.registry.heads import Heads
 from reconciler.providers.registry.reply import MAX_MANIFEST
 from reconciler.providers.registry.transport import Call
@@ -77,7 +78,9 @@ class DistributionRegistry:
             raise LianError(problems.wrong_digest(self._host, what, "the bytes have another digest"))
         return reply.body
 
-    async def referrers(self, repository: Repository, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:
+    async def referrers(
+        self, repository: Repository, subject: Digest, artifact_type: str | None
+    ) -> Sequence[Descriptor]:
         """See the port. Raises LianError if neither the API nor the fallback tag could be read."""
         entries = await self._listed(repository, subject, artifact_type)
         if entries is None:
@@ -88,11 +91,16 @@ class DistributionRegistry:
         except ValueError as error:
             raise LianError(problems.not_oci(self._host, f"the referrers of {subject}", str(error))) from error
         looked_at = await self._looked_at(repository, unsaid)
-        return named + tuple(d for d in looked_at if d.artifact_type == artifact_type and d not in named)
+        wanted = (d for d in looked_at if artifact_type is None or d.artifact_type == artifact_type)
+        return named + tuple(d for d in wanted if d not in named)
 
     async def missing(self, repository: Repository, digest: Digest) -> tuple[Digest, ...]:
         """See the port. Raises LianError `registry-not-oci` and others for what could not be found out."""
         return (await self.look(repository, digest)).missing
+
+    async def verified(self, repository: Repository, blob: Descriptor) -> bool:
+        """See the port."""
+        return await Hashing(self._transport, repository).verified(blob)
 
     async def look(self, repository: Repository, digest: Digest) -> Whole:
         """`missing`, with the image's own manifest."""
@@ -133,13 +141,14 @@ class DistributionRegistry:
             raise LianError(problems.wrong_digest(self._host, what, f"it says {told}, its bytes have {found.digest}"))
 
     async def _listed(
-        self, repository: Repository, subject: Digest, artifact_type: str
+        self, repository: Repository, subject: Digest, artifact_type: str | None
     ) -> list[dict[str, object]] | None:
         """All pages of the referrers API, None where the registry has none.
 
         Some answer with a redirect to a web page or with HTML instead of 404: all that is not the index is a no.
         """
-        target = path(repository, "referrers", str(subject)) + f"?artifactType={quote(artifact_type, safe='')}"
+        asked = "" if artifact_type is None else f"?artifactType={quote(artifact_type, safe='')}"
+        target = path(repository, "referrers", str(subject)) + asked
         entries: list[dict[str, object]] = []
         for _ in range(_MAX_PAGES):
             reply = await self._transport.send(Call("GET", target, repository.path, headers=ACCEPT, follow=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.model.observed import ABSENT, Found, Unknown
@@ -15,7 +16,6 @@ from reconciler.providers.registry.reply import MAX_MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from reconciler.model.digest import Digest
     from reconciler.model.manifest import Descriptor, Manifest
@@ -50,13 +50,19 @@ class LayoutRegistry:
         """See the port. Raises LianError `blob-unknown`, `registry-damaged`, `content-too-large`, …"""
         return await asyncio.to_thread(self._blob, repository, digest, limit)
 
-    async def referrers(self, repository: Repository, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:
+    async def referrers(
+        self, repository: Repository, subject: Digest, artifact_type: str | None
+    ) -> Sequence[Descriptor]:
         """See the port. What the fallback tag lists, and what else the index holds with that subject."""
         return await asyncio.to_thread(self._referrers, repository, subject, artifact_type)
 
     async def missing(self, repository: Repository, digest: Digest) -> tuple[Digest, ...]:
         """See the port. Manifests are read; a blob is there if a file of its size is. Raises LianError."""
         return (await self.look(repository, digest)).missing
+
+    async def verified(self, repository: Repository, blob: Descriptor) -> bool:
+        """See the port. Raises LianError `blob-unknown`, …"""
+        return await asyncio.to_thread(self._verified, repository, blob)
 
     async def look(self, repository: Repository, digest: Digest) -> Whole:
         """`missing`, with the image's own manifest."""
@@ -97,7 +103,17 @@ class LayoutRegistry:
             raise LianError(problems.missing("blob-unknown", str(self.root), f"{repository.path}@{digest}"))
         return data
 
-    def _referrers(self, repository: Repository, subject: Digest, artifact_type: str) -> tuple[Descriptor, ...]:
+    def _verified(self, repository: Repository, blob: Descriptor) -> bool:
+        folder = self.folder(repository)
+        with told(self.root):
+            if folder.holds_verified(blob.digest, blob.size):
+                return True
+            there = Path(folder.blob_path(blob.digest)).exists()
+        if not there:
+            raise LianError(problems.missing("blob-unknown", str(self.root), f"{repository.path}@{blob.digest}"))
+        return False
+
+    def _referrers(self, repository: Repository, subject: Digest, artifact_type: str | None) -> tuple[Descriptor, ...]:
         folder, tag = self.folder(repository), referrers.fallback_tag(subject)
 
         def read(index: LayoutIndex | None) -> tuple[tuple[Descriptor, ...], bool]:
@@ -106,7 +122,8 @@ class LayoutRegistry:
             found = referrers.selected(referrers.entries_of(fallback), artifact_type) if fallback else ()
             known = {d.digest for d in found}
             held = index.descriptors() if index else ()
-            rest = [d for d in held if d.artifact_type == artifact_type and d.digest not in known]
+            kinds = [d for d in held if (d.artifact_type == artifact_type if artifact_type else d.artifact_type)]
+            rest = [d for d in kinds if d.digest not in known]
             found += tuple(d for d in rest if _refers(folder, d, subject))
             return found, listed is None or fallback is not None
 

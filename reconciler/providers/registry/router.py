@@ -55,13 +55,19 @@ class RoutedRegistry:
         """See the port."""
         return await self._of(repository).blob(repository, digest, limit)
 
-    async def referrers(self, repository: Repository, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:
+    async def referrers(
+        self, repository: Repository, subject: Digest, artifact_type: str | None
+    ) -> Sequence[Descriptor]:
         """See the port."""
         return await self._of(repository).referrers(repository, subject, artifact_type)
 
     async def missing(self, repository: Repository, digest: Digest) -> tuple[Digest, ...]:
         """See the port."""
         return await self._of(repository).missing(repository, digest)
+
+    async def verified(self, repository: Repository, blob: Descriptor) -> bool:
+        """See the port."""
+        return await self._of(repository).verified(repository, blob)
 
     async def _heads(self, wanted: Sequence[Reference]) -> Mapping[Reference, Sighting]:
         mirrored = await self._mirrored(wanted)
