@@ -6,7 +6,9 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from reconciler.apply.attesting import Fresh
 from reconciler.apply.record import Facts, attach, carry_over
+from reconciler.apply.scanned import scanned
 from reconciler.apply.send import Sender, contexts
 from reconciler.apply.tagging import HeldBack
 from reconciler.identity.resolve import Keyed, identify, missing_base
@@ -26,10 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
+    from reconciler.apply.attesting import Attester
     from reconciler.apply.runners import Runners
     from reconciler.apply.tagging import Tagger
     from reconciler.identity.inputs import Inputs
     from reconciler.identity.resolve import Resolution
+    from reconciler.model.artifact import Artifact
+    from reconciler.model.attestation import Statement
     from reconciler.model.desired import Materials, Needs, Wanted
     from reconciler.model.digest import Digest
     from reconciler.model.manifest import Manifest
@@ -41,6 +46,9 @@ if TYPE_CHECKING:
     from reconciler.ports.bundle import Ports
     from reconciler.ports.compute import Runner
     from reconciler.ports.registry import Destination
+
+ROUNDS = 4
+"""How often an image's tags are looked at again after they were moved. Passes on one commit agree after two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,7 @@ class Worker:
     places: asyncio.Semaphore
     """How many artifacts may be worked on at a time."""
     tagger: Tagger
+    attester: Attester
     _senders: dict[str, Sender] = field(default_factory=dict)
 
     async def close(self) -> None:
@@ -118,7 +127,7 @@ class Worker:
         """The content exists: point the tags that do not name it yet at it, but for those that are to be `left`.
         Builds nothing. `source` is another repository that the image is copied from first. Raises HeldBack, LianError.
         """
-        name, image, start = wanted.artifact.name, wanted.artifact.image, time.monotonic()
+        name, start = wanted.artifact.name, time.monotonic()
         manifest = await self._brought(wanted, identity, source, digest)
         platforms = _platforms(identity, manifest)
         tags = [tag for tag in wanted.artifact.tags if tag not in left]
@@ -129,37 +138,58 @@ class Worker:
         if not away and source is None:
             return Result(name, Action.NONE, Status.NONE, digest, time.monotonic() - start, platforms=platforms)
         self.ports.recorder.record(Started(name))
-        there = await self._content(wanted, identity, manifest, platforms, replaces=False)
-        if there != digest:  # another pass was here first
-            return await self.converge(wanted, identity, there, left)
-        await self.tagger.tags(wanted.artifact, manifest, tags)
-        await self.tagger.outlast(image, manifest, (identity.tag(), *tags))
+        manifest = await self._settle(wanted, identity, manifest, left)
+        digest, platforms = manifest.digest, _platforms(identity, manifest)
         return Result(name, Action.RETAG, Status.DONE, digest, time.monotonic() - start, platforms=platforms)
 
     async def _brought(self, wanted: Wanted, identity: Keyed, source: Repository | None, digest: Digest) -> Manifest:
-        """The image's manifest, with the image and its record copied from `source` if it stands there."""
+        """The image's manifest. If it stands in `source`, it is copied from there, with its record and what the fleet's
+        own key has said of it."""
         image = wanted.artifact.image
         if source is None:
             return await self.ports.registry.manifest(image, digest)
         manifest = await self.ports.publisher.copy(source, image, digest)
         await carry_over(self.ports, source, wanted.artifact, identity.key, manifest)
+        digests = dict.fromkeys((*_platforms(identity, manifest).values(), manifest.digest))
+        await self.attester.carry_over(source, image, digests)
         return manifest
 
-    async def _content(
+    async def _settle(
         self,
         wanted: Wanted,
         identity: Keyed,
         manifest: Manifest,
-        platforms: Mapping[Platform, Digest],
+        left: Collection[str],
         *,
-        replaces: bool,
-    ) -> Digest:
-        """Point the content tags at the image, each platform's before the whole's; what the latter names then."""
-        image = wanted.artifact.image
-        for platform, digest in platforms.items() if len(platforms) > 1 else ():
-            child = await self.ports.registry.manifest(image, digest)
-            await self.tagger.content(image, identity.tag(platform), child, replaces=replaces)
-        return await self.tagger.content(image, identity.tag(), manifest, replaces=replaces)
+        replaces: bool = False,
+    ) -> Manifest:
+        """Point the content tags at the image, each platform's before the whole's, then the directive's tags, until one
+        look finds all of them there: whoever moves last looks last, so passes on one commit end on one image. Which one
+        that is; another pass's if that was first. Raises HeldBack, LianError."""
+        artifact, tagger = wanted.artifact, self.tagger
+        tags = [tag for tag in artifact.tags if tag not in left]
+        for number in range(ROUNDS):
+            fresh = replaces and number == 0
+            manifest = await self._counting(artifact, identity, manifest, replaces=fresh)
+            platforms = _platforms(identity, manifest) if len(identity.keys) > 1 else {}
+            named = {identity.tag(platform): digest for platform, digest in platforms.items()}
+            named[identity.tag()] = manifest.digest
+            await tagger.content(artifact.image, named)
+            try:
+                await tagger.tags(artifact, manifest, tags)
+            except HeldBack:
+                if await self._counting(artifact, identity, manifest, replaces=replaces) == manifest:
+                    raise
+                continue
+            await tagger.outlast(artifact.image, manifest, (identity.tag(), *tags))
+            if await tagger.stand(artifact.image, named | dict.fromkeys(tags, manifest.digest)):
+                return manifest
+        raise HeldBack(_contested(artifact))
+
+    async def _counting(self, artifact: Artifact, identity: Keyed, manifest: Manifest, *, replaces: bool) -> Manifest:
+        """The image that is to stand under the tags: see Tagger.counting. Raises LianError."""
+        digest = await self.tagger.counting(artifact, identity.key, identity.tag(), manifest, replaces=replaces)
+        return manifest if digest == manifest.digest else await self.ports.registry.manifest(artifact.image, digest)
 
     async def build(
         self,
@@ -178,6 +208,7 @@ class Worker:
         """
         work: _Build | None = None
         start = time.monotonic()
+        await self.attester.prepare()
         try:
             if self.places.locked():
                 self.ports.recorder.record(Waiting(wanted.artifact.name, "a free place"))
@@ -187,18 +218,16 @@ class Worker:
                 await work.checks(parents)
                 manifests = await work.platforms(fresh=replaces)
             subject = await self._record(work, manifests, started, time.monotonic() - start)
-            digest = await self._tag(work, subject, manifests, left, replaces=replaces)
+            manifest = await self.ports.registry.manifest(wanted.artifact.image, subject.digest)
+            manifest = await self._settle(wanted, identity, manifest, left, replaces=replaces)
         except LianError as error:
             if work is None or isinstance(error, HeldBack):
                 raise
             problem = error.problems[0].of(str(wanted.artifact.name))
             seconds = time.monotonic() - start
             return Result(wanted.artifact.name, Action.BUILD, Status.FAILED, None, seconds, problem, log=work.last_log)
-        digests = {platform: descriptor.digest for platform, descriptor in manifests.items()}
-        seconds, name = time.monotonic() - start, wanted.artifact.name
-        if digest != subject.digest:  # another pass of the same inputs was first: its image is the one that counts
-            digests = _platforms(identity, await self.ports.registry.manifest(wanted.artifact.image, digest))
-        return Result(name, Action.BUILD, Status.DONE, digest, seconds, platforms=digests, log=work.last_log)
+        seconds, name, digests = time.monotonic() - start, wanted.artifact.name, _platforms(identity, manifest)
+        return Result(name, Action.BUILD, Status.DONE, manifest.digest, seconds, platforms=digests, log=work.last_log)
 
     async def _begin(self, wanted: Wanted, identity: Keyed) -> _Build:
         """A build on its runner. Raises LianError if none can be had."""
@@ -214,7 +243,7 @@ class Worker:
     async def _record(
         self, work: _Build, manifests: Mapping[Platform, Descriptor], started: float, seconds: float
     ) -> Descriptor:
-        """The image as a whole, put there by digest, with its record. Raises LianError."""
+        """The image as a whole, put there by digest, with its record and what is signed. Raises LianError."""
         wanted, runner = work.wanted, work.runner
         digests = {platform: descriptor.digest for platform, descriptor in manifests.items()}
         subject = await self._subject(wanted, manifests)
@@ -229,29 +258,10 @@ class Worker:
             peak_memory=await self.ports.compute.peak_memory(runner),
             logs=tuple(work.logs),
         )
-        await attach(self.ports, wanted, work.identity, subject, digests, facts)
+        record = await attach(self.ports, wanted, work.identity, subject, digests, facts)
+        fresh = Fresh(subject, tuple(manifests.values()), record, work.sboms)
+        await self.attester.attest(wanted.artifact.image, fresh)
         return subject
-
-    async def _tag(
-        self,
-        work: _Build,
-        subject: Descriptor,
-        manifests: Mapping[Platform, Descriptor],
-        left: Collection[str],
-        *,
-        replaces: bool,
-    ) -> Digest:
-        """Move the content tags, then the directive's; the image they name. Raises HeldBack, LianError."""
-        wanted, identity, image = work.wanted, work.identity, work.wanted.artifact.image
-        manifest = await self.ports.registry.manifest(image, subject.digest)
-        digests = {platform: descriptor.digest for platform, descriptor in manifests.items()}
-        there = await self._content(wanted, identity, manifest, digests, replaces=replaces)
-        if there != subject.digest:
-            manifest = await self.ports.registry.manifest(image, there)
-        tags = [tag for tag in wanted.artifact.tags if tag not in left]
-        await self.tagger.tags(wanted.artifact, manifest, tags)
-        await self.tagger.outlast(image, manifest, (identity.tag(), *tags))
-        return there
 
     def _make_log_folder(self) -> None:
         try:
@@ -287,6 +297,8 @@ class _Build:
     built: list[Built] = field(default_factory=list)
     logs: list[Path] = field(default_factory=list)
     """Of all solves, in their order."""
+    sboms: dict[Digest, tuple[Statement, ...]] = field(default_factory=dict)
+    """Of the platforms' manifests."""
 
     @property
     def last_log(self) -> str | None:
@@ -326,15 +338,16 @@ class _Build:
         return {"contexts": contexts, "bases": {written: str(digests[ref]) for written, ref in needs.images.items()}}
 
     async def platforms(self, *, fresh: bool) -> dict[Platform, Descriptor]:
-        """Every platform's manifest: those whose content tag exists are taken unless all shall be `fresh`, the others
-        are built."""
+        """Every platform's manifest: those whose content tag exists are taken, if they may be and not all shall be
+        `fresh`; the others are built."""
         artifact = self.wanted.artifact
         present: dict[Platform, Descriptor] = {}
         if len(artifact.platforms) > 1 and not fresh:
             tags = {platform: self.identity.tag(platform) for platform in artifact.platforms}
             heads = await self.worker.heads(self.wanted, tuple(tags.values()))
             for platform, tag in tags.items():
-                if isinstance(head := heads[tag], Found):
+                head = heads[tag]
+                if isinstance(head, Found) and await self.worker.attester.vouches(artifact.image, head.digest):
                     present[platform] = head.descriptor or await self._described(head.digest)
         return {platform: present.get(platform) or await self._platform(platform) for platform in artifact.platforms}
 
@@ -355,7 +368,13 @@ class _Build:
         if built.digest is None:
             problem = Problem("digest-missing", "BuildKit reported success without a digest", next=Next.BUG)
             raise LianError(problem.of(str(artifact.name)))
-        manifest = await publisher.take_in(artifact.image, destination, built.digest)
+        digest = built.digest
+        if (scanner := self.worker.attester.scanner) is not None:
+            registry = self.worker.ports.registry
+            result = await scanned(registry, artifact.image, destination, digest, scanner)
+            digest = result.image.digest
+            self.sboms[digest] = result.sboms
+        manifest = await publisher.take_in(artifact.image, destination, digest)
         return Descriptor.of(manifest.media_type, manifest.data)
 
     async def _request(
@@ -381,6 +400,7 @@ class _Build:
             args=artifact.args,
             labels=artifact.labels,
             contexts=await contexts(self.wanted, needs, inputs, self.sender, publisher, desired),
+            scanner=self.worker.attester.scanner if destination else None,
             source_date_epoch=artifact.source_date_epoch,
             deadline=self.deadline,
         )
@@ -418,6 +438,15 @@ def _platforms(identity: Keyed, manifest: Manifest) -> dict[Platform, Digest]:
         return {platform: listed[platform] for platform in identity.keys}
     except (ValueError, KeyError) as error:
         raise LianError(_broken(manifest.digest, error)) from error
+
+
+def _contested(artifact: Artifact) -> Problem:
+    return Problem(
+        "tags-contested",
+        f"the tags of {artifact.image} were moved again and again while this pass ran",
+        hint="see which other pipeline wants the same tags for something else, and run again",
+        next=Next.RETRY,
+    )
 
 
 def _broken(digest: Digest, error: Exception) -> Problem:

@@ -14,13 +14,14 @@ from reconciler.model.reference import Reference
 from reconciler.observe.ask import ask, read_announcement, read_applied
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from reconciler.model.artifact import Artifact
     from reconciler.model.desired import Desired
     from reconciler.model.digest import Digest
     from reconciler.model.manifest import Manifest
     from reconciler.model.observed import Observed, Sighting
+    from reconciler.model.record import BuildRecord
     from reconciler.model.reference import Repository
     from reconciler.ports.bundle import Ports
 
@@ -43,18 +44,32 @@ class Tagger:
     allow_older: bool = False
     _locks: dict[Repository, asyncio.Lock] = field(default_factory=dict)
     _documents: dict[tuple[Repository, Digest], Applied | None] = field(default_factory=dict)
+    _lineage: dict[str, bool | None] = field(default_factory=dict)
 
-    async def content(self, repository: Repository, tag: str, manifest: Manifest, *, replaces: bool) -> Digest:
-        """Point a content tag at the image, and return what it names then: if another pass has put the same inputs
-        there meanwhile, that image, so that two passes do not undo one another. Raises LianError.
+    async def counting(self, artifact: Artifact, key: str, tag: str, manifest: Manifest, *, replaces: bool) -> Digest:
+        """Which image is to stand under the tags, of all that were built from these inputs: one that a tag names which
+        must not move; else the one under the content tag, if another pass was first; else this one. So passes on one
+        commit do not undo one another. Raises LianError.
 
-        `replaces`: what is there is not good, whatever it is.
+        `replaces`: what is there is not good, so it is this one, whatever is there.
         """
-        head = (await self._heads(repository, [tag]))[tag]
-        if isinstance(head, Found) and (head.digest == manifest.digest or not replaces):
-            return head.digest
-        await self.ports.publisher.publish(repository, manifest, tags=[tag])
-        return manifest.digest
+        if replaces:
+            return manifest.digest
+        fixed = [one for one in artifact.tags if self.desired.fleet.policy.immutable(one)]
+        heads = await self._heads(artifact.image, [tag, *fixed])
+        content = head.digest if isinstance(head := heads[tag], Found) else manifest.digest
+        for other in {head.digest for one in fixed if isinstance(head := heads[one], Found)} - {content}:
+            if any(record.key == key for record in await self._records(artifact.image, other)):
+                return other
+        return content
+
+    async def content(self, repository: Repository, named: Mapping[str, Digest]) -> None:
+        """Point content tags at what they stand for, in this order. Raises LianError."""
+        heads = await self._heads(repository, named)
+        for tag, digest in named.items():
+            if not _names(heads[tag], digest):
+                manifest = await self.ports.registry.manifest(repository, digest)
+                await self.ports.publisher.publish(repository, manifest, tags=[tag])
 
     async def tags(self, artifact: Artifact, manifest: Manifest, tags: Sequence[str]) -> tuple[str, ...]:
         """Point these tags at the image and write the applied document; the tags that had to move. Raises HeldBack for
@@ -70,6 +85,11 @@ class Tagger:
                 if moved:
                     await self._witness(artifact, manifest.digest, moved)
         return tuple(moved)
+
+    async def stand(self, repository: Repository, named: Mapping[str, Digest]) -> bool:
+        """True if each of these tags names what it should, at one look. Raises LianError."""
+        heads = await self._heads(repository, named)
+        return all(_names(heads[tag], digest) for tag, digest in named.items())
 
     def unless_stuck(self, artifact: Artifact, left: Collection[str]) -> None:
         """Before a build: raises HeldBack if one of its tags must never move and is there."""
@@ -105,60 +125,102 @@ class Tagger:
         repository = artifact.image
         heads = await self._heads(repository, [tag, APPLIED_TAG])
         head = heads[tag]
-        if isinstance(head, Found) and head.digest == manifest.digest:
+        if _names(head, manifest.digest):
             return False
-        applied = await self._applied(repository, heads[APPLIED_TAG])
+        applied = await self._ours(repository, heads[APPLIED_TAG])
         await self._guard(artifact, tag, head, applied)
         await self.ports.publisher.publish(repository, manifest, tags=[tag])
         return True
 
     async def _guard(self, artifact: Artifact, tag: str, head: Sighting, applied: Applied | None) -> None:
         """Raises HeldBack if the tag must not be moved by this pass."""
-        desired, where = self.desired, f"{artifact.image}:{tag}"
-        if applied is not None and applied.fleet == desired.fleet.name and not self.allow_older:
-            known = await self._descends(applied.history.revision)
-            if applied.supersedes(desired.history, tag, known):
-                raise HeldBack(_superseded(where, applied.history.revision))
+        where = f"{artifact.image}:{tag}"
+        if applied is not None and (newer := await self._newer(applied, tag)):
+            raise HeldBack(_superseded(where, newer))
         if not isinstance(head, Found):
             return
-        if desired.fleet.policy.immutable(tag):
+        if self.desired.fleet.policy.immutable(tag):
             raise HeldBack(_immutable(where))
-        seen = self.observed.heads.get(Reference(artifact.image, tag))
-        if isinstance(seen, Found) and seen.digest == head.digest:
+        if _names(self.observed.heads.get(Reference(artifact.image, tag)), head.digest):
             return
-        last = applied.tags.get(tag) if applied is not None and applied.fleet == desired.fleet.name else None
+        last = applied.tags.get(tag) if applied is not None else None
         if last is None or last.digest != head.digest:
             await self._moved_meanwhile(artifact.image, tag, head.digest)
 
     async def _moved_meanwhile(self, repository: Repository, tag: str, digest: Digest) -> None:
         """Someone moved the tag while this pass ran, and no applied document tells who. Goes on only if it was a pass
         of this fleet for the same commit or an older one. Raises HeldBack."""
+        records = [r for r in await self._records(repository, digest) if r.fleet == self.desired.fleet.name]
+        stands = {record.revision: await self._descends(record.revision) for record in records}
+        if self.allow_older and records:
+            return
+        for revision in (revision for revision, newer in stands.items() if newer):
+            raise HeldBack(_superseded(f"{repository}:{tag}", revision))
+        if False not in stands.values():
+            raise HeldBack(_moved(f"{repository}:{tag}", digest))
+
+    async def _records(self, repository: Repository, digest: Digest) -> tuple[BuildRecord, ...]:
+        """The image's build records as of now; none if they cannot be read."""
         image = (repository, digest)
-        answers = await ask(Questions(records=frozenset({image})), self.ports.registry)
-        records = [r for r in answers.records_of(*image) if r.fleet == self.desired.fleet.name]
-        for record in records:
-            newer = await self._descends(record.revision)
-            if newer and not self.allow_older:
-                raise HeldBack(_superseded(f"{repository}:{tag}", record.revision))
-            if newer is False or self.allow_older:
-                return
-        raise HeldBack(_moved(f"{repository}:{tag}", digest))
+        return (await ask(Questions(records=frozenset({image})), self.ports.registry)).records_of(*image)
+
+    async def _newer(self, applied: Applied, tag: str) -> str | None:
+        """The commit, newer than this pass's, that was applied here; None if there is none or that does not matter."""
+        known = await self._known(applied, [tag])
+        return None if self.allow_older else applied.newer_than(self.desired.history, tag, known)
+
+    async def _known(self, applied: Applied, tags: Collection[str]) -> dict[str, bool | None]:
+        """Where the document's commits stand, as far as the desired repo tells."""
+        return {revision: await self._descends(revision) for revision in applied.revisions(tags)}
 
     async def _descends(self, revision: str) -> bool | None:
         if revision == self.desired.revision:
             return False
-        return await self.ports.source.descends(revision)
+        if revision not in self._lineage:
+            self._lineage[revision] = await self.ports.source.descends(revision)
+        return self._lineage[revision]
 
     async def _witness(self, artifact: Artifact, digest: Digest, moved: Sequence[str]) -> None:
-        """Write into the applied document where these tags were moved."""
+        """Write into the applied document where these tags were moved, but for those that had to go back. Raises
+        HeldBack for these, LianError."""
         repository, history = artifact.image, self.desired.history
-        head = (await self._heads(repository, [APPLIED_TAG]))[APPLIED_TAG]
-        before = await self._applied(repository, head)
-        if before is None or before.fleet != self.desired.fleet.name:
-            before = Applied(self.desired.fleet.name, history)
-        entry = AppliedTag(digest, str(artifact.name), self.desired.revision, history.time)
-        manifest, blobs = before.moved(history, dict.fromkeys(moved, entry)).packed()
-        await self.ports.publisher.publish(repository, manifest, tags=[APPLIED_TAG], blobs=blobs)
+        before, undone = await self._give_back(repository, dict.fromkeys(moved, digest))
+        before = before or Applied(self.desired.fleet.name, history)
+        kept = [tag for tag in moved if tag not in undone]
+        if kept:
+            entry = AppliedTag(digest, str(artifact.name), self.desired.revision, history.time)
+            overtaken = before.stands_after(history, await self._known(before, kept)) and not self.allow_older
+            after = before.moved(before.history if overtaken else history, dict.fromkeys(kept, entry))
+            manifest, blobs = after.packed()
+            await self.ports.publisher.publish(repository, manifest, tags=[APPLIED_TAG], blobs=blobs)
+        for tag, revision in undone.items():
+            raise HeldBack(_superseded(f"{repository}:{tag}", revision))
+
+    async def _give_back(
+        self, repository: Repository, placed: dict[str, Digest]
+    ) -> tuple[Applied | None, dict[str, str]]:
+        """Put back what a newer commit's pass pointed a tag at between our look and our move: its document tells, and
+        it may have ended. The document as it is now, and those tags with that commit. Raises LianError."""
+        undone: dict[str, str] = {}
+        while True:
+            head = (await self._heads(repository, [APPLIED_TAG]))[APPLIED_TAG]
+            applied = await self._ours(repository, head)
+            if applied is None or self.allow_older:
+                return applied, undone
+            known = await self._known(applied, placed)
+            lasts = {tag: applied.overtaking(self.desired.history, tag, known) for tag in placed}
+            back = {tag: last for tag, last in lasts.items() if last and last.digest != placed[tag]}
+            if not back:
+                return applied, undone
+            for tag, last in back.items():
+                manifest = await self.ports.registry.manifest(repository, last.digest)
+                await self.ports.publisher.publish(repository, manifest, tags=[tag])
+                placed[tag], undone[tag] = last.digest, last.revision
+
+    async def _ours(self, repository: Repository, head: Sighting) -> Applied | None:
+        """The applied document, if it is this fleet's."""
+        applied = await self._applied(repository, head)
+        return applied if applied is not None and applied.fleet == self.desired.fleet.name else None
 
     async def _applied(self, repository: Repository, head: Sighting) -> Applied | None:
         """The document that APPLIED_TAG names now; read once for each digest."""
@@ -178,6 +240,10 @@ class Tagger:
             if isinstance(head, Unknown):
                 raise LianError(head.problem)
         return heads
+
+
+def _names(head: Sighting | None, digest: Digest) -> bool:
+    return isinstance(head, Found) and head.digest == digest
 
 
 def _superseded(where: str, revision: str) -> Problem:

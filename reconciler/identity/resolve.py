@@ -329,18 +329,31 @@ class Resolution:
         longer wanted; who put them there; and whether the same inputs were built elsewhere."""
         records: set[tuple[Repository, Digest]] = set()
         applied: set[Repository] = set()
+        whole: set[tuple[Repository, Digest]] = set()
         for name, identity in self.identities.items():
             artifact = self.desired.wanted[name].artifact
             if isinstance(identity, Held) or not (away := self._away(artifact, identity, observed)):
                 continue
             records |= {(artifact.image, digest) for digest in away if digest}
             applied.add(artifact.image)
-            if isinstance(identity, Keyed) and (donor := self.donor(name, observed)):
-                records.add(donor)
+            if isinstance(identity, Keyed):
+                records |= {donor for donor in [self.donor(name, observed)] if donor}
+                whole |= {(artifact.image, digest) for digest in [self.fixed(name, observed)] if digest}
         return Questions(
             records=frozenset(image for image in records if image not in observed.records),
             applied=frozenset(image for image in applied if image not in observed.applied),
+            whole=frozenset(image for image in whole if image not in observed.missing),
         )
+
+    def fixed(self, name: ArtifactName, observed: Observed) -> Digest | None:
+        """An image of this artifact's inputs that a tag names which must never move. Where two passes built the same
+        inputs at once and got different images, that one counts, whatever the content tag names."""
+        artifact, identity = self.desired.wanted[name].artifact, self.identities[name]
+        tags = [tag for tag in artifact.tags if self.desired.fleet.policy.immutable(tag)]
+        if not tags or not isinstance(identity, Keyed):
+            return None
+        digest = observed.built_as(artifact.image, tags, identity.key)
+        return None if digest is None or observed.lacking(artifact.image, digest) else digest
 
     @staticmethod
     def _away(artifact: Artifact, identity: Keyed | Pending, observed: Observed) -> set[Digest | None]:

@@ -15,7 +15,7 @@ from reconciler.model.digest import Digest
 from reconciler.model.manifest import packed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from reconciler.model.manifest import Manifest
 
@@ -74,22 +74,55 @@ class Applied:
         """The document after these tags were moved for this commit."""
         return replace(self, history=history, tags={**self.tags, **tags})
 
-    def supersedes(self, ours: History, tag: str, known: bool | None) -> bool:
-        """True if the commit that was applied is newer than `ours`, so that moving `tag` for ours would roll it back.
+    def revisions(self, tags: Iterable[str]) -> set[str]:
+        """The commits of which one has to know where they stand before these tags are moved."""
+        return {self.history.revision} | {last.revision for tag in tags if (last := self.tags.get(tag))}
 
-        `known` is what the desired repo itself tells: whether the applied commit descends from ours, None if it does
-        not know that commit (a clone that is older, or shallow). Where nobody can tell, the later commit time of the
-        pass that moved this very tag decides: a hold can be overridden, a rollback is not even noticed.
+    def newer_than(self, ours: History, tag: str, known: Mapping[str, bool | None]) -> str | None:
+        """The commit newer than `ours` that was applied here, so that moving `tag` for ours would roll it back: the one
+        that this document was written for, or the one that moved this very tag (a pass of another branch may have
+        written the document since). None if there is none.
+
+        `known` is what the desired repo itself tells: commit -> whether it descends from ours; None, or nothing, for
+        one that it does not know (a clone that is older, or shallow). Where nobody can tell, the later commit time of
+        the pass that moved this very tag decides: a hold can be overridden, a rollback is not even noticed.
         """
-        if self.history.revision == ours.revision:
+        if self.stands_after(ours, known):
+            return self.history.revision
+        last = self.overtaking(ours, tag, known)
+        return last.revision if last else None
+
+    def overtaking(self, ours: History, tag: str, known: Mapping[str, bool | None]) -> AppliedTag | None:
+        """What a commit newer than `ours` pointed this very tag at, None if it was none; `known` as for newer_than."""
+        last = self.tags.get(tag)
+        if last is None or last.revision == ours.revision:
+            return None
+        answer = self._descends(last.revision, ours, known)
+        newer = last.time > ours.time if answer is None else answer
+        return last if newer else None
+
+    def stands_after(self, ours: History, known: Mapping[str, bool | None]) -> bool:
+        """True if the commit that this document was written for certainly descends from `ours`."""
+        return self._descends(self.history.revision, ours, known) is True
+
+    def _descends(self, revision: str, ours: History, known: Mapping[str, bool | None]) -> bool | None:
+        """Whether a commit named here descends from ours, None if neither git nor the two histories tell."""
+        if revision == ours.revision:
             return False
-        answers = (known, self.history.descends_from(ours.revision))
+        answers = {known.get(revision)}
+        if revision == self.history.revision:
+            answers.add(self.history.descends_from(ours.revision))
         if True in answers:
             return True
-        if False in answers or ours.descends_from(self.history.revision):
+        if False in answers or ours.descends_from(revision):
             return False
-        last = self.tags.get(tag)
-        return last is not None and last.revision != ours.revision and last.time > ours.time
+        return False if self._came_before(revision, ours, known) else None
+
+    def _came_before(self, revision: str, ours: History, known: Mapping[str, bool | None]) -> bool:
+        """True for an ancestor of the document's commit if that one does not descend from ours: then none of them
+        does."""
+        inside = revision != self.history.revision and self.history.descends_from(revision) is True
+        return inside and self._descends(self.history.revision, ours, known) is False
 
     def to_json(self) -> dict[str, Any]:
         """The layer's document."""

@@ -160,8 +160,11 @@ class _View:
             return self._held(problems, None)
         content = self.observed.heads[Reference(self.artifact.image, identity.tag())]
         if isinstance(content, Found):
-            moves = self.drift.moves(content.digest)
-            return self._by_policy(self._converged(identity, content.digest, moves), moves)
+            digest = self.resolution.fixed(self.artifact.name, self.observed) or content.digest
+            moves = self.drift.moves(digest)
+            away = [Reason(ReasonCode.TAG_DIFFERS, str(content.digest), str(digest), subject=identity.tag())]
+            reasons = moves if digest == content.digest else [*away, *moves]
+            return self._by_policy(self._converged(identity, digest, reasons), moves)
         if here := self._made_before(identity.key):
             moves = self.drift.moves(here[1])
             lost = Reason(ReasonCode.ABSENT, None, str(here[1]), subject=content_tag(identity.key))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from reconciler.model.digest import Digest
     from reconciler.model.observed import Observed, Sighting
     from reconciler.model.policy import Policy
+    from reconciler.model.reference import Repository
 
 _LAST_NUMBER = re.compile(r"(?P<head>.*?)(?P<number>[0-9]+)(?P<tail>[^0-9]*)")
 
@@ -87,10 +88,8 @@ class TagDrift:
         applied = self._applied
         if applied is None or applied.fleet != self.fleet:
             return None
-        revision = applied.history.revision
-        known = self.observed.lineage.get(revision)
-        newer = any(applied.supersedes(self.history, tag, known) for tag in self.artifact.tags)
-        return revision if newer else None
+        found = (applied.newer_than(self.history, tag, self.observed.lineage) for tag in self.artifact.tags)
+        return next((revision for revision in found if revision), None)
 
     def _newer_built(self) -> str | None:
         records = self.observed.records_behind(self.artifact.image, self.artifact.tags)
@@ -155,9 +154,22 @@ _SAID = {
 
 def revisions_behind(observed: Observed) -> set[str]:
     """The commits that were applied to, or built, what was found: where they stand tells who is newer."""
-    applied = {a.history.revision for a in observed.applied.values() if isinstance(a, Applied)}
+    applied: set[str] = set()
+    tags = _tags_of(observed)
+    for repository, document in observed.applied.items():
+        if isinstance(document, Applied):
+            applied |= document.revisions(tags.get(repository, ()))
     records = (found for found in observed.records.values() if not isinstance(found, Unknown))
     return applied | {record.revision for found in records for record in found}
+
+
+def _tags_of(observed: Observed) -> dict[Repository, list[str]]:
+    """The tags that were looked at, of the repositories whose applied document was."""
+    found: dict[Repository, list[str]] = {repository: [] for repository in observed.applied}
+    for reference in observed.heads:
+        if reference.tag and reference.repository in found:
+            found[reference.repository].append(reference.tag)
+    return found
 
 
 def next_tag(tag: str) -> str:
