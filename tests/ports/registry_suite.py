@@ -62,6 +62,8 @@ class Place:
     open: Callable[[], AbstractAsyncContextManager[tuple[Registry, Publisher]]]
     remove: Callable[[], AbstractAsyncContextManager[Remover]]
     differs: Differences = Differences()
+    builder: str | None = None
+    """The Authorization header of a builder that pushes there, where one is needed."""
 
     def repository(self, path: str = "shop/api") -> Repository:
         """A repository on it."""
@@ -117,14 +119,14 @@ class Image:
         return Descriptor.of(IMAGE_MANIFEST, self.manifest.data)
 
 
-def leave(destination: Destination, images: list[Image], top: Manifest | None = None) -> None:
+def leave(destination: Destination, place: Place, images: list[Image], top: Manifest | None = None) -> None:
     """What a builder does: leave images (and an index over them) where it was told."""
     manifests = [image.manifest for image in images] + ([top] if top else [])
     blobs = {digest: data for image in images for digest, data in image.blobs.items()}
     if isinstance(destination, WriteLayout):
         write_layout(destination.folder, manifests, blobs)
     else:
-        push(destination, manifests, blobs)
+        push(destination, manifests, blobs, place.builder)
 
 
 def write_layout(folder: Path, manifests: list[Manifest], blobs: dict[Digest, bytes]) -> None:
@@ -137,11 +139,13 @@ def write_layout(folder: Path, manifests: list[Manifest], blobs: dict[Digest, by
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
 
 
-def push(destination: PushTo, manifests: list[Manifest], blobs: dict[Digest, bytes]) -> None:
+def push(
+    destination: PushTo, manifests: list[Manifest], blobs: dict[Digest, bytes], authorization: str | None = None
+) -> None:
     """A push by digest."""
     assert destination.plain
     base = f"http://{destination.repository.host}/v2/{destination.repository.path}"
-    with httpx.Client() as client:
+    with httpx.Client(headers={"authorization": authorization} if authorization else {}) as client:
         for digest, data in blobs.items():
             started = client.post(f"{base}/blobs/uploads/")
             location = httpx.URL(base).join(started.headers["location"]).copy_merge_params({"digest": str(digest)})
@@ -285,7 +289,7 @@ class RegistrySuite:
             for path in place.differs.impossible_names:
                 with pytest.raises(LianError) as error:
                     await publisher.publish(place.repository(path), Image().manifest, tags=["latest"])
-                assert codes(error) <= {"registry-refused", "registry-failing"}
+                assert codes(error) <= {"registry-refused", "registry-failing", "harbor-project-missing"}
             seen = await registry.heads([Reference(place.repository(path), "latest") for path in paths])
             assert {r.repository.path: s.digest for r, s in seen.items() if isinstance(s, Found)} == {
                 path: image.manifest.digest for path, image in images.items()
@@ -297,7 +301,7 @@ class RegistrySuite:
         async def use(registry: Registry, publisher: Publisher) -> None:
             image, repository = Image(), place.repository()
             destination = publisher.destination(repository, tmp_path)
-            leave(destination, [image])
+            leave(destination, place, [image])
             for _ in range(2):
                 assert await publisher.take_in(repository, destination, image.manifest.digest) == image.manifest
             assert await registry.manifest(repository, image.manifest.digest) == image.manifest
@@ -311,7 +315,7 @@ class RegistrySuite:
             amd64, arm64, repository = Image(), Image(), place.repository()
             top = index({AMD64: amd64.descriptor, ARM64: arm64.descriptor})
             destination = publisher.destination(repository, tmp_path)
-            leave(destination, [amd64, arm64], top)
+            leave(destination, place, [amd64, arm64], top)
             assert await publisher.take_in(repository, destination, top.digest) == top
             assert (await registry.manifest(repository, arm64.manifest.digest)).media_type == IMAGE_MANIFEST
             await publisher.publish(repository, top, tags=["latest"])
@@ -323,7 +327,7 @@ class RegistrySuite:
     def test_what_a_builder_did_not_leave_is_an_error(self, place: Place, tmp_path: Path) -> None:
         async def use(_: Registry, publisher: Publisher) -> None:
             destination = publisher.destination(place.repository(), tmp_path)
-            leave(destination, [Image()])
+            leave(destination, place, [Image()])
             with pytest.raises(LianError) as error:
                 await publisher.take_in(place.repository(), destination, Image().manifest.digest)
             assert codes(error) <= {"image-damaged", "manifest-unknown"}

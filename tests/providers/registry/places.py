@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from reconciler.providers.registry.dialect import Dialect
+
 
 class Clock:
     """Time that passes only by sleeping; chance that always draws the most."""
@@ -53,12 +55,14 @@ async def transport(
     docker: DockerConfig | None = None,
     clock: Clock | None = None,
     policy: RetryPolicy | None = None,
+    dialect: Dialect | None = None,
     **endpoint: Any,
 ) -> AsyncIterator[Transport]:
     """To one registry; without a clock, no waiting for anything."""
     made = Transport(
         Endpoint.of(host, url, **endpoint),
         docker or config(),
+        dialect=dialect,
         timing=(clock or Clock()).timing,
         policy=policy or RetryPolicy(),
     )
