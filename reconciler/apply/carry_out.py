@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.apply.artifact import Limits, Worker
+from reconciler.apply.attesting import Attester
 from reconciler.apply.hosts import hosts_of_workspaces
 from reconciler.apply.runners import Runners
 from reconciler.apply.tagging import HeldBack, Tagger
 from reconciler.identity.resolve import Keyed, parents_in_use
 from reconciler.model.artifact import ParentImage
-from reconciler.model.event import Ended, Finished, Waiting
+from reconciler.model.event import Ended, Finished, Noted, Waiting
 from reconciler.model.observed import Found
 from reconciler.model.outcome import Outcome, Result, Status
 from reconciler.model.plan import Action
@@ -22,11 +23,12 @@ from reconciler.model.reference import Reference
 
 if TYPE_CHECKING:
     from reconciler.apply.work import Work
-    from reconciler.model.desired import Wanted
+    from reconciler.model.desired import Desired, Wanted
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
     from reconciler.model.plan import Change
     from reconciler.model.platform import Platform
+    from reconciler.model.reference import Repository
     from reconciler.ports.bundle import Ports
 
 _GOOD = {Status.DONE, Status.NONE}
@@ -38,17 +40,19 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     However this is left, every runner has been returned; one that could not be is a problem of the outcome.
     """
     plan = work.plan
-    building = [c for c in plan.changes if c.action is Action.BUILD]
+    desired = work.resolution.desired
+    building = [c for c in plan.changes if _may_build(c, desired)]
     runners = Runners.of(
         ports.compute,
-        work.resolution.desired.fleet.name,
+        desired.fleet.name,
         ports.pass_id,
         jobs,
-        hosts_of_workspaces(work.resolution.desired, (c.artifact for c in building)),
+        hosts_of_workspaces(desired, (c.artifact for c in building)),
         (c.artifact.workspace for c in building),
     )
-    tagger = Tagger(ports, work.resolution.desired, work.observed, limits.allow_older)
-    worker = Worker(ports, work.resolution, runners, limits, asyncio.Semaphore(jobs), tagger)
+    tagger = Tagger(ports, desired, work.observed, limits.allow_older)
+    attester = Attester(ports, desired)
+    worker = Worker(ports, work.resolution, runners, limits, asyncio.Semaphore(jobs), tagger, attester)
     carrier = _Carrier(work, worker, runners)
     problems = plan.problems
     try:
@@ -88,7 +92,7 @@ class _Carrier:
             result = self._failed(change, error.problems[0])
         except Exception as error:  # noqa: BLE001 - a bug in one artifact must not stop the others; it is reported as one
             result = self._failed(change, _bug(error))
-        if change.action is Action.BUILD:
+        if _may_build(change, self.work.resolution.desired):
             await self.runners.done(change.artifact.workspace)
         if change.action is not Action.NONE or result.status is not Status.NONE:
             self.worker.ports.recorder.record(Finished(result))
@@ -106,7 +110,9 @@ class _Carrier:
                 return Result(change.artifact, Action.NONE, Status.NONE, change.digest, platforms=platforms)
             case Action.RETAG if change.digest and isinstance(identity, Keyed):
                 async with self.worker.places:
-                    return await self.worker.converge(wanted, identity, change.digest, change.left, change.source)
+                    if change.source is None or await self._may_copy(change.source, change.digest):
+                        return await self.worker.converge(wanted, identity, change.digest, change.left, change.source)
+                return await self._build(change, wanted)
             case Action.BUILD:
                 return await self._build(change, wanted)
             case Action.HOLD:
@@ -114,6 +120,16 @@ class _Carrier:
                 return Result(change.artifact, change.action, Status.HELD, problem=problem)
             case _:
                 raise ValueError(f"the plan says {change.action} of {change.artifact} without what that takes")
+
+    async def _may_copy(self, source: Repository, digest: Digest) -> bool:
+        """Raises LianError if that could not be found out."""
+        attester = self.worker.attester
+        await attester.prepare()
+        if await attester.vouches(source, digest):
+            return True
+        text = f"{digest.short} in {source} is not signed with the fleet's key: it is built instead of copied"
+        self.worker.ports.recorder.record(Noted(text))
+        return False
 
     def _seen_platforms(self, wanted: Wanted, identity: Keyed, digest: Digest) -> dict[Platform, Digest]:
         """Platform manifests as the pass observed them; children asked for those they need."""
@@ -170,6 +186,12 @@ class _Carrier:
             next=Next.RETRY,
         )
         return Result(change.artifact, change.action, Status.SKIPPED, problem=problem)
+
+
+def _may_build(change: Change, desired: Desired) -> bool:
+    """Also what is to be copied, if it turns out that it must not be."""
+    copies = change.action is Action.RETAG and change.source is not None
+    return change.action is Action.BUILD or (copies and desired.fleet.policy.sign is not None)
 
 
 def _bug(error: Exception) -> Problem:

@@ -76,7 +76,7 @@ async def attach(
             p: PlatformBuild(identity.keys[p], identity.inputs[p], digests[p]) for p in wanted.artifact.platforms
         },
         started=_rfc3339(facts.started),
-        seconds=facts.seconds,
+        seconds=round(facts.seconds, 3),  # as its document says it: what is said of the record is said of that
         builder={"builder": facts.builder},
         tier=facts.tier.to_json(),
         steps={"total": sum(b.steps for b in facts.builds), "cached": sum(b.cached_steps for b in facts.builds)},

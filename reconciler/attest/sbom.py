@@ -8,7 +8,7 @@ lian's: its digest differs with each build. The manifest in it is tagged, and it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from reconciler.model.attestation import SBOM_PREDICATE, Statement, sbom_statement
 from reconciler.model.manifest import Descriptor, Manifest
@@ -17,7 +17,6 @@ from reconciler.model.problem import LianError, Problem
 if TYPE_CHECKING:
     from reconciler.model.digest import Digest
     from reconciler.model.reference import Repository
-    from reconciler.ports.registry import Registry
 
 KIND_ANNOTATION = "vnd.docker.reference.type"
 IMAGE_ANNOTATION = "vnd.docker.reference.digest"
@@ -35,18 +34,30 @@ class Scanned:
     sboms: tuple[Statement, ...]
 
 
-async def unwrap(registry: Registry, repository: Repository, built: Manifest) -> Scanned:
-    """What BuildKit pushed for one platform. Raises LianError `sbom-damaged`, and what reading raises."""
+class Content(Protocol):
+    """Where a build's result is read: a registry, or the folder that it was written to."""
+
+    async def manifest(self, repository: Repository, digest: Digest) -> Manifest:
+        """See ports.registry.Registry."""
+        ...
+
+    async def blob(self, repository: Repository, digest: Digest, limit: int) -> bytes:
+        """See ports.registry.Registry."""
+        ...
+
+
+async def unwrap(content: Content, repository: Repository, built: Manifest) -> Scanned:
+    """What BuildKit made of one platform. Raises LianError `sbom-damaged`, and what reading raises."""
     try:
         image, attestations = apart(built)
         sboms: list[Statement] = []
         for attestation in attestations:
-            manifest = await registry.manifest(repository, attestation.digest)
+            manifest = await content.manifest(repository, attestation.digest)
             for layer in sbom_layers(manifest):
-                payload = await registry.blob(repository, layer.digest, MAX_SBOM)
+                payload = await content.blob(repository, layer.digest, MAX_SBOM)
                 sboms.append(_of(image.digest, Statement.parse(payload)))
     except ValueError as error:
-        message = f"what the builder pushed to {repository} holds no SBOM that can be read"
+        message = f"what the builder made for {repository} holds no SBOM that can be read"
         raise LianError(Problem("sbom-damaged", message, cause=str(error), hint=_HINT)) from error
     return Scanned(image, tuple(sboms))
 
@@ -70,7 +81,10 @@ def apart(built: Manifest) -> tuple[Descriptor, tuple[Descriptor, ...]]:
 
 def sbom_layers(attestation: Manifest) -> tuple[Descriptor, ...]:
     """The layers of an attestation manifest that are SBOMs. Raises ValueError."""
-    layers = attestation.document.get("layers")
+    document = attestation.document
+    layers = document.get("layers")
+    if layers is None and "layers" in document:  # as BuildKit writes none at all: the scanner has said nothing
+        return ()
     if not isinstance(layers, list):
         raise ValueError("its attestation manifest has no layers")
     descriptors = [Descriptor.from_json(layer) for layer in layers]
@@ -84,4 +98,4 @@ def _of(image: Digest, statement: Statement) -> Statement:
     return sbom_statement(image, statement.predicate)
 
 
-_HINT = "look at the scanner image that policy.sign names: it has to follow BuildKit's SBOM scanning protocol"
+_HINT = "look at `scanner` under `policy.sign`: it has to follow BuildKit's SBOM scanning protocol"
