@@ -11,13 +11,14 @@ import hashlib
 import shutil
 from collections import defaultdict
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.applied import APPLIED_TAG
+from reconciler.model.attestation import BUNDLE, SBOM_PREDICATE, STATEMENT_PAYLOAD, sbom_statement
 from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
-from reconciler.model.manifest import IMAGE_MANIFEST, Descriptor, Manifest
+from reconciler.model.manifest import EMPTY_BLOB, IMAGE_INDEX, IMAGE_MANIFEST, Descriptor, Manifest, artifact
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.builder import Built, PinnedImage, StepSeen
@@ -129,7 +130,7 @@ class FakeRegistry:
         self.tags: dict[tuple[Repository, str], Digest] = {}
         self.journal: list[str] = []
         self.unreadable: set[str] = set()
-        """Tags (or `records`) that cannot be read."""
+        """Tags (or `records`, `signatures`) that cannot be read."""
         self.terse = False
         """Tells digests alone, as a list of many images does."""
         self.asked: list[frozenset[Reference]] = []
@@ -166,7 +167,7 @@ class FakeRegistry:
         self, repository: Repository, subject: Digest, artifact_type: str | None
     ) -> Sequence[Descriptor]:
         await self.points.at("referrers")
-        if "records" in self.unreadable:
+        if ("signatures" if artifact_type == BUNDLE else "records") in self.unreadable:
             raise problem("registry-down", "the registry does not answer")
         found = []
         for (where, _), manifest in self.manifests.items():
@@ -277,7 +278,8 @@ class FakeRegistry:
         tags: Sequence[str] = (),
         blobs: Mapping[Digest, bytes] | None = None,
     ) -> Descriptor:
-        kind = "record" if "subject" in manifest.document else "manifest"
+        about = "signature" if manifest.document.get("artifactType") == BUNDLE else "record"
+        kind = about if "subject" in manifest.document else "manifest"
         await self.points.at(f"publish {kind}")
         for digest, data in (blobs or {}).items():
             if not digest.matches(data):
@@ -366,6 +368,8 @@ class FakeBuilder:
         self.running = 0
         self.most = 0
         self.reproducible = True
+        self.sboms: list[Mapping[str, object]] = [{"spdxVersion": "SPDX-2.3"}]
+        """What a scanner says of every image."""
 
     async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
         assert runner.lease in self.compute.out, "built on a runner that was returned"
@@ -421,7 +425,29 @@ class FakeBuilder:
         self.registry.put(repository, manifest)
         self.registry.journal.append("push by digest")
         await self.points.at("pushed")
-        return manifest.digest
+        return manifest.digest if request.scanner is None else self._scanned(repository, manifest)
+
+    def _scanned(self, repository: Repository, image: Manifest) -> Digest:
+        """The image in an index, beside an attestation manifest with `sboms`, as BuildKit does it."""
+        layers = []
+        for sbom in self.sboms:
+            payload = sbom_statement(image.digest, sbom).to_bytes()
+            self.registry.blobs[repository, Digest.of(payload)] = payload
+            about = {"in-toto.io/predicate-type": SBOM_PREDICATE}
+            layers.append(replace(Descriptor.of(STATEMENT_PAYLOAD, payload), annotations=about))
+        self.registry.blobs[repository, Digest.of(EMPTY_BLOB)] = EMPTY_BLOB
+        kind = "application/vnd.docker.attestation.manifest.v1+json"
+        attestation = artifact(kind, Descriptor.of(image.media_type, image.data), tuple(layers), {})
+        self.registry.put(repository, attestation)
+        about = {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": str(image.digest)}
+        children = [
+            Descriptor.of(image.media_type, image.data),
+            replace(Descriptor.of(attestation.media_type, attestation.data), annotations=about),
+        ]
+        document = {"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": [c.to_json() for c in children]}
+        wrapper = Manifest(IMAGE_INDEX, canonical(document))
+        self.registry.put(repository, wrapper)
+        return wrapper.digest
 
 
 def image(config: bytes) -> Manifest:
