@@ -70,15 +70,13 @@ class RoutedRegistry:
         return await self._of(repository).verified(repository, blob)
 
     async def _heads(self, wanted: Sequence[Reference]) -> Mapping[Reference, Sighting]:
-        mirrored = await self._mirrored(wanted)
-        left = [reference for reference in wanted if reference not in mirrored]
-        if not left:
-            return mirrored
+        seen = await self._mirrored(wanted)
+        left = [reference for reference in wanted if reference not in seen]
         try:
-            adapter = self._of(wanted[0].repository)
+            seen |= await self._of(left[0].repository).heads(left) if left else {}
         except LianError as error:
-            return {**mirrored, **dict.fromkeys(left, Unknown(error.problems[0]))}
-        return {**mirrored, **await adapter.heads(left)}
+            seen |= dict.fromkeys(left, Unknown(error.problems[0]))
+        return {reference: seen[reference] for reference in wanted}
 
     async def _mirrored(self, wanted: Sequence[Reference]) -> dict[Reference, Sighting]:
         """What mirrors hold of these. A mirror is believed when it says what is there, never that something is not,
