@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.fleet import ComputeProvider
 from reconciler.model.problem import LianError, Problem
-from reconciler.ports.bundle import Ports, Reading
+from reconciler.ports.bundle import Ports, Reading, Removing
 from reconciler.providers.builder.binaries import cache_folder as user_cache_folder
 from reconciler.providers.builder.binaries import find_part, locate
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from reconciler.desired.source import GitSource
     from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.tree import Entry
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
     from reconciler.ports.builder import BuildRequest, Built, StepSeen
     from reconciler.ports.compute import Compute, LeaseRequest, Runner
     from reconciler.ports.recorder import Recorder
-    from reconciler.ports.signer import Signer
-    from reconciler.ports.source import Source
+    from reconciler.ports.revisions import Revisions
+    from reconciler.ports.signer import Signer, Verifier
     from reconciler.ports.trigger import Trigger
     from reconciler.providers.registry.inventory_router import RoutedInventory
+    from reconciler.providers.registry.remover_router import RoutedRemover
     from reconciler.providers.registry.router import Connections, RoutedPublisher, RoutedRegistry
     from reconciler.providers.secrets.sources import Sources
     from reconciler.record.memory import FileMemory
@@ -42,7 +44,7 @@ LOGS_KEPT = 20
 KEY_PASSWORD = "COSIGN_PASSWORD"
 """Opens the signing key; cosign's own name for it. Set and empty is a password too."""
 
-__all__ = ["Bench", "Choice", "cache_folder", "evaluation", "locate", "reading", "working"]
+__all__ = ["Bench", "Choice", "cache_folder", "evaluation", "locate", "reading", "removing", "verifier", "working"]
 
 
 def cache_folder(chosen: str | None) -> Path:
@@ -69,10 +71,10 @@ class Choice:
 async def reading(choice: Choice) -> AsyncIterator[Reading]:
     """The ports of a plan: nothing in them can write, and registries are asked for pull alone."""
     from reconciler.providers.registry.inventory_router import RoutedInventory
-    from reconciler.providers.registry.router import RoutedPublisher, RoutedRegistry
+    from reconciler.providers.registry.router import RoutedRegistry
 
     async with _connections() as connections:
-        source = _Learning(_source(choice), connections, RoutedPublisher(connections))
+        source = _Learning(_source(choice), connections)
         yield Reading(source, RoutedRegistry(connections), RoutedInventory(connections), time.time, _memory(choice))
 
 
@@ -80,12 +82,29 @@ async def reading(choice: Choice) -> AsyncIterator[Reading]:
 async def working(choice: Choice) -> AsyncIterator[Bench]:
     """What whole passes are run on."""
     from reconciler.providers.registry.inventory_router import RoutedInventory
+    from reconciler.providers.registry.remover_router import RoutedRemover
     from reconciler.providers.registry.router import RoutedPublisher, RoutedRegistry
 
     async with _connections() as connections:
-        publisher = RoutedPublisher(connections)
-        source = _Learning(_source(choice), connections, publisher)
-        yield Bench(choice, source, RoutedRegistry(connections), RoutedInventory(connections), publisher)
+        publisher, remover = RoutedPublisher(connections), RoutedRemover(connections)
+        source = _Learning(_source(choice), connections, (publisher, remover))
+        yield Bench(choice, source, RoutedRegistry(connections), RoutedInventory(connections), publisher, remover)
+
+
+@asynccontextmanager
+async def removing(choice: Choice) -> AsyncIterator[Removing]:
+    """The ports of a prune: what reads, what announces, and what takes away."""
+    async with working(choice) as bench:
+        yield Removing(
+            source=bench.source,
+            registry=bench.registry,
+            inventory=bench.inventory,
+            clock=time.time,
+            memory=_memory(choice),
+            publisher=bench.publisher,
+            remover=bench.remover,
+            revisions=bench.source.revisions,
+        )
 
 
 def _memory(choice: Choice) -> FileMemory:
@@ -137,7 +156,7 @@ class _Keyring:
         return KeySigner(read, password, key.name)
 
 
-def _source(choice: Choice) -> Source:
+def _source(choice: Choice) -> GitSource:
     from reconciler.desired.source import GitSource
 
     return GitSource(choice.repo, choice.rev, cache=choice.cache, registry_override=choice.registry)
@@ -146,9 +165,16 @@ def _source(choice: Choice) -> Source:
 class _Learning:
     """The source, with the registries told what the commit says of them: how each is reached, which may be written."""
 
-    def __init__(self, source: Source, connections: Connections, publisher: RoutedPublisher) -> None:
-        self._source, self.connections, self._publisher = source, connections, publisher
+    def __init__(
+        self, source: GitSource, connections: Connections, writers: Sequence[RoutedPublisher | RoutedRemover] = ()
+    ) -> None:
+        self._source, self.connections, self._writers = source, connections, writers
         self.desired: Desired | None = None
+
+    @property
+    def revisions(self) -> Revisions:
+        """The repo's other commits. What they say of registries is not learned: the commit of the pass decides that."""
+        return self._source
 
     async def load(self) -> Desired:
         """See the port."""
@@ -156,7 +182,8 @@ class _Learning:
         own = {wanted.artifact.image for wanted in desired.wanted.values()}
         settings = desired.registries.values()
         await self.connections.learn(settings, fleet=desired.fleet.registry, own=own, blob=self._source.blob)
-        self._publisher.allow({image.host for image in own})
+        for writer in self._writers:
+            writer.allow({image.host for image in own} | set(desired.registries))
         return desired
 
     async def descends(self, revision: str) -> bool | None:
@@ -178,6 +205,13 @@ class _Learning:
     async def blob(self, path: str) -> bytes:
         """See the port."""
         return await self._source.blob(path)
+
+
+def verifier(pem: bytes, name: str) -> Verifier:
+    """Who trusts this public key. Raises LianError for one that cannot be used. `cryptography` is loaded here."""
+    from reconciler.providers.signer.by_key import KeyVerifier
+
+    return KeyVerifier(pem, name)
 
 
 async def evaluation() -> str:
@@ -259,6 +293,7 @@ class Bench:
     registry: RoutedRegistry
     inventory: RoutedInventory
     publisher: RoutedPublisher
+    remover: RoutedRemover
 
     def ports(self, recorder: Recorder) -> Ports:
         """The ports of one pass, with a name and a log folder of its own."""
@@ -270,6 +305,8 @@ class Bench:
             clock=time.time,
             memory=_memory(self.choice),
             publisher=self.publisher,
+            remover=self.remover,
+            revisions=self.source.revisions,
             compute=_ChosenCompute(self.source, self.choice.cache / "leases"),
             builder=_LateBuilder(self.source.connections),
             keyring=_Keyring(),

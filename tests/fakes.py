@@ -12,6 +12,7 @@ import shutil
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from reconciler.model.applied import APPLIED_TAG
@@ -118,6 +119,26 @@ class FakeSource:
 
     async def blob(self, path: str) -> bytes:
         return self.commit.files.get(path, b"FROM scratch\n")
+
+
+class FakeRevisions:
+    """The branches and tags of the desired repo."""
+
+    def __init__(self, points: Points) -> None:
+        self.points = points
+        self.refs: dict[str, Commit] = {}
+        """Full name -> what it names."""
+        self.others: list[Commit] = []
+        """Commits that can be had although no ref names them."""
+
+    async def matching(self, globs: Sequence[str]) -> Mapping[str, str]:
+        await self.points.at("refs")
+        matching = (name for name in sorted(self.refs) if any(fnmatchcase(name, glob) for glob in globs))
+        return {name: self.refs[name].revision for name in matching}
+
+    def at(self, revision: str) -> FakeSource:
+        commits = [*self.refs.values(), *self.others]
+        return FakeSource(next(commit for commit in commits if commit.revision == revision), self.points)
 
 
 class FakeRegistry:
@@ -559,6 +580,7 @@ class World:
     def __init__(self, commit: Commit, folder: Path) -> None:
         self.points = Points()
         self.source = FakeSource(commit, self.points)
+        self.revisions = FakeRevisions(self.points)
         self.registry = FakeRegistry(self.points)
         self.compute = FakeCompute(folder, self.points)
         self.builder = FakeBuilder(self.registry, self.compute, self.points)
@@ -580,6 +602,8 @@ class World:
             clock=self.clock,
             memory=self.memory,
             publisher=self.registry,
+            remover=self.registry,
+            revisions=self.revisions,
             compute=self.compute,
             builder=self.builder,
             keyring=self.keyring,
@@ -598,6 +622,7 @@ class World:
             memory=self.memory,
             publisher=self.registry,
             remover=self.registry,
+            revisions=self.revisions,
         )
 
     def tag(self, repository: Repository, tag: str) -> Digest | None:

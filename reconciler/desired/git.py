@@ -11,13 +11,18 @@ import heapq
 import os
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pygit2
 from pygit2.enums import FileStatus
 
 from reconciler.model.applied import ANCESTORS, History
 from reconciler.model.problem import LianError, Problem, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _OBJECT_CACHE_BYTES = 16 << 20
 _SCP_LIKE = re.compile(r"[A-Za-z0-9._~-]+@[A-Za-z0-9.-]+:(?!//).+")
@@ -128,6 +133,43 @@ def descends(repository: pygit2.Repository, revision: str, ancestor: str) -> boo
     except (KeyError, ValueError, pygit2.GitError):
         return None
     return None if repository.is_shallow else False
+
+
+def refs(repository: pygit2.Repository, globs: Sequence[str]) -> dict[str, str]:
+    """Full names of refs that match one of the globs -> the commits they lead to; a tag of something else is no
+    revision. Raises LianError `clone-partial`, `repo-unreadable`."""
+    if missing := _not_cloned(repository):
+        message = f"this clone does not hold all branches and tags of the desired repo: {missing}"
+        hint = "give --repo the URL of the desired repo, or fetch all of it: git fetch --unshallow, or a new clone"
+        raise LianError(Problem("clone-partial", message, hint=hint))
+    try:
+        names = repository.listall_references()
+        found = {name: _commit_of(repository, name) for name in sorted(names) if _matches(name, globs)}
+    except (pygit2.GitError, KeyError, ValueError) as error:
+        message = "the branches and tags of the desired repo cannot be read"
+        raise LianError(Problem("repo-unreadable", message, cause=str(error))) from error
+    return {name: commit for name, commit in found.items() if commit is not None}
+
+
+def _not_cloned(repository: pygit2.Repository) -> str | None:
+    """Why a clone cannot know all branches of where it comes from; None if nothing says so."""
+    if repository.is_shallow:
+        return "it is shallow"
+    specs = [spec.lstrip("+") for remote in repository.remotes for spec in remote.fetch_refspecs]
+    if specs and not any(spec.startswith(("refs/heads/*:", "refs/*:")) for spec in specs):
+        return "its remotes are fetched in part"
+    return None
+
+
+def _matches(name: str, globs: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def _commit_of(repository: pygit2.Repository, name: str) -> str | None:
+    try:
+        return str(repository.references[name].peel(pygit2.Commit).id)
+    except pygit2.InvalidSpecError:
+        return None
 
 
 def _unknown(repository: pygit2.Repository, rev: str, error: Exception) -> Problem:

@@ -46,6 +46,12 @@ class Mirror:
         """
         return self._locked(self._fetched)
 
+    def opened(self) -> pygit2.Repository:
+        """The mirror as it is; fetched if there is none. Raises as `fetch` does."""
+        with contextlib.suppress(pygit2.GitError):
+            return pygit2.Repository(str(self.folder.resolve()))
+        return self.fetch()
+
     def rebuild(self) -> pygit2.Repository:
         """The mirror, fetched anew because an object of it was missing or damaged. Raises as `fetch` does."""
         return self._locked(self._fresh)

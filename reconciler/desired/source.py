@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import gc
 import threading
 from dataclasses import dataclass, field
@@ -86,7 +87,19 @@ class GitSource:
         if git.is_url(location):
             git.check_url(location)
             self._mirror = Mirror(location, cache)
+        self._fetched = False
+        """True where another has fetched, and told what is not committed."""
         self._commit: _Commit | None = None
+
+    async def matching(self, globs: Sequence[str]) -> Mapping[str, str]:
+        """See the port Revisions. A URL is fetched for it."""
+        return await asyncio.to_thread(lambda: git.refs(self._open(), globs))
+
+    def at(self, revision: str) -> GitSource:
+        """See the port Revisions."""
+        other = copy.copy(self)
+        other._rev, other._fetched, other._commit = revision, True, None
+        return other
 
     async def load(self) -> Desired:
         """See the port. Problems of reaching a commit are those of `git.open_local`, `git.resolve`, `Mirror.fetch`."""
@@ -106,7 +119,9 @@ class GitSource:
             await asyncio.to_thread(commit.memo.close)
 
     def _open(self) -> pygit2.Repository:
-        return self._mirror.fetch() if self._mirror else git.open_local(Path(self._location))
+        if self._mirror is None:
+            return git.open_local(Path(self._location))
+        return self._mirror.opened() if self._fetched else self._mirror.fetch()
 
     def _read_commit(self, opened: Callable[[], pygit2.Repository]) -> _Commit:
         repository = opened()
@@ -115,7 +130,7 @@ class GitSource:
         home = Path.cwd() if self._mirror else git.home(repository)
         history = git.history(repository, found.commit)
         source = self._location if self._mirror else git.origin(repository)
-        notes = _uncommitted(git.uncommitted(repository))
+        notes = () if self._fetched else _uncommitted(git.uncommitted(repository))
         return _Commit(found.commit, repository, tree, Contexts(tree, memo), memo, home, history, source, notes)
 
     async def _desired(self, commit: _Commit) -> Desired:

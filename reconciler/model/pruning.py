@@ -3,6 +3,9 @@
 A registry has no compare-and-swap. So whoever moves a tag first moves it and then reads the announcement; whoever
 prunes first announces and then reads the tags again (ADR 032). At least one of the two sees the other: the pruner
 spares what a tag has just come to, or the tagger sees that its image is about to go and puts it again.
+
+Two prunes would overwrite one another's announcement. So a prune has a repository to itself: it puts a claim of its own
+under CLAIM_PREFIX and its id, then lists the tags, and withdraws if it sees another's that is still good (ADR 039).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from reconciler.model.manifest import Manifest
 
 PRUNING_TAG = "lian-pruning"
+CLAIM_PREFIX = "lian-pruning-"
 PRUNING_TYPE = "application/vnd.lian.pruning.v1"
 PRUNING_LAYER = "application/vnd.lian.pruning.v1+json"
 VERSION = 1
@@ -28,11 +32,15 @@ VERSION = 1
 @dataclass(frozen=True, slots=True)
 class Announcement:
     """What will be removed: tags with what they point at, and images by digest. After `until` (Unix seconds) whoever
-    announced it removes nothing more; an announcement of nothing withdraws the one before."""
+    announced it removes nothing more; an announcement of nothing withdraws the one before. One that stands although its
+    time is over is that of a prune which did not come to its end: the next one of the same fleet takes it up."""
 
     tags: Mapping[str, Digest] = field(default_factory=dict)
     digests: frozenset[Digest] = frozenset()
     until: float = 0.0
+    fleet: str = ""
+    by: str = ""
+    """The prune's id: it makes the documents of two prunes differ."""
 
     def threatens(self, tag: str, digest: Digest, now: float) -> bool:
         """True if this tag, or the image it points at, may be removed at this time."""
@@ -46,6 +54,8 @@ class Announcement:
             "tags": {tag: str(digest) for tag, digest in sorted(self.tags.items())},
             "digests": sorted(map(str, self.digests)),
             "until": self.until,
+            "fleet": self.fleet,
+            "by": self.by,
         }
 
     @classmethod
@@ -61,6 +71,8 @@ class Announcement:
                 {str(tag): Digest.parse(digest) for tag, digest in document["tags"].items()},
                 frozenset(Digest.parse(digest) for digest in document["digests"]),
                 float(until),
+                str(document.get("fleet") or ""),
+                str(document.get("by") or ""),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not an announcement: {error}") from error

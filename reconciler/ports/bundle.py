@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reconciler.ports.memory import Memory
     from reconciler.ports.recorder import Recorder
     from reconciler.ports.registry import Inventory, Publisher, Registry, Remover
+    from reconciler.ports.revisions import Revisions
     from reconciler.ports.signer import Keyring
     from reconciler.ports.source import Source
 
@@ -35,13 +36,13 @@ class Removing(Reading):
 
     publisher: Publisher
     remover: Remover
+    revisions: Revisions
 
 
 @dataclass(frozen=True, slots=True)
-class Ports(Reading):
-    """What carrying out a plan needs as well."""
+class Ports(Removing):
+    """What carrying out a plan needs as well: building, and taking away where the fleet's policy says so."""
 
-    publisher: Publisher
     compute: Compute
     builder: Builder
     keyring: Keyring

@@ -79,8 +79,8 @@ class DistributionInventory:
         """See the port."""
         return (await self.all_tags([repository]))[repository]
 
-    async def all_tags(self, repositories: Collection[Repository]) -> Mapping[Repository, Mapping[str, Digest]]:
-        """`tags` of many repositories of this registry, in bulk. Raises LianError as it does."""
+    async def all_names(self, repositories: Collection[Repository]) -> Mapping[Repository, tuple[str, ...]]:
+        """See the port."""
         self._transport.expect(repository.path for repository in repositories)
         listed = await answers(self._transport, repositories, self._listed)
         lists: dict[Repository, tuple[str, ...]] = {}
@@ -89,6 +89,11 @@ class DistributionInventory:
             if isinstance(found, LianError):
                 raise found
             lists[repository] = found
+        return lists
+
+    async def all_tags(self, repositories: Collection[Repository]) -> Mapping[Repository, Mapping[str, Digest]]:
+        """`tags` of many repositories of this registry, in bulk. Raises LianError as it does."""
+        lists = await self.all_names(repositories)
         wanted = [Reference(repository, tag) for repository, names in lists.items() for tag in names]
         seen = await self._registry.heads(wanted)
         if unread := [sighting.problem for sighting in seen.values() if isinstance(sighting, Unknown)]:

@@ -29,6 +29,13 @@ class RoutedInventory:
         """See the port."""
         return await self._of(repository.host).tags_of(repository)
 
+    async def all_names(self, repositories: Collection[Repository]) -> Mapping[Repository, tuple[str, ...]]:
+        """See the port."""
+        found: dict[Repository, tuple[str, ...]] = {}
+        for host in dict.fromkeys(repository.host for repository in repositories):
+            found |= await self._of(host).all_names([r for r in repositories if r.host == host])
+        return found
+
     async def all_tags(self, repositories: Collection[Repository]) -> Mapping[Repository, Mapping[str, Digest]]:
         """`tags` of many repositories, each registry asked in bulk. Raises LianError as it does."""
         found: dict[Repository, Mapping[str, Digest]] = {}

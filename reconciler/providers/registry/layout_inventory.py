@@ -33,6 +33,10 @@ class LayoutInventory:
         """See the port. Raises LianError `registry-damaged`, …"""
         return await asyncio.to_thread(self._tags, repository)
 
+    async def all_names(self, repositories: Collection[Repository]) -> Mapping[Repository, tuple[str, ...]]:
+        """See the port."""
+        return {repository: tuple(tags) for repository, tags in (await self.all_tags(repositories)).items()}
+
     async def all_tags(self, repositories: Collection[Repository]) -> Mapping[Repository, Mapping[str, Digest]]:
         """`tags` of many repositories. Raises LianError as it does."""
         return await asyncio.to_thread(lambda: {repository: self._tags(repository) for repository in repositories})

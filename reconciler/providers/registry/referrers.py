@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.model.digest import Digest
 
 OWN_PREFIX = "application/vnd.lian."
+_UNSAID = (None, "", EMPTY_CONFIG)
 KEPT = 50
 """Own entries kept for one subject; each build adds one, and a list must not outgrow what a registry takes."""
 
@@ -75,16 +76,17 @@ def without(entries: Sequence[Mapping[str, Any]], digest: Digest) -> list[dict[s
     return [dict(e) for e in entries if e.get("digest") != str(digest)]
 
 
-def selected(entries: Sequence[Mapping[str, Any]], artifact_type: str) -> tuple[Descriptor, ...]:
-    """The entries of this artifact type, each once. Raises ValueError for one that is not a descriptor."""
-    found = (Descriptor.from_json(e) for e in entries if e.get("artifactType") == artifact_type)
+def selected(entries: Sequence[Mapping[str, Any]], artifact_type: str | None) -> tuple[Descriptor, ...]:
+    """The entries of this artifact type, each once; for None, those that say of which type they are. Raises ValueError
+    for one that is not a descriptor."""
+    found = (Descriptor.from_json(e) for e in entries if _is_of(e, artifact_type))
     return tuple({d.digest: d for d in found}.values())
 
 
 def unsaid(entries: Sequence[Mapping[str, Any]]) -> tuple[Digest, ...]:
     """The referrers whose entry does not say what they are: without an artifact type (cosign's own lists), or with
     that of an empty config in its place (go-containerregistry's registry). Raises ValueError as `selected` does."""
-    found = (Descriptor.from_json(e) for e in entries if e.get("artifactType") in {None, "", EMPTY_CONFIG})
+    found = (Descriptor.from_json(e) for e in entries if e.get("artifactType") in _UNSAID)
     return tuple(dict.fromkeys(d.digest for d in found))
 
 
@@ -99,6 +101,11 @@ def described(manifest: Manifest) -> Descriptor | None:
 def index_of(entries: Sequence[Mapping[str, Any]]) -> Manifest:
     """The index to put under the fallback tag."""
     return Manifest(IMAGE_INDEX, canonical({"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": list(entries)}))
+
+
+def _is_of(entry: Mapping[str, Any], artifact_type: str | None) -> bool:
+    kind = entry.get("artifactType")
+    return kind not in _UNSAID if artifact_type is None else kind == artifact_type
 
 
 def _is_own(entry: Mapping[str, Any], artifact_type: str | None) -> bool:
