@@ -98,6 +98,9 @@ def parser(environ: Mapping[str, str]) -> Parser:
     _json(command)
     command = verb("images", "digests of what is in sync, for those who deploy it", _desired)
     _images(command)
+    command = verb("verify", "whether every image is there, whole, recorded and signed", _desired)
+    _verify(command)
+    _json(command)
     command = verb("doctor", "what this machine has, and which commands work")
     _json(command)
     _json(verb("version", "versions of lian and of the parts it uses"))
@@ -183,6 +186,19 @@ def _images(command: Parser) -> None:
         help="text (artifact, reference), json, env (SHOP_API_IMAGE=…), kustomize (a component), helm (values) [text]",
     )
     command.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
+
+
+def _verify(command: Parser) -> None:
+    command.add_argument("artifact", metavar="ARTIFACT", nargs="?", help="only this one (workspace/artifact)")
+    _chosen(command)
+    command.add_argument("--deep", action="store_true", help="read every byte of every layer too")
+    command.add_argument(
+        "--key",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a public key (PEM) that must have signed, in place of those that lian.ncl names (may be given again)",
+    )
 
 
 def _chosen(command: Parser) -> None:

@@ -10,6 +10,7 @@ from reconciler.model.plan import Action
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from reconciler.audit.findings import Verification
     from reconciler.audit.images import Images
     from reconciler.checks.doctor import Report
     from reconciler.model.outcome import Outcome
@@ -51,6 +52,14 @@ def of_images(told: Images) -> int:
     return worst(
         code for code, applies in ((ERROR, told.problems), (HELD, "held" in left), (DRIFT, "drift" in left)) if applies
     )
+
+
+def of_verification(told: Verification) -> int:
+    """What `lian verify` exits with: 3 for an image that is not what it should be, 4 where that is not known, 2 for
+    one that is not there yet."""
+    found = {result.state.value for result in told.results}
+    codes = ((FAILED, {"broken", "unsigned", "unrecorded"}), (HELD, {"unknown", "held"}), (DRIFT, {"drift"}))
+    return worst([code for code, states in codes if states & found] + ([ERROR] if told.problems else []))
 
 
 def of_report(report: Report) -> int:

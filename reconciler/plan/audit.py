@@ -17,13 +17,18 @@ AT_ONCE = 32
 TURN_SECONDS = 60.0
 
 
+def turns(artifacts: int) -> int:
+    """In how many turns a fleet of so many artifacts is looked at over the network."""
+    return -(-artifacts // AT_ONCE) or 1
+
+
 def audited(desired: Desired, moment: float) -> Callable[[Repository, Digest], bool]:
     """Whose turn it is at `moment` (Unix seconds). Without memory: turns go by the clock and the image's digest, so
     that passes on machines that know nothing of one another get round all the same."""
-    turns = -(-len(desired.wanted) // AT_ONCE) or 1
-    turn = int(moment // TURN_SECONDS) % turns
+    among = turns(len(desired.wanted))
+    turn = int(moment // TURN_SECONDS) % among
 
     def due(repository: Repository, digest: Digest) -> bool:
-        return repository.layout is not None or int(digest.hex[:12], 16) % turns == turn
+        return repository.layout is not None or int(digest.hex[:12], 16) % among == turn
 
     return due

@@ -38,6 +38,8 @@ USUAL = {"repo": ".", "rev": "HEAD", "registry": None, "cache": None, "debug": F
         ("images", {"command": "images", "format": "text", "only": [], **USUAL}),
         ("images --format kustomize --only shop/*", {"format": "kustomize", "only": ["shop/*"]}),
         ("images --json", {"format": "json"}),
+        ("verify", {"command": "verify", "artifact": None, "only": [], "deep": False, "key": [], "json": False}),
+        ("verify shop/api --deep --key a --key b", {"artifact": "shop/api", "deep": True, "key": ["a", "b"]}),
         ("doctor --cache /c --debug", {"command": "doctor", "cache": "/c", "debug": True}),
         ("version --json", {"command": "version", "json": True}),
         ("completion zsh", {"command": "completion", "shell": "zsh"}),
@@ -145,7 +147,19 @@ except SystemExit:
 
 def test_help_fits_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    for command in ("", "validate", "diff", "reconcile", "watch", "why", "images", "doctor", "version", "completion"):
+    for command in (
+        "",
+        "validate",
+        "diff",
+        "reconcile",
+        "watch",
+        "why",
+        "images",
+        "verify",
+        "doctor",
+        "version",
+        "completion",
+    ):
         with pytest.raises(SystemExit) as ended:
             parse([*command.split(), "--help"], {})
         assert ended.value.code == 0

@@ -42,6 +42,16 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def size(number: int) -> str:
+    """Bytes, in the unit that leaves at most four digits: `37 B`, `1.2 KiB`, `980 MiB`."""
+    value, unit = float(number), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1000:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:,.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+
+
 def as_json(document: Any) -> str:
     """One JSON document for people and programs, ending in a newline."""
     text = json.dumps(document, indent=2, ensure_ascii=False)
