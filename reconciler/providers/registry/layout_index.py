@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.digest import Digest
 from reconciler.model.manifest import IMAGE_INDEX, Descriptor
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 REF_NAME = "org.opencontainers.image.ref.name"
 RETIRED = "dev.lian.retired"
@@ -97,12 +99,18 @@ class LayoutIndex:
 
     def retired(self, digest: str, tag: str) -> LayoutIndex:
         """The same, where this content, which `tag` has left, is the last of those retired from the tag; of these the
-        last KEPT_RETIRED stay."""
+        last KEPT_RETIRED stay. Content that another tag points at does not retire."""
         leaving = [e for e in self.entries if e.get("digest") == digest and tag_of(e) is None]
         kept = [e for e in self.entries if e not in leaving]
         kept += [_annotated(e, RETIRED, tag) for e in leaving[-1:]]
         old = [e for e in kept if tag_of(e) is None and annotations_of(e).get(RETIRED) == tag][:-KEPT_RETIRED]
         return self._with([e for e in kept if e not in old])
+
+    def dropped(self, new: LayoutIndex) -> tuple[Digest, ...]:
+        """The content that this index names and the new one does not."""
+        kept = {entry.get("digest") for entry in new.entries}
+        left = {str(entry.get("digest")) for entry in self.entries if entry.get("digest") not in kept}
+        return tuple(_digests(left))
 
     def without(self, digests: Collection[str]) -> LayoutIndex:
         """The same, without the untagged entries of this content."""
@@ -110,6 +118,13 @@ class LayoutIndex:
 
     def _with(self, entries: list[dict[str, Any]]) -> LayoutIndex:
         return self if entries == self.document["manifests"] else LayoutIndex({**self.document, "manifests": entries})
+
+
+def _digests(texts: Iterable[str]) -> Iterator[Digest]:
+    """As far as they are digests: what others wrote may be anything."""
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            yield Digest.parse(text)
 
 
 def annotations_of(entry: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from reconciler.providers.registry.layout import LayoutRegistry, told
 from reconciler.providers.registry.layout_folder import BLOBS, INDEX, MARK, LayoutFolder
 from reconciler.providers.registry.layout_index import LayoutIndex
 from reconciler.providers.registry.layout_intake import Intake
+from reconciler.providers.registry.layout_sweep import Sweeper
 from reconciler.providers.registry.layout_writing import changing, listing, put, putting, retiring, save, tidy
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class LayoutPublisher:
 
     def __init__(self, root: Path) -> None:
         self._registry = LayoutRegistry(root)
-        self._root = root
+        self._root, self._sweeper = root, Sweeper()
 
     async def aclose(self) -> None:
         """Nothing is held open."""
@@ -110,7 +111,7 @@ class LayoutPublisher:
                 entry = plain if subject is None else referrers.descriptor_of(manifest)
                 left = self._enter(folder, entry, tags, subject)
             if left is not None:
-                tidy(folder, left)
+                tidy(folder, left, self._sweeper)
         return plain
 
     def _checked(self, folder: LayoutFolder, repository: Repository, manifest: Manifest) -> Digest | None:

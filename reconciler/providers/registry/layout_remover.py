@@ -9,7 +9,7 @@ from reconciler.model.problem import LianError
 from reconciler.providers.registry import referrers
 from reconciler.providers.registry.layout import LayoutRegistry, told
 from reconciler.providers.registry.layout_index import LayoutIndex
-from reconciler.providers.registry.layout_sweep import GRACE, Sweep
+from reconciler.providers.registry.layout_sweep import GRACE, Sweeper
 from reconciler.providers.registry.layout_writing import changing, removing, retiring, save, tidy, unlisting
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class LayoutRemover:
 
     def __init__(self, root: Path, grace: float = GRACE) -> None:
         self._registry = LayoutRegistry(root)
-        self._root, self._grace = root, grace
+        self._root, self._sweeper = root, Sweeper(grace)
 
     async def untag(self, repository: Repository, tag: str) -> None:
         """See the port. Raises LianError `registry-damaged`, `registry-locked`, …"""
@@ -47,7 +47,7 @@ class LayoutRemover:
                 new = retiring(folder, old, plain, tag)
                 save(folder, old, new)
             if new is not plain:
-                tidy(folder, old)
+                tidy(folder, old, self._sweeper)
 
     def _delete(self, repository: Repository, digest: Digest) -> None:
         folder = self._registry.folder(repository)
@@ -57,7 +57,7 @@ class LayoutRemover:
             with removing(folder), changing(folder):
                 old = folder.index() or LayoutIndex.empty()
                 new = self._unlisted(folder, old.removed(str(digest)), digest)
-                sweep = Sweep.planned(folder, new, [digest], self._grace)
+                sweep = self._sweeper.plan(folder, new, [digest, *old.dropped(new)])
                 save(folder, old, new)
                 sweep.carry_out()
 

@@ -14,7 +14,8 @@ What has to be kept apart, and how:
   That does not hold for what was reached by the manifest that is being deleted: that is wanted away now.
 * A reader takes no lock either. Manifests go before what they name, so it never meets an image whose layers are gone;
   and an index that names a manifest which has just gone is read once more (layout.py).
-* A manifest that is damaged may name anything: as long as one is reached, nothing is removed.
+* A manifest that is damaged may name anything: as long as one is reached that was never read before, nothing is
+  removed. What one names never changes, so it is read once.
 """
 
 from __future__ import annotations
@@ -40,19 +41,12 @@ if TYPE_CHECKING:
 
 GRACE = 3600.0
 """Seconds within which an upload of another tool is over."""
+_OFTEN = 0.1
+"""The part of the grace after which a layout is looked through for what is old; what has waited so long can wait."""
+_REMEMBERED = 100_000
+"""Manifests whose content is known, at most."""
 _NO_CONTENT = frozenset({"subject", "annotations"})
 """Members of a manifest whose digests name nothing that belongs to it."""
-
-
-@dataclass(slots=True)
-class _Reached:
-    """What some manifests reach, in the order of reaching: parents come first. `leaves` were not read."""
-
-    manifests: dict[Digest, None] = field(default_factory=dict)
-    leaves: dict[Digest, None] = field(default_factory=dict)
-
-    def __contains__(self, digest: Digest) -> bool:
-        return digest in self.manifests or digest in self.leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +54,14 @@ class Sweep:
     """What may go; each part of `steps` only after the one before it."""
 
     folder: LayoutFolder
-    steps: tuple[tuple[Digest, ...], ...]
-
-    @classmethod
-    def planned(
-        cls, folder: LayoutFolder, index: LayoutIndex, leaving: Iterable[Digest], grace: float = GRACE
-    ) -> Sweep:
-        """What only the manifests `leaving` reach once the layout has this index, and what nothing has reached for
-        `grace` seconds. The caller has the layout for itself: WRITERS, then LOCK, until this is carried out.
-
-        Raises LianError `registry-damaged` for a layout that cannot be read.
-        """
-        kept = _reached(folder, _digests(entry.get("digest") for entry in index.entries), forgiving=False)
-        going = _reached(folder, leaving, forgiving=True)
-        steps = (going.manifests, going.leaves, dict.fromkeys(_older(folder, grace)))
-        return cls(folder, tuple(tuple(digest for digest in step if digest not in kept) for step in steps))
+    steps: tuple[tuple[str, ...], ...]
 
     def carry_out(self) -> None:
         """Durably step by step; what has gone meanwhile is gone."""
         for step in self.steps:
             touched = set()
             for digest in step:
-                path = Path(self.folder.blob_path(digest))
+                path = Path(self.folder.blob_path(Digest.parse(digest)))
                 with contextlib.suppress(FileNotFoundError):
                     path.unlink()
                     touched.add(path.parent)
@@ -89,69 +69,123 @@ class Sweep:
                 durable.sync_folder(parent)
 
 
-def _reached(folder: LayoutFolder, starts: Iterable[Digest], *, forgiving: bool) -> _Reached:
-    """The starts and all that they name, down to the last.
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """The digests that a manifest names, and those among them that are manifests again; digests are texts here, for
+    there are many."""
 
-    Documents of unknown kinds are followed too: whatever looks like a descriptor in them names content. What is not
-    there names nothing; what is damaged raises LianError unless that is `forgiving`.
-    """
-    found = _Reached()
-    level = list(dict.fromkeys(starts))
-    while level:
-        children: dict[Digest, None] = {}
-        for digest in level:
-            document = _document(folder, digest, forgiving=forgiving)
-            if document is None:
-                found.leaves[digest] = None
-                continue
-            found.manifests[digest] = None
-            found.leaves |= dict.fromkeys(_named(document))
-            children |= dict.fromkeys(_named(document.get("manifests")))
-        level = [digest for digest in children if digest not in found.manifests]
-    found.leaves = {digest: None for digest in found.leaves if digest not in found.manifests}
-    return found
+    named: tuple[str, ...] = ()
+    manifests: tuple[str, ...] = ()
 
 
-def _document(folder: LayoutFolder, digest: Digest, *, forgiving: bool) -> dict[str, Any] | None:
-    """None for what is not there, and for what is no document."""
+@dataclass(slots=True)
+class _Reached:
+    """What some manifests reach, in the order of reaching: parents come first. `leaves` were not read."""
+
+    manifests: dict[str, None] = field(default_factory=dict)
+    leaves: dict[str, None] = field(default_factory=dict)
+
+
+class Sweeper:
+    """Plans sweeps of the layouts of one registry."""
+
+    def __init__(self, grace: float = GRACE) -> None:
+        self._grace = grace
+        self._known: dict[str, _Content] = {}
+        self._looked: dict[Path, float] = {}
+
+    def plan(self, folder: LayoutFolder, index: LayoutIndex, leaving: Iterable[Digest]) -> Sweep:
+        """What only the manifests `leaving` reach once the layout has this index, and now and then what nothing has
+        reached for the time of grace. The caller has the layout for itself: WRITERS, then LOCK, until the sweep is
+        carried out. Raises LianError `registry-damaged` for a layout that cannot be read."""
+        if len(self._known) > _REMEMBERED:
+            self._known.clear()
+        starts = [digest for entry in index.entries if isinstance(digest := entry.get("digest"), str)]
+        kept = self._reached(folder, starts, forgiving=False)
+        going = self._reached(folder, map(str, leaving), forgiving=True)
+        steps = (going.manifests, going.leaves, self._old(folder))
+        keeping = kept.manifests.keys() | kept.leaves.keys()
+        return Sweep(folder, tuple(tuple(digest for digest in step if digest not in keeping) for step in steps))
+
+    def _reached(self, folder: LayoutFolder, starts: Iterable[str], *, forgiving: bool) -> _Reached:
+        """The starts and all that they name, down to the last.
+
+        Documents of unknown kinds are followed too: whatever looks like a descriptor in them names content. What is
+        not there names nothing; what is damaged raises LianError unless that is `forgiving`.
+        """
+        found = _Reached()
+        level = list(dict.fromkeys(starts))
+        while level:
+            children: dict[str, None] = {}
+            for digest in level:
+                content = self._content(folder, digest, forgiving=forgiving)
+                if content is None:
+                    found.leaves[digest] = None
+                    continue
+                found.manifests[digest] = None
+                found.leaves |= dict.fromkeys(content.named)
+                children |= dict.fromkeys(content.manifests)
+            level = [digest for digest in children if digest not in found.manifests]
+        found.leaves = {digest: None for digest in found.leaves if digest not in found.manifests}
+        return found
+
+    def _content(self, folder: LayoutFolder, digest: str, *, forgiving: bool) -> _Content | None:
+        """None for what is not there, and for what is no document."""
+        if (known := self._known.get(digest)) is not None:
+            return known
+        document = _document(folder, digest, forgiving=forgiving)
+        if document is None:
+            return None
+        content = _Content(tuple(_named(document)), tuple(_named(document.get("manifests"))))
+        self._known[digest] = content
+        return content
+
+    def _old(self, folder: LayoutFolder) -> tuple[str, ...]:
+        """What is old enough to go, whether it is reached or not; nothing if that was looked for a moment ago."""
+        now = time.monotonic()
+        if now - self._looked.get(folder.path, -self._grace) < _OFTEN * self._grace:
+            return ()
+        self._looked[folder.path] = now
+        return tuple(_older(folder, time.time() - self._grace))
+
+
+def _document(folder: LayoutFolder, digest: str, *, forgiving: bool) -> dict[str, Any] | None:
     try:
-        data = folder.blob(digest, MAX_MANIFEST)
+        data = folder.blob(Digest.parse(digest), MAX_MANIFEST)
+        document = parse(data) if data is not None else None
+    except ValueError:
+        return None
     except LianError as error:
         if forgiving or error.problems[0].code == "content-too-large":
             return None
         raise
-    try:
-        document = parse(data) if data is not None else None
-    except ValueError:
-        return None
     return document if isinstance(document, dict) else None
 
 
-def _named(document: Any) -> Iterator[Digest]:
+def _named(document: Any) -> Iterator[str]:
     """The digests of all descriptors in it."""
     waiting = [document]
     while waiting:
         part = waiting.pop()
         if isinstance(part, dict):
-            yield from _digests([part.get("digest")])
+            if _is_digest(part.get("digest")):
+                yield part["digest"]
             waiting += [value for name, value in part.items() if name not in _NO_CONTENT]
         elif isinstance(part, list):
             waiting += part
 
 
-def _digests(texts: Iterable[object]) -> Iterator[Digest]:
-    """As far as they are digests."""
-    for text in texts:
-        if isinstance(text, str):
-            with contextlib.suppress(ValueError):
-                yield Digest.parse(text)
-
-
-def _older(folder: LayoutFolder, grace: float) -> Iterator[Digest]:
-    """The blobs of which no time is younger than that."""
-    limit = time.time() - grace
+def _older(folder: LayoutFolder, limit: float) -> Iterator[str]:
+    """The blobs of which no time is younger than the limit."""
     for kind in (folder.path / BLOBS).iterdir():
         for path in kind.iterdir():
-            state = path.stat()
-            if max(state.st_mtime, state.st_ctime) <= limit:
-                yield from _digests([f"{kind.name}:{path.name}"])
+            digest, state = f"{kind.name}:{path.name}", path.stat()
+            if max(state.st_mtime, state.st_ctime) <= limit and _is_digest(digest):
+                yield digest
+
+
+def _is_digest(text: object) -> bool:
+    try:
+        return isinstance(text, str) and bool(Digest.parse(text))
+    except ValueError:
+        return False

@@ -11,8 +11,6 @@ from reconciler.model.problem import LianError
 from reconciler.providers.registry import durable, referrers
 from reconciler.providers.registry.layout import unreadable
 from reconciler.providers.registry.layout_folder import BLOBS, INDEX, LOCK, WRITERS
-from reconciler.providers.registry.layout_index import tag_of
-from reconciler.providers.registry.layout_sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.model.digest import Digest
     from reconciler.providers.registry.layout_folder import LayoutFolder
     from reconciler.providers.registry.layout_index import LayoutIndex
+    from reconciler.providers.registry.layout_sweep import Sweeper
 
 PATIENCE = 60.0
 """Seconds to wait for others. An index is changed within milliseconds; putting a large image may take longer."""
@@ -84,13 +83,12 @@ def unlisting(folder: LayoutFolder, index: LayoutIndex, subject: Digest, digest:
 def retiring(folder: LayoutFolder, old: LayoutIndex, new: LayoutIndex, tag: str) -> LayoutIndex:
     """The new index, in which a document of lian's own that the tag has left does not stay for good, as images do."""
     for left in {d.digest for d in old.tagged({tag}).values()}:
-        named = {tag_of(entry) for entry in new.entries if entry.get("digest") == str(left)}
-        if named == {None} and _is_own_document(folder, left):
+        if _is_own_document(folder, left):
             new = new.retired(str(left), tag)
     return new
 
 
-def tidy(folder: LayoutFolder, left: LayoutIndex) -> None:
+def tidy(folder: LayoutFolder, left: LayoutIndex, sweeper: Sweeper) -> None:
     """Remove what the index `left` named and the present one does not reach, unless others are at work here: then it
     is for the next to do. A damaged layout is not tidied; whoever reads it is told."""
     with durable.unless_locked(folder.path / WRITERS) as alone, contextlib.suppress(LianError):
@@ -98,9 +96,7 @@ def tidy(folder: LayoutFolder, left: LayoutIndex) -> None:
             with changing(folder):
                 index = folder.index()
                 if index is not None:
-                    present = {entry.get("digest") for entry in index.entries}
-                    gone = [d.digest for d in left.descriptors() if str(d.digest) not in present]
-                    Sweep.planned(folder, index, gone).carry_out()
+                    sweeper.plan(folder, index, left.dropped(index)).carry_out()
 
 
 def _is_own_document(folder: LayoutFolder, digest: Digest) -> bool:

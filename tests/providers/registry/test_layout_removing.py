@@ -265,8 +265,9 @@ def test_a_referrer_and_its_list_leave_nothing(disk: Disk) -> None:
     records = [record(image.descriptor, str(n)) for n in range(3)]
     for manifest, blobs in records:
         put(disk, manifest, blobs)
+    disk.delete(Digest.of(b"nothing"), grace=0)  # the lists before the last one
     for manifest, _ in records:
-        disk.delete(manifest.digest, grace=0)
+        disk.delete(manifest.digest)
     assert disk.blobs() == hexes(image.manifest, image.blobs)
     assert [tag_of(entry) for entry in disk.index()["manifests"]] == ["latest"]
 
@@ -345,6 +346,33 @@ def test_readers_are_never_misled(disk: Disk, threads: ThreadPoolExecutor) -> No
     for reader in readers:
         reader.result()
     assert odd == []
+
+
+@pytest.mark.parametrize("tags", [["latest"], ["latest", "other"]])
+def test_an_image_that_goes_between_two_looks_is_looked_for_again(
+    disk: Disk, tags: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader has the index, and then the image is removed; with its list of referrers, too."""
+    image, other = Image(), Image()
+    manifest, blobs = record(image.descriptor, "one")
+    disk.publish(other, "latest")
+    disk.publish(image, *tags)
+    put(disk, manifest, blobs)
+    real, looks = LayoutFolder.index, count()
+
+    def index_then_removed(folder: LayoutFolder) -> LayoutIndex | None:
+        found = real(folder)
+        if next(looks) == 0:
+            disk.delete(manifest.digest)
+            disk.delete(image.manifest.digest)
+        return found
+
+    monkeypatch.setattr(LayoutFolder, "index", index_then_removed)
+    assert disk.head("latest") == ABSENT
+    put(disk, manifest, blobs)
+    looks = count()
+    found = asyncio.run(LayoutRegistry(disk.root).referrers(disk.repository(), image.manifest.digest, KIND))
+    assert list(found) == []
 
 
 LAYERS = [f"layer {n}".encode() for n in range(4)]

@@ -199,8 +199,9 @@ def test_a_tag_is_put_back_when_the_deletion_fails_after_all(
 
 def test_a_tag_that_someone_else_moved_meanwhile_is_not_put_back(server: FaultyRegistry, image: Image) -> None:
     server.deletes = {"digest"}
-    theirs = "sha256:" + "7" * 64
-    server.manifests["app", theirs] = (IMAGE_MANIFEST, b"{}")
+    other = Image().manifest
+    theirs = str(other.digest)
+    server.manifests["app", theirs] = (IMAGE_MANIFEST, other.data)
     count = iter(range(1000))
 
     def moved(right: faults.Answer) -> faults.Answer:
@@ -210,9 +211,11 @@ def test_a_tag_that_someone_else_moved_meanwhile_is_not_put_back(server: FaultyR
         return faults.status(500)(right)
 
     server.fault("DELETE", "/manifests/sha256:", moved)
-    with pytest.raises(LianError):
+    with pytest.raises(LianError) as error:
         untag(server, "a")
+    assert codes(error) == {"registry-failing"}
     assert server.tags["app", "a"] == theirs
+    assert len(server.asked("PUT", "/manifests/a")) == 1
 
 
 @pytest.mark.parametrize("at", range(1, 8))
@@ -241,9 +244,12 @@ def test_whoever_is_cut_off_is_healed_by_the_same_call(server: FaultyRegistry, i
         pass
     else:
         assert at > 6
+    left = server.tags.get(("app", "a")) not in {None, str(image.manifest.digest)}
+    server.requests.clear()
     untag(server, "a")
     assert server.tags == {("app", "b"): str(image.manifest.digest)}
     assert [digest for _, digest in server.manifests] == [str(image.manifest.digest)]
+    assert not (left and server.asked("PUT")), "the tag was away already"
 
 
 def test_what_an_index_needs_is_refused_and_told(zot_server: RegistryServer) -> None:
