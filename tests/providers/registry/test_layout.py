@@ -26,7 +26,7 @@ from reconciler.providers.registry import durable, referrers
 from reconciler.providers.registry.layout import LayoutRegistry
 from reconciler.providers.registry.layout_folder import LOCK, WRITERS
 from reconciler.providers.registry.layout_publisher import LayoutPublisher
-from tests.ports.registry_suite import KIND, Image, codes, leave, record
+from tests.ports.registry_suite import KIND, Image, codes, record, write_layout
 from tests.providers.registry.disk import FORK, TAG_KEY, Disk, check_whole, counted, cut_off
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def test_a_folder_that_cannot_be_read_is_unknown(disk: Disk) -> None:
 def test_an_image_the_builder_did_not_finish_is_refused(disk: Disk, tmp_path: Path, part: int, spoil: str) -> None:
     image = Image()
     destination = WriteLayout(tmp_path / "image")
-    leave(destination, [image])
+    write_layout(destination.folder, [image.manifest], image.blobs)
     digest = [*image.blobs, image.manifest.digest][part]
     path = destination.folder / "blobs/sha256" / digest.hex
     if spoil == "missing":
@@ -149,7 +149,7 @@ def test_an_image_the_builder_did_not_finish_is_refused(disk: Disk, tmp_path: Pa
 def test_taken_in_blobs_outlive_the_scratch_folder(disk: Disk, tmp_path: Path) -> None:
     image = Image()
     destination = WriteLayout(tmp_path / "image")
-    leave(destination, [image])
+    write_layout(destination.folder, [image.manifest], image.blobs)
     asyncio.run(LayoutPublisher(disk.root).take_in(disk.repository(), destination, image.manifest.digest))
     for path in (destination.folder / "blobs/sha256").iterdir():
         path.unlink()
@@ -286,7 +286,7 @@ def test_cut_off_at_every_disk_call_the_layout_stays_whole(tmp_path: Path, error
     first, second, built = Image(), Image(), Image()
     manifest, blobs = record(second.descriptor, "one")
     left = WriteLayout(tmp_path / "image")
-    leave(left, [built])
+    write_layout(left.folder, [built.manifest], built.blobs)
 
     def action() -> None:
         disk.publish(second, "latest", "new")
