@@ -74,9 +74,7 @@ def _end_processes(folder: LeaseFolder, cgroups: Hierarchies) -> list[str]:
 def _unmount(folder: LeaseFolder) -> list[str]:
     left = []
     for point in mounts_below(folder.path):
-        done = subprocess.run(
-            ["umount", "--lazy", "--", str(point)], stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
+        done = _run("umount", "--lazy", "--", str(point))
         if done.returncode:
             left.append(f"mount {point}")
     return left
@@ -91,10 +89,14 @@ def _remove_files(folder: LeaseFolder) -> list[str]:
     content = [entry.path for entry in os.scandir(folder.path) if Path(entry.path) != folder.record]
     if not content:
         return []
-    done = subprocess.run(
-        ["rm", "-rf", "--one-file-system", "--", *content], stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
+    done = _run("rm", "-rf", "--one-file-system", "--", *content)
     return done.stderr.decode(errors="replace").splitlines() if done.returncode else []
+
+
+def _run(*words: str) -> subprocess.CompletedProcess[bytes]:
+    """A tool of the system, which needs nothing of our environment but where it is: credentials may stand in it."""
+    environ = {"PATH": os.environ.get("PATH", os.defpath)}
+    return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=environ)
 
 
 def _not_removed(folder: LeaseFolder, left: list[str]) -> Problem:
