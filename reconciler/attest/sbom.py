@@ -92,8 +92,10 @@ def sbom_layers(attestation: Manifest) -> tuple[Descriptor, ...]:
 
 
 def _of(image: Digest, statement: Statement) -> Statement:
-    """Said anew of the image's digest alone: the builder's own subject carries a name that lian does not know."""
-    if statement.predicate_type != SBOM_PREDICATE or image not in statement.subjects:
+    """Said anew of the image's digest alone. The builder's own subject is a name with that digest; an image that is
+    written to a folder has no name, so there is none, and the index alone says what the attestation is about."""
+    about_it = image in statement.subjects or not statement.subjects
+    if statement.predicate_type != SBOM_PREDICATE or not about_it:
         raise ValueError("its SBOM is of something else")
     return sbom_statement(image, statement.predicate)
 

@@ -144,6 +144,12 @@ def test_an_sbom_is_said_anew_of_the_image_alone(server: FaultyRegistry) -> None
     assert scanned.sboms == (sbom_statement(digest, SPDX),)
 
 
+def test_an_sbom_without_a_subject_is_of_the_image_it_lies_beside(server: FaultyRegistry) -> None:
+    """As BuildKit writes it for an image that goes into a folder."""
+    scanned = unwrapped(server, Statement((), "https://spdx.dev/Document", SPDX))
+    assert scanned.sboms == (sbom_statement(IMAGE.manifest.digest, SPDX),)
+
+
 def test_attestations_of_other_kinds_and_of_other_images_are_left(server: FaultyRegistry) -> None:
     digest = IMAGE.manifest.digest
     assert unwrapped(server, Statement((digest,), "https://slsa.dev/provenance/v1", {})).sboms == ()
