@@ -98,7 +98,7 @@ def login_forbidden(host: str, variable: str, cause: str) -> Problem:
         "credential-forbidden",
         f"the commit names a credential for the registry {host}, and {host} may have none",
         cause=cause,
-        hint=f"if that host may see it, set {variable} to it where lian runs, or run `docker login {host}` there",
+        hint=f"if it may see one, set {variable} to {host} where lian runs, or run `docker login {host}` there",
     )
 
 
