@@ -15,11 +15,14 @@ from reconciler.model.manifest import IMAGE_MANIFEST
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError, Next
 from reconciler.model.reference import Reference, Repository
+from reconciler.providers.registry.lane import Lane
+from reconciler.providers.registry.reply import Broken
 from reconciler.providers.registry.retry import RetryPolicy
 from tests.ports.registry_suite import KIND, Image, codes, record
-from tests.providers.registry.places import Clock, opened
+from tests.providers.registry.places import Clock, config, opened
 from tests.servers import faulty_registry as faults
-from tests.servers.faulty_registry import FaultyRegistry
+from tests.servers.faulty_registry import PASSWORD, USER, FaultyRegistry
+from tests.servers.raw import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -312,6 +315,25 @@ def test_a_push_outlives_a_fault_at_any_request(server: FaultyRegistry, request_
     assert server.tags == {("new", tag): str(image.manifest.digest) for tag in ("a", "b")}
 
 
+def test_what_gets_a_tag_is_not_put_by_digest_before(server: FaultyRegistry, image: Image) -> None:
+    """To put it under the tag does that, too. A referrer is still entered in its list."""
+    manifest, blobs = record(image.descriptor, "one")
+
+    async def use() -> None:
+        async with opened(server.host) as (_, publisher):
+            repository = Repository(server.host, "app")
+            await publisher.publish(repository, image.manifest, tags=["a", "b"])
+            assert [seen.path for seen in server.asked("PUT")] == [f"/v2/app/manifests/{tag}" for tag in "ab"]
+            server.requests.clear()
+            await publisher.publish(repository, manifest, blobs=blobs)
+            del server.manifests["app", str(manifest.digest)]
+            await publisher.publish(repository, manifest, tags=["c"])
+            assert len(server.asked("PUT", f"/manifests/{manifest.digest}")) == 2
+            assert len(server.asked("PUT", "/manifests/sha256-")) == 1
+
+    asyncio.run(use())
+
+
 @pytest.mark.parametrize(
     ("method", "path", "fault", "expected"),
     [
@@ -437,3 +459,150 @@ def test_pages_of_referrers_are_followed() -> None:
 
     with FaultyRegistry(referrers=True).running() as server:
         asyncio.run(use(server))
+
+
+def test_of_a_manifest_of_100_megabytes_little_is_read() -> None:
+    """What does not fit is not even fetched, and the connection is given up."""
+    sent, whole = 0, 100 << 20
+
+    async def pour(_: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Type: {IMAGE_MANIFEST}\r\nContent-Length: {whole}\r\n\r\n".encode())
+        while sent < whole:
+            writer.write(b" " * (1 << 16))
+            await writer.drain()
+            sent += 1 << 16
+
+    async def use() -> None:
+        async with serving(pour) as host, opened(host) as (registry, _):
+            with pytest.raises(LianError) as error:
+                await registry.manifest(Repository(host, "app"), Digest.of(b""))
+            assert codes(error) == {"content-too-large"}
+
+    asyncio.run(use())
+    assert sent < 32 << 20  # what the kernel's buffers take beside the 4 MiB
+
+
+def test_headers_that_drip_end_in_time() -> None:
+    async def drip(_: bytes, writer: asyncio.StreamWriter) -> None:
+        for _ in range(1000):
+            writer.write(b"X")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async def use() -> None:
+        async with serving(drip) as host:
+            name, port = host.split(":")
+            async with Lane(name, int(port), None, read=0.1) as lane:
+                started = time.monotonic()
+                with pytest.raises(Broken) as error:
+                    await lane.exchange("HEAD", "/", [("host", host)])
+                assert error.value.silent
+                assert time.monotonic() - started < 5
+
+    asyncio.run(use())
+
+
+GARBAGE = {
+    "nothing": b"",
+    "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+    "bytes": b"\xff\xfe\x00" * 50 + b"\r\n\r\n",
+    "negative length": b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+    "long header": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 300_000 + b"\r\n\r\n",
+    "odd digest": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDocker-Content-Digest: sha256:\xff\xfe\r\n\r\n",
+    "status": b"HTTP/1.1 999 ?\r\nContent-Length: 0\r\n\r\n",
+    "half a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", GARBAGE.values(), ids=GARBAGE.keys())
+def test_what_is_no_answer_is_unknown(answer: bytes) -> None:
+    async def send(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async def use() -> None:
+        async with serving(send) as host, opened(host) as (registry, _):
+            wanted = [Reference(Repository(host, f"r/{n}"), "latest") for n in range(30)]
+            seen = await registry.heads(wanted)
+            assert {code(s) for s in seen.values()} <= {"registry-unreachable", "registry-not-oci"}
+            assert len(seen) == 30
+
+    asyncio.run(use())
+
+
+def test_tokens_that_end_in_the_middle_are_renewed() -> None:
+    image = Image()
+    with FaultyRegistry(auth="bearer").running() as server:
+        for n in range(100):
+            server.manifests[f"r/{n}", str(image.manifest.digest)] = (IMAGE_MANIFEST, image.manifest.data)
+            server.tags[f"r/{n}", "latest"] = str(image.manifest.digest)
+        count = 0
+
+        def revoked(right: faults.Answer) -> faults.Answer:
+            nonlocal count
+            count += 1
+            if count % 25 == 0:
+                server.tokens.clear()
+            return right
+
+        server.fault("HEAD", MANIFEST, revoked)
+
+        async def use() -> None:
+            async with opened(server.host, docker=config(server.host, username=USER, password=PASSWORD)) as (it, _):
+                seen = await it.heads([Reference(Repository(server.host, f"r/{n}"), "latest") for n in range(100)])
+                assert {s.digest for s in seen.values() if isinstance(s, Found)} == {image.manifest.digest}
+                assert len(seen) == 100
+
+        asyncio.run(use())
+        assert count > 100
+
+
+@pytest.mark.parametrize(("lost", "expected"), [("/manifests/", "tag-not-moved"), ("/uploads/", "registry-refused")])
+def test_a_push_that_is_taken_and_lost_is_noticed(server: FaultyRegistry, lost: str, expected: str) -> None:
+    server.lost = faults.re.compile(lost)
+    with pytest.raises(LianError) as error:
+        publish(server, Image())
+    assert codes(error) == {expected}
+    assert not server.tags
+
+
+def test_an_image_is_not_missing_by_an_answer_that_another_contradicts(server: FaultyRegistry, image: Image) -> None:
+    """HEAD finds the manifest and GET does not: one of them is wrong, and nothing is built upon that."""
+    digest, repository = image.manifest.digest, Repository(server.host, "app")
+    server.fault("GET", MANIFEST, faults.status(404, b'{"errors": [{"code": "MANIFEST_UNKNOWN"}]}'))
+
+    async def use() -> None:
+        async with opened(server.host) as (registry, _):
+            with pytest.raises(LianError) as error:
+                await registry.missing(repository, digest)
+            assert codes(error) == {"registry-wrong-digest"}
+            assert await registry.missing(repository, Digest.of(b"none")) == (Digest.of(b"none"),)
+
+    asyncio.run(use())
+
+
+def test_an_index_that_contains_itself_is_not_followed(server: FaultyRegistry, image: Image) -> None:
+    """No content names its own digest: whoever sends such an index sends something else than it was asked for."""
+    entry = {"mediaType": faults.INDEX, "digest": str(image.manifest.digest), "size": 3}
+    document = {"schemaVersion": 2, "mediaType": faults.INDEX, "manifests": [entry]}
+    answer = faults.status(200, json.dumps(document).encode(), Content_Type=faults.INDEX)
+    server.fault("GET", MANIFEST, answer)
+
+    async def use() -> None:
+        async with opened(server.host) as (registry, publisher):
+            repository = Repository(server.host, "app")
+            destination = publisher.destination(repository, None)  # type: ignore[arg-type]
+            for asked in (
+                registry.manifest(repository, image.manifest.digest),
+                registry.missing(repository, image.manifest.digest),
+                publisher.take_in(repository, destination, image.manifest.digest),
+            ):
+                with pytest.raises(LianError) as error:
+                    await asked
+                assert codes(error) == {"registry-wrong-digest"}
+
+    asyncio.run(use())
+    assert len(server.requests) < 10
