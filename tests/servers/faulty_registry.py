@@ -104,8 +104,13 @@ def headers(**changed: str | None) -> Callable[[Answer], Answer]:
 
 
 def body(data: bytes) -> Callable[[Answer], Answer]:
-    """The right headers over another body."""
-    return lambda right: Answer(right.status, right.headers, data)
+    """The right headers over another body, of whose length they tell."""
+
+    def change(right: Answer) -> Answer:
+        kept = {name: value for name, value in right.headers.items() if name.lower() != "content-length"}
+        return Answer(right.status, kept, data)
+
+    return change
 
 
 class FaultyRegistry:
@@ -139,11 +144,14 @@ class FaultyRegistry:
         self.interrupted: re.Pattern[str] | None = None
         """In the middle of what is sent here, the connection is reset."""
         self._lock = threading.RLock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = False
         self._tls = tls
-        if tls:
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self._listen(0)
+
+    def _listen(self, port: int) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._server.daemon_threads = False
+        if self._tls:
+            self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
 
     @property
@@ -163,9 +171,23 @@ class FaultyRegistry:
         try:
             yield self
         finally:
-            self._server.shutdown()
-            self._server.server_close()
-            self._thread.join()
+            self._stop()
+
+    @contextlib.contextmanager
+    def down(self) -> Iterator[None]:
+        """Nothing listens on its port as long as the block lasts."""
+        port = self._server.server_address[1]
+        self._stop()
+        try:
+            yield
+        finally:
+            self._listen(port)
+            self._thread.start()
+
+    def _stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
 
     def fault(self, method: str, path: str, change: Callable[[Answer], Answer], times: int = 1 << 30) -> None:
         """From now on; earlier faults that still apply go first."""
@@ -426,7 +448,8 @@ def _handler(registry: FaultyRegistry) -> type[BaseHTTPRequestHandler]:
             content = b"" if self.command == "HEAD" else answer.body
             if answer.drip:
                 return self._drip(head.encode("latin-1"), content, answer.drip)
-            self.wfile.write(head.encode("latin-1") + content[: answer.cut])
+            with contextlib.suppress(OSError):  # whoever asked may have read enough
+                self.wfile.write(head.encode("latin-1") + content[: answer.cut])
             return self._cut() if answer.cut is not None and self.command != "HEAD" else None
 
         def _drip(self, head: bytes, content: bytes, seconds: float) -> None:

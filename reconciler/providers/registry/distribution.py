@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from reconciler.model.manifest import ACCEPTED, Manifest
+from reconciler.model.observed import Found, Unknown
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference
 from reconciler.providers.registry import problems, referrers, whole
@@ -96,7 +97,10 @@ class DistributionRegistry:
 
     async def missing(self, repository: Repository, digest: Digest) -> tuple[Digest, ...]:
         """See the port. Raises LianError `registry-not-oci` and others for what could not be found out."""
-        return (await self.look(repository, digest)).missing
+        found = await self.look(repository, digest)
+        if found.root is None:
+            await self._agreed(Reference(repository, digest=digest))
+        return found.missing
 
     async def verified(self, repository: Repository, blob: Descriptor) -> bool:
         """See the port."""
@@ -108,6 +112,18 @@ class DistributionRegistry:
             return await whole.look(DistributionShelf(self._transport, repository, self.fetch), digest)
         except ValueError as error:
             raise LianError(problems.not_oci(self._host, f"{repository.path}@{digest}", str(error))) from error
+
+    async def _agreed(self, absent: Reference) -> None:
+        """A manifest is gone if a HEAD does not find it either: whoever names it in the header of one question and
+        denies it to the next is not to be built upon. Raises LianError."""
+        head = (await self._heads.each([absent]))[absent]
+        if isinstance(head, Unknown):
+            raise LianError(head.problem)
+        if isinstance(head, Found):
+            what = f"{absent.repository.path}@{absent.digest}"
+            raise LianError(
+                problems.wrong_digest(self._host, what, "it answers HEAD as if it were there, and GET with 404")
+            )
 
     async def fetch(self, reference: Reference) -> Manifest | None:
         """What the reference names, verified; None if it is certainly absent. Raises LianError."""

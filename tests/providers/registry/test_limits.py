@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +18,7 @@ from reconciler.providers.registry.distribution import DistributionRegistry
 from reconciler.providers.registry.retry import RetryPolicy, Timing
 from reconciler.providers.registry.transport import Endpoint, Transport
 from tests.providers.registry.places import Clock, config
+from tests.servers.raw import serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,24 +43,23 @@ class Limited:
     answered: int = 0
     refused: int = 0
     most: int = 0
-    connections: int = 0
     _now: int = 0
+    _seen: set[object] = field(default_factory=set)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Limited]:
         self._tokens, self._filled = self.burst, time.monotonic()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with server:
+        async with serving(self._serve) as self.host:
             yield self
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(await self._answer(head))
-        writer.close()
+    async def _serve(self, head: bytes, writer: asyncio.StreamWriter) -> None:
+        self._seen.add(writer.get_extra_info("peername"))
+        writer.write(await self._answer(head))
+
+    @property
+    def connections(self) -> int:
+        """How many there have been."""
+        return len(self._seen)
 
     async def _answer(self, head: bytes) -> bytes:
         if not head.startswith(b"HEAD"):
