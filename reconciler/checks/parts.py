@@ -9,6 +9,7 @@ from reconciler.checks.probes import (
     Found,
     Surroundings,
     probe_cgroups,
+    probe_credential_helpers,
     probe_landlock,
     probe_namespaces,
     probe_nickel,
@@ -102,6 +103,13 @@ PARTS = (
         "the evaluator keeps its limits on time, memory and output, but the kernel does not confine what it reads",
         "use Linux 5.13 or newer with landlock in its list of security modules",
         probe_landlock,
+    ),
+    Part(
+        "credential-helpers",
+        (),
+        "registries whose login such a helper keeps cannot be read",
+        "install the helper, or remove it from Docker's config.json and log in again",
+        probe_credential_helpers,
     ),
     Part(
         "git",

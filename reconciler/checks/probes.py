@@ -6,6 +6,7 @@ import ctypes
 import errno
 import importlib.metadata
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -89,6 +90,21 @@ def probe_nickel(around: Surroundings) -> Found:
     if failure is not None:
         return Found(path=path, why=f"{command.why}, and py-nickel does not load: {failure}")
     return Found(importlib.metadata.version("py-nickel") + " (py-nickel)", path)
+
+
+def probe_credential_helpers(around: Surroundings) -> Found:
+    """Whether the credential helpers that Docker's configuration names are there; none is named, none is missing."""
+    path = Path(os.environ.get("DOCKER_CONFIG") or Path("~/.docker").expanduser()) / "config.json"
+    try:
+        document = json.loads(path.read_bytes())
+        named = {document.get("credsStore"), *(document.get("credHelpers") or {}).values()}
+    except (FileNotFoundError, NotADirectoryError):
+        return Found()
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return Found(path=path, why=f"{path} is not Docker's configuration")
+    programs = sorted(f"docker-credential-{name}" for name in named if isinstance(name, str) and name)
+    missing = [program for program in programs if shutil.which(program) is None]
+    return Found(path=path, why=f"not on PATH: {', '.join(missing)}" if missing else None)
 
 
 def probe_namespaces(around: Surroundings) -> Found:

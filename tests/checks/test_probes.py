@@ -14,6 +14,7 @@ from reconciler.checks.probes import (
     Surroundings,
     cgroup_folders,
     probe_cgroups,
+    probe_credential_helpers,
     probe_landlock,
     probe_namespaces,
     probe_nickel,
@@ -118,3 +119,34 @@ def test_landlock_tells_its_abi_or_why_not(around: Surroundings) -> None:
     modules = Path("/sys/kernel/security/lsm")
     if modules.exists() and os.access(modules, os.R_OK):
         assert ("landlock" in modules.read_text().split(",")) == (found.why is None)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, None),
+        ("{}", None),
+        ('{"credsStore": "", "credHelpers": {}}', None),
+        ('{"credsStore": "here", "credHelpers": {"a.example": "here"}}', None),
+        (
+            '{"credsStore": "gone", "credHelpers": {"a.example": "here", "b.example": "lost"}}',
+            "not on PATH: docker-credential-gone, docker-credential-lost",
+        ),
+        ("[]", "is not Docker's configuration"),
+        ("{", "is not Docker's configuration"),
+        ('{"credHelpers": [1]}', "is not Docker's configuration"),
+    ],
+)
+def test_credential_helpers(
+    around: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, why: str | None
+) -> None:
+    helper = tmp_path / "docker-credential-here"
+    helper.write_text("#!/bin/sh\n")
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    found = probe_credential_helpers(around)
+    assert (found.why or "").endswith(why or "")
+    assert (found.why is None) == (why is None)
