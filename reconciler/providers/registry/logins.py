@@ -57,8 +57,9 @@ class Logins:
             return _Given(self._own_login(host))
         if settings and settings.credentials:
             return _Named(self, settings)
-        docker = self.docker()
-        return _Withheld(docker) if settings and not self._may(settings) and _unvouched(settings) else docker
+        self.docker()  # one that cannot be read is told before anything is asked
+        withheld = settings is not None and not self._may(settings) and _unvouched(settings)
+        return _Withheld(self.docker) if withheld else _OfDocker(self.docker)
 
     async def named(self, settings: RegistrySettings, ref: SourceRef, what: str) -> Secret:
         """What the reference in these settings leads to, if their host may have it; `what` names it in problems.
@@ -129,14 +130,25 @@ class _Named:
 
 
 @dataclass(frozen=True, slots=True)
+class _OfDocker:
+    """Docker's configuration, as it is when it is asked: someone may log in while lian watches."""
+
+    docker: Callable[[], DockerConfig]
+
+    async def credential(self, host: str) -> Credential | None:
+        """See auth.Credentials."""
+        return await self.docker().credential(host)
+
+
+@dataclass(frozen=True, slots=True)
 class _Withheld:
     """A host that a directive alone describes, as one that is reached without anyone vouching for it."""
 
-    docker: DockerConfig
+    docker: Callable[[], DockerConfig]
 
     async def credential(self, host: str) -> Credential | None:
         """See auth.Credentials. Raises LianError if there is one: it is not sent there."""
-        if await self.docker.credential(host) is not None:
+        if await self.docker().credential(host) is not None:
             raise LianError(problems.login_withheld(host))
         return None
 

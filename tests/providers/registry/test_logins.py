@@ -26,6 +26,7 @@ from tests.servers.faulty_registry import FaultyRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from reconciler.model.problem import Problem
 
@@ -218,7 +219,7 @@ def test_a_source_is_read_when_the_registry_asks_and_not_before() -> None:
         assert seen[0].problem.code == "credential-missing"
 
 
-def test_a_configuration_that_is_broken_does_not_matter_to_who_needs_none_of_it(tmp_path: Any) -> None:
+def test_a_configuration_that_is_broken_does_not_matter_to_who_needs_none_of_it(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
 
     async def use() -> str:
@@ -231,3 +232,22 @@ def test_a_configuration_that_is_broken_does_not_matter_to_who_needs_none_of_it(
             return ",".join(codes(error))
 
     assert asyncio.run(use()) == "docker-config-invalid"
+
+
+def test_who_logs_in_meanwhile_is_let_in(tmp_path: Path) -> None:
+    """A watch keeps its connections; Docker's file is read again when a credential is refused."""
+    entry = {"username": KNOWN, "password": "canary"}
+    path = tmp_path / "config.json"
+
+    async def use(server: FaultyRegistry) -> list[type]:
+        environ = {"DOCKER_CONFIG": str(tmp_path)}
+        found = []
+        async with Connections(config=lambda: DockerConfig.load(environ)) as connections:
+            for password in ("canary", RIGHT):
+                path.write_text(json.dumps({"auths": {server.host: entry | {"password": password}}}))
+                wanted = Reference(Repository(server.host, "a"), "latest")
+                found.append(type((await RoutedRegistry(connections).heads([wanted]))[wanted]))
+        return found
+
+    with FaultyRegistry(auth="basic").running() as server:
+        assert asyncio.run(use(server)) == [Unknown, type(ABSENT)]
