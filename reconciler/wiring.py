@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.fleet import ComputeProvider
 from reconciler.model.problem import LianError, Problem
-from reconciler.ports.bundle import Ports, Reading, Removing
+from reconciler.ports.bundle import Ports, Reading, Removing, Surveying
 from reconciler.providers.builder.binaries import cache_folder as user_cache_folder
 from reconciler.providers.builder.binaries import find_part, locate
 
@@ -76,6 +76,24 @@ async def reading(choice: Choice) -> AsyncIterator[Reading]:
     async with _connections() as connections:
         source = _Learning(_source(choice), connections)
         yield Reading(source, RoutedRegistry(connections), RoutedInventory(connections), time.time, _memory(choice))
+
+
+@asynccontextmanager
+async def surveying(choice: Choice) -> AsyncIterator[Surveying]:
+    """The ports of a report on registries; as `reading`, they cannot write."""
+    from reconciler.providers.registry.abilities import RoutedAbilities
+    from reconciler.providers.registry.inventory_router import RoutedInventory
+    from reconciler.providers.registry.router import RoutedRegistry
+
+    async with _connections() as connections:
+        yield Surveying(
+            source=_Learning(_source(choice), connections),
+            registry=RoutedRegistry(connections),
+            inventory=RoutedInventory(connections),
+            clock=time.time,
+            memory=_memory(choice),
+            abilities=RoutedAbilities(connections),
+        )
 
 
 @asynccontextmanager

@@ -24,7 +24,7 @@ exit codes:
   1  an error in use or          4    something is held
      environment, or some        130  interrupted
      directives are invalid
-  2  drift found (diff)
+  2  drift found
 
 Flags of the desired repo have environment variables behind them: LIAN_REPO,
 LIAN_REV, LIAN_REGISTRY, LIAN_JOBS, LIAN_CACHE. NO_COLOR is honoured.
@@ -101,6 +101,7 @@ def parser(environ: Mapping[str, str]) -> Parser:
     command = verb("verify", "whether every image is there, whole, recorded and signed", _desired)
     _verify(command)
     _json(command)
+    _registry(verbs, environ)
     command = verb("doctor", "what this machine has, and which commands work")
     _json(command)
     _json(verb("version", "versions of lian and of the parts it uses"))
@@ -175,6 +176,18 @@ def _overrides(command: Parser) -> None:
     command.add_argument(
         "--allow-vanished", action="store_true", help="build anew although most of what was applied is gone"
     )
+
+
+def _registry(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:
+    """Verbs about registries as such; `subcommand` names which."""
+    purpose = "describe the fleet's registries"
+    group = verbs.add_parser("registry", help=purpose, description="Describe the fleet's registries.")
+    verb = _verbs(
+        group.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, parser_class=Parser), environ
+    )
+    command = verb("status", "what is there, whose it is, how much, how old, and what drifts", _desired)
+    _chosen(command)
+    _json(command)
 
 
 def _images(command: Parser) -> None:

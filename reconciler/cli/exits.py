@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconciler.audit.findings import Verification
+    from reconciler.audit.holdings import RegistryStatus
     from reconciler.audit.images import Images
     from reconciler.checks.doctor import Report
     from reconciler.model.outcome import Outcome
@@ -60,6 +61,11 @@ def of_verification(told: Verification) -> int:
     found = {result.state.value for result in told.results}
     codes = ((FAILED, {"broken", "unsigned", "unrecorded"}), (HELD, {"unknown", "held"}), (DRIFT, {"drift"}))
     return worst([code for code, states in codes if states & found] + ([ERROR] if told.problems else []))
+
+
+def of_status(told: RegistryStatus) -> int:
+    """What `lian registry status` exits with: a drift is what it is there to tell, what could not be read is not."""
+    return worst(code for code, applies in ((ERROR, told.problems), (HELD, told.unread)) if applies)
 
 
 def of_report(report: Report) -> int:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from reconciler.ports.compute import Compute
     from reconciler.ports.memory import Memory
     from reconciler.ports.recorder import Recorder
-    from reconciler.ports.registry import Inventory, Publisher, Registry, Remover
+    from reconciler.ports.registry import Abilities, Inventory, Publisher, Registry, Remover
     from reconciler.ports.revisions import Revisions
     from reconciler.ports.signer import Keyring
     from reconciler.ports.source import Source
@@ -28,6 +28,13 @@ class Reading:
     inventory: Inventory
     clock: Clock
     memory: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Surveying(Reading):
+    """What describing registries needs as well."""
+
+    abilities: Abilities
 
 
 @dataclass(frozen=True, slots=True)

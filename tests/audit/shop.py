@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.digest import Digest
 from reconciler.model.reference import Repository
+from reconciler.ports.bundle import Surveying
+from reconciler.ports.registry import Able
 from reconciler.reconcile import Options, reconcile_once
 from tests.commits import HOST, Commit, artifact, chain
 from tests.fakes import World, image
@@ -52,3 +54,26 @@ def pierce(world: World, repository: Repository) -> None:
     """All blobs of a repository are gone."""
     for key in [key for key in world.registry.blobs if key[0] == repository]:
         del world.registry.blobs[key]
+
+
+class FakeAbilities:
+    """Says what it is told to."""
+
+    def __init__(self, world: World, able: Able) -> None:
+        self.world, self.able = world, able
+
+    async def of(self, repository: Repository) -> Able:
+        await self.world.points.at("abilities")
+        return self.able
+
+
+def surveying(world: World, able: Able | None = None) -> Surveying:
+    """The ports of a report."""
+    return Surveying(
+        source=world.source,
+        registry=world.registry,
+        inventory=world.registry,
+        clock=world.clock,
+        memory=world.ports().memory,
+        abilities=FakeAbilities(world, able or Able(referrers=True)),
+    )

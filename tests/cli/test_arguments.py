@@ -40,6 +40,8 @@ USUAL = {"repo": ".", "rev": "HEAD", "registry": None, "cache": None, "debug": F
         ("images --json", {"format": "json"}),
         ("verify", {"command": "verify", "artifact": None, "only": [], "deep": False, "key": [], "json": False}),
         ("verify shop/api --deep --key a --key b", {"artifact": "shop/api", "deep": True, "key": ["a", "b"]}),
+        ("registry status --only a/b", {"command": "registry", "subcommand": "status", "only": ["a/b"], **USUAL}),
+        ("registry status --cache /c --json", {"cache": "/c", "json": True}),
         ("doctor --cache /c --debug", {"command": "doctor", "cache": "/c", "debug": True}),
         ("version --json", {"command": "version", "json": True}),
         ("completion zsh", {"command": "completion", "shell": "zsh"}),
@@ -94,6 +96,8 @@ def test_an_empty_variable_is_no_variable(name: str) -> None:
         ("diff --registry ftp://h", "oci-layout:PATH"),
         ("completion fish", "fish"),
         ("images --format yaml", "kustomize"),
+        ("registry", "COMMAND"),
+        ("registry statsu", "status"),
     ],
 )
 def test_a_mistake_ends_with_1_and_says_how(line: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:

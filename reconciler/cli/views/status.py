@@ -1,0 +1,115 @@
+"""What registries hold, at 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from datetime import datetime
+from typing import IO, TYPE_CHECKING
+
+from reconciler.audit.holdings import Owner, TagKind, drift_of
+from reconciler.cli.views import problems
+from reconciler.cli.views.plan import summary_word
+from reconciler.cli.views.reasons import sentence
+from reconciler.cli.views.text import Writer, count, printable, size
+from reconciler.model.plan import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.audit.holdings import Holding, RegistryStatus, Shelf
+    from reconciler.model.plan import Change
+
+WIDTH = 78
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_STYLES = {"in-sync": "green", "drift": "yellow", "held": "red"}
+
+
+def show_notes(told: RegistryStatus, stream: IO[str]) -> None:
+    """Notes, and problems of the commit."""
+    for note in told.notes:
+        Writer(stream).line((note, "dim"))
+    problems.show(told.problems, stream)
+
+
+def show(told: RegistryStatus, stream: IO[str]) -> None:
+    """Registry by registry, repository by repository; then what could not be read, then a line of counts."""
+    writer = Writer(stream)
+    for shelf in told.shelves:
+        _shelf(shelf, told.moment, writer)
+    problems.blocks(told.unread, writer, word="unknown", style="yellow")
+    counts = ", ".join(f"{number:,} {state.replace('-', ' ')}" for state, number in told.summary.items() if number)
+    writer.line((f"revision {told.revision[:12]}", "dim"), ": ", (counts or "no artifacts", "bold"))
+
+
+def age(started: str | None, moment: float) -> str | None:
+    """How long ago, in the largest unit that fits; None for what is no time."""
+    try:
+        seconds = max(0.0, moment - datetime.fromisoformat(started or "").timestamp())
+    except (ValueError, OverflowError):
+        return None
+    unit, length = next((u for u in _UNITS if seconds >= u[1]), _UNITS[-1])
+    return f"{seconds / length:.0f} {unit}"
+
+
+def _shelf(shelf: Shelf, moment: float, writer: Writer) -> None:
+    writer.line((shelf.host, "bold"), (f"  {shelf.provider}" if shelf.provider else "", "dim"))
+    able = (
+        ("catalogue", shelf.catalog),
+        ("referrers API", shelf.able.referrers),
+        ("bulk search", shelf.able.search),
+        ("deletes", shelf.able.deletes),
+    )
+    words = {True: "yes", False: "no", None: "unknown"}
+    writer.line("  ", (", ".join(f"{name}: {words[answer]}" for name, answer in able), "dim"))
+    for holding in shelf.holdings:
+        _holding(holding, moment, writer)
+    images = sum(sum(holding.images.values()) for holding in shelf.holdings)
+    known = f"{size(shelf.size)}" if shelf.size is not None else "size unknown"
+    total = f"{len(shelf.holdings):,} {'repository' if len(shelf.holdings) == 1 else 'repositories'}"
+    writer.line("  ", (f"{total}, {count(images, 'image')}, {known}", "bold"))
+
+
+def _holding(holding: Holding, moment: float, writer: Writer) -> None:
+    writer.line("  ", (holding.repository.path, "bold"))
+    for change in holding.changes:
+        for number, line in enumerate(_wrapped(f"{change.artifact} {_state(change)}")):
+            writer.line((line, _STYLES[drift_of(change)] if number == 0 else None))
+    if not holding.changes:
+        writer.line("    ", ("no artifact of this commit", "dim"))
+    for line in _wrapped(", ".join(_facts(holding, moment))):
+        writer.line(line)
+
+
+def _state(change: Change) -> str:
+    if drift_of(change) == "in-sync":
+        return "in sync"
+    told = "; ".join(sentence(reason, conditional=change.conditional) for reason in change.reasons)
+    return told if change.action in {Action.HOLD, Action.NONE} else f"{summary_word(change.action)}: {told}"
+
+
+def _facts(holding: Holding, moment: float) -> Iterator[str]:
+    if not holding.tags and not holding.read:
+        yield "could not be read"
+        return
+    kinds = [f"{number:,} {kind}" for kind in TagKind if (number := holding.tags.get(kind, 0))]
+    tags = sum(holding.tags.values())
+    yield count(tags, "tag") + (f" ({', '.join(kinds)})" if kinds else "")
+    yield count(holding.images.get(Owner.OURS, 0), "image")
+    for owner in (Owner.FOREIGN, Owner.UNKNOWN):
+        if number := holding.images.get(owner, 0):
+            yield f"{number:,} {owner}"
+    yield size(holding.size) if holding.size is not None else "size unknown"
+    newest, oldest = age(holding.newest, moment), age(holding.oldest, moment)
+    if newest and oldest:
+        yield f"{newest} old" if newest == oldest else f"{newest} to {oldest} old"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(
+        printable(text),
+        WIDTH,
+        initial_indent="    ",
+        subsequent_indent="      ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
