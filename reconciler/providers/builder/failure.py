@@ -89,7 +89,7 @@ def _rule(pattern: str, code: str, message: str, next_: Next, hint: str | None =
     return Rule(re.compile(pattern, re.DOTALL), code, message, next_, hint)
 
 
-_LOGIN = "check the credentials for this registry in the Docker configuration (`docker login`)"
+_LOGIN = "check the login for this registry (`docker login`, LIAN_REGISTRY_PASSWORD, `credentials`) and what it may do"
 _REFUSED = r"(?:40[13] |denied|insufficient_scope|unauthorized|authorization failed|authentication required)"
 _METADATA = r"failed to resolve source metadata for (?P<image>\S+): .*"
 _PUSH = r"failed to push (?P<where>\S+?):? .*"
@@ -143,6 +143,20 @@ RULES = (
         "not-allowed",
         "the Dockerfile asks for {what}, which this builder does not allow",
         Next.PERSON,
+    ),
+    _rule(
+        _PUSH + r"permission_denied: write_package",
+        "push-refused",
+        "the registry refuses the push to {where}: the token may not write this package",
+        Next.PERSON,
+        "give the token the scope write:packages; a GITHUB_TOKEN writes only packages linked to its repository",
+    ),
+    _rule(
+        _PUSH + r"exceed the configured upper limit",
+        "push-refused",
+        "the registry takes no more for {where}: the quota of its Harbor project is used up",
+        Next.PERSON,
+        "raise the project's quota, or remove what is not needed and let Harbor collect its garbage",
     ),
     _rule(
         _PUSH + _REFUSED,

@@ -101,8 +101,8 @@ def _registry(route: Route, certificates: Certificates) -> list[str]:
 
 
 def _quoted(value: object) -> str:
-    """A basic string of TOML; of what JSON escapes it takes everything, DEL aside, which JSON leaves as it is."""
-    return json.dumps(str(value)).replace("\x7f", "\\u007f")
+    """A basic string of TOML: JSON's, but with DEL escaped, and all beyond ASCII as it is (no surrogate pairs)."""
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def command(programs: Programs, folder: LeaseFolder) -> list[str]:

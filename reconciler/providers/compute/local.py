@@ -119,7 +119,7 @@ class LocalCompute:
             certificates = {
                 route.host: _written(route, folder.certificates / str(n)) for n, route in enumerate(request.routes)
             }
-            folder.config.write_text(daemon.configuration(request, parent, certificates))
+            folder.config.write_text(daemon.configuration(request, parent, certificates), encoding="utf-8")
         except OSError as error:
             raise LianError(_no_folder(folder.path, error)) from error
 

@@ -59,6 +59,19 @@ METADATA = "registry.example/base:1: failed to resolve source metadata for regis
             "r.example/a",
         ),
         (
+            "failed to solve: failed to push ghcr.io/acme/a: denied: permission_denied: write_package",
+            "push-refused",
+            PERSON,
+            "the token may not write this package",
+        ),
+        (
+            "failed to solve: failed to push h.example/a: denied: adding 12.0 MiB of storage resource, which when "
+            "updated to current usage of 5.0 GiB will exceed the configured upper limit of 5.0 GiB.",
+            "push-refused",
+            PERSON,
+            "quota",
+        ),
+        (
             "failed to solve: failed to push r.example/a: unexpected status: 429 Too Many Requests",
             "registry-busy",
             RETRY,
