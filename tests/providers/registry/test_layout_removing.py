@@ -38,6 +38,7 @@ from reconciler.providers.registry.layout import LayoutRegistry
 from reconciler.providers.registry.layout_folder import LayoutFolder
 from reconciler.providers.registry.layout_index import KEPT_RETIRED, LayoutIndex, tag_of
 from reconciler.providers.registry.layout_publisher import LayoutPublisher
+from reconciler.providers.registry.layout_remover import LayoutRemover
 from reconciler.providers.registry.layout_writing import putting
 from tests.ports.registry_suite import AMD64, ARM64, KIND, Image, codes, record
 from tests.providers.registry.disk import FORK, Disk, check_whole, cut_off
@@ -135,6 +136,27 @@ def test_what_others_have_just_put_is_left_alone_and_what_is_old_goes(disk: Disk
     (disk.folder() / "blobs/sha256/no digest").write_bytes(b"x")
     disk.delete(Digest.of(b"nothing"), grace=0)
     assert "no digest" in disk.blobs()
+
+
+def test_what_a_manifest_names_is_read_once(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else taking hundreds of images from one repository reads all the others hundreds of times."""
+    images = [Image(str(n)) for n in range(12)]
+    for image in images:
+        disk.publish(image, image.text)
+    remover, real, read = LayoutRemover(disk.root), LayoutFolder.blob, count()
+
+    def blob(folder: LayoutFolder, digest: Digest, limit: int) -> bytes | None:
+        next(read)
+        return real(folder, digest, limit)
+
+    monkeypatch.setattr(LayoutFolder, "blob", blob)
+    reads = [0]
+    for image in images[:4]:
+        asyncio.run(remover.delete(disk.repository(), image.manifest.digest))
+        reads.append(next(read) - sum(reads))
+    assert reads[1] >= 12
+    assert max(reads[2:]) < 6
+    assert disk.blobs() == hexes(*(part for image in images[4:] for part in (image.manifest, image.blobs)))
 
 
 def test_documents_of_unknown_kinds_keep_what_they_name(disk: Disk) -> None:
