@@ -1,8 +1,9 @@
 """zot's list of everything it holds: its search extension, asked for all images in one GraphQL request.
 
-Seen with zot 2.1.20: 2,003 entries in 0.08 s. The list is made anew for every page, so pages are large. It leaves out
-what has no tag, tags of the referrers fallback and of cosign's signatures, and repositories that this account may not
-read: what is not in it may still be there. The sizes in it are those of whole images, not of manifests.
+Seen with zot 2.1.20: 2,000 entries in 0.1 s, 20,000 in 1.8 s, where as many HEADs took 2.5 s and 22 s. The list is made
+anew for every page, so pages are large. It leaves out what has no tag, the tags of the referrers fallback and of
+cosign's signatures, and repositories that this account may not read: what is not in it may still be there. The sizes in
+it are those of whole images, not of manifests.
 """
 
 from __future__ import annotations
@@ -22,12 +23,10 @@ if TYPE_CHECKING:
 
 DISCOVER = "/v2/_oci/ext/discover"
 SEARCH = "/v2/_zot/ext/search"
-PAGE_ENTRIES = 20_000
-PAGE_BYTES = 8 << 20
-MAX_PAGES = 50
+PAGE_ENTRIES = 50_000
+PAGE_BYTES = 24 << 20
+MAX_PAGES = 20
 _ENTRY = {"RepoName", "Tag", "Digest"}
-_FRAME = 8
-"""JSON objects around the entries: the answer, its data, the list, its page; errors would be more."""
 _QUERY = (
     '{ImageList(repo:"",requestedPage:{limit:%d,offset:%d,sortBy:ALPHABETIC_ASC})'
     "{Page{TotalCount} Results{RepoName Tag Digest}}}"
@@ -49,10 +48,11 @@ class _Page:
     total: int = 0
     length: int = 0
     kept: dict[Name, Digest] = field(default_factory=dict)
-    _frame: int = 0
 
     def read(self, body: bytes) -> None:
         """Raises ValueError for anything that is not such a page. Entries are let go as they are read."""
+        if not _plausible(body):
+            raise ValueError("it holds more than a list of images")
         try:
             answer = json.loads(body, object_hook=self._object)
         except RecursionError:
@@ -70,9 +70,6 @@ class _Page:
 
     def _object(self, found: dict[str, object]) -> dict[str, object] | None:
         if found.keys() != _ENTRY:
-            self._frame += 1
-            if self._frame > _FRAME:
-                raise ValueError("it holds more than a list of images")
             return found
         repository, tag, digest = found["RepoName"], found["Tag"], found["Digest"]
         if not isinstance(repository, str) or not isinstance(tag, str) or not isinstance(digest, str):
@@ -81,6 +78,12 @@ class _Page:
         if (repository, tag) in self.wanted:
             self.kept[repository, tag] = Digest.parse(digest)
         return None
+
+
+def _plausible(body: bytes) -> bool:
+    """Whether it can be one list of at most PAGE_ENTRIES entries: names, tags and digests have none of these signs in
+    them. A few bytes of anything else can make a parser take a hundred times as much memory."""
+    return body.count(b"[") <= 1 and body.count(b"{") <= PAGE_ENTRIES + 4 and body.count(b",") <= 3 * PAGE_ENTRIES + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,9 @@ def answer(results: Any, total: Any = MANY) -> bytes:
         faults.body(page(Digest="sha256:zz")),
         faults.body(page(Digest="")),
         faults.body(b"[" * 100_000),
-        faults.body(b"{}," * 100_000),
+        faults.body(b'{"data": [' + b"[]," * 1_000_000 + b"1]}"),
+        faults.body(b'{"data": [' + b"{}," * 1_000_000 + b"1]}"),
+        faults.body(b'{"data": [' + b'"ab",' * 1_000_000 + b"1]}"),
         faults.body(b'{"data": "\xc3\x28"}'),
         faults.body(b" " * (zot_search.PAGE_BYTES + 1)),
         faults.body(page(Digest=str(Digest.of(b"another"))).replace(b"r/1", b"r/\xff")),
@@ -336,7 +338,7 @@ def test_a_hundred_thousand_entries_take_little_memory() -> None:
         tracemalloc.stop()
     assert len(listed) == 10_000
     assert listed["team-70/image-70", f"lian-{70:040x}"] == Digest("sha256", f"{70:064x}")
-    assert peak < 16 << 20
+    assert peak < 24 << 20
 
 
 def fill(server: RegistryServer, **how: Any) -> dict[Reference, Digest]:
