@@ -44,8 +44,8 @@ class Turns(Points):
     says which of them goes on."""
 
     choose: Callable[[Sequence[Parked]], int] = lambda parked: 0
-    free: Collection[str] = ()
-    """Points that are passed without a turn."""
+    only: Collection[str] = ()
+    """The points where one waits for a turn; empty for all of them."""
     kill: tuple[str, int] | None = None
     """Who is cancelled, and at which of its own steps."""
     steps: Counter[str] = field(default_factory=Counter)
@@ -56,7 +56,7 @@ class Turns(Points):
     tasks: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
 
     async def at(self, point: str) -> None:
-        if not self.tasks or point in self.free:
+        if not self.tasks or (self.only and point not in self.only):
             return
         call = Parked(who(), point, asyncio.get_running_loop().create_future())
         self.parked.append(call)
@@ -114,6 +114,31 @@ class Bursts:
                 return mine[0]
             self.bursts.pop(0)
         return 0
+
+
+class EveryOrder:
+    """A chooser for one run after another, until every order of all steps has been had."""
+
+    def __init__(self) -> None:
+        self._path: list[tuple[int, int]] = []
+        """Choice made, and among how many."""
+        self._at = 0
+
+    def __call__(self, parked: Sequence[Parked]) -> int:
+        if self._at == len(self._path):
+            self._path.append((0, len(parked)))
+        self._at += 1
+        return self._path[self._at - 1][0]
+
+    def again(self) -> bool:
+        """Turn to the next order; false when there is none."""
+        self._at = 0
+        while self._path:
+            choice, among = self._path.pop()
+            if choice + 1 < among:
+                self._path.append((choice + 1, among))
+                return True
+        return False
 
 
 class LoopClock(FakeClock):
