@@ -112,6 +112,17 @@ async def _sweep(ports: Ports) -> tuple[Problem, ...]:
     return ()
 
 
+async def sign_once(ports: Ports, options: Options) -> Outcome:
+    """Sign what is in sync and is not signed yet; of `options` the selection counts. Raises LianError if no plan could
+    be made, or nothing can be signed."""
+    from reconciler.apply.sign import sign_in_sync
+
+    work = await plan_once(ports, options)
+    for note in work.resolution.desired.notes:
+        ports.recorder.record(Noted(note))
+    return await sign_in_sync(work, ports)
+
+
 async def why_once(ports: Reading, name: ArtifactName) -> Story:
     """The story of one artifact, with its build record also when it is in sync.
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from reconciler.apply.attesting import Fresh
+from reconciler.apply.attesting import Recorded
 from reconciler.apply.record import Facts, attach, carry_over
 from reconciler.apply.scanned import scanned
 from reconciler.apply.send import Sender, contexts
@@ -259,8 +259,8 @@ class Worker:
             logs=tuple(work.logs),
         )
         record = await attach(self.ports, wanted, work.identity, subject, digests, facts)
-        fresh = Fresh(subject, tuple(manifests.values()), record, work.sboms)
-        await self.attester.attest(wanted.artifact.image, fresh)
+        image = Recorded(subject, tuple(manifests.values()), record, work.sboms)
+        await self.attester.attest(wanted.artifact.image, image)
         return subject
 
     def _make_log_folder(self) -> None:

@@ -18,7 +18,7 @@ from reconciler.model.problem import LianError, Next
 from reconciler.model.provenance import provenance_statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from reconciler.attest.verify import Verdict
     from reconciler.model.attestation import Statement
@@ -34,14 +34,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Fresh:
-    """An image that was just built and is in its repository: as a whole, and the manifests of its platforms with what
-    the scanner said of them (the one manifest of a single-platform image is the whole)."""
+class Recorded:
+    """An image in its repository: as a whole, the manifests of its platforms (of a single-platform image the whole
+    itself) with what a scanner said of them, and the record of its build."""
 
     whole: Descriptor
     platforms: Sequence[Descriptor]
     record: BuildRecord
     sboms: Mapping[Digest, Sequence[Statement]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A statement, the manifest it is attached to, and when what it says came about."""
+
+    subject: Descriptor
+    statement: Statement
+    created: str | None = None
 
 
 @dataclass(slots=True)
@@ -76,29 +85,38 @@ class Attester:
         if self._refusal:
             raise LianError(self._refusal)
 
-    async def attest(self, repository: Repository, image: Fresh) -> None:
-        """Attach what the policy asks for. A multi-platform image is signed as a whole and platform by platform: who
-        builds for one more platform takes the others over. The whole's signature is last: with it, everything is there.
-        Raises LianError of the signer, of the registry."""
+    async def attest(self, repository: Repository, image: Recorded) -> None:
+        """Attach all that the policy asks for. Raises LianError of the signer, of the registry."""
         if (policy := self._policy) is None:
             return
-        signer, record = self._by(policy), image.record
-        for manifest in image.platforms:
-            for sbom in image.sboms.get(manifest.digest, ()):
-                await attach(self.ports.publisher, repository, manifest, sbom, signer, record.started)
-            if manifest.digest != image.whole.digest:
-                await self._sign(repository, manifest, signer)
-        if policy.provenance:
-            said = provenance_statement(record, record.fleet, self.desired.source)
-            await attach(self.ports.publisher, repository, image.whole, said, signer, record.started)
-        await self._sign(repository, image.whole, signer)
+        for said in tuple(self._said(policy, image)):
+            await self._attach(repository, said, policy)
+
+    async def complete(self, repository: Repository, image: Recorded) -> bool:
+        """Attach what lacks of that; True if something did. Raises LianError as `attest` does, and for what could not
+        be read of what is there."""
+        if (policy := self._policy) is None:
+            return False
+        there: dict[Digest, Verdict] = {}
+        lacked = False
+        for said in tuple(self._said(policy, image)):
+            digest = said.subject.digest
+            if digest not in there:
+                there[digest] = await self._verdict(repository, digest, policy)
+            if there[digest].of(said.statement.predicate_type):
+                continue
+            if there[digest].unread:
+                raise LianError(there[digest].unread)
+            await self._attach(repository, said, policy)
+            lacked = True
+        return lacked
 
     async def vouches(self, repository: Repository, digest: Digest) -> bool:
         """Whether this image may be taken over in place of a build: the fleet's own key has signed it, or the policy
         asks for no signatures. Raises LianError if that could not be found out."""
         if (policy := self._policy) is None:
             return True
-        found = await self._verdict(repository, digest, self._by(policy))
+        found = await self._verdict(repository, digest, policy)
         if found.problem is not None and found.unread:
             raise LianError(found.problem)
         return found.problem is None
@@ -109,19 +127,33 @@ class Attester:
         if (policy := self._policy) is None:
             return
         for digest in digests:
-            found = await self._verdict(source, digest, self._by(policy))
+            found = await self._verdict(source, digest, policy)
             if again := [problem for problem in found.unread if problem.next is Next.RETRY]:
                 raise LianError(again)
             for vouched in found.vouched:
                 await self.ports.publisher.copy(source, target, vouched.referrer)
 
-    async def _sign(self, repository: Repository, subject: Descriptor, signer: Signer) -> None:
-        """Undated, so that signing again changes nothing."""
-        await attach(self.ports.publisher, repository, subject, signature_statement(subject.digest), signer)
+    def _said(self, policy: SignPolicy, image: Recorded) -> Iterator[_Said]:
+        """A multi-platform image is signed as a whole and platform by platform: a build for one more platform takes the
+        others over. Signatures are undated, so that signing again changes nothing. The whole's is last: with it,
+        everything is there."""
+        for manifest in image.platforms:
+            for sbom in image.sboms.get(manifest.digest, ()):
+                yield _Said(manifest, sbom, image.record.started)
+            if manifest.digest != image.whole.digest:
+                yield _Said(manifest, signature_statement(manifest.digest))
+        if policy.provenance:
+            provenance = provenance_statement(image.record, self.desired.fleet.name, self.desired.source)
+            yield _Said(image.whole, provenance, image.record.started)
+        yield _Said(image.whole, signature_statement(image.whole.digest))
 
-    async def _verdict(self, repository: Repository, digest: Digest, signer: Signer) -> Verdict:
+    async def _attach(self, repository: Repository, said: _Said, policy: SignPolicy) -> None:
+        signer = self._by(policy)
+        await attach(self.ports.publisher, repository, said.subject, said.statement, signer, said.created)
+
+    async def _verdict(self, repository: Repository, digest: Digest, policy: SignPolicy) -> Verdict:
         bundles = await find_bundles(self.ports.registry, repository, digest)
-        return verdict(digest, bundles, [await signer.verifier()])
+        return verdict(digest, bundles, [await self._by(policy).verifier()])
 
     def _by(self, policy: SignPolicy) -> Signer:
         if self._signer is None:

@@ -101,6 +101,7 @@ def parser(environ: Mapping[str, str]) -> Parser:
     command = verb("verify", "whether every image is there, whole, recorded and signed", _desired)
     _verify(command)
     _json(command)
+    _json(verb("sign", "sign the images that are in sync and are not signed yet", _desired, _selection))
     _registry(verbs, environ)
     command = verb("doctor", "what this machine has, and which commands work")
     _json(command)
