@@ -52,9 +52,9 @@ class DistributionRegistry:
         """See the port. From the registry's list where it has one, else on a few connections, one after the other."""
         wanted = dict.fromkeys(references)
         self._transport.expect(reference.repository.path for reference in wanted)
-        answers = await in_bulk(self._heads, wanted)
-        answers |= await self._heads.each([reference for reference in wanted if reference not in answers])
-        return {reference: answers[reference] for reference in wanted}
+        listed = await in_bulk(self._heads, wanted)
+        asked = await self._heads.each([reference for reference in wanted if reference not in listed])
+        return {reference: listed.get(reference) or asked[reference] for reference in wanted}
 
     async def manifest(self, repository: Repository, digest: Digest) -> Manifest:
         """See the port. Raises LianError `manifest-unknown`, `registry-wrong-digest`, `content-too-large`, …"""

@@ -19,10 +19,9 @@ Answer = TypeVar("Answer")
 async def answers(
     transport: Transport, items: Collection[Item], ask: Callable[[Lane | None, Item], Awaitable[Answer]]
 ) -> dict[Item, Answer]:
-    """Every item with what `ask` gave, each once, in no order. `ask` may use the lane it gets, None where there is
+    """Every item with what `ask` gave, in no order. `ask` may use the lane it gets, None where there is
     none, and should raise nothing. As many hands as the registry bears now: their number follows `at_once`."""
-    wanted = dict.fromkeys(items)
-    crew = _Crew(transport, ask, iter(wanted), len(wanted))
+    crew = _Crew(transport, ask, iter(items), len(items))
     async with asyncio.TaskGroup() as group:
         crew.fill(group)
     return crew.found
