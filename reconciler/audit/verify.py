@@ -119,8 +119,11 @@ class _Examiner:
     def _held(
         self, name: ArtifactName, problems: Sequence[Problem], because_of: ArtifactName | None
     ) -> tuple[Finding, ...]:
-        invalid = {problem.artifact for problem in self.resolution.desired.problems}
-        state = State.INVALID if str(because_of or name) in invalid else State.HELD
+        desired, held = self.resolution.desired, because_of or name
+        if str(held) in {problem.artifact for problem in desired.problems}:
+            state = State.INVALID
+        else:
+            state = State.HELD if desired.wanted[held].materials is None else State.UNKNOWN
         return tuple(Finding(state, problem) for problem in problems)
 
     async def _keyed(self, plain: Verified, artifact: Artifact, identity: Keyed) -> Verified:

@@ -217,6 +217,13 @@ def test_what_cannot_be_read_is_unknown(shop: World, what: str) -> None:
     assert exits.of_verification(found) == 4
 
 
+def test_a_child_of_what_cannot_be_read_is_unknown_for_the_same_reason(shop: World) -> None:
+    shop.registry.unreadable.add(content_tag_of(shop, BASE))
+    found = told(shop)
+    assert states(found) == {"shop/api": "unknown", "shop/base": "unknown", "web/site": "ok"}
+    assert shown(found).count("the registry does not answer") == 1
+
+
 @pytest.mark.parametrize("point", ["missing", "manifest", "verified", "referrers", "blob"])
 def test_whatever_fails_nothing_counts_as_well(shop: World, point: str) -> None:
     shop.points.faults[point] = LianError(Problem("registry-unreachable", "the registry cannot be reached"))

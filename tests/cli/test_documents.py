@@ -81,7 +81,9 @@ def test_versions(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(document["libraries"]) == set(version.LIBRARIES)
 
 
-@pytest.mark.parametrize("kind", ["plan", "outcome", "problems", "story", "version", "doctor", "images", "verify", "status"])
+@pytest.mark.parametrize(
+    "kind", ["plan", "outcome", "problems", "story", "version", "doctor", "images", "verify", "status"]
+)
 def test_each_schema_is_one_and_refuses_strangers(kind: str) -> None:
     check = schema(kind)
     check.check_schema(check.schema)
