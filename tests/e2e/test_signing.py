@@ -80,7 +80,9 @@ class Shop:
         """A lian.ncl that asks for signatures."""
         fields = {"key": f'{{ source = \'File, name = "{self.key}" }}', **sign}
         text = ", ".join(f"{name} = {value}" for name, value in fields.items())
-        return {"lian.ncl": f'{{ fleet = "acme", policy.sign = {{ {text} }} }}\n'}
+        policy = f'{{ sign = {{ {text} }}, verify.keys = ["keys/fleet.pub"] }}'
+        public = self.pair.public_pem.decode()
+        return {"lian.ncl": f'{{ fleet = "acme", policy = {policy} }}\n', "keys/fleet.pub": public}
 
     def scanner(self) -> str:
         """Built by lian, like any image; by digest."""
@@ -156,10 +158,31 @@ def test_what_is_built_is_signed_described_and_listed(shop: Shop, tmp_path: Path
     assert shop.found_on("shop/third", plain).vouched == found.vouched
     assert shop.found_on("shop/tool", plain).vouched == ()
     assert {change["action"] for change in shop.bench.plan(0).values()} == {"none"}
+    verified = {r["artifact"]: r["state"] for r in shop.bench.lian("verify", "--json", code=3).json["results"]}
+    assert verified == {"shop/again": "ok", "shop/third": "ok", "shop/tool": "unsigned"}
     assert leftovers(shop.bench.cache) == {"processes": [], "mounts": [], "cgroups": [], "leases": []}
     if shop.place.repository().layout is not None:  # the index that BuildKit wrapped around the image is not kept
         blobs = tmp_path / "registry" / "shop" / "again" / "blobs" / "sha256"
         assert not [blob for blob in blobs.iterdir() if b"attestation-manifest" in blob.read_bytes()]
+
+
+def test_what_was_built_before_the_fleet_signed_is_signed_on_request(shop: Shop) -> None:
+    digest = shop.bench.reconcile()["shop/tool"]["digest"]
+    shop.bench.commit(shop.settings())
+    assert shop.bench.lian("verify", "--json", code=3).json["results"][0]["state"] == "unsigned"
+    ran = shop.bench.lian("sign")
+    assert ran.out.splitlines()[0].startswith(f"signed   shop/tool  sha256:{digest[7:19]}")
+    assert "1 signed" in ran.out
+    found = shop.found_on("shop/tool", digest)
+    assert sorted(v.statement.predicate_type for v in found.vouched) == sorted(
+        [SIGNATURE_PREDICATE, PROVENANCE_PREDICATE]
+    )
+    assert shop.bench.lian("sign", "--json").json["results"][0]["status"] == "none"
+    assert shop.found_on("shop/tool", digest) == found
+    verified = shop.bench.lian("verify", "--json").json["results"][0]
+    assert (verified["state"], verified["signed_by"]) == ("ok", ["keys/fleet.pub"])
+    shop.bench.commit({"images/tool/tool.txt": "another\n"})
+    assert "is not in sync" in shop.bench.lian("sign", code=4).out
 
 
 @pytest.mark.parametrize("fault", ["wrong password", "no file"])
