@@ -139,3 +139,24 @@ def test_small_questions_open_few_connections() -> None:
             assert server.connections <= 3
 
     asyncio.run(use())
+
+
+def test_who_stops_asking_gives_its_places_back() -> None:
+    """Cancelled in the middle, again and again: afterwards as many are asked at a time as before, and none is stuck."""
+
+    async def use() -> None:
+        async with Limited(delay=0.02).running() as server:
+            transport = Transport(Endpoint.of(server.host), config())
+            registry = DistributionRegistry(transport)
+            wanted = [Reference(Repository(server.host, f"r/{n}"), "latest") for n in range(60)]
+            for tenths in range(8):
+                asking = asyncio.create_task(registry.heads(wanted))
+                await asyncio.sleep(0.012 * tenths)
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+            assert transport.at_once >= 4
+            async with asyncio.timeout(10):
+                assert len(await registry.heads(wanted)) == 60
+            await transport.aclose()
+
+    asyncio.run(use())
