@@ -1,4 +1,4 @@
-"""What a pass says of its images under a signature, where the fleet's policy asks for it (ADR 038).
+"""What a pass says of its images under a signature, where the fleet's policy asks for it (ADR 038, 045).
 
 A pass signs what it has built. What others have put there it takes over in place of a build only if the fleet's own key
 has signed it: else who may push to one repository could have his image signed, by putting it where lian looks.
