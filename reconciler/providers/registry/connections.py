@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from reconciler.model.fleet import RegistrySettings
     from reconciler.model.reference import Repository
     from reconciler.model.secret import Secret
+    from reconciler.providers.registry.docker_config import Credential
 
 _OF_A_MIRROR = RetryPolicy(tries=2, deadline=20.0)
 """A mirror that does not answer is not waited for: there is the origin."""
@@ -145,7 +146,7 @@ class Connections:
 
     async def logins(self, hosts: Collection[str]) -> Secret:
         """See ports.access."""
-        found = {host: await self._logins.of(host).credential(host) for host in self._with_mirrors(hosts)}
+        found = {host: await self._login(host) for host in self._with_mirrors(hosts)}
         return rendered({host: credential for host, credential in found.items() if credential})
 
     async def aclose(self) -> None:
@@ -161,6 +162,16 @@ class Connections:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    async def _login(self, host: str) -> Credential | None:
+        """The credential for this host. A helper that is broken does not matter to a registry that never asked."""
+        try:
+            return await self._logins.of(host).credential(host)
+        except LianError:
+            transport = self._transports.get(host)
+            if self._logins.names(host) or transport is None or transport.asks:
+                raise
+            return None
 
     async def _know(self, settings: RegistrySettings, blob: Callable[[str], Awaitable[bytes]]) -> _Known:
         try:

@@ -53,13 +53,18 @@ class Logins:
         """What knows the credential of this host, if there is one: the operator's variables, else what the settings
         name, else Docker's configuration. Raises LianError `docker-config-invalid`."""
         settings = self.settings.get(host)
-        if host == self.fleet and settings and (self._set(USER) or self._set(PASSWORD)) and self._may(settings):
+        if settings and self._operators(settings):
             return _Given(self._own_login(host))
         if settings and settings.credentials:
             return _Named(self, settings)
         self.docker()  # one that cannot be read is told before anything is asked
         withheld = settings is not None and not self._may(settings) and _unvouched(settings)
         return _Withheld(self.docker) if withheld else _OfDocker(self.docker)
+
+    def names(self, host: str) -> bool:
+        """True for a host whose login someone names to lian; every other's is Docker's, or there is none."""
+        settings = self.settings.get(host)
+        return settings is not None and (self._operators(settings) or settings.credentials is not None)
 
     async def named(self, settings: RegistrySettings, ref: SourceRef, what: str) -> Secret:
         """What the reference in these settings leads to, if their host may have it; `what` names it in problems.
@@ -80,6 +85,11 @@ class Logins:
         if listed := self.environ.get(HOSTS, "").strip():
             return settings.host in re.split(r"[\s,]+", listed)
         return settings.by is Author.OWNER
+
+    def _operators(self, settings: RegistrySettings) -> bool:
+        """True if the operator's variables are for this host."""
+        given = self._set(USER) or self._set(PASSWORD)
+        return given and settings.host == self.fleet and self._may(settings)
 
     def _set(self, name: str) -> bool:
         return bool(self.environ.get(name))

@@ -143,6 +143,11 @@ class Transport:
         for client in opened:
             await client.aclose()
 
+    @property
+    def asks(self) -> bool:
+        """True once the registry has asked who it is."""
+        return self._auth.asks
+
     def expect(self, repositories: Iterable[str]) -> None:
         """These will be read now: where tokens are needed, one is asked for many of them."""
         self._auth.expect(repositories)

@@ -251,3 +251,23 @@ def test_who_logs_in_meanwhile_is_let_in(tmp_path: Path) -> None:
 
     with FaultyRegistry(auth="basic").running() as server:
         assert asyncio.run(use(server)) == [Unknown, type(ABSENT)]
+
+
+@pytest.mark.parametrize("auth", [None, "basic"])
+def test_a_broken_helper_matters_to_a_registry_that_asks(auth: str | None) -> None:
+    """A build on an open registry needs no login, and Docker's configuration may be another machine's."""
+    broken = DockerConfig(None, {"credsStore": "no-such"}, {"PATH": "/none"})
+
+    async def use(server: FaultyRegistry) -> str:
+        async with Connections(config=lambda: broken) as connections:
+            wanted = Reference(Repository(server.host, "a"), "latest")
+            await RoutedRegistry(connections).heads([wanted])
+            return (await connections.logins([server.host])).reveal()
+
+    with FaultyRegistry(auth=auth).running() as server:
+        if auth is None:
+            assert json.loads(asyncio.run(use(server))) == {"auths": {}}
+            return
+        with pytest.raises(LianError) as error:
+            asyncio.run(use(server))
+        assert codes(error) == {"credential-helper-missing"}
