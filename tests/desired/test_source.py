@@ -11,7 +11,10 @@ import pytest
 
 from reconciler.desired.nickel.settings import EvaluatorSettings
 from reconciler.desired.source import GitSource
+from reconciler.model.credential import SourceKind, SourceRef
 from reconciler.model.desired import SentFolder
+from reconciler.model.fleet import Author
+from reconciler.model.name import ArtifactName
 from reconciler.model.policy import DriftPolicy, Policy, PrunePolicy, Response
 from reconciler.model.problem import LianError
 from tests.desired.repos import SYMLINK, Content, Repo
@@ -134,22 +137,31 @@ def test_a_directives_own_registry_beats_the_settings(bench: Bench) -> None:
 
 
 LOGIN = 'credentials = { source = \'Env, name = "PASSWORD" }'
+OTHER_LOGIN = 'credentials = { source = \'Env, name = "OTHER" }'
+OTHER_CA = 'ca = "other.pem"'
+VAULT = 'credentials = { source = \'Vault, name = "secret/data/x" }'
+COMMAND = 'credentials = { source = \'Command, name = "pass show x" }'
+KEY_COMMAND = 'client_cert = "x.pem", client_key = { source = \'Command, name = "pass show x" }'
 
 
 def holds(desired: Desired) -> dict[str, list[str]]:
     return {str(name): [hold.code for hold in wanted.holds] for name, wanted in desired.wanted.items()}
 
 
-def test_credentials_hold_every_artifact_on_their_registry(bench: Bench) -> None:
-    zot = 'registry = {{ provider = \'Zot, url = "https://{}"{} }}'
+def zot(host: str, *more: str) -> str:
+    fields = ("provider = 'Zot", f'url = "https://{host}"', *more)
+    return f"registry = {{ {', '.join(fields)} }}"
+
+
+def test_a_login_that_cannot_be_read_holds_every_artifact_on_its_registry(bench: Bench) -> None:
     elsewhere = directives(
         "site", 'y = lian.make_artifact { image = "reg.example.org/y", context.path = "images/base" }'
     )
     files = {
-        "lian.ncl": f"{{\n  {zot.format('reg.example.org', f', {LOGIN}')},\n}}",
+        "lian.ncl": f"{{\n  {zot('reg.example.org', VAULT)},\n}}",
         "directives/a.ncl": directives("shop", "base"),
-        "directives/b.ncl": directives("team", "base", more=f"  {zot.format('b.example.org', f', {LOGIN}')},\n"),
-        "directives/c.ncl": directives("free", "base", more=f"  {zot.format('c.example.org', '')},\n"),
+        "directives/b.ncl": directives("team", "base", more=f"  {zot('b.example.org', VAULT)},\n"),
+        "directives/c.ncl": directives("free", "base", more=f"  {zot('c.example.org', LOGIN)},\n"),
         "directives/d.ncl": elsewhere,
         **images("base"),
     }
@@ -160,10 +172,64 @@ def test_credentials_hold_every_artifact_on_their_registry(bench: Bench) -> None
     told = {str(name): wanted.holds[0] for name, wanted in desired.wanted.items() if wanted.holds}
     assert told["shop/base"].place.startswith("lian.ncl:2:")
     assert told["team/base"].place.startswith("directives/b.ncl:")
-    assert "docker login reg.example.org" in str(told["shop/base"].hint)
     assert told["site/y"].artifact == "site/y"
     over = bench.load(registry_override="http://127.0.0.1:6000")
     assert not any(holds(over).values())
+
+
+@pytest.mark.parametrize("login", [COMMAND, KEY_COMMAND])
+def test_the_owner_may_name_a_command_and_a_directive_may_not(bench: Bench, login: str) -> None:
+    files = {
+        "lian.ncl": f"{{ {zot('reg.example.org', login)} }}",
+        "directives/a.ncl": directives("shop", "base"),
+        "directives/b.ncl": directives("team", "base", more=f"  {zot('b.example.org', login)},\n"),
+        **images("base"),
+    }
+    desired = bench.load(files)
+    assert holds(desired) == {"shop/base": [], "team/base": ["credentials-forbidden"]}
+    (hold,) = desired.wanted[ArtifactName("team", "base")].holds
+    assert hold.place.startswith("directives/b.ncl:")
+
+
+def test_what_a_directive_says_of_the_owners_registry_changes_nothing_for_others(bench: Bench) -> None:
+    """It may leave out what the owner said; a login, a key or an authority of its own holds its own artifacts only."""
+    files = {
+        "lian.ncl": f"{{ {zot('reg.example.org', LOGIN)} }}",
+        "directives/a.ncl": directives("same", "base", more=f"  {zot('reg.example.org')},\n"),
+        "directives/b.ncl": directives("equal", "base", more=f"  {zot('reg.example.org', LOGIN)},\n"),
+        "directives/c.ncl": directives("other", "base", more=f"  {zot('reg.example.org', OTHER_LOGIN)},\n"),
+        "directives/d.ncl": directives("vault", "base", more=f"  {zot('reg.example.org', VAULT)},\n"),
+        "directives/e.ncl": directives("ca", "base", more=f"  {zot('reg.example.org', LOGIN, OTHER_CA)},\n"),
+        "directives/f.ncl": directives("shop", "base"),
+        **images("base"),
+    }
+    desired = bench.load(files)
+    assert holds(desired) == {
+        "same/base": [],
+        "equal/base": [],
+        "other/base": ["registry-ambiguous"],
+        "vault/base": ["credentials-unsupported", "registry-ambiguous"],
+        "ca/base": ["registry-ambiguous"],
+        "shop/base": [],
+    }
+    (settings,) = desired.registries.values()
+    assert settings.credentials == SourceRef(SourceKind.ENV, "PASSWORD")
+    assert settings.by is Author.OWNER
+
+
+def test_a_directive_does_not_say_where_base_images_are_read(bench: Bench) -> None:
+    mirrored = 'mirrors."docker.io" = ["https://mirror.example.org"]'
+    files = {
+        "lian.ncl": f"{{ {zot('reg.example.org', mirrored)} }}",
+        "directives/a.ncl": directives("shop", "base"),
+        "directives/b.ncl": directives("team", "base", more=f"  {zot('b.example.org', mirrored)},\n"),
+        **images("base"),
+    }
+    desired = bench.load(files)
+    assert holds(desired) == {"shop/base": [], "team/base": ["mirrors-misplaced"]}
+    assert desired.fleet.registry.mirrors == (("docker.io", ("https://mirror.example.org",)),)
+    over = bench.load(registry_override="http://127.0.0.1:6000")
+    assert over.fleet.registry.mirrors == desired.fleet.registry.mirrors
 
 
 def test_a_fleet_with_compute_that_is_not_there_is_held(bench: Bench) -> None:
