@@ -232,7 +232,7 @@ def test_what_is_said_of_it(shop: World) -> None:
     shop.clock.now += 3 * 86_400
     move(shop, SITE, "theirs")
     text = shown(told(shop, able=Able(referrers=False, search=True)))
-    assert f"{HOST}  Distribution\n  catalogue: yes, referrers API: no, bulk search: yes, deletes: unknown\n" in text
+    assert f"{HOST}  Distribution\n    catalogue: yes, referrers API: no, bulk search: yes, deletes: unknown\n" in text
     assert "  www/site\n    web/site in sync\n" in text
     assert "4 tags (1 wanted, 1 content, 1 document, 1 other), 1 image, 1 foreign" in text
     assert "3 d old" in text
@@ -242,7 +242,10 @@ def test_what_is_said_of_it(shop: World) -> None:
 
 def test_long_stories_stay_in_eighty_columns(shop: World) -> None:
     shop.source.commit = shop.source.commit.changed({f"web/site/{'long' * 9}{n}": b"x" for n in range(9)})
+    assert max(map(len, shown(told(shop)).splitlines())) <= 80
+    shop.points.faults["repositories"] = DOWN
     text = shown(told(shop))
+    assert "3 repositories, images unknown, size unknown" in text
     assert max(map(len, text.splitlines())) <= 80
 
 

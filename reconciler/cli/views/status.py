@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from datetime import datetime
 from typing import IO, TYPE_CHECKING
 
@@ -10,11 +9,11 @@ from reconciler.audit.holdings import Owner, TagKind, drift_of
 from reconciler.cli.views import problems
 from reconciler.cli.views.plan import summary_word
 from reconciler.cli.views.reasons import sentence
-from reconciler.cli.views.text import Writer, count, printable, size
+from reconciler.cli.views.text import Writer, count, size
 from reconciler.model.plan import Action
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from reconciler.audit.holdings import Holding, RegistryStatus, Shelf
     from reconciler.model.plan import Change
@@ -60,23 +59,25 @@ def _shelf(shelf: Shelf, moment: float, writer: Writer) -> None:
         ("deletes", shelf.able.deletes),
     )
     words = {True: "yes", False: "no", None: "unknown"}
-    writer.line("  ", (", ".join(f"{name}: {words[answer]}" for name, answer in able), "dim"))
+    for line in _wrapped([f"{name}: {words[answer]}" for name, answer in able], ", "):
+        writer.line((line, "dim"))
     for holding in shelf.holdings:
         _holding(holding, moment, writer)
-    images = sum(sum(holding.images.values()) for holding in shelf.holdings)
-    known = f"{size(shelf.size)}" if shelf.size is not None else "size unknown"
     total = f"{len(shelf.holdings):,} {'repository' if len(shelf.holdings) == 1 else 'repositories'}"
-    writer.line("  ", (f"{total}, {count(images, 'image')}, {known}", "bold"))
+    images = sum(sum(holding.images.values()) for holding in shelf.holdings)
+    seen = count(images, "image") if shelf.size is not None else f"at least {count(images, 'image')}"
+    seen = seen if images or shelf.size is not None else "images unknown"
+    writer.line("  ", (f"{total}, {seen}, {_size(shelf.size)}", "bold"))
 
 
 def _holding(holding: Holding, moment: float, writer: Writer) -> None:
     writer.line("  ", (holding.repository.path, "bold"))
     for change in holding.changes:
-        for number, line in enumerate(_wrapped(f"{change.artifact} {_state(change)}")):
+        for number, line in enumerate(_wrapped(f"{change.artifact} {_state(change)}".split(), " ")):
             writer.line((line, _STYLES[drift_of(change)] if number == 0 else None))
     if not holding.changes:
         writer.line("    ", ("no artifact of this commit", "dim"))
-    for line in _wrapped(", ".join(_facts(holding, moment))):
+    for line in _wrapped(list(_facts(holding, moment)), ", "):
         writer.line(line)
 
 
@@ -91,25 +92,33 @@ def _facts(holding: Holding, moment: float) -> Iterator[str]:
     if not holding.tags and not holding.read:
         yield "could not be read"
         return
-    kinds = [f"{number:,} {kind}" for kind in TagKind if (number := holding.tags.get(kind, 0))]
+    kinds = [_tags(kind, number) for kind in TagKind if (number := holding.tags.get(kind, 0))]
     tags = sum(holding.tags.values())
     yield count(tags, "tag") + (f" ({', '.join(kinds)})" if kinds else "")
     yield count(holding.images.get(Owner.OURS, 0), "image")
     for owner in (Owner.FOREIGN, Owner.UNKNOWN):
         if number := holding.images.get(owner, 0):
             yield f"{number:,} {owner}"
-    yield size(holding.size) if holding.size is not None else "size unknown"
+    yield _size(holding.size)
     newest, oldest = age(holding.newest, moment), age(holding.oldest, moment)
     if newest and oldest:
         yield f"{newest} old" if newest == oldest else f"{newest} to {oldest} old"
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(
-        printable(text),
-        WIDTH,
-        initial_indent="    ",
-        subsequent_indent="      ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+def _tags(kind: TagKind, number: int) -> str:
+    return count(number, kind.value) if kind is TagKind.DOCUMENT else f"{number:,} {kind}"
+
+
+def _size(number: int | None) -> str:
+    return "size unknown" if number is None else size(number)
+
+
+def _wrapped(parts: Sequence[str], sign: str) -> list[str]:
+    """The parts with `sign` between them, on lines of WIDTH; no part is cut in two."""
+    lines = ["   "]
+    for number, part in enumerate(parts):
+        text = part + (sign.rstrip() if number < len(parts) - 1 else "")
+        if len(lines[-1]) + 1 + len(text) > WIDTH and lines[-1].strip():
+            lines.append("     ")
+        lines[-1] += f" {text}"
+    return lines
