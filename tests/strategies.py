@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from reconciler.model.applied import ANCESTORS, Applied, AppliedTag, History
 from reconciler.model.artifact import Artifact, BaseImage, Folder, ParentImage, Place
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import IMAGE_INDEX, IMAGE_MANIFEST, Descriptor
@@ -15,6 +16,7 @@ from reconciler.model.outcome import Outcome, Result, Status
 from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
 from reconciler.model.platform import Platform
 from reconciler.model.problem import Next, Problem
+from reconciler.model.pruning import Announcement
 from reconciler.model.record import BuildRecord, PlatformBuild
 from reconciler.model.reference import Reference, Repository
 from reconciler.model.tier import RunnerOverride
@@ -218,4 +220,22 @@ results = st.builds(
 )
 outcomes = st.builds(
     Outcome, hexes(40), st.lists(results, max_size=3).map(tuple), st.lists(problems, max_size=2).map(tuple)
+)
+_MOMENTS = st.integers(0, 1 << 40)
+histories = st.builds(
+    History.of,
+    hexes(40),
+    _MOMENTS,
+    st.lists(hexes(40), max_size=4).map(tuple) | st.just(("f" * 40,) * (ANCESTORS + 1)),
+    complete=st.booleans(),
+)
+applied_tags = st.builds(AppliedTag, digests, artifact_names.map(str), hexes(40), _MOMENTS)
+applieds = st.builds(Applied, names, histories, st.dictionaries(tags, applied_tags, max_size=3))
+announcements = st.builds(
+    Announcement,
+    st.dictionaries(tags, digests, max_size=3),
+    st.frozensets(digests, max_size=3),
+    st.floats(0, 1 << 40),
+    names,
+    hexes(8),
 )
