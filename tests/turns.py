@@ -117,22 +117,37 @@ class Bursts:
 
 
 class EveryOrder:
-    """A chooser for one run after another, until every order of all steps has been had."""
+    """A chooser for one run after another, until every order of all steps has been had. Of two steps of which the order
+    makes no difference, as `apart` says, only one order is had."""
 
-    def __init__(self) -> None:
+    def __init__(self, apart: Callable[[Parked, Parked], bool]) -> None:
+        self._apart = apart
         self._path: list[tuple[int, int]] = []
         """Choice made, and among how many."""
+        self._start()
+
+    def _start(self) -> None:
         self._at = 0
+        self._last: Parked | None = None
+        self._offered: list[Parked] = []
 
     def __call__(self, parked: Sequence[Parked]) -> int:
+        open_ = [n for n, call in enumerate(parked) if not self._had(call)] or [0]
         if self._at == len(self._path):
-            self._path.append((0, len(parked)))
+            self._path.append((0, len(open_)))
+        chosen = open_[self._path[self._at][0]]
         self._at += 1
-        return self._path[self._at - 1][0]
+        self._last, self._offered = parked[chosen], list(parked)
+        return chosen
+
+    def _had(self, call: Parked) -> bool:
+        """Whether this step could as well have been made before the last one, and is in another run."""
+        last = self._last
+        return last is not None and call in self._offered and call.who < last.who and self._apart(call, last)
 
     def again(self) -> bool:
         """Turn to the next order; false when there is none."""
-        self._at = 0
+        self._start()
         while self._path:
             choice, among = self._path.pop()
             if choice + 1 < among:
