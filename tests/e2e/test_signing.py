@@ -23,6 +23,7 @@ from tests.attest.test_sbom import SCANNER, SPDX
 from tests.e2e.bench import BUSYBOX, Bench, directive, leftovers
 from tests.providers.registry.places import disk_place, http_place
 from tests.servers.registry import run_registry
+from tests.servers.zot import run_zot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -118,9 +119,11 @@ class Shop:
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     pair, key = Pair(), tmp_path / "sign.key"
     key.write_bytes(pair.pem(PASSWORD))
-    with run_registry(tmp_path / "server") as server:
-        url = server.url if request.param == "docker-registry" else f"oci-layout:{tmp_path / 'registry'}"
-        place = http_place(server.host) if request.param == "docker-registry" else disk_place(tmp_path / "registry")
+    running = run_zot if request.param == "zot" else run_registry
+    with running(tmp_path / "server") as server:
+        on_disk = request.param == "on disk"
+        url = f"oci-layout:{tmp_path / 'registry'}" if on_disk else server.url
+        place = disk_place(tmp_path / "registry") if on_disk else http_place(server.host)
         bench = Bench.new(tmp_path, url)
         bench.env["COSIGN_PASSWORD"] = PASSWORD.decode()
         bench.git("remote", "add", "origin", ORIGIN)
@@ -129,6 +132,7 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
         yield Shop(bench, place, server, pair, key)
 
 
+@pytest.mark.parametrize("shop", ["docker-registry", "on disk", "zot"], indirect=True)
 def test_what_is_built_is_signed_described_and_listed(shop: Shop, tmp_path: Path) -> None:
     """An image from before that is not signed is left as it is, and built rather than copied; a signed one is copied,
     with all that is said of it."""
