@@ -19,6 +19,7 @@ from reconciler.reconcile import load, plan_once
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from reconciler.model.artifact import Artifact
     from reconciler.model.desired import Desired
     from reconciler.model.digest import Digest
     from reconciler.model.plan import Change, Plan
@@ -47,7 +48,7 @@ async def status(ports: Surveying, options: Options) -> RegistryStatus:
     hosts = {repository.host for repository in changes}
     hosts |= set() if options.only else set(desired.registries)
     surveyor = Surveyor(ports.registry, desired.fleet.name)
-    describing = _Describing(ports, desired, surveyor, changes, whole=not options.only)
+    describing = _Describing(ports, desired, surveyor, changes, _wanted(desired), whole=not options.only)
     shelves = await asyncio.gather(*(describing.shelf(host) for host in sorted(hosts)))
     return RegistryStatus(work.plan.revision, ports.clock(), tuple(shelves), work.plan.problems, desired.notes)
 
@@ -60,6 +61,16 @@ def _changes(plan: Plan, only: Collection[str]) -> dict[Repository, list[Change]
     return found
 
 
+def _wanted(desired: Desired) -> dict[Repository, Wanted]:
+    found: dict[Repository, list[Artifact]] = defaultdict(list)
+    for wanted in desired.wanted.values():
+        found[wanted.artifact.image].append(wanted.artifact)
+    return {
+        repository: Wanted(frozenset(tag for a in here for tag in a.tags), frozenset(str(a.name) for a in here))
+        for repository, here in found.items()
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class _Describing:
     """`changes` are the plan's, by repository; `whole`: also what the registries list beside these."""
@@ -68,6 +79,7 @@ class _Describing:
     desired: Desired
     surveyor: Surveyor
     changes: Mapping[Repository, Sequence[Change]]
+    wanted: Mapping[Repository, Wanted]
     whole: bool
 
     async def shelf(self, host: str) -> Shelf:
@@ -111,7 +123,7 @@ class _Describing:
             if isinstance(found, LianError):
                 return self._unread(repository, found.problems)
             async with gate:
-                holding = await self.surveyor.survey(repository, found, self._wanted(repository))
+                holding = await self.surveyor.survey(repository, found, self.wanted.get(repository, Wanted()))
             return replace(holding, changes=tuple(self.changes.get(repository, ())))
 
         return tuple(await asyncio.gather(*(one(repository) for repository in tags)))
@@ -133,10 +145,6 @@ class _Describing:
 
             answers = await asyncio.gather(*(one(repository) for repository in repositories))
             return dict(zip(repositories, answers, strict=True))
-
-    def _wanted(self, repository: Repository) -> Wanted:
-        here = [w.artifact for w in self.desired.wanted.values() if w.artifact.image == repository]
-        return Wanted(frozenset(tag for a in here for tag in a.tags), frozenset(str(a.name) for a in here))
 
     def _unread(self, repository: Repository, problems: tuple[Problem, ...]) -> Holding:
         return Holding(repository, problems=problems, changes=tuple(self.changes.get(repository, ())))

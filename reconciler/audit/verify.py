@@ -62,7 +62,8 @@ async def verify(ports: Reading, options: Options, verifier: MakeVerifier) -> Ve
     while questions := resolution.still_needed(observed):
         observed.take(await ask(questions, ports.registry))
     scrub = Scrub(ports.registry, desired.registries) if options.deep else None
-    examiner = _Examiner(ports, resolution, observed, keys, scrub, options.only, len(desired.wanted))
+    invalid = frozenset(problem.artifact for problem in narrow.problems)
+    examiner = _Examiner(ports, resolution, observed, keys, scrub, options.only, len(desired.wanted), invalid)
     results = await examiner.all()
     names = tuple(key.name for key in keys)
     read = scrub.read if scrub else 0
@@ -77,7 +78,7 @@ async def _keys(ports: Reading, desired: Desired, verifier: MakeVerifier) -> tup
 @dataclass(frozen=True, slots=True)
 class _Examiner:
     """Everything that is known of the chosen artifacts (`only`) and what they stand on. `fleet` counts all artifacts of
-    the commit."""
+    the commit, `invalid` names those that are wrong in it."""
 
     ports: Reading
     resolution: Resolution
@@ -86,6 +87,7 @@ class _Examiner:
     scrub: Scrub | None
     only: tuple[str, ...]
     fleet: int
+    invalid: frozenset[str | None]
 
     @property
     def policy(self) -> Policy:
@@ -120,7 +122,7 @@ class _Examiner:
         self, name: ArtifactName, problems: Sequence[Problem], because_of: ArtifactName | None
     ) -> tuple[Finding, ...]:
         desired, held = self.resolution.desired, because_of or name
-        if str(held) in {problem.artifact for problem in desired.problems}:
+        if str(held) in self.invalid:
             state = State.INVALID
         else:
             state = State.HELD if desired.wanted[held].materials is None else State.UNKNOWN

@@ -20,7 +20,7 @@ from reconciler.checks.probes import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-READING = ("validate", "diff", "why")
+READING = ("validate", "diff", "why", "images", "verify", "registry status")
 """Commands that evaluate directives and change nothing."""
 BUILDING = ("reconcile", "watch")
 """Commands that build."""
