@@ -1,4 +1,5 @@
-"""Waiting to the very end: what is rented is returned before a cancellation goes on. Never here: what is waited for."""
+"""Waiting to the very end: what is rented is returned before a cancellation goes on, and nothing outlives an error. Never
+here: what is waited for."""
 
 from __future__ import annotations
 
@@ -6,9 +7,20 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Iterable
 
 T = TypeVar("T")
+
+
+async def all_of(works: Iterable[Awaitable[T]]) -> list[T]:
+    """All results, in order. If one raises, the others still come to their end, and the first error is raised then."""
+    ends = await asyncio.gather(*works, return_exceptions=True)
+    results: list[T] = []
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+        results.append(end)
+    return results
 
 
 async def to_its_end(work: Awaitable[T]) -> T:

@@ -174,6 +174,7 @@ class Worker:
             platforms = _platforms(identity, manifest) if len(identity.keys) > 1 else {}
             named = {identity.tag(platform): digest for platform, digest in platforms.items()}
             named[identity.tag()] = manifest.digest
+            whole = await tagger.whole(artifact.image, manifest)
             await tagger.content(artifact.image, named)
             try:
                 await tagger.tags(artifact, manifest, tags)
@@ -181,7 +182,7 @@ class Worker:
                 if await self._counting(artifact, identity, manifest, replaces=replaces) == manifest:
                     raise
                 continue
-            await tagger.outlast(artifact.image, manifest, (identity.tag(), *tags))
+            await tagger.outlast(artifact.image, whole, (*named, *tags))
             if await tagger.stand(artifact.image, named | dict.fromkeys(tags, manifest.digest)):
                 return manifest
         raise HeldBack(_contested(artifact))

@@ -11,6 +11,7 @@ from reconciler.model.applied import APPLIED_TAG, Applied, AppliedTag
 from reconciler.model.observed import Found, Questions, Unknown
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.reference import Reference
+from reconciler.model.stock import Content
 from reconciler.observe.ask import ask, read_announcement, read_applied
 
 if TYPE_CHECKING:
@@ -32,6 +33,20 @@ PATIENCE_SECONDS = 90.0
 
 class HeldBack(LianError):
     """The change must not be carried out now; nothing is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An image with the manifests that it names and those that refer to it."""
+
+    image: Manifest
+    parts: tuple[Manifest, ...] = ()
+    referrers: tuple[Manifest, ...] = ()
+
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """In the order in which a registry takes them."""
+        return (*self.parts, self.image, *self.referrers)
 
 
 @dataclass(slots=True)
@@ -98,27 +113,45 @@ class Tagger:
             if there and tag not in left and self.desired.fleet.policy.immutable(tag):
                 raise HeldBack(_immutable(f"{artifact.image}:{tag}"))
 
-    async def outlast(self, repository: Repository, manifest: Manifest, tags: Collection[str]) -> None:
-        """See to it that a prune in the same moment has not taken what these tags point at: one that announced itself
-        is waited for, and then everything is looked at again, and put again if need be. Raises LianError."""
-        deadline = self.ports.clock() + PATIENCE_SECONDS
-        threatened = False
-        while await self._threatened(repository, manifest, tags):
-            threatened = True
-            if self.ports.clock() > deadline:
-                break
-            await asyncio.sleep(POLL_SECONDS)
-        if not threatened:
-            return
-        heads = await self._heads(repository, tags)
-        lost = [tag for tag in tags if not isinstance(heads[tag], Found)]
-        if lost:
-            await self.ports.publisher.publish(repository, manifest, tags=lost)
+    async def whole(self, repository: Repository, image: Manifest) -> Whole:
+        """The image with what belongs to it, before any tag of it is moved. Raises LianError, and HeldBack if a prune
+        has just taken it: an image goes before what refers to it, so as long as it is there nothing is missing here."""
+        registry = self.ports.registry
+        parts = [await registry.manifest(repository, child) for child in Content.of(image).children]
+        about = [d.digest for d in await registry.referrers(repository, image.digest, None)]
+        referrers = [await registry.manifest(repository, digest) for digest in about]
+        reference = Reference(repository, digest=image.digest)
+        if self._is_gone((await registry.heads([reference]))[reference]):
+            raise HeldBack(_pruned(f"{repository}@{image.digest}"))
+        return Whole(image, tuple(parts), tuple(referrers))
 
-    async def _threatened(self, repository: Repository, manifest: Manifest, tags: Collection[str]) -> bool:
+    async def outlast(self, repository: Repository, whole: Whole, tags: Collection[str]) -> None:
+        """See to it that a prune in the same moment has not taken what these tags point at: one that announced itself
+        is waited for; then everything is looked at again, and put again if need be. Raises HeldBack, LianError."""
+        deadline = self.ports.clock() + PATIENCE_SECONDS
+        while await self._threatened(repository, whole, tags):
+            if self.ports.clock() > deadline:
+                raise HeldBack(_prune_goes_on(repository))
+            await asyncio.sleep(POLL_SECONDS)
+        named = {manifest.digest: Reference(repository, digest=manifest.digest) for manifest in whole.manifests}
+        heads = await self.ports.registry.heads([*named.values(), *(Reference(repository, tag) for tag in tags)])
+        lost = [tag for tag in tags if self._is_gone(heads[Reference(repository, tag)])]
+        for manifest in whole.manifests:
+            again = lost if manifest == whole.image else ()
+            if again or self._is_gone(heads[named[manifest.digest]]):
+                await self.ports.publisher.publish(repository, manifest, tags=again)
+
+    async def _threatened(self, repository: Repository, whole: Whole, tags: Collection[str]) -> bool:
         announced = await read_announcement(self.ports.registry, repository)
-        now = self.ports.clock()
-        return announced is not None and any(announced.threatens(tag, manifest.digest, now) for tag in tags)
+        digests = {manifest.digest for manifest in whole.manifests}
+        return announced is not None and announced.threatens(tags, digests, self.ports.clock())
+
+    @staticmethod
+    def _is_gone(head: Sighting) -> bool:
+        """Raises LianError if that cannot be told."""
+        if isinstance(head, Unknown):
+            raise LianError(head.problem)
+        return not isinstance(head, Found)
 
     async def _move(self, artifact: Artifact, tag: str, manifest: Manifest) -> bool:
         """True if the tag had to be moved."""
@@ -261,6 +294,24 @@ def _immutable(where: str) -> Problem:
         f"{where} must not move, and points at another image",
         hint="want a new tag in the directive",
         next=Next.PERSON,
+    )
+
+
+def _pruned(where: str) -> Problem:
+    return Problem(
+        "image-pruned",
+        f"{where} was pruned while this pass ran",
+        hint="run again: the next pass builds the image if it is gone",
+        next=Next.RETRY,
+    )
+
+
+def _prune_goes_on(repository: Repository) -> Problem:
+    return Problem(
+        "prune-busy",
+        f"a prune of {repository} goes on and on, and is about to remove what this pass has tagged",
+        hint="run again when it is done",
+        next=Next.RETRY,
     )
 
 

@@ -18,7 +18,7 @@ from reconciler.model.digest import Digest
 from reconciler.model.manifest import packed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from reconciler.model.manifest import Manifest
 
@@ -27,6 +27,8 @@ CLAIM_PREFIX = "lian-pruning-"
 PRUNING_TYPE = "application/vnd.lian.pruning.v1"
 PRUNING_LAYER = "application/vnd.lian.pruning.v1+json"
 VERSION = 1
+_LATEST = 1 << 53
+"""Seconds beyond this are no moment; a number may be too large to be one at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,11 @@ class Announcement:
     by: str = ""
     """The prune's id: it makes the documents of two prunes differ."""
 
-    def threatens(self, tag: str, digest: Digest, now: float) -> bool:
-        """True if this tag, or the image it points at, may be removed at this time."""
-        return now < self.until and (tag in self.tags or digest in self.digests)
+    def threatens(self, tags: Collection[str], digests: Collection[Digest], now: float) -> bool:
+        """True if one of these tags or manifests may be removed at this time."""
+        if now >= self.until:
+            return False
+        return not (self.tags.keys().isdisjoint(tags) and self.digests.isdisjoint(digests))
 
     def to_json(self) -> dict[str, Any]:
         """The layer's document."""
@@ -65,7 +69,7 @@ class Announcement:
             if document["kind"] != "pruning" or document["version"] != VERSION:
                 raise ValueError(f"not an announcement of version {VERSION}")
             until = document["until"]
-            if isinstance(until, bool) or not isinstance(until, int | float):
+            if isinstance(until, bool) or not isinstance(until, int | float) or not 0 <= until <= _LATEST:
                 raise ValueError("not an announcement: `until` is no time")
             return cls(
                 {str(tag): Digest.parse(digest) for tag, digest in document["tags"].items()},

@@ -54,8 +54,8 @@ class Kept(StrEnum):
 class Doomed:
     """An image that goes, with all that goes with it. `size` in bytes, `built` in Unix seconds, None if nothing tells.
 
-    `parts` are manifests that it names and nothing that stays does, parents first; `attached` refer to one of these.
-    `reach` is all that it names: if it is spared after all, that stays too.
+    `parts` are manifests that it names and nothing that stays does, parents first. `reach` is all that it names: if it
+    is spared after all, that stays too.
     """
 
     digest: Digest
@@ -66,7 +66,8 @@ class Doomed:
     built: float | None = None
     size: int = 0
     parts: tuple[Digest, ...] = ()
-    attached: tuple[Digest, ...] = ()
+    attached: Mapping[Digest, Digest] = field(default_factory=dict)
+    """What refers to one of these -> to which."""
     lists: tuple[str, ...] = ()
     """Tags made of their digests, that go at the end."""
     reach: frozenset[Digest] = frozenset()
@@ -115,8 +116,10 @@ class Removal:
     seen: Mapping[str, Digest] = field(default_factory=dict)
     forget: tuple[str, ...] = ()
     """Tags of unwanted artifacts that the applied document names and that are not there any more."""
-    unfinished: bool = False
-    """An interrupted prune's announcement still stands."""
+    unfinished: Digest | None = None
+    """The announcement of an interrupted prune, or of one that is at work, which still stands."""
+    claims: Mapping[str, Digest] = field(default_factory=dict)
+    """Tags of other prunes, that are at work or were killed."""
     strays: Mapping[Digest, Digest] = field(default_factory=dict)
     """What refers to an image of the fleet that is gone already -> that image."""
     lists: tuple[str, ...] = ()
@@ -132,7 +135,7 @@ class Removal:
     @property
     def chores(self) -> bool:
         """True if something is to be done here, if only to tidy up."""
-        return self.any or self.unfinished or bool(self.forget or self.strays or self.lists)
+        return self.any or bool(self.unfinished or self.forget or self.claims or self.strays or self.lists)
 
     @property
     def size(self) -> int:
@@ -174,6 +177,10 @@ class PrunePlan:
     removals: tuple[Removal, ...] = ()
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    refs: Mapping[str, str] = field(default_factory=dict)
+    """The refs that were kept -> the commits they named."""
+    elsewhere: int = 0
+    """Images of the fleet in repositories that this is not about."""
 
     @property
     def images(self) -> int:
@@ -188,7 +195,7 @@ class PrunePlan:
     @property
     def ours(self) -> int:
         """How many images of the fleet were found."""
-        return sum(removal.ours for removal in self.removals)
+        return self.elsewhere + sum(removal.ours for removal in self.removals)
 
     @property
     def size(self) -> int:

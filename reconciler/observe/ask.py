@@ -73,9 +73,10 @@ async def read_applied(registry: Registry, repository: Repository) -> Applied | 
     return await _document(registry, reference, (APPLIED_TYPE, APPLIED_LAYER), Applied.from_json)
 
 
-async def read_announcement(registry: Registry, repository: Repository) -> Announcement | None:
-    """What a prune has announced in the repository, None for nothing. Raises LianError, also `document-unreadable`."""
-    reference = Reference(repository, PRUNING_TAG)
+async def read_announcement(registry: Registry, repository: Repository, tag: str = PRUNING_TAG) -> Announcement | None:
+    """What a prune has announced in the repository, None for nothing; under another `tag`, a claim of one. Raises
+    LianError, also `document-unreadable`."""
+    reference = Reference(repository, tag)
     return await _document(registry, reference, (PRUNING_TYPE, PRUNING_LAYER), Announcement.from_json)
 
 

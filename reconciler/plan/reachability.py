@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from reconciler.identity.keys import content_tag
 from reconciler.identity.resolve import Keyed
 from reconciler.model.artifact import BaseImage
+from reconciler.model.pruning import CLAIM_PREFIX, PRUNING_TAG
 from reconciler.model.removal import Doomed, Gone, Kept, Removal, Untagged
 from reconciler.model.stock import CONTENT_TAG, AttachedTag, names_image
 
@@ -92,7 +93,7 @@ def _named(wanted: Wanted) -> Iterator[Reference]:
 
 def in_question(stock: Stock, wants: Wants, rules: Rules) -> bool:
     """False if tags and applied document alone tell that nothing can go from this repository."""
-    if stock.left is not None or _forgotten(stock, wants):
+    if stock.left is not None or _forgotten(stock, wants) or any(tag.startswith(CLAIM_PREFIX) for tag in stock.tags):
         return True
     kept = {digest for tag, digest in stock.tags.items() if _kept_by_tag(stock, wants, rules, tag)}
     named = {digest for tag, digest in stock.tags.items() if names_image(tag)}
@@ -116,26 +117,26 @@ def attached(removal: Removal, stock: Stock) -> Removal:
     found = []
     for image in removal.images:
         subjects = (image.digest, *image.parts)
-        mine = [digest for digest in _referring(stock, subjects) if digest not in taken]
+        mine = {one: about for one, about in _referring(stock, subjects).items() if one not in taken}
         lists = {tag: one for digest in (*subjects, *mine) for tag, one in by_subject.get(digest, {}).items()}
         # What only cosign's tag names goes by its digest, and the tag with it. A list goes with its last entry.
-        alone = [d for tag, one in lists.items() if not one.is_list and named[d := stock.tags[tag]] == 1]
-        mine += [digest for digest in alone if digest not in taken.union(mine)]
+        alone = {d: one.subject for tag, one in lists.items() if not one.is_list and named[d := stock.tags[tag]] == 1}
+        mine |= {digest: about for digest, about in alone.items() if digest not in taken}
         taken.update(mine)
-        found.append(replace(image, attached=tuple(mine), lists=tuple(lists)))
+        found.append(replace(image, attached=mine, lists=tuple(lists)))
     return replace(removal, images=tuple(found))
 
 
-def _referring(stock: Stock, subjects: Iterable[Digest]) -> list[Digest]:
-    """What refers to these, and to that in turn: a signature of a list of parts, say."""
+def _referring(stock: Stock, subjects: Iterable[Digest]) -> dict[Digest, Digest]:
+    """What refers to these, and to that in turn (a signature of a list of parts, say) -> to which."""
     waiting = list(subjects)
-    found: dict[Digest, None] = {}
+    found: dict[Digest, Digest] = {}
     for subject in waiting:
         for referrer in stock.referrers.get(subject, ()):
             if referrer not in found and referrer not in waiting:
-                found[referrer] = None
+                found[referrer] = subject
                 waiting.append(referrer)
-    return list(found)
+    return found
 
 
 def _kept_by_tag(stock: Stock, wants: Wants, rules: Rules, tag: str) -> Kept | None:
@@ -224,7 +225,7 @@ class _Judgement:
         strays = self._strays({*kept, *reached})
         images = self._doomed(self._tops([d for d in going if d not in strays]), {*kept, *reached})
         gone = {digest for image in images for digest in (image.digest, *image.parts)}
-        gone_before = dict.fromkeys(strays.values())
+        gone_before = dict.fromkeys(subject for subject in strays.values() if subject not in stock.contents)
         counts = Counter(kept.values())
         return Removal(
             stock.repository,
@@ -233,7 +234,8 @@ class _Judgement:
             {why: counts[why] for why in Kept if counts[why]},
             dict(stock.tags),
             _forgotten(stock, self.wants),
-            stock.left is not None,
+            stock.tags.get(PRUNING_TAG) if stock.left else None,
+            {tag: digest for tag, digest in stock.tags.items() if tag.startswith(CLAIM_PREFIX)},
             strays,
             tuple(tag for subject in gone_before for tag in stock.attached_tags().get(subject, ())),
         )
@@ -313,7 +315,7 @@ class _Judgement:
         by_artifact: dict[str, list[tuple[float, Digest]]] = {}
         for digest in ours:
             built = self._built(digest)
-            for artifact in self._artifacts(digest) if digest not in self.parts else ():
+            for artifact in self._artifacts(digest) if self._whole(digest) == digest else ():
                 if artifact in self.wants.artifacts:
                     by_artifact.setdefault(artifact, []).append((float("inf") if built is None else built, digest))
         last = self.rules.policy.keep_last
@@ -329,9 +331,13 @@ class _Judgement:
             least = max(least, int(UNTAGGED_SECONDS)) if digest not in self.left else least
         return built > self.rules.now - least
 
+    def _whole(self, digest: Digest) -> Digest:
+        """The image that a platform's manifest was built for; any other is one itself."""
+        return digest if digest in self.records else self.parts.get(digest, digest)
+
     def _built(self, digest: Digest) -> float | None:
         """When it was built last: as its records tell, else as old as the commit that it was tagged for."""
-        records = self.records.get(digest) or self.records.get(self.parts.get(digest, digest), ())
+        records = self.records.get(self._whole(digest), ())
         moments = [started(record) for record in records]
         if moments:
             return None if None in moments else max(moment for moment in moments if moment is not None)
@@ -341,7 +347,7 @@ class _Judgement:
 
     def _artifacts(self, digest: Digest) -> tuple[str, ...]:
         """Whose image it is."""
-        named = {record.artifact for record in self.records.get(self.parts.get(digest, digest), ())}
+        named = {record.artifact for record in self.records.get(self._whole(digest), ())}
         entries = self.stock.applied.tags if self.stock.applied else {}
         named |= {entries[tag].artifact for tag in self.tags.get(digest, ()) if self._applied_to(tag, digest)}
         return tuple(sorted(named))
@@ -349,10 +355,10 @@ class _Judgement:
     # -- what goes --------------------------------------------------------------------------------------------------
 
     def _strays(self, staying: Collection[Digest]) -> dict[Digest, Digest]:
-        """What refers to an image of this fleet that is not there any more -> that image."""
+        """What refers to an image of this fleet that is not there any more -> to which."""
         stock = self.stock
         gone = [subject for subject in self.records if subject not in stock.contents]
-        found = {referrer: subject for subject in gone for referrer in _referring(stock, [subject])}
+        found = _referring(stock, gone)
         for digest in self.left:
             content = stock.contents.get(digest)
             if content and content.subject:

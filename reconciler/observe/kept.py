@@ -1,0 +1,86 @@
+"""What the desired repo's other branches and tags ask for: it is kept, though this pass is not about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from reconciler.model.problem import LianError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from reconciler.model.desired import Desired
+    from reconciler.ports.revisions import Revisions
+    from reconciler.ports.source import Source
+
+TOLD = 3
+"""Problems of one revision that are named; they have one remedy."""
+_SETTINGS = "lian.ncl"
+_NONE = "no-directives"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Commits other than the one this is about: the refs that name each, and what they ask for as far as it could be
+    read. `problems` are of what could not."""
+
+    refs: Mapping[str, str]
+    """Full name -> commit."""
+    desired: tuple[Desired, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    def names(self, revision: str) -> tuple[str, ...]:
+        """The refs that name a commit."""
+        return tuple(ref for ref, commit in self.refs.items() if commit == revision)
+
+
+async def load_kept(revisions: Revisions, globs: Sequence[str], but: str) -> Kept:
+    """What the refs that match ask for, beside the commit `but`. A commit that has nothing to do with lian asks for
+    nothing. Raises LianError if the refs cannot be read."""
+    kept = Kept(await revisions.matching(globs) if globs else {})
+    found: list[Desired] = []
+    problems: list[Problem] = []
+    for commit in sorted(set(kept.refs.values()) - {but}):
+        source = revisions.at(commit)
+        try:
+            desired = await source.load()
+            if not await _is_not_lians(source, desired):
+                found.append(desired)
+        except LianError as error:
+            problems += unread(kept.names(commit), commit, error.problems)
+    return replace(kept, desired=tuple(found), problems=tuple(problems))
+
+
+async def _is_not_lians(source: Source, desired: Desired) -> bool:
+    """True for a commit without directives and without lian's settings, such as one from before lian was adopted."""
+    if desired.wanted or [problem.code for problem in desired.problems] != [_NONE]:
+        return False
+    try:
+        await source.blob(_SETTINGS)
+    except LianError as error:
+        if error.problems[0].code != "path-missing":
+            raise
+        return True
+    return False
+
+
+def unread(refs: Sequence[str], revision: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Why a revision's wishes are not all known, and how to go on without them."""
+    where = f"{refs[0]} ({revision[:12]})" if refs else f"the commit {revision[:12]}"
+    distinct = list(dict.fromkeys(problems))
+    hint = "mend it there, delete that ref, or leave it out with policy.prune.revisions in lian.ncl" if refs else None
+    told = [
+        Problem(
+            "revision-unread",
+            f"what {where} wants is not known completely",
+            artifact=problem.artifact,
+            cause=": ".join(text for text in (problem.place, problem.message, problem.cause) if text),
+            hint=hint or problem.hint,
+            next=problem.next,
+        )
+        for problem in distinct[:TOLD]
+    ]
+    if more := len(distinct) - len(told):
+        told.append(Problem("revision-unread", f"{where} has {more} more problems", hint=hint or "see lian validate"))
+    return tuple(told)

@@ -1,0 +1,172 @@
+"""Looking at repositories as a whole: what lian keeps in them, whose it is, and what it reaches."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from reconciler.finishing import all_of
+from reconciler.model.applied import APPLIED_TAG
+from reconciler.model.observed import Found, Unknown
+from reconciler.model.problem import LianError, Problem
+from reconciler.model.pruning import PRUNING_TAG
+from reconciler.model.record import ARTIFACT_TYPE, TIME_ANNOTATION
+from reconciler.model.reference import Reference, Repository
+from reconciler.model.stock import AttachedTag, Content, Stock, names_image
+from reconciler.observe.ask import CONCURRENCY, RECORDS_READ, read_announcement, read_applied, read_record
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from reconciler.model.applied import Applied
+    from reconciler.model.digest import Digest
+    from reconciler.model.manifest import Descriptor
+    from reconciler.model.pruning import Announcement
+    from reconciler.model.record import BuildRecord
+    from reconciler.ports.registry import Inventory, Registry
+
+DEEPEST = 5
+"""How deep indexes may lie in one another, and referrers refer to referrers."""
+GONE = {"manifest-unknown", "blob-unknown"}
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The repositories of some hosts. `silent` are the hosts that do not list them, with what they said."""
+
+    repositories: tuple[Repository, ...] = ()
+    silent: Mapping[str, Problem] = field(default_factory=dict)
+
+
+async def catalogue(inventory: Inventory, hosts: Iterable[str]) -> Catalogue:
+    """What these hosts hold. Raises LianError for one that could not be asked."""
+    found: list[Repository] = []
+    silent: dict[str, Problem] = {}
+    for host in sorted(set(hosts)):
+        try:
+            found += [Repository(host, path) for path in await inventory.repositories(host)]
+        except LianError as error:
+            if error.problems[0].code != "catalog-unsupported":
+                raise
+            silent[host] = error.problems[0]
+    return Catalogue(tuple(found), silent)
+
+
+async def witnessed(registry: Registry, repositories: Collection[Repository]) -> frozenset[Repository]:
+    """Those in which lian left an applied document, whichever fleet it is of. Raises LianError for one unknown."""
+    references = {Reference(repository, APPLIED_TAG): repository for repository in repositories}
+    heads = await registry.heads(references)
+    for head in heads.values():
+        if isinstance(head, Unknown):
+            raise LianError(head.problem)
+    return frozenset(references[reference] for reference, head in heads.items() if isinstance(head, Found))
+
+
+@dataclass(slots=True)
+class Looker:
+    """Looks at one repository after another, with a bounded number of requests at a time in all."""
+
+    registry: Registry
+    fleet: str
+    _gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENCY))
+
+    async def documents(self, repository: Repository, tags: Mapping[str, Digest]) -> Stock:
+        """The repository with these tags, and the documents that lian keeps in it. Raises LianError."""
+        async with self._gate:
+            applied = await read_applied(self.registry, repository) if APPLIED_TAG in tags else None
+        async with self._gate:
+            left = await read_announcement(self.registry, repository) if PRUNING_TAG in tags else None
+        return Stock(repository, tags, self._ours(applied), self._left(left))
+
+    async def in_full(self, stock: Stock) -> Stock:
+        """The same, with everything that says what reaches what, and whose it is. Raises LianError for a single thing
+        that cannot be read: it might be what keeps another."""
+        lists = {found.subject for tag in stock.tags if (found := AttachedTag.parse(tag))}
+        left = stock.left.digests if stock.left else frozenset()
+        named = {digest for tag, digest in stock.tags.items() if names_image(tag)}
+        contents = await self.contents(stock.repository, named | lists | left)
+        subjects = {content.subject for digest in left if (content := contents.get(digest)) and content.subject}
+        contents |= await self.contents(stock.repository, subjects - contents.keys())
+        asked = list(named | lists | left | subjects)
+        descriptors = await self._all_referrers(stock.repository, asked)
+        those_of = dict(zip(asked, descriptors, strict=True))
+        records = await all_of(self._records(stock.repository, those) for those in descriptors)
+        return replace(
+            stock,
+            contents=contents,
+            referrers={subject: tuple(d.digest for d in those) for subject, those in those_of.items()},
+            records={subject: read for subject, read in zip(asked, records, strict=True) if read},
+        )
+
+    async def with_referrers(self, stock: Stock, subjects: Collection[Digest]) -> Stock:
+        """The same, with all that refers to these, and to that in turn. Raises LianError."""
+        referrers = dict(stock.referrers)
+        level = list(subjects)
+        for _ in range(DEEPEST):
+            asked = [subject for subject in level if subject not in referrers]
+            descriptors = await self._all_referrers(stock.repository, asked)
+            those_of = zip(asked, descriptors, strict=True)
+            referrers |= {subject: tuple(d.digest for d in those) for subject, those in those_of}
+            level = [referrer for subject in level for referrer in referrers[subject]]
+        return replace(stock, referrers=referrers)
+
+    async def contents(self, repository: Repository, starts: Collection[Digest]) -> dict[Digest, Content]:
+        """These manifests and those that they name, as far as they are there. Raises LianError."""
+        found: dict[Digest, Content] = {}
+        level = list(starts)
+        for _ in range(DEEPEST):
+            contents = await all_of(self._content(repository, digest) for digest in level)
+            there = {d: content for d, content in zip(level, contents, strict=True) if content is not None}
+            found |= there
+            level = list(dict.fromkeys(c for one in there.values() for c in one.children if c not in found))
+            if not level:
+                return found
+        message = f"an index in {repository} holds others, {DEEPEST} deep and deeper"
+        raise LianError(Problem("index-too-deep", message, hint="remove its tag, if nobody needs it"))
+
+    def _ours(self, applied: Applied | None) -> Applied | None:
+        return applied if applied is not None and applied.fleet == self.fleet else None
+
+    def _left(self, announced: Announcement | None) -> Announcement | None:
+        """This fleet's. One whose time is not over is that of a prune at work now, or just killed: it is waited for
+        before anything is removed, and either there is nothing left of it then, or all of it."""
+        return announced if announced is not None and announced.fleet == self.fleet else None
+
+    async def _content(self, repository: Repository, digest: Digest) -> Content | None:
+        async with self._gate:
+            try:
+                return Content.of(await self.registry.manifest(repository, digest))
+            except LianError as error:
+                if error.problems[0].code in GONE:
+                    return None
+                raise
+            except ValueError as error:
+                message = f"the manifest {repository}@{digest} cannot be understood"
+                hint = "see what it is, and remove its tags if nobody needs it"
+                raise LianError(Problem("manifest-unreadable", message, cause=str(error), hint=hint)) from error
+
+    async def _all_referrers(
+        self, repository: Repository, subjects: Sequence[Digest]
+    ) -> Sequence[Sequence[Descriptor]]:
+        return await all_of(self._referrers(repository, subject) for subject in subjects)
+
+    async def _referrers(self, repository: Repository, subject: Digest) -> Sequence[Descriptor]:
+        async with self._gate:
+            return await self.registry.referrers(repository, subject, None)
+
+    async def _records(self, repository: Repository, referrers: Sequence[Descriptor]) -> tuple[BuildRecord, ...]:
+        """The newest build records among these, newest first. One whose content is gone says nothing."""
+        records = [d for d in referrers if d.artifact_type == ARTIFACT_TYPE]
+        newest = sorted(records, key=lambda d: d.annotations.get(TIME_ANNOTATION, ""), reverse=True)[:RECORDS_READ]
+        read = await all_of(self._record(repository, descriptor) for descriptor in newest)
+        return tuple(record for record in read if record is not None)
+
+    async def _record(self, repository: Repository, descriptor: Descriptor) -> BuildRecord | None:
+        async with self._gate:
+            try:
+                return await read_record(self.registry, repository, descriptor)
+            except LianError as error:
+                if error.problems[0].code in GONE:
+                    return None
+                raise

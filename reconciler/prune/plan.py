@@ -1,0 +1,203 @@
+"""What would be pruned: what kept revisions want, what the registries hold, and the difference."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from reconciler.finishing import all_of
+from reconciler.identity.resolve import Held, Resolution
+from reconciler.model.observed import ABSENT, Found, Observed, Questions, Unknown
+from reconciler.model.problem import LianError, Problem
+from reconciler.model.removal import Kept, KeptRevision, PrunePlan, Removal
+from reconciler.model.stock import CONTENT_TAG, names_image, of_lian
+from reconciler.observe.ask import CONCURRENCY, ask
+from reconciler.observe.kept import load_kept, unread
+from reconciler.observe.stock import Looker, catalogue, witnessed
+from reconciler.plan.graph import checked
+from reconciler.plan.reachability import Rules, Wants, attached, collect, in_question, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from reconciler.model.desired import Desired
+    from reconciler.model.digest import Digest
+    from reconciler.model.observed import Sighting
+    from reconciler.model.reference import Reference, Repository
+    from reconciler.ports.bundle import Removing
+
+AT_ONCE = 4
+"""Repositories that are looked at in full at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class PruneOptions:
+    """What a person chose. `only` are globs over repositories, `in_use` digests that stay whatever else is said."""
+
+    only: tuple[str, ...] = ()
+    in_use: frozenset[Digest] = frozenset()
+    allow_most: bool = False
+
+
+@dataclass(slots=True)
+class _Shelves:
+    """The tags of all repositories that are looked at, and why those of others could not be had."""
+
+    tags: dict[Repository, Mapping[str, Digest]] = field(default_factory=dict)
+    problems: dict[Repository, tuple[Problem, ...]] = field(default_factory=dict)
+
+    def head(self, reference: Reference) -> Sighting | None:
+        """What a tag names, None where nobody looked. A digest is there if it was ever asked for: only tags are."""
+        if reference.repository in self.problems:
+            return Unknown(self.problems[reference.repository][0])
+        tags = self.tags.get(reference.repository)
+        if tags is None or reference.digest is not None:
+            return None
+        digest = tags.get(reference.name)
+        return Found(digest) if digest else ABSENT
+
+
+async def plan_prune(ports: Removing, options: PruneOptions) -> PrunePlan:
+    """The plan. Writes nothing anywhere. Raises LianError if no commit can be read."""
+    head = checked(await ports.source.load())
+    policy = head.fleet.policy.prune
+    kept = await load_kept(ports.revisions, policy.revisions, head.revision)
+    desired = (head, *(checked(other) for other in kept.desired))
+    revisions = tuple(KeptRevision(one.revision, kept.names(one.revision)) for one in desired)
+    plan = PrunePlan(head.fleet.name, head.revision, revisions, refs=kept.refs, notes=head.notes)
+    problems = [*kept.problems]
+    for one in desired:
+        problems += unread(kept.names(one.revision), one.revision, one.problems)
+    if problems:
+        return replace(plan, problems=tuple(problems))
+    shelves, notes = await _shelves(ports, head, desired)
+    wants: dict[Repository, Wants] = {}
+    for one in desired:
+        problems += await _collect(ports, one, shelves, wants, kept.names(one.revision))
+    plan = replace(plan, notes=(*plan.notes, *notes), problems=tuple(problems))
+    if problems:
+        return plan
+    rules = Rules(head.fleet.name, policy, ports.clock(), options.in_use)
+    return _narrowed(replace(plan, removals=await _judged(ports, shelves, wants, rules)), options)
+
+
+def _narrowed(plan: PrunePlan, options: PruneOptions) -> PrunePlan:
+    """Only the chosen repositories; of all that the fleet has, not most at once unless that is what is wanted."""
+    chosen = tuple(removal for removal in plan.removals if _is_chosen(removal.repository, options.only))
+    if options.only and not chosen:
+        hint = "give a glob over repositories of this fleet, such as 'shop/*'"
+        raise LianError(Problem("selection-empty", f"no repository matches {', '.join(options.only)}", hint=hint))
+    elsewhere = plan.ours - sum(removal.ours for removal in chosen)
+    narrowed = replace(plan, removals=chosen, elsewhere=elsewhere)
+    if options.allow_most or 2 * narrowed.images <= narrowed.ours:
+        return narrowed
+    message = f"{narrowed.images:,} of the {narrowed.ours:,} images of this fleet would go at once"
+    cause = "so many look like a wrong commit, or like settings that keep too little"
+    hint = "look through the plan; if it is right, give --allow-most"
+    return replace(narrowed, problems=(Problem("prune-most", message, cause=cause, hint=hint),))
+
+
+def _is_chosen(repository: Repository, only: Sequence[str]) -> bool:
+    names = (repository.path, str(repository))
+    return not only or any(fnmatchcase(name, glob) for name in names for glob in only)
+
+
+# -- what the registries hold -----------------------------------------------------------------------------------------
+
+
+async def _shelves(ports: Removing, head: Desired, desired: Iterable[Desired]) -> tuple[_Shelves, tuple[str, ...]]:
+    """The repositories of the fleet's registries that kept revisions want or that lian has marked, with their tags; and
+    what a person should know of registries that do not tell what they hold."""
+    wanted = {w.artifact.image for one in desired for w in one.wanted.values()}
+    shelves, notes = _Shelves(), []
+    for host in sorted(head.registries):
+        here = {repository for repository in wanted if repository.host == host}
+        try:
+            found = await catalogue(ports.inventory, [host])
+            if host in found.silent:
+                notes.append(f"{host} does not list its repositories: only those that a kept revision wants are pruned")
+            here |= await _marked(ports, [r for r in found.repositories if r not in wanted])
+        except LianError as error:
+            shelves.problems |= dict.fromkeys(here, error.problems)
+            continue
+        await _list(ports, shelves, sorted(here))
+    return shelves, tuple(notes)
+
+
+async def _marked(ports: Removing, others: Collection[Repository]) -> set[Repository]:
+    """Of repositories that nobody wants, those with a document of lian's or a content tag. Raises LianError."""
+    found = set(await witnessed(ports.registry, others)) if others else set()
+    rest = [repository for repository in others if repository not in found]
+    names = await ports.inventory.all_names(rest) if rest else {}
+    return found | {r for r, tags in names.items() if any(CONTENT_TAG.fullmatch(tag) or of_lian(tag) for tag in tags)}
+
+
+async def _list(ports: Removing, shelves: _Shelves, repositories: Sequence[Repository]) -> None:
+    """All tags of these. One that cannot be listed costs nobody else."""
+    try:
+        shelves.tags |= await ports.inventory.all_tags(repositories)
+    except LianError:
+        gate = asyncio.Semaphore(CONCURRENCY)
+
+        async def one(repository: Repository) -> None:
+            async with gate:
+                try:
+                    shelves.tags[repository] = await ports.inventory.tags_of(repository)
+                except LianError as error:
+                    shelves.problems[repository] = error.problems
+
+        await all_of(one(repository) for repository in repositories)
+
+
+# -- what is wanted ---------------------------------------------------------------------------------------------------
+
+
+async def _collect(
+    ports: Removing, desired: Desired, shelves: _Shelves, wants: dict[Repository, Wants], refs: Sequence[str]
+) -> tuple[Problem, ...]:
+    """Add what one revision wants; the problems of what of it cannot be known."""
+    resolution, observed = Resolution(desired, ports.clock()), Observed()
+    while asked := resolution.still_needed(observed).heads:
+        known = {reference: shelves.head(reference) for reference in asked}
+        observed.heads.update({reference: head for reference, head in known.items() if head is not None})
+        if rest := frozenset(reference for reference, head in known.items() if head is None):
+            observed.take(await ask(Questions(heads=rest), ports.registry))
+    collect(wants, desired, resolution.identities)
+    held = (identity for identity in resolution.identities.values() if isinstance(identity, Held))
+    return unread(refs, desired.revision, (problem for identity in held for problem in identity.problems))
+
+
+# -- the difference ---------------------------------------------------------------------------------------------------
+
+
+async def _judged(
+    ports: Removing, shelves: _Shelves, wants: Mapping[Repository, Wants], rules: Rules
+) -> tuple[Removal, ...]:
+    """One removal for each repository, sorted; one that cannot be read holds itself."""
+    looker, gate = Looker(ports.registry, rules.fleet), asyncio.Semaphore(AT_ONCE)
+
+    async def one(repository: Repository) -> Removal:
+        async with gate:
+            try:
+                return await _judge(looker, repository, shelves.tags[repository], wants.get(repository, Wants()), rules)
+            except LianError as error:
+                return Removal(repository, problems=error.problems)
+
+    removals = list(await all_of(one(repository) for repository in shelves.tags))
+    removals += [Removal(repository, problems=problems) for repository, problems in shelves.problems.items()]
+    return tuple(sorted(removals, key=lambda removal: removal.repository))
+
+
+async def _judge(
+    looker: Looker, repository: Repository, tags: Mapping[str, Digest], wants: Wants, rules: Rules
+) -> Removal:
+    stock = await looker.documents(repository, tags)
+    if not in_question(stock, wants, rules):
+        images = {digest for tag, digest in tags.items() if names_image(tag) and not CONTENT_TAG.fullmatch(tag)}
+        return Removal(repository, kept={Kept.WANTED: len(images)}, seen=tags)
+    stock = await looker.in_full(stock)
+    removal = judge(stock, wants, rules)
+    going = [digest for image in removal.images for digest in (image.digest, *image.parts)]
+    return attached(removal, await looker.with_referrers(stock, [*going, *removal.strays]))
