@@ -338,7 +338,11 @@ class Resolution:
             applied.add(artifact.image)
             if isinstance(identity, Keyed):
                 records |= {donor for donor in [self.donor(name, observed)] if donor}
-                whole |= {(artifact.image, digest) for digest in [self.fixed(name, observed)] if digest}
+                if fixed := self.fixed(name, observed):
+                    whole.add((artifact.image, fixed))
+                    records |= {
+                        (artifact.image, other) for other in observed.named(artifact.image, artifact.tags).values()
+                    }
         return Questions(
             records=frozenset(image for image in records if image not in observed.records),
             applied=frozenset(image for image in applied if image not in observed.applied),
