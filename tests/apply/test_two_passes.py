@@ -172,7 +172,7 @@ class Stage:
         registry = self.registry
         if not self.scene.state:
             for commit in self.scene.before:
-                self.alone(commit, Options(overrides=Overrides(older=True)))
+                self.alone(commit, older=True)
             self.scene.state = (dict(registry.blobs), dict(registry.manifests), dict(registry.tags))
         blobs, manifests, tags = self.scene.state
         registry.blobs.update(blobs)
@@ -192,19 +192,19 @@ class Stage:
         self.registry.tags[repository, tag] = manifest.digest
         self.foreigners.add(manifest.digest)
 
-    def a_pass(self, commit: Commit, options: Options = Options()) -> Any:
+    def a_pass(self, commit: Commit, *, older: bool = False) -> Any:
         """One pass, ready to run."""
         source = FakeSource(commit, self.turns)
         if self.scene.knows:
             source.descendants = {c.revision for c in self.scene.commits.values() if commit.revision in c.before}
         pass_id = f"pass{next(self._passes)}"
         ports = replace(self.world.ports(), source=source, logs=self.folder / f"logs-{pass_id}", pass_id=pass_id)
-        return reconcile_once(ports, options)
+        return reconcile_once(ports, Options(overrides=Overrides(older=older)))
 
-    def alone(self, commit: Commit, options: Options = Options()) -> Outcome:
+    def alone(self, commit: Commit, *, older: bool = False) -> Outcome:
         """One pass that nobody disturbs."""
         self.turns.choose, self.turns.only = Bursts([]), ()
-        ended = self.turns.run({"alone": self.a_pass(commit, options)})["alone"]
+        ended = self.turns.run({"alone": self.a_pass(commit, older=older)})["alone"]
         if isinstance(ended, BaseException):
             raise ended
         return ended[1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -182,7 +181,7 @@ def test_a_whole_clone_knows(case: Case, ours: int | None, theirs: int | None) -
 def test_nothing_is_certain_that_is_not_true(
     case: Case, ours: int | None, theirs: int | None, data: st.DataObject
 ) -> None:
-    """Whatever a clone knows, and however little: what decides beside ancestry is only the time of the tag's own move."""
+    """Whatever a clone knows, and however little: beside ancestry only the time of the tag's own move decides."""
     asked = data.draw(st.sets(st.sampled_from(sorted(case.known()))))
     known = {revision: answer for revision, answer in case.known().items() if revision in asked}
     applied, history = case.applied(theirs), case.past.history(case.ours, ours)

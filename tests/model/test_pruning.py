@@ -1,4 +1,4 @@
-"""Announcements of prunes: they come back as they were written, and threaten what they name until their time is over."""
+"""Announcements of prunes: they come back as they were written, and threaten what they name while their time lasts."""
 
 from __future__ import annotations
 
