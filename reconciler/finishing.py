@@ -1,5 +1,6 @@
-"""Waiting to the very end: what is rented is returned before a cancellation goes on, and nothing outlives an error. Never
-here: what is waited for."""
+"""Waiting to the very end: what is rented is returned before a cancellation goes on, and nothing outlives an error.
+
+Never here: what is waited for."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from reconciler.apply.work import Work
@@ -11,13 +12,17 @@ from reconciler.identity.resolve import Resolution
 from reconciler.model.event import Noted, Planned
 from reconciler.model.observed import Observed, Questions
 from reconciler.model.outcome import Status
+from reconciler.model.policy import Response
 from reconciler.model.problem import LianError
 from reconciler.observe.ask import ask, read_listing
+from reconciler.observe.kept import load_kept
+from reconciler.observe.unwanted import find_applied, find_tags
 from reconciler.plan.audit import audited
 from reconciler.plan.compare import Overrides, make_plan
 from reconciler.plan.drift import revisions_behind
 from reconciler.plan.files import changed_files, listings_of, with_files
 from reconciler.plan.graph import checked
+from reconciler.plan.orphans import orphans, suspects
 from reconciler.plan.select import narrowed, select
 from reconciler.plan.story import image_of, tell
 from reconciler.plan.vanished import some_are_gone, unless_vanished
@@ -36,6 +41,15 @@ LISTINGS_AT_ONCE = 8
 """Listings of changed contexts that are read at a time; each may be large."""
 
 
+class Orphans(Enum):
+    """Whether a pass looks for what no commit wants any more."""
+
+    IGNORED = "ignored"
+    HEALED = "healed"
+    """Where the fleet's policy is to heal it."""
+    TOLD = "told"
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a person chose for this pass. `build_timeout` in seconds."""
@@ -46,6 +60,7 @@ class Options:
     cores: int = 2
     build_timeout: float | None = None
     overrides: Overrides = field(default_factory=Overrides)
+    orphans: Orphans = Orphans.IGNORED
 
 
 async def load(ports: Reading) -> Desired:
@@ -71,7 +86,32 @@ async def plan_once(ports: Reading, options: Options) -> Work:
         plan = unless_vanished(plan, observed, desired.fleet.name, await ports.memory.recall())
     gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
     changes = await asyncio.gather(*(_with_files(c, resolution, observed, ports, gate) for c in plan.changes))
-    return Work(replace(plan, changes=tuple(changes)), resolution, observed)
+    left, notes = await _orphans(ports, desired, options)
+    return Work(replace(plan, changes=tuple(changes), orphans=left), resolution, observed, notes)
+
+
+async def _orphans(ports: Reading, desired: Desired, options: Options) -> tuple[tuple[Change, ...], tuple[str, ...]]:
+    """What is there and no commit wants any more; or why that is not told. Only a whole pass can know."""
+    if options.only or desired.problems or options.orphans is Orphans.IGNORED:
+        return (), ()
+    if options.orphans is Orphans.HEALED and desired.fleet.policy.drift.orphaned is not Response.HEAL:
+        return (), ()
+    wanted: dict[Repository, set[str]] = {}
+    for one in desired.wanted.values():
+        wanted.setdefault(one.artifact.image, set()).update(one.artifact.tags)
+    try:
+        found = await find_applied(ports.registry, ports.inventory, wanted, desired.registries.keys())
+        found.take(await find_tags(ports.registry, suspects(desired, found).keys()))
+        if not orphans(desired, found, ()):
+            return (), ()
+        kept = await load_kept(ports.revisions, desired.fleet.policy.prune.revisions, desired.revision)
+        for revision in {entry.revision for entry in suspects(desired, found).values()} - {desired.revision}:
+            found.lineage[revision] = await ports.source.descends(revision)
+    except LianError as error:
+        return (), (f"what no commit wants any more was not looked for: {error.problems[0].message}",)
+    if problems := (*kept.problems, *(problem for one in kept.desired for problem in one.problems)):
+        return (), (f"what no commit wants any more is not known: {problems[0].message}",)
+    return orphans(desired, found, kept.desired), ()
 
 
 async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]:

@@ -75,7 +75,14 @@ async def reading(choice: Choice) -> AsyncIterator[Reading]:
 
     async with _connections() as connections:
         source = _Learning(_source(choice), connections)
-        yield Reading(source, RoutedRegistry(connections), RoutedInventory(connections), time.time, _memory(choice))
+        yield Reading(
+            source=source,
+            registry=RoutedRegistry(connections),
+            inventory=RoutedInventory(connections),
+            clock=time.time,
+            memory=_memory(choice),
+            revisions=source.revisions,
+        )
 
 
 @asynccontextmanager
@@ -135,7 +142,7 @@ def _memory(choice: Choice) -> FileMemory:
 def _connections() -> Connections:
     """Registries, with the operator's credentials. What he gave by name is not handed on to credential helpers and
     commands."""
-    from reconciler.providers.registry.docker_config import DockerConfig
+    from reconciler.providers.registry.http.docker_config import DockerConfig
     from reconciler.providers.registry.router import Connections
 
     handed_on = _handed_on()
@@ -152,7 +159,7 @@ def _sources() -> Sources:
 
 def _handed_on() -> dict[str, str]:
     """The environment of credential helpers and commands."""
-    from reconciler.providers.registry.logins import PASSWORD, USER
+    from reconciler.providers.registry.http.logins import PASSWORD, USER
 
     return {name: value for name, value in os.environ.items() if name not in {USER, PASSWORD, KEY_PASSWORD}}
 

@@ -18,3 +18,5 @@ class Work:
     plan: Plan
     resolution: Resolution
     observed: Observed
+    notes: tuple[str, ...] = ()
+    """Sentences for a person, beside those of the commit."""

@@ -20,6 +20,8 @@ DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 ACCEPTED = (IMAGE_INDEX, IMAGE_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 EMPTY_CONFIG = "application/vnd.oci.empty.v1+json"
 EMPTY_BLOB = b"{}"
+MAX_MANIFEST = 4 << 20
+"""Bytes. Registries need not take more (distribution-spec, "Pushing Manifests"), so lian reads no more."""
 
 
 def texts(value: object) -> bool:

@@ -49,8 +49,12 @@ class PrunePolicy:
     keep_tags: tuple[str, ...] = ()
     """Globs over tags that are never removed."""
     keep_last: int = 5
-    """Of each artifact, so many of its newest images are kept, whatever points at them."""
+    """Of each artifact that a kept commit wants, so many of its newest images are kept, whatever points at them."""
     min_age: int = 7 * _DAY
+
+    def keeps(self, tag: str) -> bool:
+        """True for a tag that is never removed."""
+        return any(fnmatchcase(tag, pattern) for pattern in self.keep_tags)
 
 
 @dataclass(frozen=True, slots=True)

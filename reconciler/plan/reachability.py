@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from reconciler.identity.keys import content_tag
@@ -145,7 +144,7 @@ def _kept_by_tag(stock: Stock, wants: Wants, rules: Rules, tag: str) -> Kept | N
         return None
     if tag in wants.tags or tag in wants.content:
         return Kept.WANTED
-    if any(fnmatchcase(tag, pattern) for pattern in rules.policy.keep_tags):
+    if rules.policy.keeps(tag):
         return Kept.KEEP_TAG
     entry = stock.applied.tags.get(tag) if stock.applied else None
     return Kept.VERSION_TAG if entry and entry.artifact in wants.artifacts else None

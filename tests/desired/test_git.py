@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import pygit2
 import pytest
 
-from reconciler.desired.git import check_url, home, is_url, open_local, origin, resolve, uncommitted
+from reconciler.desired.git import check_url, descends, history, home, is_url, open_local, origin, resolve, uncommitted
 from reconciler.desired.mirror import Mirror
 from reconciler.desired.tree import CommitTree
+from reconciler.model.applied import ANCESTORS
 from reconciler.model.problem import LianError, Problem
 from tests.desired.repos import Repo
 
@@ -381,3 +382,145 @@ def test_a_clone_needs_no_names_of_its_own(tmp_path: Path) -> None:
     """Credentials are no part of a mirror's name: a new token finds the same mirror."""
     one, two = Mirror("https://a:1@example.org/r", tmp_path), Mirror("https://b:2@example.org/r", tmp_path)
     assert one.folder == two.folder != Mirror("https://example.org/other", tmp_path).folder
+
+
+# -- where a commit stands --------------------------------------------------------------------------------------------
+
+
+def commit_of(repo: Repo, *parents: str, branch: str = "main", time: int = 1_700_000_000) -> str:
+    """A commit with these parents, on a branch that is moved to it."""
+    author = pygit2.Signature("Test", "test@example.org", time, 0)
+    tree = repo.git.TreeBuilder().write()
+    made = str(repo.git.create_commit(None, author, author, f"{branch} {time} {parents}", tree, list(parents)))
+    repo.git.references.create(f"refs/heads/{branch}", made, force=True)
+    return made
+
+
+def clone(repo: Repo, into: Path, *arguments: str) -> pygit2.Repository:
+    """As git makes one over its own protocol."""
+    git(repo, "config", "uploadpack.allowFilter", "true")
+    git(repo, "clone", "-q", "--bare", *arguments, f"file://{repo.path}", str(into))
+    return open_local(into)
+
+
+def rev_list(repo: Repo, commit: str) -> set[str]:
+    """All ancestors, as git itself finds them."""
+    listed = subprocess.run(
+        ["git", "-C", str(repo.path), "rev-list", commit], check=True, capture_output=True, text=True
+    )
+    return set(listed.stdout.split()) - {commit}
+
+
+@pytest.fixture
+def merged(repo: Repo) -> dict[str, str]:
+    """A line, a branch beside it that is merged later, one that never is, and a history that shares nothing."""
+    made = {"first": commit_of(repo)}
+    made["second"] = commit_of(repo, made["first"], time=1_700_000_060)
+    made["side"] = commit_of(repo, made["first"], branch="side", time=1_700_000_030)
+    made["merge"] = commit_of(repo, made["second"], made["side"], time=1_700_000_120)
+    made["last"] = commit_of(repo, made["merge"], time=1_700_000_180)
+    made["apart"] = commit_of(repo, made["second"], branch="apart", time=1_700_000_240)
+    made["strange"] = commit_of(repo, branch="strange", time=1_700_000_300)
+    return made
+
+
+def test_a_history_goes_through_all_parents_newest_first(repo: Repo, merged: dict[str, str]) -> None:
+    found = history(repo.git, merged["last"])
+    assert (found.revision, found.time, found.complete) == (merged["last"], 1_700_000_180, True)
+    assert list(found.ancestors) == [merged[name][:16] for name in ("merge", "second", "side", "first")]
+    for name, commit in merged.items():
+        told = history(repo.git, commit)
+        assert set(told.ancestors) == {ancestor[:16] for ancestor in rev_list(repo, commit)}, name
+        for other in merged.values():
+            assert told.descends_from(other) == (other in rev_list(repo, commit))
+
+
+def test_git_and_histories_tell_the_same_in_a_whole_clone(repo: Repo, merged: dict[str, str]) -> None:
+    for one in merged.values():
+        for other in merged.values():
+            told = descends(repo.git, one, other)
+            assert told == (other in rev_list(repo, one)) == history(repo.git, one).descends_from(other)
+
+
+def test_clock_skew_does_not_hide_an_ancestor(repo: Repo) -> None:
+    first = commit_of(repo, time=2_000_000_000)
+    second = commit_of(repo, first, time=5)
+    third = commit_of(repo, second, time=1_000_000_000)
+    assert history(repo.git, third).ancestors == (second[:16], first[:16])
+    assert descends(repo.git, third, first) is True
+
+
+def test_a_long_history_keeps_its_newest_part_and_says_so(repo: Repo) -> None:
+    line = [commit_of(repo)]
+    for number in range(ANCESTORS + 1):
+        line.append(commit_of(repo, line[-1], time=1_700_000_001 + number))
+    whole, cut = history(repo.git, line[-2]), history(repo.git, line[-1])
+    assert [(len(h.ancestors), h.complete) for h in (whole, cut)] == [(ANCESTORS, True), (ANCESTORS, False)]
+    assert cut.ancestors == tuple(commit[:16] for commit in reversed(line[1:-1]))
+    assert (whole.descends_from(line[0]), cut.descends_from(line[0])) == (True, None)
+    assert descends(repo.git, line[-1], line[0]) is True
+
+
+def test_a_shallow_clone_tells_what_it_holds_and_no_more(repo: Repo, merged: dict[str, str], tmp_path: Path) -> None:
+    shallow = clone(repo, tmp_path / "shallow", "--depth", "2")
+    found = history(shallow, merged["last"])
+    assert (found.ancestors, found.complete) == ((merged["merge"][:16],), False)
+    assert found.descends_from(merged["merge"]) is True
+    assert found.descends_from(merged["first"]) is None
+    assert descends(shallow, merged["last"], merged["merge"]) is True
+    for one, other in (("last", "first"), ("merge", "last"), ("first", "last"), ("last", "apart")):
+        assert descends(shallow, merged[one], merged[other]) is None, (one, other)
+
+
+def test_the_newest_commit_alone_tells_nothing_and_is_not_an_error(
+    repo: Repo, merged: dict[str, str], tmp_path: Path
+) -> None:
+    """As most pipelines clone."""
+    alone = clone(repo, tmp_path / "alone", "--depth", "1")
+    found = history(alone, merged["last"])
+    assert (found.revision, found.time, found.ancestors, found.complete) == (merged["last"], 1_700_000_180, (), False)
+    assert {descends(alone, merged["last"], commit) for commit in merged.values()} == {None}
+
+
+@pytest.mark.parametrize("kind", ["blob:none", "tree:0"])
+def test_a_clone_without_blobs_or_trees_holds_all_commits(
+    repo: Repo, merged: dict[str, str], tmp_path: Path, kind: str
+) -> None:
+    partial = clone(repo, tmp_path / "partial", f"--filter={kind}")
+    for one in merged.values():
+        assert history(partial, one) == history(repo.git, one)
+        assert all(descends(partial, one, other) == descends(repo.git, one, other) for other in merged.values())
+
+
+def test_a_clone_of_one_branch_knows_nothing_of_the_others(repo: Repo, merged: dict[str, str], tmp_path: Path) -> None:
+    one = clone(repo, tmp_path / "one", "--single-branch", "--branch", "apart")
+    assert history(one, merged["apart"]) == history(repo.git, merged["apart"])
+    assert descends(one, merged["last"], merged["second"]) is None
+    assert descends(one, merged["apart"], merged["last"]) is None
+    assert descends(one, merged["apart"], merged["first"]) is True
+
+
+def test_a_clone_made_before_a_commit_does_not_know_it(repo: Repo, tmp_path: Path) -> None:
+    old = commit_of(repo)
+    before = clone(repo, tmp_path / "before")
+    new = commit_of(repo, old, time=1_700_000_060)
+    assert descends(before, new, old) is None
+    assert descends(repo.git, new, old) is True
+
+
+@pytest.mark.parametrize(
+    "revision", ["", "HEAD", "main", "abc", "f" * 40, "f" * 64, "z" * 40, "\0", "../..", "HEAD~1", "é" * 40, "-" * 40]
+)
+def test_what_a_document_may_name_as_a_commit_is_no_error(repo: Repo, merged: dict[str, str], revision: str) -> None:
+    """It comes from a registry."""
+    assert descends(repo.git, revision, merged["last"]) is None
+    assert history(repo.git, merged["last"]).descends_from(revision) is False
+
+
+def test_a_repository_that_lacks_a_commit_in_between_says_it_cannot_tell(repo: Repo, merged: dict[str, str]) -> None:
+    lost = repo.path / ".git" / "objects" / merged["merge"][:2] / merged["merge"][2:]
+    lost.unlink()
+    damaged = open_local(repo.path)
+    assert descends(damaged, merged["last"], merged["first"]) is None
+    found = history(damaged, merged["last"])
+    assert (found.ancestors, found.complete) == ((), False)

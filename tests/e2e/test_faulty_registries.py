@@ -18,7 +18,7 @@ import pytest
 from reconciler import wiring
 from reconciler.cli import exits
 from reconciler.model.digest import Digest
-from reconciler.providers.registry.retry import RetryPolicy
+from reconciler.providers.registry.http.retry import RetryPolicy
 from reconciler.reconcile import Options, plan_once, reconcile_once
 from tests.e2e.bench import Bench, directive
 from tests.e2e.test_drift import INDEX, MANIFEST, Hand
@@ -136,7 +136,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
 def two(made: Two, monkeypatch: pytest.MonkeyPatch) -> Two:
     """Both in sync, and failing hosts given up soon: how long they are waited for, other tests show."""
     quick = partial(RetryPolicy, first_pause=0.001, longest_pause=0.002, longest_retry_after=0.01)
-    monkeypatch.setattr("reconciler.providers.registry.transport.RetryPolicy", quick)
+    monkeypatch.setattr("reconciler.providers.registry.http.transport.RetryPolicy", quick)
     made.settle()
     return made
 
@@ -278,7 +278,7 @@ def test_what_cannot_be_explained_is_not_moved(two: Two, path: str, fault: Any, 
 
 def test_a_slow_registry_holds_its_own(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     """Byte by byte, for longer than anyone waits."""
-    monkeypatch.setattr("reconciler.providers.registry.client.CALL_SECONDS", 0.1)
+    monkeypatch.setattr("reconciler.providers.registry.http.client.CALL_SECONDS", 0.1)
     two.far.move("latest", two.far_images[0])
     two.near.move("latest", two.near_images[0])
     two.proxy.fault("GET", "/manifests/|/blobs/", faults.dripping(0.02))

@@ -18,7 +18,7 @@ from reconciler.model.observed import Observed
 from reconciler.model.record import ARTIFACT_TYPE, KEY_ANNOTATION, LISTING_LAYER, LOG_LAYER, RECORD_LAYER
 from reconciler.model.tier import Tier
 from reconciler.observe.ask import read_records
-from reconciler.providers.registry.layout_folder import folder_of
+from reconciler.providers.registry.layout.folder import folder_of
 from tests import programs
 from tests.commits import AMD64, Commit, chain
 from tests.fakes import World

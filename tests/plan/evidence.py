@@ -167,10 +167,11 @@ def plan(
     commit: Commit,
     evidence: Evidence,
     moment: float = MOMENT,
-    overrides: Overrides = Overrides(),
+    overrides: Overrides | None = None,
     remembered: Collection[str] = (),
 ) -> Plan:
     """The plan as a pass makes it, with every image looked at whole."""
+    overrides = overrides or Overrides()
     resolution = Resolution(checked(commit.desired), moment, lambda _repository, _digest: True)
     observed = Observed(lineage=evidence.lineage)
     while questions := resolution.still_needed(observed):

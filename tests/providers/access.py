@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.ports.access import Route
-from reconciler.providers.registry.docker_config import Credential, rendered
+from reconciler.providers.registry.http.docker_config import Credential, rendered
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

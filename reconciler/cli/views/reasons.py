@@ -19,6 +19,8 @@ def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True
     """
     old, new = (_value(value, detailed) for value in (reason.old, reason.new))
     subject = reason.subject or ""
+    if reason.code in _DRIFT:
+        return _DRIFT[reason.code].format(subject=subject, old=old)
     match reason.code:
         case Code.ABSENT:
             return f"{subject} is not in the registry"
@@ -34,18 +36,6 @@ def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True
             return f"tag {subject} points at {old}" + (
                 f", wanted {new}" if reason.new else ", which has no build record"
             )
-        case Code.RETAGGED:
-            return f"tag {subject} was moved to {old} by someone else" + (f", wanted {new}" if reason.new else "")
-        case Code.FOREIGN:
-            return f"tag {subject} points at {old}, which lian did not make"
-        case Code.BROKEN:
-            return f"a part of the image is missing: {old}"
-        case Code.ORPHANED:
-            return f"{subject} is no longer wanted"
-        case Code.SUPERSEDED:
-            return f"held, because a newer commit was applied: {_value(reason.old, detailed, commit=True)}"
-        case Code.IMMUTABLE:
-            return f"held, because tag {subject} must not move"
         case Code.PLATFORM_MISSING:
             return f"platform {subject} is " + ("no longer wanted" if reason.new is None else "not in the image")
         case Code.IN_SYNC:
@@ -64,6 +54,14 @@ _HELD = {
     Code.INVALID: "held, because it is invalid",
     Code.UNSUPPORTED: "held, because it needs what is not there yet",
 }
+_DRIFT = {
+    Code.RETAGGED: "tag {subject} was moved to {old} by someone else",
+    Code.FOREIGN: "tag {subject} points at {old}, which lian did not make",
+    Code.BROKEN: "a part of the image is missing: {old}",
+    Code.ORPHANED: "{subject} is no longer wanted",
+    Code.SUPERSEDED: "held, because a newer commit was applied: {old}",
+    Code.IMMUTABLE: "held, because tag {subject} must not move",
+}
 _WHAT = {
     Code.ARGS_CHANGED: "arg",
     Code.LABELS_CHANGED: "label",
@@ -78,13 +76,11 @@ _WHAT = {
 }
 
 
-def _value(value: str | None, detailed: bool, *, commit: bool = False) -> str:
+def _value(value: str | None, detailed: bool) -> str:
     if value is None:
         return "(none)"
-    if commit and not detailed:
-        return value[:12]
     bare = value.removeprefix("sha256:")
-    if not detailed and len(bare) == 64 and all(c in "0123456789abcdef" for c in bare):
+    if not detailed and len(bare) in {40, 64} and all(c in "0123456789abcdef" for c in bare):
         return bare[:12]
     return value if detailed or len(value) <= 60 else value[:59] + "…"
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.digest import Digest
 from reconciler.ports.registry import Able
-from reconciler.providers.registry.calls import ABSENT_CODES, ACCEPT, path
-from reconciler.providers.registry.transport import Call
-from reconciler.providers.registry.zot_search import ZotSearch
+from reconciler.providers.registry.distribution.calls import ABSENT_CODES, ACCEPT, path
+from reconciler.providers.registry.distribution.zot_search import ZotSearch
+from reconciler.providers.registry.http.transport import Call
 
 if TYPE_CHECKING:
     from reconciler.model.reference import Repository
     from reconciler.providers.registry.connections import Connections
-    from reconciler.providers.registry.transport import Transport
+    from reconciler.providers.registry.http.transport import Transport
 
 ON_DISK = Able(referrers=True, search=False, deletes=True)
 _NOBODY = Digest.of(b"the subject of no referrer")

@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 
 from reconciler.model.problem import LianError
 from reconciler.ports.access import Identity, Route
-from reconciler.providers.registry import problems, trust
-from reconciler.providers.registry.dialect import dialect_of
-from reconciler.providers.registry.docker_config import DockerConfig, rendered
-from reconciler.providers.registry.logins import Logins
-from reconciler.providers.registry.retry import RetryPolicy
-from reconciler.providers.registry.transport import Endpoint, Transport, url_of
-from reconciler.providers.registry.trust import Trust
+from reconciler.providers.registry import problems
+from reconciler.providers.registry.http import trust
+from reconciler.providers.registry.http.dialect import dialect_of
+from reconciler.providers.registry.http.docker_config import DockerConfig, rendered
+from reconciler.providers.registry.http.logins import Logins
+from reconciler.providers.registry.http.retry import RetryPolicy
+from reconciler.providers.registry.http.transport import Endpoint, Transport, url_of
+from reconciler.providers.registry.http.trust import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from reconciler.model.fleet import RegistrySettings
     from reconciler.model.reference import Repository
     from reconciler.model.secret import Secret
-    from reconciler.providers.registry.docker_config import Credential
+    from reconciler.providers.registry.http.docker_config import Credential
 
 _OF_A_MIRROR = RetryPolicy(tries=2, deadline=20.0)
 """A mirror that does not answer is not waited for: there is the origin."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.model.reference import Repository
-from reconciler.providers.registry.inventory import DistributionInventory
-from reconciler.providers.registry.layout_inventory import LayoutInventory
+from reconciler.providers.registry.distribution.inventory import DistributionInventory
+from reconciler.providers.registry.layout.inventory import LayoutInventory
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

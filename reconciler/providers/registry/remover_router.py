@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError
 from reconciler.providers.registry import problems
-from reconciler.providers.registry.distribution_remover import DistributionRemover
-from reconciler.providers.registry.layout_remover import LayoutRemover
+from reconciler.providers.registry.distribution.remover import DistributionRemover
+from reconciler.providers.registry.layout.remover import LayoutRemover
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reconciler.model.digest import Digest
     from reconciler.model.reference import Repository
     from reconciler.providers.registry.connections import Connections
-    from reconciler.providers.registry.transport import Transport
+    from reconciler.providers.registry.http.transport import Transport
 
 
 class RoutedRemover:

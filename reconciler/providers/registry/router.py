@@ -11,10 +11,10 @@ from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
 from reconciler.providers.registry import problems
 from reconciler.providers.registry.connections import Connections
-from reconciler.providers.registry.distribution import DistributionRegistry
-from reconciler.providers.registry.distribution_publisher import DistributionPublisher
-from reconciler.providers.registry.layout import LayoutRegistry
-from reconciler.providers.registry.layout_publisher import LayoutPublisher
+from reconciler.providers.registry.distribution.publisher import DistributionPublisher
+from reconciler.providers.registry.distribution.registry import DistributionRegistry
+from reconciler.providers.registry.layout.publisher import LayoutPublisher
+from reconciler.providers.registry.layout.registry import LayoutRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from reconciler.model.observed import Sighting
     from reconciler.ports.registry import Destination, Origin
     from reconciler.providers.registry.connections import Mirror
-    from reconciler.providers.registry.transport import Transport
+    from reconciler.providers.registry.http.transport import Transport
 
 __all__ = ["Connections", "RoutedPublisher", "RoutedRegistry"]
 

@@ -23,7 +23,7 @@ from reconciler.ports.compute import Runner
 from reconciler.ports.registry import PullFrom, PushTo, WriteLayout
 from reconciler.providers.builder.buildctl import BuildctlBuilder
 from reconciler.providers.compute.processes import with_argument
-from reconciler.providers.registry.docker_config import Credential
+from reconciler.providers.registry.http.docker_config import Credential
 from tests.providers.access import Told
 from tests.providers.workshop import PLATFORM, running
 

@@ -21,7 +21,7 @@ from reconciler.ports.registry import PullFrom, PushTo, ReadLayout, WriteLayout
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.builder.buildctl import BuildctlBuilder
 from reconciler.providers.compute.processes import with_argument
-from reconciler.providers.registry.docker_config import Credential
+from reconciler.providers.registry.http.docker_config import Credential
 from tests.needs import not_run
 from tests.providers.access import Told
 from tests.providers.workshop import SHELL, Image, image_of, open_bench, running, set_times, write_context

@@ -16,7 +16,7 @@ from reconciler.ports.builder import PinnedImage
 from reconciler.ports.registry import PullFrom, PushTo
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.builder.buildctl import BuildctlBuilder
-from reconciler.providers.registry.docker_config import Credential
+from reconciler.providers.registry.http.docker_config import Credential
 from tests.providers.access import Told
 from tests.providers.workshop import Image, image_of, open_bench, write_context
 from tests.servers.certificates import Authority

@@ -13,10 +13,10 @@ from reconciler.model.digest import Digest
 from reconciler.model.observed import Found
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
-from reconciler.providers.registry.layout import LayoutRegistry
-from reconciler.providers.registry.layout_publisher import LayoutPublisher
-from reconciler.providers.registry.layout_remover import LayoutRemover
-from reconciler.providers.registry.layout_sweep import GRACE
+from reconciler.providers.registry.layout.publisher import LayoutPublisher
+from reconciler.providers.registry.layout.registry import LayoutRegistry
+from reconciler.providers.registry.layout.remover import LayoutRemover
+from reconciler.providers.registry.layout.sweep import GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from reconciler.providers.registry.distribution import DistributionRegistry
-from reconciler.providers.registry.distribution_publisher import DistributionPublisher
-from reconciler.providers.registry.distribution_remover import DistributionRemover
-from reconciler.providers.registry.docker_config import DockerConfig
-from reconciler.providers.registry.layout import LayoutRegistry
-from reconciler.providers.registry.layout_publisher import LayoutPublisher
-from reconciler.providers.registry.layout_remover import LayoutRemover
-from reconciler.providers.registry.retry import RetryPolicy, Timing
-from reconciler.providers.registry.transport import Endpoint, Transport
+from reconciler.providers.registry.distribution.publisher import DistributionPublisher
+from reconciler.providers.registry.distribution.registry import DistributionRegistry
+from reconciler.providers.registry.distribution.remover import DistributionRemover
+from reconciler.providers.registry.http.docker_config import DockerConfig
+from reconciler.providers.registry.http.retry import RetryPolicy, Timing
+from reconciler.providers.registry.http.transport import Endpoint, Transport
+from reconciler.providers.registry.layout.publisher import LayoutPublisher
+from reconciler.providers.registry.layout.registry import LayoutRegistry
+from reconciler.providers.registry.layout.remover import LayoutRemover
 from tests.ports.registry_suite import Differences, Place
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from reconciler.providers.registry.dialect import Dialect
+    from reconciler.providers.registry.http.dialect import Dialect
 
 
 class Clock:

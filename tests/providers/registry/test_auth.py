@@ -17,10 +17,10 @@ from reconciler.model.manifest import IMAGE_MANIFEST
 from reconciler.model.observed import Found, Unknown
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
-from reconciler.providers.registry.auth import is_loopback
-from reconciler.providers.registry.docker_config import Credential
-from reconciler.providers.registry.scopes import Challenge, challenges
-from reconciler.providers.registry.trust import Trust
+from reconciler.providers.registry.http.auth import is_loopback
+from reconciler.providers.registry.http.docker_config import Credential
+from reconciler.providers.registry.http.scopes import Challenge, challenges
+from reconciler.providers.registry.http.trust import Trust
 from tests.ports.registry_suite import Image, codes
 from tests.providers.registry.places import Clock, config, opened
 from tests.servers import faulty_registry as faults
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.observed import Sighting
-    from reconciler.providers.registry.docker_config import DockerConfig
+    from reconciler.providers.registry.http.docker_config import DockerConfig
     from tests.servers.registry import RegistryServer
 
 SECRETS = (PASSWORD, "canary-token", base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode(), "canary-identity")

@@ -14,8 +14,8 @@ from reconciler.model.digest import Digest
 from reconciler.model.manifest import IMAGE_INDEX, IMAGE_MANIFEST, Descriptor, index
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.reference import Reference, Repository
-from reconciler.providers.registry import bulk_heads, zot_search
-from reconciler.providers.registry.reply import Reply
+from reconciler.providers.registry.distribution import bulk_heads, zot_search
+from reconciler.providers.registry.http.reply import Reply
 from tests.ports.registry_suite import AMD64, ARM64, KIND, Image, record
 from tests.providers.registry.places import config, opened
 from tests.servers import faulty_registry as faults

@@ -14,10 +14,10 @@ from reconciler.model.digest import Digest
 from reconciler.model.manifest import IMAGE_MANIFEST, Descriptor, Manifest, index
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
-from reconciler.providers.registry import uploads
-from reconciler.providers.registry.layout import LayoutRegistry
-from reconciler.providers.registry.layout_publisher import LayoutPublisher
-from reconciler.providers.registry.uploads import Session, Uploads
+from reconciler.providers.registry.distribution import uploads
+from reconciler.providers.registry.distribution.uploads import Session, Uploads
+from reconciler.providers.registry.layout.publisher import LayoutPublisher
+from reconciler.providers.registry.layout.registry import LayoutRegistry
 from tests.ports.registry_suite import AMD64, ARM64, KIND, Image, codes, record
 from tests.providers.registry.places import config, disk_place, opened, transport
 from tests.servers import faulty_registry as faults

@@ -13,10 +13,10 @@ from reconciler.model.fleet import RegistryProvider, RegistrySettings
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
-from reconciler.providers.registry.dialect import Dialect, dialect_of
-from reconciler.providers.registry.docker_config import Credential
-from reconciler.providers.registry.ghcr import Ghcr
-from reconciler.providers.registry.harbor import Harbor
+from reconciler.providers.registry.http.dialect import Dialect, dialect_of
+from reconciler.providers.registry.http.docker_config import Credential
+from reconciler.providers.registry.http.ghcr import Ghcr
+from reconciler.providers.registry.http.harbor import Harbor
 from reconciler.providers.registry.router import Connections, RoutedRegistry
 from tests.ports.registry_suite import KIND, Differences, Image, Place, RegistrySuite, record
 from tests.providers.registry.places import config, http_place, opened
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.observed import Sighting
     from reconciler.model.problem import Problem
-    from reconciler.providers.registry.docker_config import DockerConfig
+    from reconciler.providers.registry.http.docker_config import DockerConfig
 
 ROBOT = "robot$shop+ci"
 ACCOUNTS = {

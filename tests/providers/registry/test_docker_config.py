@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.problem import LianError
-from reconciler.providers.registry import docker_config
-from reconciler.providers.registry.docker_config import Credential, DockerConfig, rendered
+from reconciler.providers.registry.http import docker_config
+from reconciler.providers.registry.http.docker_config import Credential, DockerConfig, rendered
 from tests.ports.registry_suite import codes
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from reconciler.model.manifest import IMAGE_MANIFEST
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError, Next
 from reconciler.model.reference import Reference, Repository
-from reconciler.providers.registry.lane import Lane
-from reconciler.providers.registry.reply import Broken
-from reconciler.providers.registry.retry import RetryPolicy
+from reconciler.providers.registry.http.lane import Lane
+from reconciler.providers.registry.http.reply import Broken
+from reconciler.providers.registry.http.retry import RetryPolicy
 from tests.ports.registry_suite import KIND, Image, codes, record
 from tests.providers.registry.places import Clock, config, opened
 from tests.servers import faulty_registry as faults
@@ -237,7 +237,7 @@ def test_one_broken_repository_does_not_touch_the_others(server: FaultyRegistry,
 
 
 def test_a_dripping_answer_ends_in_time(server: FaultyRegistry, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.providers.registry.client.CALL_SECONDS", 0.3)
+    monkeypatch.setattr("reconciler.providers.registry.http.client.CALL_SECONDS", 0.3)
     server.fault("GET", MANIFEST, faults.dripping(0.05))
 
     async def use() -> None:

@@ -10,12 +10,12 @@ import pytest
 from reconciler.model.manifest import IMAGE_MANIFEST
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
-from reconciler.providers.registry import inventory
 from reconciler.providers.registry.connections import Connections
-from reconciler.providers.registry.inventory import DistributionInventory
+from reconciler.providers.registry.distribution import inventory
+from reconciler.providers.registry.distribution.inventory import DistributionInventory
+from reconciler.providers.registry.http.transport import Endpoint, Transport
 from reconciler.providers.registry.inventory_router import RoutedInventory
-from reconciler.providers.registry.layout_inventory import LayoutInventory
-from reconciler.providers.registry.transport import Endpoint, Transport
+from reconciler.providers.registry.layout.inventory import LayoutInventory
 from tests.ports.registry_suite import Image, Place, codes, record
 from tests.providers.registry.places import Clock, config, disk_place, http_place
 from tests.servers import faulty_registry as faults
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.digest import Digest
     from reconciler.ports.registry import Publisher, Registry
-    from reconciler.providers.registry.docker_config import DockerConfig
+    from reconciler.providers.registry.http.docker_config import DockerConfig
     from tests.servers.running import RegistryServer
 
 

@@ -22,10 +22,11 @@ from reconciler.model.problem import LianError
 from reconciler.model.record import TIME_ANNOTATION
 from reconciler.model.reference import Reference
 from reconciler.ports.registry import WriteLayout
-from reconciler.providers.registry import durable, referrers
-from reconciler.providers.registry.layout import LayoutRegistry
-from reconciler.providers.registry.layout_folder import LOCK, WRITERS
-from reconciler.providers.registry.layout_publisher import LayoutPublisher
+from reconciler.providers.registry import referrers
+from reconciler.providers.registry.layout import durable
+from reconciler.providers.registry.layout.folder import LOCK, WRITERS
+from reconciler.providers.registry.layout.publisher import LayoutPublisher
+from reconciler.providers.registry.layout.registry import LayoutRegistry
 from tests.ports.registry_suite import KIND, Image, codes, record, write_layout
 from tests.providers.registry.disk import FORK, TAG_KEY, Disk, check_whole, counted, cut_off
 

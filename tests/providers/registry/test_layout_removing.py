@@ -33,13 +33,14 @@ from reconciler.model.manifest import (
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference
-from reconciler.providers.registry import layout_writing, referrers
-from reconciler.providers.registry.layout import LayoutRegistry
-from reconciler.providers.registry.layout_folder import LayoutFolder
-from reconciler.providers.registry.layout_index import KEPT_RETIRED, LayoutIndex, tag_of
-from reconciler.providers.registry.layout_publisher import LayoutPublisher
-from reconciler.providers.registry.layout_remover import LayoutRemover
-from reconciler.providers.registry.layout_writing import putting
+from reconciler.providers.registry import referrers
+from reconciler.providers.registry.layout import writing as layout_writing
+from reconciler.providers.registry.layout.folder import LayoutFolder
+from reconciler.providers.registry.layout.index import KEPT_RETIRED, LayoutIndex, tag_of
+from reconciler.providers.registry.layout.publisher import LayoutPublisher
+from reconciler.providers.registry.layout.registry import LayoutRegistry
+from reconciler.providers.registry.layout.remover import LayoutRemover
+from reconciler.providers.registry.layout.writing import putting
 from tests.ports.registry_suite import AMD64, ARM64, KIND, Image, codes, record
 from tests.providers.registry.disk import FORK, Disk, check_whole, cut_off
 

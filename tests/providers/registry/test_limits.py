@@ -14,9 +14,9 @@ from reconciler.model.digest import Digest
 from reconciler.model.manifest import IMAGE_MANIFEST
 from reconciler.model.observed import Found
 from reconciler.model.reference import Reference, Repository
-from reconciler.providers.registry.distribution import DistributionRegistry
-from reconciler.providers.registry.retry import RetryPolicy, Timing
-from reconciler.providers.registry.transport import Endpoint, Transport
+from reconciler.providers.registry.distribution.registry import DistributionRegistry
+from reconciler.providers.registry.http.retry import RetryPolicy, Timing
+from reconciler.providers.registry.http.transport import Endpoint, Transport
 from tests.providers.registry.places import Clock, config
 from tests.servers.raw import serving
 

@@ -11,7 +11,7 @@ from reconciler.model.fleet import RegistryProvider, RegistrySettings
 from reconciler.model.manifest import IMAGE_MANIFEST
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.reference import Reference, Repository
-from reconciler.providers.registry.docker_config import DockerConfig
+from reconciler.providers.registry.http.docker_config import DockerConfig
 from reconciler.providers.registry.router import Connections, RoutedRegistry
 from tests.ports.registry_suite import Image
 from tests.providers.registry.places import config, opened

@@ -13,8 +13,8 @@ from reconciler.model.manifest import IMAGE_INDEX, IMAGE_MANIFEST, Descriptor, M
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
 from reconciler.providers.registry import whole
-from reconciler.providers.registry.layout import LayoutRegistry
-from reconciler.providers.registry.layout_publisher import LayoutPublisher
+from reconciler.providers.registry.layout.publisher import LayoutPublisher
+from reconciler.providers.registry.layout.registry import LayoutRegistry
 from tests.ports.registry_suite import AMD64, ARM64, Image, codes
 from tests.providers.registry.places import disk_place, opened
 from tests.servers import faulty_registry as faults

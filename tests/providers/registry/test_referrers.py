@@ -13,7 +13,7 @@ from reconciler.model.digest import Digest
 from reconciler.model.manifest import EMPTY_CONFIG, IMAGE_INDEX, IMAGE_MANIFEST, Descriptor, Manifest
 from reconciler.model.problem import LianError
 from reconciler.model.record import TIME_ANNOTATION
-from reconciler.providers.registry.layout_index import LayoutIndex
+from reconciler.providers.registry.layout.index import LayoutIndex
 from reconciler.providers.registry.referrers import (
     KEPT,
     descriptor_of,

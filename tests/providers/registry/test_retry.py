@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.problem import LianError
-from reconciler.providers.registry.reply import Broken, Reply
-from reconciler.providers.registry.retry import Pace, Retrier, RetryPolicy, retry_after
+from reconciler.providers.registry.http.reply import Broken, Reply
+from reconciler.providers.registry.http.retry import Pace, Retrier, RetryPolicy, retry_after
 from tests.ports.registry_suite import codes
 from tests.providers.registry.places import Clock
 

@@ -12,10 +12,10 @@ from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
 from reconciler.ports.registry import PullFrom, ReadLayout
-from reconciler.providers.registry.docker_config import DockerConfig
+from reconciler.providers.registry.http.docker_config import DockerConfig
+from reconciler.providers.registry.http.transport import Endpoint
 from reconciler.providers.registry.remover_router import RoutedRemover
 from reconciler.providers.registry.router import Connections, RoutedPublisher, RoutedRegistry
-from reconciler.providers.registry.transport import Endpoint
 from tests.ports.registry_suite import Image, codes
 from tests.providers.registry.places import config
 from tests.servers.faulty_registry import FaultyRegistry

@@ -12,9 +12,9 @@ from reconciler.model.manifest import IMAGE_MANIFEST
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
-from reconciler.providers.registry import auth
-from reconciler.providers.registry.scopes import Granted, Scope
-from reconciler.providers.registry.transport import Call, Endpoint, Transport
+from reconciler.providers.registry.http import auth
+from reconciler.providers.registry.http.scopes import Granted, Scope
+from reconciler.providers.registry.http.transport import Call, Endpoint, Transport
 from tests.ports.registry_suite import Image, codes
 from tests.providers.registry.places import Clock, config, opened
 from tests.servers import faulty_registry as faults
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.observed import Sighting
-    from reconciler.providers.registry.docker_config import DockerConfig
+    from reconciler.providers.registry.http.docker_config import DockerConfig
     from tests.servers.running import RegistryServer
 
 READER = User("canary-reader", [("*", READ)], refresh="canary-refresh")

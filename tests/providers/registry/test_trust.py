@@ -14,8 +14,8 @@ from reconciler.model.problem import LianError, Problem
 from reconciler.model.reference import Reference, Repository
 from reconciler.model.secret import Secret
 from reconciler.ports.access import Identity, Route
+from reconciler.providers.registry.http.trust import Trust, of_docker
 from reconciler.providers.registry.router import Connections, RoutedRegistry
-from reconciler.providers.registry.trust import Trust, of_docker
 from reconciler.providers.secrets.sources import Sources
 from tests.ports.registry_suite import Image
 from tests.providers.registry.places import config, opened

@@ -13,7 +13,7 @@ from reconciler.model.digest import Digest
 from reconciler.model.manifest import Descriptor
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
-from reconciler.providers.registry.hashing import MAX_UNDIVIDED, PART
+from reconciler.providers.registry.distribution.hashing import MAX_UNDIVIDED, PART
 from tests.ports.registry_suite import Image, codes
 from tests.providers.registry.places import disk_place, http_place, opened
 from tests.servers import faulty_registry as faults
@@ -138,7 +138,7 @@ def test_memory_does_not_grow_with_the_blob(server: FaultyRegistry) -> None:
 def test_a_registry_without_ranges_is_read_up_to_a_bound(
     server: FaultyRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.providers.registry.hashing.MAX_UNDIVIDED", PART + 100)
+    monkeypatch.setattr("reconciler.providers.registry.distribution.hashing.MAX_UNDIVIDED", PART + 100)
     server.ranges = False
     assert MAX_UNDIVIDED > PART
     assert verified(server.host, hold(server, secrets.token_bytes(PART + 100)))

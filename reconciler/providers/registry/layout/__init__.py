@@ -1,0 +1,1 @@
+"""A registry that is a folder on disk: one OCI image layout for each repository."""
