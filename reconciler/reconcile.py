@@ -12,6 +12,7 @@ from reconciler.identity.resolve import Resolution
 from reconciler.model.event import Noted, Planned
 from reconciler.model.observed import Observed, Questions
 from reconciler.model.outcome import Status
+from reconciler.model.plan import Action
 from reconciler.model.policy import Response
 from reconciler.model.problem import LianError
 from reconciler.observe.ask import ask, read_listing
@@ -81,13 +82,13 @@ async def plan_once(ports: Reading, options: Options) -> Work:
         observed.take(await ask(questions, ports.registry))
     for revision in revisions_behind(observed) - {desired.revision}:
         observed.lineage[revision] = await ports.source.descends(revision)
-    plan = make_plan(resolution, observed, options.overrides)
+    left, notes = await _orphans(ports, desired, options)
+    plan = replace(make_plan(resolution, observed, options.overrides), orphans=left)
     if not options.overrides.vanished and some_are_gone(plan, observed):
         plan = unless_vanished(plan, observed, desired.fleet.name, await ports.memory.recall())
     gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
     changes = await asyncio.gather(*(_with_files(c, resolution, observed, ports, gate) for c in plan.changes))
-    left, notes = await _orphans(ports, desired, options)
-    return Work(replace(plan, changes=tuple(changes), orphans=left), resolution, observed, notes)
+    return Work(replace(plan, changes=tuple(changes)), resolution, observed, notes)
 
 
 async def _orphans(ports: Reading, desired: Desired, options: Options) -> tuple[tuple[Change, ...], tuple[str, ...]]:
@@ -124,7 +125,7 @@ async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]
 
     stuck = await _sweep(ports)
     work = await plan_once(ports, options)
-    for note in work.resolution.desired.notes:
+    for note in (*work.resolution.desired.notes, *work.notes):
         ports.recorder.record(Noted(note))
     ports.recorder.record(Planned(work.plan))
     jobs = options.jobs or work.resolution.desired.fleet.jobs or options.cores
@@ -136,7 +137,8 @@ async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]
 
 def _there(work: Work, outcome: Outcome) -> set[Repository]:
     """The repositories that hold something of what is wanted, or whose content could not be found out."""
-    good = {r.artifact for r in outcome.results if r.status in {Status.DONE, Status.NONE, Status.HELD}}
+    wanted = (result for result in outcome.results if result.action is not Action.PRUNE)
+    good = {r.artifact for r in wanted if r.status in {Status.DONE, Status.NONE, Status.HELD}}
     named = work.observed.named
     return {c.image for c in work.plan.changes if c.artifact in good or named(c.image, c.tags)}
 

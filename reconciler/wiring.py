@@ -93,12 +93,14 @@ async def surveying(choice: Choice) -> AsyncIterator[Surveying]:
     from reconciler.providers.registry.router import RoutedRegistry
 
     async with _connections() as connections:
+        source = _Learning(_source(choice), connections)
         yield Surveying(
-            source=_Learning(_source(choice), connections),
+            source=source,
             registry=RoutedRegistry(connections),
             inventory=RoutedInventory(connections),
             clock=time.time,
             memory=_memory(choice),
+            revisions=source.revisions,
             abilities=RoutedAbilities(connections),
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.apply.artifact import Limits, Worker
 from reconciler.apply.attesting import Attester
 from reconciler.apply.hosts import hosts_of_workspaces
+from reconciler.apply.orphans import take_away
 from reconciler.apply.runners import Runners
 from reconciler.apply.tagging import HeldBack, Tagger
 from reconciler.identity.resolve import Keyed, parents_in_use
@@ -63,7 +64,8 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
                 await worker.close()
     except LianError as error:  # single artifacts' errors are in the results: this is a runner that is still out
         problems = (*problems, *error.problems)
-    outcome = Outcome(plan.revision, results, problems)
+    left = await take_away(ports, desired.fleet.name, plan.orphans)
+    outcome = Outcome(plan.revision, (*results, *left), problems)
     ports.recorder.record(Ended(outcome))
     return outcome
 

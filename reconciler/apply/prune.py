@@ -166,8 +166,10 @@ class _Work:
 
     # -- what stays ---------------------------------------------------------------------------------------------------
 
-    async def _spare(self, fresh: Mapping[str, Digest], images: Iterable[Doomed]) -> None:
+    async def _spare(self, fresh: Mapping[str, Digest], images: Sequence[Doomed]) -> None:
         """Images that a tag has come to since they were judged, or a part of them, stay whole. Raises Unready."""
+        if not images:
+            return
         seen = self.removal.seen
         come = {digest for tag, digest in fresh.items() if names_image(tag) and seen.get(tag) != digest}
         if new := come - self._stays:

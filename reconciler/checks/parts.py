@@ -20,8 +20,8 @@ from reconciler.checks.probes import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-READING = ("validate", "diff", "why", "images", "verify", "registry status")
-"""Commands that evaluate directives and change nothing."""
+READING = ("validate", "diff", "why", "images", "verify", "registry status", "prune")
+"""Commands that evaluate directives and build nothing."""
 BUILDING = ("reconcile", "watch")
 """Commands that build."""
 COMMANDS = (*READING, *BUILDING, "doctor", "version")

@@ -34,6 +34,16 @@ Start with: lian doctor
 """
 
 
+PRUNE_EPILOG = """\
+Kept is what HEAD (or --rev) asks for, and every ref that matches
+policy.prune.revisions in lian.ncl, with its keep rules; what is not certain
+holds. Without a terminal and without --yes the plan is shown, nothing is
+removed, and the exit code is 1; a no to the question is 4.
+Digests that run in a cluster are kept with
+  lian prune --keep-from 'cmd:kubectl get pods -A -o json'
+"""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, but a mistake in use exits with 1: 2 means drift (design section 9)."""
 
@@ -105,6 +115,9 @@ def parser(environ: Mapping[str, str]) -> Parser:
     _json(command)
     _json(verb("sign", "sign the images that are in sync and are not signed yet", _desired, _selection))
     _registry(verbs, environ)
+    command = verb("prune", "remove images that no kept revision wants; shows its plan and asks", _desired)
+    _prune(command)
+    _json(command)
     command = verb("doctor", "what this machine has, and which commands work")
     _json(command)
     _json(verb("version", "versions of lian and of the parts it uses"))
@@ -215,6 +228,29 @@ def _verify(command: Parser) -> None:
         default=[],
         help="a public key (PEM) that must have signed, in place of those that lian.ncl names (may be given again)",
     )
+
+
+def _prune(command: Parser) -> None:
+    command.epilog = PRUNE_EPILOG
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.add_argument("--dry-run", action="store_true", help="only show the plan; 2 if something would go")
+    command.add_argument("--yes", action="store_true", help="do not ask; needed where there is no terminal")
+    command.add_argument("--detailed", action="store_true", help="show every image, and full digests")
+    command.add_argument(
+        "--only",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        help="only these repositories (a path, or host/path; may be given again)",
+    )
+    command.add_argument(
+        "--keep-from",
+        metavar="SOURCE",
+        action="append",
+        default=[],
+        help="keep every sha256:… in this file (- is stdin), or in what cmd:COMMAND prints (may be given again)",
+    )
+    command.add_argument("--allow-most", action="store_true", help="let more than half of the fleet's images go")
 
 
 def _chosen(command: Parser) -> None:

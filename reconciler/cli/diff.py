@@ -11,7 +11,7 @@ from reconciler.cli.run import complete, overrides
 from reconciler.cli.views import plan as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.text import Writer, as_json
-from reconciler.reconcile import Options, plan_once
+from reconciler.reconcile import Options, Orphans, plan_once
 
 if TYPE_CHECKING:
     import argparse
@@ -24,9 +24,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _diff(arguments: argparse.Namespace) -> int:
     async with wiring.reading(wiring.Choice.of(arguments)) as ports:
-        work = await plan_once(ports, Options(only=tuple(arguments.only), overrides=overrides(arguments)))
+        chosen = Options(tuple(arguments.only), overrides=overrides(arguments), orphans=Orphans.TOLD)
+        work = await plan_once(ports, chosen)
     notes = Writer(sys.stderr)
-    for note in work.resolution.desired.notes:
+    for note in (*work.resolution.desired.notes, *work.notes):
         notes.line((note, "dim"))
     problems.show(work.plan.problems, sys.stderr)
     if arguments.json:

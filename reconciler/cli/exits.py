@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reconciler.checks.doctor import Report
     from reconciler.model.outcome import Outcome
     from reconciler.model.plan import Plan
+    from reconciler.model.removal import Pruned, PrunePlan
 
 DONE = 0
 ERROR = 1
@@ -35,7 +36,7 @@ def worst(codes: Iterable[int]) -> int:
 
 def of_plan(plan: Plan) -> int:
     """What `lian diff` exits with."""
-    held = [c for c in plan.changes if c.action is Action.HOLD and not _is_invalid(plan, str(c.artifact))]
+    held = [c for c in plan.whole if c.action is Action.HOLD and not _is_invalid(plan, str(c.artifact))]
     return worst(code for code, applies in ((ERROR, plan.problems), (HELD, held), (DRIFT, plan.drift)) if applies)
 
 
@@ -66,6 +67,18 @@ def of_verification(told: Verification) -> int:
 def of_status(told: RegistryStatus) -> int:
     """What `lian registry status` exits with: a drift is what it is there to tell, what could not be read is not."""
     return worst(code for code, applies in ((ERROR, told.problems), (HELD, told.unread)) if applies)
+
+
+def of_prune_plan(plan: PrunePlan) -> int:
+    """What `lian prune --dry-run` exits with: 2 if something would go."""
+    held = plan.problems or any(removal.problems for removal in plan.removals)
+    return worst(code for code, applies in ((HELD, held), (DRIFT, plan.images or plan.tags)) if applies)
+
+
+def of_prune(ends: Iterable[Pruned]) -> int:
+    """What `lian prune` exits with when it has done what it could."""
+    codes = {"failed": FAILED, "held": HELD}
+    return worst(codes[end.status.value] for end in ends if end.status.value in codes)
 
 
 def of_report(report: Report) -> int:

@@ -14,7 +14,7 @@ from reconciler.cli.views import problems
 from reconciler.cli.views.progress import progress
 from reconciler.cli.views.text import as_json
 from reconciler.model.problem import LianError, Problem, redact
-from reconciler.reconcile import Options, reconcile_once
+from reconciler.reconcile import Options, Orphans, reconcile_once
 
 if TYPE_CHECKING:
     import argparse
@@ -51,6 +51,7 @@ async def one_pass(bench: wiring.Bench, arguments: argparse.Namespace) -> Outcom
         cores=os.cpu_count() or 1,
         build_timeout=arguments.build_timeout,
         overrides=overrides(arguments),
+        orphans=Orphans.HEALED,
     )
     with progress(sys.stderr) as shown:
         _, outcome = await reconcile_once(bench.ports(shown), options)

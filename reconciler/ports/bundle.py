@@ -28,6 +28,7 @@ class Reading:
     inventory: Inventory
     clock: Clock
     memory: Memory
+    revisions: Revisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,6 @@ class Removing(Reading):
 
     publisher: Publisher
     remover: Remover
-    revisions: Revisions
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reconciler.model.removal import PrunePlan, Removal
     from reconciler.ports.bundle import Removing
 
+MOVED = "revisions-moved"
 AT_ONCE = 4
 """Repositories that are pruned at a time."""
 
@@ -54,7 +55,7 @@ async def _unmoved(ports: Removing, plan: PrunePlan) -> None:
     refs = await ports.revisions.matching(globs) if globs else {}
     if head.revision != plan.revision or dict(refs) != dict(plan.refs):
         message = "the desired repo has moved since this was planned, so nothing was removed"
-        raise LianError(Problem("revisions-moved", message, hint="run again", next=Next.RETRY))
+        raise LianError(Problem(MOVED, message, hint="run again", next=Next.RETRY))
 
 
 def _by_host(plan: PrunePlan) -> dict[str, list[Removal]]:

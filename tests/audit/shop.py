@@ -75,5 +75,6 @@ def surveying(world: World, able: Able | None = None) -> Surveying:
         inventory=world.registry,
         clock=world.clock,
         memory=world.ports().memory,
+        revisions=world.revisions,
         abilities=FakeAbilities(world, able or Able(referrers=True)),
     )

@@ -55,7 +55,7 @@ def line(result: Result) -> tuple[tuple[str, str | None], ...]:
 def words(result: Result) -> str:
     """`built`, `retagged`, `signed`, `in sync`, `failed`, …"""
     if result.status is Status.DONE:
-        return {Action.BUILD: "built", Action.NONE: "signed"}.get(result.action, "retagged")
+        return {Action.BUILD: "built", Action.NONE: "signed", Action.PRUNE: "pruned"}.get(result.action, "retagged")
     return {Status.NONE: "in sync"}.get(result.status, result.status.value)
 
 
@@ -64,7 +64,7 @@ def summary(outcome: Outcome) -> str:
     counts: dict[str, int] = {}
     for result in outcome.results:
         counts[words(result)] = counts.get(words(result), 0) + 1
-    order = ("built", "retagged", "signed", "failed", "skipped", "held", "in sync")
+    order = ("built", "retagged", "signed", "pruned", "failed", "skipped", "held", "in sync")
     return ", ".join(f"{counts[word]:,} {word}" for word in order if word in counts) or "no artifacts"
 
 

@@ -10,6 +10,8 @@ from reconciler.cli.views.text import Writer, count
 from reconciler.model.plan import Action
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reconciler.model.plan import Change, Plan
 
 SIGNS = {
@@ -28,27 +30,34 @@ _SUMMARY = {
 }
 
 
+ORPHANS_SHOWN = 10
+TAGS_SHOWN = 3
+
+
 def show(plan: Plan, stream: IO[str], *, detailed: bool = False) -> None:
     """What would happen, and why; artifacts in sync are counted, and listed with `detailed`."""
     writer = Writer(stream)
     for change in plan.changes:
         if detailed or change.action is not Action.NONE:
             _change(change, writer, detailed)
-    blocks((problem for change in plan.changes for problem in change.holds), writer, word="held", style="yellow")
-    if any(change.action is not Action.NONE for change in plan.changes) or (detailed and plan.changes):
+    _orphans(plan.orphans, writer, detailed)
+    blocks((problem for change in plan.whole for problem in change.holds), writer, word="held", style="yellow")
+    if any(change.action is not Action.NONE for change in plan.changes) or plan.orphans or (detailed and plan.changes):
         writer.line()
     last = ", ".join([summary(plan), *([count(len(plan.problems), "problem")] if plan.problems else [])])
     writer.line((f"revision {plan.revision[:12]}", "dim"), ": ", (last, "bold"))
 
 
 def summary(plan: Plan) -> str:
-    """`2 to build, 1 held, 9 in sync`, or that there is nothing to do."""
-    if not plan.changes:
+    """`2 to build, 1 held, 9 in sync, 1 orphaned`, or that there is nothing to do."""
+    if not plan.whole:
         return "no artifacts"
-    counts = plan.summary
-    if counts[Action.NONE] == len(plan.changes):
-        return f"{count(len(plan.changes), 'artifact')} in sync, nothing to do"
-    return ", ".join(f"{counts[action]:,} {words}" for action, words in _SUMMARY.items() if counts[action])
+    left = sum(change.action is Action.NONE for change in plan.orphans)
+    orphaned = f", {left:,} orphaned" if left else ""
+    counts = {**plan.summary, Action.NONE: plan.summary[Action.NONE] - left}
+    if counts[Action.NONE] == len(plan.changes) == len(plan.whole) - left:
+        return f"{count(len(plan.changes), 'artifact')} in sync, nothing to do{orphaned}"
+    return ", ".join(f"{counts[action]:,} {words}" for action, words in _SUMMARY.items() if counts[action]) + orphaned
 
 
 def summary_word(action: Action) -> str:
@@ -68,6 +77,21 @@ def _change(change: Change, writer: Writer, detailed: bool) -> None:
         writer.line("           ", ("digest ", "dim"), str(change.digest))
     for reason in change.reasons:
         writer.line("           ", sentence(reason, detailed=detailed, conditional=change.conditional))
+
+
+def _orphans(orphans: Sequence[Change], writer: Writer, detailed: bool) -> None:
+    """A line for each artifact that no commit wants any more; its tags in full with `detailed`."""
+    shown = orphans if detailed else orphans[:ORPHANS_SHOWN]
+    for change in shown:
+        sign, style = SIGNS[change.action] if change.action is not Action.NONE else ("?", "yellow")
+        word = "orphan" if change.action is Action.NONE else change.action
+        some = change.tags if detailed else change.tags[:TAGS_SHOWN]
+        more = f" and {len(change.tags) - len(some)} more" if len(some) < len(change.tags) else ""
+        where = f"  {_image(change)}:{','.join(some)}{more}"
+        writer.line((f"{sign} {word:<6}", style), (f"{change.artifact}", "bold"), (where, "dim"))
+        writer.line("           ", "no commit wants it any more")
+    if more_orphans := len(orphans) - len(shown):
+        writer.line(f"  and {more_orphans:,} more that no commit wants any more (--detailed lists them)")
 
 
 def _image(change: Change) -> str:

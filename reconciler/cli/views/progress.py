@@ -80,7 +80,7 @@ class LiveProgress:
                 self._console.print(printable(text), style="dim")
             case Planned(plan):
                 self._console.print(f"plan: {summary(plan)}", style="bold")
-                self._left = sum(c.action in {Action.BUILD, Action.RETAG} for c in plan.changes)
+                self._left = sum(c.action in {Action.BUILD, Action.RETAG, Action.PRUNE} for c in plan.whole)
             case Waiting(artifact, what):
                 self._rows[artifact] = _Row(f"waits for {what}", waiting=True)
             case Started(artifact):

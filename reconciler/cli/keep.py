@@ -1,0 +1,104 @@
+"""What `--keep-from` names: digests that are in use somewhere, whatever text they stand in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.model.digest import Digest
+from reconciler.model.problem import LianError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMAND = "cmd:"
+LIMIT = 256 << 20
+"""Bytes of one source."""
+SECONDS = 300.0
+_TOLD = 400
+"""Characters of a failed command's last words."""
+_DIGEST = re.compile(rb"(?<![0-9a-zA-Z])sha256:[0-9a-f]{64}(?![0-9a-zA-Z])")
+
+
+async def in_use(sources: Sequence[str]) -> frozenset[Digest]:
+    """All digests in these sources: a file, `-` for stdin, or `cmd:` and a command with its arguments.
+
+    Raises LianError `keep-from-unreadable`, and `keep-from-empty` for one without a single digest: that nothing runs
+    anywhere is less likely than that the question went wrong.
+    """
+    found: set[Digest] = set()
+    for source in sources:
+        named = {Digest.parse(match.decode()) for match in _DIGEST.findall(await _read(source))}
+        if not named:
+            message = f"--keep-from {source!r} names no image by its digest"
+            hint = "see what it prints; leave --keep-from out only if really nothing is in use"
+            raise LianError(Problem("keep-from-empty", message, hint=hint))
+        found |= named
+    return frozenset(found)
+
+
+async def _read(source: str) -> bytes:
+    if source.startswith(COMMAND):
+        return await _printed(source.removeprefix(COMMAND))
+    try:
+        data = await asyncio.to_thread(_content, source)
+    except OSError as error:
+        raise LianError(_unreadable(source, str(error.strerror))) from error
+    return _within(source, data)
+
+
+def _content(source: str) -> bytes:
+    if source == "-":
+        return sys.stdin.buffer.read(LIMIT + 1)
+    with Path(source).expanduser().open("rb") as file:
+        return file.read(LIMIT + 1)
+
+
+async def _printed(text: str) -> bytes:
+    """What a command prints; it runs without a shell, and is gone when this is left."""
+    try:
+        words = shlex.split(text)
+        if not words:
+            raise ValueError("it is empty")
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise LianError(_unreadable(COMMAND + text, str(error))) from error
+    try:
+        async with asyncio.timeout(SECONDS):
+            data, said = await process.communicate()
+    except TimeoutError as error:
+        raise LianError(_unreadable(COMMAND + text, f"it did not end within {SECONDS:.0f} seconds")) from error
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    if process.returncode:
+        last = said.decode("utf-8", "replace").strip()[-_TOLD:]
+        raise LianError(_unreadable(COMMAND + text, f"it exited with {process.returncode}: {last}"))
+    return _within(COMMAND + text, data)
+
+
+def _within(source: str, data: bytes) -> bytes:
+    if len(data) > LIMIT:
+        raise LianError(_unreadable(source, f"it is larger than {LIMIT:,} bytes"))
+    return data
+
+
+def _unreadable(source: str, cause: str) -> Problem:
+    message = f"--keep-from {source!r} cannot be read, so nothing is pruned"
+    hint = f"give a file, - for stdin, or {COMMAND}COMMAND such as {COMMAND}'kubectl get pods -A -o json'"
+    return Problem("keep-from-unreadable", message, cause=cause, hint=hint)

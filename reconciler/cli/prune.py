@@ -1,0 +1,111 @@
+"""`lian prune`: take away what no kept revision reaches. Shows its plan first, and asks."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from reconciler import wiring
+from reconciler.cli import exits
+from reconciler.cli.keep import in_use
+from reconciler.cli.run import complete
+from reconciler.cli.views import problems
+from reconciler.cli.views import prune as view
+from reconciler.cli.views.text import Writer, as_json, count
+from reconciler.model.problem import LianError, Problem
+from reconciler.prune.once import MOVED, prune_once
+from reconciler.prune.plan import PruneOptions, plan_prune
+
+if TYPE_CHECKING:
+    import argparse
+
+    from reconciler.model.removal import Pruned, PrunePlan
+    from reconciler.ports.bundle import Removing
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 nothing is left to prune, 2 something would be pruned (with --dry-run), 3 something could not be removed, 4
+    something is held, or the answer was no; 1 where nobody could be asked."""
+    return complete(_prune(arguments))
+
+
+async def _prune(arguments: argparse.Namespace) -> int:
+    try:
+        kept = await in_use(arguments.keep_from)
+    except LianError as error:
+        return _held(error, arguments)
+    async with wiring.removing(wiring.Choice.of(arguments)) as ports:
+        plan = await plan_prune(ports, PruneOptions(tuple(arguments.only), kept, arguments.allow_most))
+        notes = Writer(sys.stderr)
+        for note in plan.notes:
+            notes.line((note, "dim"))
+        if not arguments.json:
+            view.show(plan, sys.stdout, time.time(), detailed=arguments.detailed)
+        if plan.problems or arguments.dry_run or not await _agreed(plan, arguments):
+            if arguments.json:
+                sys.stdout.write(as_json(plan.to_json()))
+            return exits.of_prune_plan(plan) if arguments.dry_run or plan.problems else exits.HELD
+        try:
+            ends = await _carried_out(ports, plan, arguments)
+        except LianError as error:
+            if error.problems[0].code != MOVED:
+                raise
+            return _held(error, arguments)
+    if arguments.json:
+        sys.stdout.write(as_json(plan.to_json({end.repository: end for end in ends})))
+    else:
+        view.ended(ends, sys.stdout)
+    return exits.of_prune(ends)
+
+
+async def _carried_out(ports: Removing, plan: PrunePlan, arguments: argparse.Namespace) -> tuple[Pruned, ...]:
+    progress = Writer(sys.stderr)
+
+    def told(end: Pruned) -> None:
+        if line := view.progress(end):
+            progress.line(*line)
+            progress.stream.flush()
+
+    ends = await prune_once(ports, plan, told)
+    if arguments.json:
+        problems.show((problem for end in ends for problem in end.problems), sys.stderr)
+    return ends
+
+
+def _held(error: LianError, arguments: argparse.Namespace) -> int:
+    """Nothing was touched, for these reasons."""
+    if arguments.json:
+        sys.stdout.write(problems.document(error.problems))
+    problems.show(error.problems, sys.stderr)
+    return exits.HELD
+
+
+async def _agreed(plan: PrunePlan, arguments: argparse.Namespace) -> bool:
+    """Whether a person wants it. Tidying up alone needs no leave. Raises LianError where there is nobody to ask."""
+    if arguments.yes or not (plan.images or plan.tags):
+        return True
+    what = count(plan.images, "image") if plan.images else count(plan.tags, "tag")
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        message = f"{what} would be removed, and there is nobody to ask"
+        hint = "look through the plan, then give --yes; --dry-run only looks"
+        raise LianError(Problem("confirmation-needed", message, hint=hint))
+    sys.stderr.write(f"Remove {what}? Only 'yes' is taken for yes: ")
+    sys.stderr.flush()
+    if (await _line()).strip().lower() == "yes":
+        return True
+    print("nothing was removed", file=sys.stderr)
+    return False
+
+
+async def _line() -> str:
+    """What is typed; a signal still ends the command meanwhile."""
+    readable = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(sys.stdin, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
+    return sys.stdin.readline()

@@ -1,0 +1,54 @@
+"""Looking for what was applied once and is not wanted any more, without looking into every repository."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from reconciler.finishing import all_of
+from reconciler.model.observed import Observed, Unknown
+from reconciler.model.problem import LianError
+from reconciler.model.stock import CONTENT_TAG, names_image
+from reconciler.observe.ask import CONCURRENCY, read_applied
+from reconciler.observe.stock import catalogue, witnessed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from reconciler.model.applied import Applied
+    from reconciler.model.reference import Reference, Repository
+    from reconciler.ports.registry import Inventory, Registry
+
+
+async def find_applied(
+    registry: Registry, inventory: Inventory, wanted: Mapping[Repository, Collection[str]], hosts: Collection[str]
+) -> Observed:
+    """The applied documents that may name something unwanted: of repositories on these hosts that nobody wants, and of
+    those of `wanted` that have other tags than the wanted ones. A host that does not list its repositories is asked for
+    the wanted ones alone. Raises LianError."""
+    listed = (await catalogue(inventory, hosts)).repositories
+    strangers = await witnessed(registry, [repository for repository in listed if repository not in wanted])
+    names = await inventory.all_names([repository for repository in wanted if repository.host in hosts])
+    more = {repository for repository, tags in names.items() if _others(tags, wanted[repository])}
+    gate = asyncio.Semaphore(CONCURRENCY)
+
+    async def read(repository: Repository) -> Applied | None:
+        async with gate:
+            return await read_applied(registry, repository)
+
+    repositories = sorted(strangers | more)
+    documents = await all_of(read(repository) for repository in repositories)
+    return Observed(applied=dict(zip(repositories, documents, strict=True)))
+
+
+async def find_tags(registry: Registry, references: Collection[Reference]) -> Observed:
+    """What these tags name. Raises LianError if one cannot be read."""
+    heads = await registry.heads(references) if references else {}
+    for head in heads.values():
+        if isinstance(head, Unknown):
+            raise LianError(head.problem)
+    return Observed(heads=dict(heads))
+
+
+def _others(tags: Collection[str], wanted: Collection[str]) -> bool:
+    return any(names_image(tag) and tag not in wanted and not CONTENT_TAG.fullmatch(tag) for tag in tags)

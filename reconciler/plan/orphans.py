@@ -1,0 +1,100 @@
+"""What lian once put into the registry and no commit wants any more, as changes of a plan.
+
+Only tags are judged here, by the applied documents: what becomes of images that nothing names any more is for
+`lian prune` to say.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.model.applied import Applied
+from reconciler.model.name import ArtifactName
+from reconciler.model.observed import Found
+from reconciler.model.plan import Action, Change, Reason, ReasonCode
+from reconciler.model.policy import Response
+from reconciler.model.problem import Problem
+from reconciler.model.reference import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from reconciler.model.applied import AppliedTag
+    from reconciler.model.desired import Desired
+    from reconciler.model.digest import Digest
+    from reconciler.model.observed import Observed
+    from reconciler.model.reference import Repository
+
+
+def suspects(desired: Desired, observed: Observed) -> dict[Reference, AppliedTag]:
+    """The tags that this fleet's applied documents name for artifacts that the commit does not want there."""
+    wanted = {(w.artifact.image, str(name)) for name, w in desired.wanted.items()}
+    tags = {Reference(w.artifact.image, tag) for w in desired.wanted.values() for tag in w.artifact.tags}
+    return {
+        reference: entry
+        for repository, applied in _documents(desired, observed)
+        for tag, entry in applied.tags.items()
+        if (repository, entry.artifact) not in wanted and (reference := Reference(repository, tag)) not in tags
+    }
+
+
+def orphans(desired: Desired, observed: Observed, kept: Iterable[Desired]) -> tuple[Change, ...]:
+    """One change for each artifact and repository, sorted. `observed` has the heads of all suspects and knows where the
+    commits behind them stand; `kept` are other commits whose wishes count. What was moved by others since, and what a
+    newer commit put there, is none of this commit's."""
+    others = {(w.artifact.image, str(name)) for one in kept for name, w in one.wanted.items()}
+    others_tags = {Reference(w.artifact.image, t) for one in kept for w in one.wanted.values() for t in w.artifact.tags}
+    documents = dict(_documents(desired, observed))
+    found: dict[tuple[ArtifactName, Repository], dict[str, Digest]] = {}
+    for reference, entry in suspects(desired, observed).items():
+        repository, tag, name = reference.repository, reference.name, _name(entry.artifact)
+        head = observed.heads.get(reference)
+        if name is None or not isinstance(head, Found) or head.digest != entry.digest:
+            continue
+        newer = documents[repository].newer_than(desired.history, tag, observed.lineage)
+        if not newer and (repository, entry.artifact) not in others and reference not in others_tags:
+            found.setdefault((name, repository), {})[tag] = entry.digest
+    return tuple(_change(desired, *of, dict(sorted(tags.items()))) for of, tags in sorted(found.items()))
+
+
+def _documents(desired: Desired, observed: Observed) -> Iterator[tuple[Repository, Applied]]:
+    for repository, applied in observed.applied.items():
+        if isinstance(applied, Applied) and applied.fleet == desired.fleet.name:
+            yield repository, applied
+
+
+def _name(text: str) -> ArtifactName | None:
+    """None for what no artifact can be called."""
+    try:
+        return ArtifactName.parse(text)
+    except ValueError:
+        return None
+
+
+def _change(desired: Desired, name: ArtifactName, repository: Repository, tags: dict[str, Digest]) -> Change:
+    policy = desired.fleet.policy
+    reasons = tuple(Reason(ReasonCode.ORPHANED, str(digest), None, subject=tag) for tag, digest in tags.items())
+    digests = set(tags.values())
+    action, left = Action.NONE, tuple(tags)
+    if policy.drift.orphaned is Response.HOLD:
+        action, left = Action.HOLD, ()
+    elif policy.drift.orphaned is Response.HEAL:
+        left = tuple(tag for tag in tags if policy.prune.keeps(tag))
+        action = Action.NONE if len(left) == len(tags) else Action.PRUNE
+    return Change(
+        artifact=name,
+        image=repository,
+        tags=tuple(tags),
+        platforms=(),
+        action=action,
+        reasons=reasons,
+        digest=digests.pop() if len(digests) == 1 else None,
+        holds=(_held(name, repository),) if action is Action.HOLD else (),
+        left=left,
+    )
+
+
+def _held(name: ArtifactName, repository: Repository) -> Problem:
+    hint = "want it again, run `lian prune`, or let passes do it with policy.drift.orphaned = 'Heal in lian.ncl"
+    message = f"{repository} holds {name}, which no commit wants any more"
+    return Problem("image-orphaned", message, hint=hint).of(str(name))
