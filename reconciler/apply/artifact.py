@@ -188,9 +188,12 @@ class Worker:
         raise HeldBack(_contested(artifact))
 
     async def _counting(self, artifact: Artifact, identity: Keyed, manifest: Manifest, *, replaces: bool) -> Manifest:
-        """The image that is to stand under the tags: see Tagger.counting. Raises LianError."""
+        """The image that is to stand under the tags (see Tagger.counting): another's only if it may be taken over.
+        Raises LianError."""
         digest = await self.tagger.counting(artifact, identity.key, identity.tag(), manifest, replaces=replaces)
-        return manifest if digest == manifest.digest else await self.ports.registry.manifest(artifact.image, digest)
+        if digest == manifest.digest or not await self.attester.vouches(artifact.image, digest):
+            return manifest
+        return await self.ports.registry.manifest(artifact.image, digest)
 
     async def build(
         self,

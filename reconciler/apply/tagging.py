@@ -261,7 +261,7 @@ class Tagger:
             return None
         key = (repository, head.digest)
         if key not in self._documents:
-            self._documents[key] = await read_applied(self.ports.registry, repository)
+            self._documents[key] = await read_applied(self.ports.registry, repository, head.digest)
         return self._documents[key]
 
     async def _heads(self, repository: Repository, tags: Collection[str]) -> dict[str, Sighting]:

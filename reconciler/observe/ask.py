@@ -67,9 +67,10 @@ async def _gated(
             return Unknown(error.problems[0])
 
 
-async def read_applied(registry: Registry, repository: Repository) -> Applied | None:
-    """The repository's applied document, None if there is none. Raises LianError, also `document-unreadable`."""
-    reference = Reference(repository, APPLIED_TAG)
+async def read_applied(registry: Registry, repository: Repository, digest: Digest | None = None) -> Applied | None:
+    """The repository's applied document, None if there is none; the one of this `digest`, if it is known already where
+    the tag points. Raises LianError, also `document-unreadable`."""
+    reference = Reference(repository, APPLIED_TAG, digest)
     return await _document(registry, reference, (APPLIED_TYPE, APPLIED_LAYER), Applied.from_json)
 
 
@@ -85,13 +86,16 @@ async def _document(
 ) -> T | None:
     """What an artifact of one layer says, under a tag. One whose content is gone says nothing; one that cannot be
     understood may come from a newer lian, and is not passed over."""
-    head = (await registry.heads([reference]))[reference]
-    if isinstance(head, Unknown):
-        raise LianError(head.problem)
-    if isinstance(head, Absent):
-        return None
+    digest = reference.digest
+    if digest is None:
+        head = (await registry.heads([reference]))[reference]
+        if isinstance(head, Unknown):
+            raise LianError(head.problem)
+        if isinstance(head, Absent):
+            return None
+        digest = head.digest
     try:
-        manifest = await registry.manifest(reference.repository, head.digest)
+        manifest = await registry.manifest(reference.repository, digest)
         data = await registry.blob(reference.repository, layer_of(manifest, *kind), DOCUMENT_LIMIT)
         return read(parse(data))
     except LianError as error:

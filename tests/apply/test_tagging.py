@@ -14,11 +14,12 @@ import pytest
 from reconciler.apply.tagging import PATIENCE_SECONDS, HeldBack, Tagger
 from reconciler.model.applied import APPLIED_LAYER, APPLIED_TAG, APPLIED_TYPE, Applied, AppliedTag, History
 from reconciler.model.canonical import canonical
+from reconciler.model.credential import SourceKind, SourceRef
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import EMPTY_BLOB, Descriptor, artifact, packed
 from reconciler.model.observed import ABSENT, Found, Observed
 from reconciler.model.outcome import Outcome, Status
-from reconciler.model.policy import Policy
+from reconciler.model.policy import Policy, SignPolicy
 from reconciler.model.pruning import PRUNING_LAYER, PRUNING_TAG, PRUNING_TYPE, Announcement
 from reconciler.model.record import ARTIFACT_TYPE, RECORD_LAYER, BuildRecord
 from reconciler.model.reference import Reference
@@ -549,6 +550,30 @@ def test_an_image_of_the_same_inputs_that_a_fixed_tag_names_counts_most(bench: B
     assert counts(bench) == "theirs"
     bench.record("fixed", OURS)
     assert (counts(bench), counts(bench, replaces=True)) == ("fixed", "wanted")
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["by nobody", "by the fleet"])
+def test_where_the_fleet_signs_only_what_it_signed_counts(tmp_path: Path, signed: bool) -> None:
+    """Whoever may push could put his image under the content tag while this pass builds."""
+    rules = Policy(sign=SignPolicy(SourceRef(SourceKind.FILE, "/etc/lian/sign.key")))
+    world = World(replace(Commit((API,), {"shop/api/Dockerfile": b"FROM scratch\n"}), policy=rules), tmp_path)
+    world.builder.reproducible = False
+    asyncio.run(reconcile_once(world.ports(), Options()))
+    registry = world.registry
+    content = next(tag for _, tag in registry.tags if len(tag) == 45)
+    theirs = registry.tags.pop((WHERE, content))
+    registry.tags.clear()
+    if not signed:
+        for key, manifest in list(registry.manifests.items()):
+            if "subject" in manifest.document:
+                del registry.manifests[key]
+
+    events = {"pushed": lambda: registry.tags.update({(WHERE, content): theirs})}
+    registry.points = world.builder.points = Meanwhile(events=events)
+    _, outcome = asyncio.run(reconcile_once(world.ports(), Options()))
+    assert [r.status for r in outcome.results] == [Status.DONE]
+    assert len({registry.tags[WHERE, tag] for tag in (content, "latest")}) == 1
+    assert (registry.tags[WHERE, "latest"] == theirs) == signed
 
 
 # -- prunes that announced themselves ---------------------------------------------------------------------------------

@@ -80,8 +80,6 @@ class WatchedRegistry(FakeRegistry):
         self.moment = 0
         self.looks: dict[tuple[str, Any, str], tuple[int, Digest | None]] = {}
         self.moves: list[Move] = []
-        self._reading: set[str] = set()
-        """Who has just looked where the applied document is."""
 
     async def heads(self, references: Collection[Reference]) -> Mapping[Reference, Sighting]:
         await self.points.at(self._kind({r.tag or "" for r in references}))
@@ -92,22 +90,15 @@ class WatchedRegistry(FakeRegistry):
                 self.looks[who(), reference.repository, reference.tag] = (self.moment, named)
         return {reference: self._head(reference) for reference in references}
 
-    def _kind(self, tags: set[str]) -> str:
-        again = tags == {APPLIED_TAG} and who() in self._reading
-        (self._reading.discard if again or APPLIED_TAG not in tags else self._reading.add)(who())
-        if again:
-            return "look again"  # the document is read in the next moment
+    @staticmethod
+    def _kind(tags: set[str]) -> str:
         if tags == {PRUNING_TAG}:
             return "look at announcement"
-        return (
-            "look"
-            if any(tag and (tag == APPLIED_TAG or not tag.startswith("lian-")) for tag in tags)
-            else "look content"
-        )
+        others = {tag for tag in tags if tag == APPLIED_TAG or not tag.startswith("lian-")} - {""}
+        return "look" if others else "look content"
 
     def moved(self, repository: Repository, tag: str, old: Digest | None, new: Digest) -> None:
         """A tag is about to be set."""
-        self._reading.discard(who())
         self.moment += 1
         looked, seen = self.looks.get((who(), repository, tag), (0, None))
         self.moves.append(Move(self.moment, who(), repository, tag, old, new, looked, seen))
