@@ -1,4 +1,4 @@
-"""Orphaned tags, where the fleet's policy is to heal them: taken away as a prune does it, and nothing else with them."""
+"""Orphaned tags, where the fleet's policy is to heal them: taken away as a prune does it, and nothing with them."""
 
 from __future__ import annotations
 
