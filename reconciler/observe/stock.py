@@ -13,7 +13,7 @@ from reconciler.model.problem import LianError, Problem
 from reconciler.model.pruning import PRUNING_TAG
 from reconciler.model.record import ARTIFACT_TYPE, TIME_ANNOTATION
 from reconciler.model.reference import Reference, Repository
-from reconciler.model.stock import AttachedTag, Content, Stock, names_image
+from reconciler.model.stock import Content, Stock, names_image
 from reconciler.observe.ask import CONCURRENCY, RECORDS_READ, read_announcement, read_applied, read_record
 
 if TYPE_CHECKING:
@@ -79,25 +79,26 @@ class Looker:
             left = await read_announcement(self.registry, repository) if PRUNING_TAG in tags else None
         return Stock(repository, tags, self._ours(applied), self._left(left))
 
-    async def in_full(self, stock: Stock) -> Stock:
-        """The same, with everything that says what reaches what, and whose it is. Raises LianError for a single thing
-        that cannot be read: it might be what keeps another."""
-        lists = {found.subject for tag in stock.tags if (found := AttachedTag.parse(tag))}
+    async def in_full(self, stock: Stock, staying: Collection[Digest]) -> Stock:
+        """The same, with everything that says what reaches what, and whose it is; of what is `staying` anyway only the
+        former. Raises LianError for a single thing that cannot be read: it might be what keeps another."""
+        lists = set(stock.attached_tags())
         left = stock.left.digests if stock.left else frozenset()
         named = {digest for tag, digest in stock.tags.items() if names_image(tag)}
         contents = await self.contents(stock.repository, named | lists | left)
         subjects = {content.subject for digest in left if (content := contents.get(digest)) and content.subject}
         contents |= await self.contents(stock.repository, subjects - contents.keys())
-        asked = list(named | lists | left | subjects)
+        whole = replace(stock, contents=contents)
+        return await self.with_records(whole, (named | lists | left | subjects) - set(staying))
+
+    async def with_records(self, stock: Stock, images: Collection[Digest]) -> Stock:
+        """The same, with what refers to these images, and what the build records among that say. Raises LianError."""
+        asked = [image for image in images if image not in stock.referrers]
         descriptors = await self._all_referrers(stock.repository, asked)
-        those_of = dict(zip(asked, descriptors, strict=True))
         records = await all_of(self._records(stock.repository, those) for those in descriptors)
-        return replace(
-            stock,
-            contents=contents,
-            referrers={subject: tuple(d.digest for d in those) for subject, those in those_of.items()},
-            records={subject: read for subject, read in zip(asked, records, strict=True) if read},
-        )
+        found = {image: tuple(d.digest for d in those) for image, those in zip(asked, descriptors, strict=True)}
+        read = {image: those for image, those in zip(asked, records, strict=True) if those}
+        return replace(stock, referrers={**stock.referrers, **found}, records={**stock.records, **read})
 
     async def with_referrers(self, stock: Stock, subjects: Collection[Digest]) -> Stock:
         """The same, with all that refers to these, and to that in turn. Raises LianError."""

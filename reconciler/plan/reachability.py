@@ -90,13 +90,24 @@ def _named(wanted: Wanted) -> Iterator[Reference]:
             yield from needs.images.values()
 
 
+def staying(stock: Stock, wants: Wants, rules: Rules) -> frozenset[Digest]:
+    """What stays for its tags alone, whoever made it."""
+    return frozenset(digest for tag, digest in stock.tags.items() if _kept_by_tag(stock, wants, rules, tag))
+
+
+def ages_matter(stock: Stock, wants: Wants, rules: Rules) -> bool:
+    """Whether it has to be known when all images were built, since some of the newest stay although nothing asks for
+    them. False where images that something asks for are all that a wanted artifact has."""
+    records = (record for records in stock.records.values() for record in records)
+    return rules.policy.keep_last > 0 and any(r.fleet == rules.fleet and r.artifact in wants.artifacts for r in records)
+
+
 def in_question(stock: Stock, wants: Wants, rules: Rules) -> bool:
     """False if tags and applied document alone tell that nothing can go from this repository."""
     if stock.left is not None or _forgotten(stock, wants) or any(tag.startswith(CLAIM_PREFIX) for tag in stock.tags):
         return True
-    kept = {digest for tag, digest in stock.tags.items() if _kept_by_tag(stock, wants, rules, tag)}
     named = {digest for tag, digest in stock.tags.items() if names_image(tag)}
-    if named - kept - wants.digests or _orphaned(stock, wants, rules):
+    if named - staying(stock, wants, rules) - wants.digests or _orphaned(stock, wants, rules):
         return True
     lists = (AttachedTag.parse(tag) for tag in stock.tags)
     return any(found.subject not in named for found in lists if found)

@@ -17,7 +17,16 @@ from reconciler.observe.ask import CONCURRENCY, ask
 from reconciler.observe.kept import load_kept, unread
 from reconciler.observe.stock import Looker, catalogue, witnessed
 from reconciler.plan.graph import checked
-from reconciler.plan.reachability import Rules, Wants, attached, collect, in_question, judge
+from reconciler.plan.reachability import (
+    Rules,
+    Wants,
+    ages_matter,
+    attached,
+    collect,
+    in_question,
+    judge,
+    staying,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -197,7 +206,10 @@ async def _judge(
     if not in_question(stock, wants, rules):
         images = {digest for tag, digest in tags.items() if names_image(tag) and not CONTENT_TAG.fullmatch(tag)}
         return Removal(repository, kept={Kept.WANTED: len(images)}, seen=tags)
-    stock = await looker.in_full(stock)
+    stay = staying(stock, wants, rules)
+    stock = await looker.in_full(stock, stay)
+    if ages_matter(stock, wants, rules):
+        stock = await looker.with_records(stock, stay)
     removal = judge(stock, wants, rules)
     going = [digest for image in removal.images for digest in (image.digest, *image.parts)]
     return attached(removal, await looker.with_referrers(stock, [*going, *removal.strays]))

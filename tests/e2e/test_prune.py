@@ -1,0 +1,314 @@
+"""`lian prune` on running registries: a thousand images of which four hundred are orphaned; exactly these go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from reconciler.model.applied import APPLIED_TAG, Applied, AppliedTag, History
+from reconciler.model.canonical import canonical
+from reconciler.model.digest import Digest
+from reconciler.model.manifest import EMPTY_BLOB, IMAGE_MANIFEST, Descriptor, Manifest, artifact, index
+from reconciler.model.platform import Platform
+from reconciler.model.record import (
+    ARTIFACT_TYPE,
+    KEY_ANNOTATION,
+    RECORD_LAYER,
+    TIME_ANNOTATION,
+    BuildRecord,
+    PlatformBuild,
+)
+from reconciler.model.reference import Repository
+from reconciler.model.stock import of_lian
+from reconciler.providers.registry.inventory_router import RoutedInventory
+from reconciler.providers.registry.referrers import descriptor_of, fallback_tag, index_of
+from reconciler.providers.registry.router import Connections, RoutedPublisher, RoutedRegistry
+from tests.e2e.bench import Bench, directive
+from tests.schemas.evaluation import validator
+from tests.servers.distribution_v3 import run_distribution_v3
+from tests.servers.registry import run_registry
+from tests.servers.zot import run_zot
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+    from pathlib import Path
+
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LONG_AGO = datetime.now(UTC) - timedelta(days=30)
+
+
+@pytest.fixture(params=["oci-layout", "docker-registry", "distribution v3", "zot"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A registry, as --registry takes it."""
+    if request.param == "oci-layout":
+        yield f"oci-layout:{tmp_path / 'registry'}"
+        return
+    runs = {"docker-registry": run_registry, "distribution v3": run_distribution_v3, "zot": run_zot}
+    with runs[request.param](tmp_path / "server") as server:
+        yield server.url
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A desired repo, and the registry it is about."""
+
+    bench: Bench
+    host: str
+
+    @classmethod
+    def new(cls, folder: Path, where: str) -> Shop:
+        """Empty."""
+        return cls(Bench.new(folder, where), where.removeprefix("http://"))
+
+    def commit(self, artifacts: Mapping[str, str], settings: str = "", **more: str) -> str:
+        """A commit that wants exactly these: name -> the directive's fields but for the context, which is the same for
+        all, and an argument that makes their inputs differ."""
+        by_workspace: dict[str, dict[str, str]] = {}
+        for name, text in artifacts.items():
+            workspace, _, short = name.partition("/")
+            own = f'context.path = "context", args = {{ NAME = "{name}" }}'
+            by_workspace.setdefault(workspace, {})[short] = f"{text}, {own}"
+        for old in (self.bench.repo / "directives").glob("*.ncl"):
+            old.unlink()
+        files = {f"directives/{workspace}.ncl": directive(workspace, text) for workspace, text in by_workspace.items()}
+        files |= {"context/Dockerfile": "FROM scratch\nCOPY . /\n", "lian.ncl": f"{{ {settings} }}", **more}
+        return self.bench.commit(files)
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[tuple[RoutedRegistry, RoutedPublisher, RoutedInventory]]:
+        """The adapters."""
+        async with Connections() as connections:
+            yield (
+                RoutedRegistry(connections),
+                RoutedPublisher(connections, {self.host}),
+                RoutedInventory(connections),
+            )
+
+    def fill(self, changes: Collection[Mapping[str, Any]]) -> None:
+        """Have there what a pass a month ago would have pushed for these changes of a plan."""
+        by_image: dict[str, list[Mapping[str, Any]]] = {}
+        for change in changes:
+            by_image.setdefault(str(change["image"]), []).append(change)
+        work = [(self.repository(image), _pushes(mine)) for image, mine in by_image.items()]
+        if self.host.startswith("oci-layout:"):
+            asyncio.run(self._publish(work))
+            return
+        with ThreadPoolExecutor(4) as threads:
+            for done in [threads.submit(_put_all, repository, pushes) for repository, pushes in work]:
+                done.result()
+
+    async def _publish(self, work: Collection[tuple[Repository, list[Push]]]) -> None:
+        async with self.open() as (_, publisher, _):
+            for repository, pushes in work:
+                for push in pushes:
+                    await publisher.publish(repository, push.manifest, tags=push.tags, blobs=push.blobs)
+
+    def repository(self, image: str) -> Repository:
+        """By its name in a plan."""
+        return Repository(self.host, image.removeprefix(f"{self.host}/"))
+
+    def tags(self) -> dict[str, dict[str, Digest]]:
+        """Repository -> tag -> digest: all that is there, but for lists of referrers."""
+
+        async def look() -> dict[str, dict[str, Digest]]:
+            async with self.open() as (_, _, inventory):
+                paths = await inventory.repositories(self.host)
+                found = await inventory.all_tags([Repository(self.host, path) for path in paths])
+            return {
+                repository.path: {tag: digest for tag, digest in sorted(tags.items()) if not tag.startswith("sha256-")}
+                for repository, tags in found.items()
+                if tags
+            }
+
+        return asyncio.run(look())
+
+    def lists(self) -> int:
+        """How many lists of referrers there are under fallback tags."""
+
+        async def look() -> int:
+            async with self.open() as (_, _, inventory):
+                paths = await inventory.repositories(self.host)
+                names = await inventory.all_names([Repository(self.host, path) for path in paths])
+            return sum(tag.startswith("sha256-") for tags in names.values() for tag in tags)
+
+        return asyncio.run(look())
+
+    def whole(self, changes: Collection[Mapping[str, Any]]) -> bool:
+        """Whether these images are there with all their parts and their records."""
+
+        async def look() -> bool:
+            async with self.open() as (registry, _, inventory):
+                for change in changes:
+                    repository = self.repository(str(change["image"]))
+                    tags = await inventory.tags_of(repository)
+                    digest = tags[change["tags"][0]]
+                    if await registry.missing(repository, digest):
+                        return False
+                    if not await registry.referrers(repository, digest, ARTIFACT_TYPE):
+                        return False
+            return True
+
+        return asyncio.run(look())
+
+    def push(self, path: str, tag: str) -> None:
+        """Someone who knows nothing of lian pushes an image."""
+
+        async def put() -> None:
+            config = b"{}"
+            manifest, blobs = _manifest(config, f"foreign {path} {tag}"), {Digest.of(config): config}
+            async with self.open() as (_, publisher, _):
+                await publisher.publish(Repository(self.host, path), manifest, tags=[tag], blobs=blobs)
+
+        asyncio.run(put())
+
+
+@dataclass(frozen=True)
+class Push:
+    """A manifest with its blobs, and the tags to point at it."""
+
+    manifest: Manifest
+    tags: Collection[str] = ()
+    blobs: Mapping[Digest, bytes] = field(default_factory=dict)
+
+
+def _pushes(changes: Collection[Mapping[str, Any]]) -> list[Push]:
+    """Images with their records, then the applied document, all of one repository."""
+    config = b'{"architecture":"amd64","os":"linux"}'
+    pushes = []
+    applied: dict[str, AppliedTag] = {}
+    for change in changes:
+        made = {p: _manifest(config, f"{change['artifact']} {p}") for p in sorted(change["platforms"])}
+        parts = [Push(manifest, blobs={Digest.of(config): config}) for manifest in made.values()]
+        top = parts.pop().manifest if len(made) == 1 else _index(made)
+        blobs = {Digest.of(config): config} if len(made) == 1 else {}
+        pushes += [*parts, Push(top, [f"lian-{change['key'][:40]}", *change["tags"]], blobs)]
+        pushes.append(_record(change, top, [manifest.digest for manifest in made.values()]))
+        entry = AppliedTag(top.digest, change["artifact"], "0" * 40, int(LONG_AGO.timestamp()))
+        applied |= dict.fromkeys(change["tags"], entry)
+    document, blobs = Applied("acme", History("0" * 40, int(LONG_AGO.timestamp())), applied).packed()
+    return [*pushes, Push(document, [APPLIED_TAG], blobs)]
+
+
+def _index(made: Mapping[str, Manifest]) -> Manifest:
+    return index({Platform.parse(p): Descriptor.of(m.media_type, m.data) for p, m in made.items()})
+
+
+def _put_all(repository: Repository, pushes: Collection[Push]) -> None:
+    """As plainly as HTTP can: the adapters read every tag back, and a thousand images are many."""
+    there: set[Digest] = set()
+    connection = http.client.HTTPConnection(repository.host, timeout=60)
+
+    def ask(method: str, path: str, body: bytes = b"", kind: str = "application/octet-stream") -> Mapping[str, str]:
+        connection.request(method, path, body, {"content-type": kind})
+        response = connection.getresponse()
+        said = response.read()
+        assert response.status < 300, said
+        return {name.lower(): value for name, value in response.getheaders()}
+
+    for push in pushes:
+        for digest, data in push.blobs.items():
+            if digest not in there:
+                where = urlsplit(ask("POST", f"/v2/{repository.path}/blobs/uploads/")["location"])
+                sign = "&" if where.query else ""
+                ask("PUT", f"{where.path}?{where.query}{sign}digest={digest}", data)
+                there.add(digest)
+        names = push.tags or [str(push.manifest.digest)]
+        told = [
+            ask("PUT", f"/v2/{repository.path}/manifests/{name}", push.manifest.data, push.manifest.media_type)
+            for name in names
+        ]
+        subject = push.manifest.document.get("subject")
+        if subject and "oci-subject" not in told[0]:
+            entry = descriptor_of(push.manifest)
+            listed = index_of([entry.to_json()])
+            path = f"/v2/{repository.path}/manifests/{fallback_tag(Digest.parse(subject['digest']))}"
+            ask("PUT", path, listed.data, listed.media_type)
+    connection.close()
+
+
+def _manifest(config: bytes, text: str) -> Manifest:
+    document = {
+        "schemaVersion": 2,
+        "mediaType": IMAGE_MANIFEST,
+        "config": Descriptor.of(CONFIG, config).to_json(),
+        "layers": [],
+        "annotations": {"text": text},
+    }
+    return Manifest(IMAGE_MANIFEST, canonical(document))
+
+
+def _record(change: Mapping[str, Any], image: Manifest, platforms: Collection[Digest]) -> Push:
+    started = LONG_AGO.isoformat().replace("+00:00", "Z")
+    built = {
+        Platform.parse(platform): PlatformBuild(change["key"], {}, digest)
+        for platform, digest in zip(sorted(change["platforms"]), platforms, strict=True)
+    }
+    record = BuildRecord(change["artifact"], "0" * 40, change["key"], image.digest, built, started, 1.0, fleet="acme")
+    data = canonical(record.to_json())
+    annotations = {KEY_ANNOTATION: record.key, TIME_ANNOTATION: started}
+    subject = Descriptor.of(image.media_type, image.data)
+    manifest = artifact(ARTIFACT_TYPE, subject, (Descriptor.of(RECORD_LAYER, data),), annotations)
+    return Push(manifest, blobs={Digest.of(EMPTY_BLOB): EMPTY_BLOB, Digest.of(data): data})
+
+
+SETTINGS = 'fleet = "acme"'
+
+
+@pytest.mark.slow
+def test_of_a_thousand_images_exactly_the_orphans_go(where: str, tmp_path: Path) -> None:
+    """Four hundred of them, from fifty repositories, of which two hold nothing else; killed half-way, and again."""
+    shop = Shop.new(tmp_path, where)
+    text = 'image = "team{0:02}/app", tags = ["v{1}"]'
+    wanted = {f"w{r:02}/a{n:02}": text.format(r, n) for r in range(48) for n in range(12 if r < 24 else 13)}
+    gone = {f"w{r:02}/b{n:02}": text.format(r, 100 + n) for r in range(50) for n in range(8)}
+    assert (len(wanted), len(gone)) == (600, 400)
+    shop.commit({**wanted, **gone}, SETTINGS)
+    changes = shop.bench.plan(2)
+    shop.fill(changes.values())
+    for path in ("team00/app", "others/app"):
+        shop.push(path, "theirs")
+    before = shop.tags()
+    shop.commit(wanted, SETTINGS)
+    told = shop.bench.lian("diff", "--json").json["changes"]
+    assert {change["artifact"] for change in told if change["reasons"][0]["code"] == "orphaned"} == gone.keys()
+
+    process = shop.bench.start("prune", "--yes")
+    assert process.stderr
+    for _ in range(20):
+        assert "images removed" in process.stderr.readline()
+    process.send_signal(signal.SIGKILL)
+    out, _ = process.communicate()
+    assert "400 images to prune in 50 repositories" in out
+    assert 600 < _images(shop.tags()) < 1000
+
+    ran = shop.bench.lian("prune", "--yes", "--json").json
+    validator("prune").validate(ran)
+    kept = {f"team{r:02}/app": {f"v{n}" for n in range(12 if r < 24 else 13)} for r in range(48)}
+    kept["team00/app"].add("theirs")
+    kept["others/app"] = {"theirs"}
+    after = shop.tags()
+    assert {path: {tag for tag in tags if not tag.startswith("lian-")} for path, tags in after.items()} == kept
+    assert all(after[path][tag] == before[path][tag] for path, tags in kept.items() for tag in tags)
+    assert _images(after) == 600 + 2
+    assert shop.lists() in {0, 600}
+    assert shop.whole([changes[name] for name in wanted][::20])
+
+    again = shop.bench.lian("prune", "--yes", "--json").json
+    assert (again["summary"]["images"], again["summary"]["tags"]) == (0, 0)
+    plan = shop.bench.plan(0)
+    assert {change["action"] for change in plan.values()} == {"none"}
+    assert plan.keys() == wanted.keys()
+
+
+def _images(tags: Mapping[str, Mapping[str, Digest]]) -> int:
+    """How many there are, documents of lian's own left out."""
+    return len({(path, d) for path, named in tags.items() for tag, d in named.items() if not of_lian(tag)})
