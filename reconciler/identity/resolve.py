@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.identity.inputs import Inputs, platform_inputs
 from reconciler.identity.keys import artifact_key, content_tag, platform_key
+from reconciler.model.applied import Applied
 from reconciler.model.artifact import BaseImage, ParentImage, Place
 from reconciler.model.observed import Absent, Found, Observed, Questions, Unknown
 from reconciler.model.policy import Response
@@ -327,6 +328,7 @@ class Resolution:
     def _about_drift(self, observed: Observed) -> Questions:
         """What explains the drift: the records of images that tags point at and should not, or whose inputs are no
         longer wanted; who put them there; and whether the same inputs were built elsewhere."""
+        heads: set[Reference] = set()
         records: set[tuple[Repository, Digest]] = set()
         applied: set[Repository] = set()
         whole: set[tuple[Repository, Digest]] = set()
@@ -334,6 +336,7 @@ class Resolution:
             artifact = self.desired.wanted[name].artifact
             if isinstance(identity, Held) or not (away := self._away(artifact, identity, observed)):
                 continue
+            heads |= self._tags_before(artifact, observed)
             records |= {(artifact.image, digest) for digest in away if digest}
             applied.add(artifact.image)
             if isinstance(identity, Keyed):
@@ -344,10 +347,20 @@ class Resolution:
                         (artifact.image, other) for other in observed.named(artifact.image, artifact.tags).values()
                     }
         return Questions(
+            frozenset(reference for reference in heads if reference not in observed.heads),
             records=frozenset(image for image in records if image not in observed.records),
             applied=frozenset(image for image in applied if image not in observed.applied),
             whole=frozenset(image for image in whole if image not in observed.missing),
         )
+
+    def _tags_before(self, artifact: Artifact, observed: Observed) -> set[Reference]:
+        """Where none of the wanted tags is there: the tags that the artifact had last. A release under new tags is
+        not to be taken for a loss."""
+        document = observed.applied.get(artifact.image)
+        there = any(isinstance(observed.heads.get(Reference(artifact.image, tag)), Found) for tag in artifact.tags)
+        if there or not isinstance(document, Applied) or document.fleet != self.desired.fleet.name:
+            return set()
+        return {Reference(artifact.image, tag) for tag in document.last_of(str(artifact.name))}
 
     def fixed(self, name: ArtifactName, observed: Observed) -> Digest | None:
         """An image of this artifact's inputs that a tag names which must never move. Where two passes built the same
@@ -369,7 +382,8 @@ class Resolution:
             return set()
         wanted = content.digest if isinstance(content, Found) else None
         found: set[Digest | None] = {head.digest for head in heads if isinstance(head, Found) and head.digest != wanted}
-        return found or ({None} if wanted is None else set())
+        absent = any(isinstance(head, Absent) for head in heads)
+        return found or ({None} if wanted is None or absent else set())
 
 
 def _unreadable(bases: Iterable[Reference], observed: Observed, wanted: Wanted) -> tuple[Problem, ...]:

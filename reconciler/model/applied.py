@@ -25,6 +25,8 @@ APPLIED_LAYER = "application/vnd.lian.applied.v1+json"
 VERSION = 1
 ANCESTORS = 256
 """Ancestors of the applied commit that a document names: a pass that is further behind than that is no race."""
+LOOKED_AT = 4
+"""So many of an artifact's last tags tell whether its images are still there."""
 _SHORT = 16
 """Hex digits kept of an ancestor's id."""
 
@@ -73,6 +75,11 @@ class Applied:
     def moved(self, history: History, tags: Mapping[str, AppliedTag]) -> Applied:
         """The document after these tags were moved for this commit."""
         return replace(self, history=history, tags={**self.tags, **tags})
+
+    def last_of(self, artifact: str) -> tuple[str, ...]:
+        """The tags that this artifact was given last, at most LOOKED_AT, the newest first."""
+        own = [(last.time, tag) for tag, last in self.tags.items() if last.artifact == artifact]
+        return tuple(tag for _, tag in sorted(own, reverse=True)[:LOOKED_AT])
 
     def revisions(self, tags: Iterable[str]) -> set[str]:
         """The commits of which one has to know where they stand before these tags are moved."""

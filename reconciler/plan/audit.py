@@ -1,8 +1,9 @@
 """Which images a pass looks at whole. A manifest that is there says nothing of its blobs, and to ask for each of them
-costs several requests an image: a few images in every pass, another few in the next, all of them in turn (ADR 033)."""
+costs several requests an image: a few images in every pass, another few in the next (ADR 033)."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,17 +19,19 @@ TURN_SECONDS = 60.0
 
 
 def turns(artifacts: int) -> int:
-    """In how many turns a fleet of so many artifacts is looked at over the network."""
+    """One in so many images of a fleet of this size is looked at over the network in a pass."""
     return -(-artifacts // AT_ONCE) or 1
 
 
 def audited(desired: Desired, moment: float) -> Callable[[Repository, Digest], bool]:
-    """Whose turn it is at `moment` (Unix seconds). Without memory: turns go by the clock and the image's digest, so
-    that passes on machines that know nothing of one another get round all the same."""
-    among = turns(len(desired.wanted))
-    turn = int(moment // TURN_SECONDS) % among
+    """Which images are looked at in a pass at `moment` (Unix seconds): about AT_ONCE, drawn by the clock and the image's
+    digest. So passes on machines that know nothing of one another get round, whatever their schedule."""
+    among, now = turns(len(desired.wanted)), int(moment // TURN_SECONDS)
 
     def due(repository: Repository, digest: Digest) -> bool:
-        return repository.layout is not None or int(digest.hex[:12], 16) % among == turn
+        if repository.layout is not None or among == 1:
+            return True
+        draw = hashlib.sha256(f"{now} {digest}".encode()).digest()
+        return int.from_bytes(draw[:8], "big") % among == 0
 
     return due

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.applied import Applied
-from reconciler.model.observed import Absent
+from reconciler.model.observed import Absent, Found
 from reconciler.model.plan import Action, Reason, ReasonCode
 from reconciler.model.problem import Problem
 from reconciler.model.reference import Reference
@@ -25,18 +25,22 @@ _EFFECTS = {Action.BUILD, Action.RETAG, Action.PRUNE}
 
 def some_are_gone(plan: Plan, observed: Observed) -> bool:
     """True if enough is absent for it to matter what was there before."""
-    return sum(_gone(change, observed) for change in plan.changes) >= FEWEST
+    return sum(_absent(change, observed) for change in plan.changes) >= FEWEST
 
 
 def unless_vanished(plan: Plan, observed: Observed, fleet: str, remembered: Collection[str]) -> Plan:
-    """The plan, or one that holds everything. What was applied before is told by the applied documents of the fleet,
-    and by this machine, which has seen images of the `remembered` repositories in sync."""
-    applied = _applied(observed, fleet)
-    before = [c for c in plan.changes if str(c.artifact) in applied or str(c.image) in remembered]
-    gone = [change for change in before if _gone(change, observed)]
-    if len(gone) < FEWEST or 2 * len(gone) <= len(before):
+    """The plan, or one that holds everything. What was applied before is told by what is still there, by the applied
+    documents of the fleet, and by this machine, which has seen images of the `remembered` repositories in sync."""
+    gone, there = [], 0
+    for change in plan.changes:
+        last = _last_tags(change, observed, fleet)
+        if not _absent(change, observed) or any(_found(change, tag, observed) for tag in last):
+            there += 1
+        elif last or str(change.image) in remembered:
+            gone.append(change)
+    if len(gone) < FEWEST or len(gone) <= there:
         return plan
-    problem = _problem(len(gone), len(before), str(gone[0].image))
+    problem = _problem(len(gone), len(gone) + there, str(gone[0].image))
     return replace(
         plan,
         changes=tuple(_held(change, problem) for change in plan.changes),
@@ -44,16 +48,23 @@ def unless_vanished(plan: Plan, observed: Observed, fleet: str, remembered: Coll
     )
 
 
-def _applied(observed: Observed, fleet: str) -> set[str]:
-    documents = [a for a in observed.applied.values() if isinstance(a, Applied) and a.fleet == fleet]
-    return {tag.artifact for document in documents for tag in document.tags.values()}
+def _last_tags(change: Change, observed: Observed, fleet: str) -> tuple[str, ...]:
+    """What the artifact's tags were when lian last moved them."""
+    document = observed.applied.get(change.image)
+    if not isinstance(document, Applied) or document.fleet != fleet:
+        return ()
+    return document.last_of(str(change.artifact))
 
 
-def _gone(change: Change, observed: Observed) -> bool:
-    """Neither its content nor any of its tags is there."""
+def _absent(change: Change, observed: Observed) -> bool:
+    """Neither its content nor any of its wanted tags is there."""
     if change.digest is not None or change.action is Action.HOLD:
         return False
     return all(isinstance(observed.heads.get(Reference(change.image, tag)), Absent) for tag in change.tags)
+
+
+def _found(change: Change, tag: str, observed: Observed) -> bool:
+    return isinstance(observed.heads.get(Reference(change.image, tag)), Found)
 
 
 def _held(change: Change, problem: Problem) -> Change:
