@@ -314,6 +314,9 @@ class FakeRegistry:
             await self.points.at(name)
             self.tags[repository, tag] = manifest.digest
             self.journal.append(f"tag {tag}" if name == "tag" else name)
+            await self.points.at("read back")
+            if self.tags.get((repository, tag)) != manifest.digest:
+                raise problem("tag-not-moved", f"{repository}:{tag} does not read back so")
         await self.points.at("published")
         return Descriptor.of(manifest.media_type, manifest.data)
 

@@ -10,7 +10,7 @@ from reconciler.apply.attesting import Recorded
 from reconciler.apply.record import Facts, attach, carry_over
 from reconciler.apply.scanned import scanned
 from reconciler.apply.send import Sender, contexts
-from reconciler.apply.tagging import HeldBack
+from reconciler.apply.tagging import HeldBack, is_not_moved
 from reconciler.identity.resolve import Keyed, identify, missing_base
 from reconciler.model.artifact import BaseImage, ParentImage
 from reconciler.model.event import Started, Step, Waiting
@@ -25,12 +25,12 @@ from reconciler.sizing.choose import tier_for
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from reconciler.apply.attesting import Attester
     from reconciler.apply.runners import Runners
-    from reconciler.apply.tagging import Tagger
+    from reconciler.apply.tagging import Tagger, Whole
     from reconciler.identity.inputs import Inputs
     from reconciler.identity.resolve import Resolution
     from reconciler.model.artifact import Artifact
@@ -166,26 +166,34 @@ class Worker:
         """Point the content tags at the image, each platform's before the whole's, then the directive's tags, until one
         look finds all of them there: whoever moves last looks last, so passes on one commit end on one image. Which one
         that is; another pass's if that was first. Raises HeldBack, LianError."""
-        artifact, tagger = wanted.artifact, self.tagger
+        artifact = wanted.artifact
         tags = [tag for tag in artifact.tags if tag not in left]
+        unmoved: LianError | None = None
         for number in range(ROUNDS):
             fresh = replaces and number == 0
             manifest = await self._counting(artifact, identity, manifest, replaces=fresh)
-            platforms = _platforms(identity, manifest) if len(identity.keys) > 1 else {}
-            named = {identity.tag(platform): digest for platform, digest in platforms.items()}
-            named[identity.tag()] = manifest.digest
-            whole = await tagger.whole(artifact.image, manifest)
-            await tagger.content(artifact.image, named)
+            whole = await self.tagger.whole(artifact.image, manifest)
             try:
-                await tagger.tags(artifact, manifest, tags)
+                if await self._point(artifact, identity, whole, tags):
+                    return manifest
             except HeldBack:
                 if await self._counting(artifact, identity, manifest, replaces=replaces) == manifest:
                     raise
-                continue
-            await tagger.outlast(artifact.image, whole, (*named, *tags))
-            if await tagger.stand(artifact.image, named | dict.fromkeys(tags, manifest.digest)):
-                return manifest
-        raise HeldBack(_contested(artifact))
+            except LianError as error:  # another pass moved a tag in the same moment, or the registry has lost it
+                if not is_not_moved(error):
+                    raise
+                unmoved = error
+        raise unmoved or HeldBack(_contested(artifact))
+
+    async def _point(self, artifact: Artifact, identity: Keyed, whole: Whole, tags: Sequence[str]) -> bool:
+        """One round: True if afterwards one look finds all tags where they should be. Raises HeldBack, LianError."""
+        image, digest = artifact.image, whole.image.digest
+        platforms = _platforms(identity, whole.image) if len(identity.keys) > 1 else {}
+        content = {identity.tag(platform): one for platform, one in platforms.items()} | {identity.tag(): digest}
+        await self.tagger.content(image, content)
+        await self.tagger.tags(artifact, whole.image, tags)
+        await self.tagger.outlast(image, whole, (*content, *tags))
+        return await self.tagger.stand(image, content | dict.fromkeys(tags, digest))
 
     async def _counting(self, artifact: Artifact, identity: Keyed, manifest: Manifest, *, replaces: bool) -> Manifest:
         """The image that is to stand under the tags (see Tagger.counting): another's only if it may be taken over.

@@ -13,6 +13,7 @@ from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.reference import Reference
 from reconciler.model.stock import Content
 from reconciler.observe.ask import ask, read_announcement, read_applied
+from reconciler.ports.registry import NOT_MOVED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from reconciler.model.reference import Repository
     from reconciler.ports.bundle import Ports
 
+TRIES = 5
+"""How often the applied document is written when others write it in the same moment."""
 POLL_SECONDS = 1.0
 PATIENCE_SECONDS = 90.0
 """How long a prune that has announced itself is waited for; it promises to be done sooner."""
@@ -216,39 +219,53 @@ class Tagger:
     async def _witness(self, artifact: Artifact, digest: Digest, moved: Sequence[str]) -> None:
         """Write into the applied document where these tags were moved, but for those that had to go back. Raises
         HeldBack for these, LianError."""
-        repository, history = artifact.image, self.desired.history
-        before, undone = await self._give_back(repository, dict.fromkeys(moved, digest))
-        before = before or Applied(self.desired.fleet.name, history)
-        kept = [tag for tag in moved if tag not in undone]
-        if kept:
-            entry = AppliedTag(digest, str(artifact.name), self.desired.revision, history.time)
-            overtaken = before.stands_after(history, await self._known(before, kept)) and not self.allow_older
-            after = before.moved(before.history if overtaken else history, dict.fromkeys(kept, entry))
-            manifest, blobs = after.packed()
-            await self.ports.publisher.publish(repository, manifest, tags=[APPLIED_TAG], blobs=blobs)
+        repository = artifact.image
+        entry = AppliedTag(digest, str(artifact.name), self.desired.revision, self.desired.history.time)
+        placed = dict.fromkeys(moved, digest)
+        undone: dict[str, str] = {}
+        for left in reversed(range(TRIES)):
+            try:
+                before = await self._give_back(repository, placed, undone)
+                kept = [tag for tag in moved if tag not in undone]
+                await self._write(repository, before, dict.fromkeys(kept, entry))
+                break
+            except LianError as error:  # whoever wrote in the same moment is read and written on
+                if not left or not is_not_moved(error):
+                    raise
         for tag, revision in undone.items():
             raise HeldBack(_superseded(f"{repository}:{tag}", revision))
 
+    async def _write(self, repository: Repository, before: Applied | None, entries: Mapping[str, AppliedTag]) -> None:
+        """The applied document with these entries; it stays a newer commit's if it is one's. Raises LianError."""
+        if not entries:
+            return
+        history = self.desired.history
+        before = before or Applied(self.desired.fleet.name, history)
+        overtaken = before.stands_after(history, await self._known(before, entries)) and not self.allow_older
+        manifest, blobs = before.moved(before.history if overtaken else history, entries).packed()
+        await self.ports.publisher.publish(repository, manifest, tags=[APPLIED_TAG], blobs=blobs)
+
     async def _give_back(
-        self, repository: Repository, placed: dict[str, Digest]
-    ) -> tuple[Applied | None, dict[str, str]]:
+        self, repository: Repository, placed: dict[str, Digest], undone: dict[str, str]
+    ) -> Applied | None:
         """Put back what a newer commit's pass pointed a tag at between our look and our move: its document tells, and
-        it may have ended. The document as it is now, and those tags with that commit. Raises LianError."""
-        undone: dict[str, str] = {}
+        it may have ended. `placed` and `undone` are kept up: where the tags were put, and which of them went back, with
+        the newer commit. The document as it is now. Raises LianError."""
         while True:
             head = (await self._heads(repository, [APPLIED_TAG]))[APPLIED_TAG]
             applied = await self._ours(repository, head)
             if applied is None or self.allow_older:
-                return applied, undone
+                return applied
             known = await self._known(applied, placed)
             lasts = {tag: applied.overtaking(self.desired.history, tag, known) for tag in placed}
             back = {tag: last for tag, last in lasts.items() if last and last.digest != placed[tag]}
             if not back:
-                return applied, undone
+                return applied
             for tag, last in back.items():
+                undone[tag] = last.revision
                 manifest = await self.ports.registry.manifest(repository, last.digest)
                 await self.ports.publisher.publish(repository, manifest, tags=[tag])
-                placed[tag], undone[tag] = last.digest, last.revision
+                placed[tag] = last.digest
 
     async def _ours(self, repository: Repository, head: Sighting) -> Applied | None:
         """The applied document, if it is this fleet's."""
@@ -277,6 +294,11 @@ class Tagger:
 
 def _names(head: Sighting | None, digest: Digest) -> bool:
     return isinstance(head, Found) and head.digest == digest
+
+
+def is_not_moved(error: LianError) -> bool:
+    """True if a tag that was moved read back as something else: to be looked at again."""
+    return not isinstance(error, HeldBack) and error.problems[0].code == NOT_MOVED
 
 
 def _superseded(where: str, revision: str) -> Problem:

@@ -138,6 +138,9 @@ class ReadLayout:
 Destination: TypeAlias = "PushTo | WriteLayout"
 Origin: TypeAlias = "PullFrom | ReadLayout"
 
+NOT_MOVED = "tag-not-moved"
+"""Code of the problem."""
+
 
 class Publisher(Protocol):
     """What lian writes to registries. Every write is idempotent."""
@@ -171,5 +174,6 @@ class Publisher(Protocol):
     ) -> Descriptor:
         """Put the small `blobs` (those not there yet), then the manifest by digest, then point each tag at it, in
         order. A manifest with a `subject` is also entered in the referrers fallback tag where the registry has no
-        referrers API. Raises LianError; tags already moved stay moved."""
+        referrers API. Raises LianError, NOT_MOVED for a tag that reads back as something else: the registry has lost
+        it, or someone moved it in the same moment; tags already moved stay moved."""
         ...

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.apply.tagging import PATIENCE_SECONDS, HeldBack, Tagger
+from reconciler.apply.artifact import ROUNDS
+from reconciler.apply.tagging import PATIENCE_SECONDS, TRIES, HeldBack, Tagger
 from reconciler.model.applied import APPLIED_LAYER, APPLIED_TAG, APPLIED_TYPE, Applied, AppliedTag, History
 from reconciler.model.canonical import canonical
 from reconciler.model.credential import SourceKind, SourceRef
@@ -20,6 +21,7 @@ from reconciler.model.manifest import EMPTY_BLOB, Descriptor, artifact, packed
 from reconciler.model.observed import ABSENT, Found, Observed
 from reconciler.model.outcome import Outcome, Status
 from reconciler.model.policy import Policy, SignPolicy
+from reconciler.model.problem import LianError
 from reconciler.model.pruning import PRUNING_LAYER, PRUNING_TAG, PRUNING_TYPE, Announcement
 from reconciler.model.record import ARTIFACT_TYPE, RECORD_LAYER, BuildRecord
 from reconciler.model.reference import Reference
@@ -355,9 +357,14 @@ class Meanwhile(Turns):
         await asyncio.sleep(0)
 
 
-def meanwhile(bench: Bench, **events: Callable[[], None]) -> None:
+def meanwhile(bench: Bench, events: dict[str, Callable[[], None]] | None = None, **more: Callable[[], None]) -> None:
     """When the pass reaches that point, this happens."""
-    bench.registry.points = bench.world.source.points = Meanwhile(events=events)
+    bench.registry.points = bench.world.source.points = Meanwhile(events=more if events is None else events)
+
+
+def after(events: dict[str, Callable[[], None]], point: str, times: int, event: Callable[[], None]) -> None:
+    """It happens when the point is reached for the first time after so many times."""
+    events[point] = (lambda: after(events, point, times - 1, event)) if times else event
 
 
 def test_a_document_that_cannot_be_understood_any_more_when_it_is_to_be_written_stays(bench: Bench) -> None:
@@ -495,6 +502,28 @@ def test_it_goes_back_to_the_newest_however_many_there_were(bench: Bench) -> Non
     assert (bench.now(), document.tags["latest"].revision) == ("newest", newest)
 
 
+def test_all_of_it_goes_back_also_if_one_does_not_read_back_so_at_first(bench: Bench) -> None:
+    """A newer commit's pass has moved two tags; while they go back, someone moves the second once more."""
+    entry = AppliedTag(bench.image("newer").digest, "shop/api", NEWER, 120)
+
+    def newer_pass() -> None:
+        for tag in ("latest", "stable"):
+            bench.points(tag, "newer")
+        newer = History.of(NEWER, 120, (OURS, OLDER), complete=True)
+        bench.put(Applied(FLEET, newer, {"latest": entry, "stable": entry}).packed())
+        after(events, "read back", 2, lambda: bench.points("stable", "else"))
+
+    events: dict[str, Callable[[], None]] = {}
+    after(events, "tag", 1, newer_pass)
+    meanwhile(bench, events)
+    with pytest.raises(HeldBack, match="superseded"):
+        bench.move("latest", "stable")
+    document = bench.document()
+    assert document is not None
+    assert [bench.now(tag) for tag in ("latest", "stable")] == ["newer", "newer"]
+    assert document.tags == {"latest": entry, "stable": entry}
+
+
 def test_going_back_on_purpose_gives_nothing_back(bench: Bench) -> None:
     bench.allow_older = True
     overtaken(bench)
@@ -523,6 +552,53 @@ def test_what_an_older_commit_moved_meanwhile_is_no_reason_to_go_back(bench: Ben
     document = bench.document()
     assert document is not None
     assert (bench.now(), document.history.revision) == ("wanted", OURS)
+
+
+# -- others write in the same moment ----------------------------------------------------------------------------------
+
+
+def test_a_document_that_another_writes_over_is_written_again_with_theirs(bench: Bench) -> None:
+    """Between our write and its reading back a pass for a branch writes its own."""
+    events: dict[str, Callable[[], None]] = {}
+    after(events, "read back", 1, lambda: bench.applied(History(STRANGE), "other", tag="other"))
+    meanwhile(bench, events)
+    assert bench.move() == ("latest",)
+    document = bench.document()
+    assert document is not None
+    assert {tag: entry.revision for tag, entry in document.tags.items()} == {"other": STRANGE, "latest": OURS}
+
+
+def test_a_document_that_never_reads_back_so_is_an_error(bench: Bench) -> None:
+    """The registry loses it."""
+
+    class Losing(Meanwhile):
+        async def at(self, point: str) -> None:
+            await super().at(point)
+            if point == "read back":
+                bench.points(APPLIED_TAG, None)
+
+    bench.registry.points = bench.world.source.points = Losing()
+    with pytest.raises(LianError, match="tag-not-moved"):
+        bench.move()
+    assert (bench.now(), bench.registry.points.seen.count("applied")) == ("wanted", TRIES)
+
+
+@pytest.mark.parametrize("tag", ["lian-", "latest"])
+def test_a_registry_that_loses_a_tag_is_told_after_some_tries(tmp_path: Path, tag: str) -> None:
+    world = World(Commit((API,), {"shop/api/Dockerfile": b"FROM scratch\n"}), tmp_path)
+    lost = []
+
+    class Losing(Meanwhile):
+        async def at(self, point: str) -> None:
+            await super().at(point)
+            if point == "read back":
+                for key in [key for key in world.registry.tags if key[1].startswith(tag)]:
+                    lost.append(world.registry.tags.pop(key))
+
+    world.registry.points = Losing()
+    _, outcome = asyncio.run(reconcile_once(world.ports(), Options()))
+    assert status(outcome) == (Status.FAILED, "tag-not-moved")
+    assert len(lost) == ROUNDS
 
 
 # -- which image counts -----------------------------------------------------------------------------------------------
