@@ -66,6 +66,8 @@ class Commit:
     policy: Policy = field(default_factory=Policy)
     before: tuple[str, ...] = ()
     """Its ancestors, oldest first."""
+    problems: tuple[Problem, ...] = ()
+    """What is invalid in it."""
 
     @property
     def desired(self) -> Desired:
@@ -76,6 +78,7 @@ class Commit:
             Fleet(FLEET, registry, jobs=self.jobs, builder=self.builder, policy=self.policy),
             {a.name: self._wanted(a) for a in self.artifacts},
             {HOST: registry},
+            self.problems,
             history=self.history,
         )
 

@@ -88,7 +88,7 @@ def _orphans(orphans: Sequence[Change], writer: Writer, detailed: bool) -> None:
         some = change.tags if detailed else change.tags[:TAGS_SHOWN]
         more = f" and {len(change.tags) - len(some)} more" if len(some) < len(change.tags) else ""
         where = f"  {_image(change)}:{','.join(some)}{more}"
-        writer.line((f"{sign} {word:<6}", style), (f"{change.artifact}", "bold"), (where, "dim"))
+        writer.line((f"{sign} {word:<6} ", style), (f"{change.artifact}", "bold"), (where, "dim"))
         writer.line("           ", "no commit wants it any more")
     if more_orphans := len(orphans) - len(shown):
         writer.line(f"  and {more_orphans:,} more that no commit wants any more (--detailed lists them)")
