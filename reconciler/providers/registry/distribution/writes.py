@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 _UNSUPPORTED_CODES = frozenset({"UNSUPPORTED", "DIGEST_INVALID"})
 """docker-registry 2.8 takes a tag to be a digest that is none."""
+_PART_UNKNOWN_CODES = frozenset({"MANIFEST_BLOB_UNKNOWN", "DIGEST_INVALID"})
+"""docker-registry 2.8 writes the link to a blob in place: in that moment another's manifest of the same content finds
+it empty. Seen for one in 75 when two wrote the same at once; the next try found it."""
+_PAUSES = (0.02, 0.05, 0.1, 0.2)
+"""Seconds."""
 
 
 def push_call(
@@ -39,10 +45,18 @@ def push_call(
 
 
 async def put_manifest(transport: Transport, repository: Repository, manifest: Manifest, name: str) -> Reply:
-    """Put a manifest under a tag or its digest. Raises LianError `registry-refused`, `registry-wrong-digest`, …"""
+    """Put a manifest under a tag or its digest. Raises LianError `registry-refused`, `registry-wrong-digest`, …
+
+    Where a part of it is said not to be there it is tried again: someone else may be writing the same content.
+    """
     host, what = transport.endpoint.host, f"the manifest {repository.path} {name}"
-    headers = {"content-type": manifest.media_type}
-    reply = await transport.send(push_call("PUT", repository, f"manifests/{name}", headers, manifest.data))
+    call = push_call("PUT", repository, f"manifests/{name}", {"content-type": manifest.media_type}, manifest.data)
+    reply = await transport.send(call)
+    for pause in _PAUSES:
+        if reply.status != 400 or not _PART_UNKNOWN_CODES.intersection(reply.codes):
+            break
+        await asyncio.sleep(pause)
+        reply = await transport.send(call)
     if reply.status not in {200, 201}:
         raise LianError(problems.refused(host, what, reply.told))
     told = reply.headers.get(DIGEST_HEADER)
