@@ -24,8 +24,8 @@ def turns(artifacts: int) -> int:
 
 
 def audited(desired: Desired, moment: float) -> Callable[[Repository, Digest], bool]:
-    """Which images are looked at in a pass at `moment` (Unix seconds): about AT_ONCE, drawn by the clock and the image's
-    digest. So passes on machines that know nothing of one another get round, whatever their schedule."""
+    """Which images are looked at in a pass at `moment` (Unix seconds): about AT_ONCE, drawn by clock and digest so that
+    passes on machines that know nothing of one another get round, whatever their schedule."""
     among, now = turns(len(desired.wanted)), int(moment // TURN_SECONDS)
 
     def due(repository: Repository, digest: Digest) -> bool:

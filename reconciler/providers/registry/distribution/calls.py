@@ -18,6 +18,8 @@ ACCEPT = {"accept": ", ".join(ACCEPTED)}
 DIGEST_HEADER = "docker-content-digest"
 ABSENT_CODES = frozenset({"MANIFEST_UNKNOWN", "NAME_UNKNOWN"})
 """What a 404 must carry to mean that a manifest is not there."""
+ABSENT_BLOB_CODES = ABSENT_CODES | {"BLOB_UNKNOWN"}
+"""The same for a blob."""
 _NEXT = re.compile(r"<(?P<url>[^>]*)>\s*;[^,]*\brel\s*=\s*\"?next\b")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.manifest import MAX_MANIFEST
 from reconciler.model.problem import LianError
 from reconciler.providers.registry import problems
-from reconciler.providers.registry.distribution.calls import ABSENT_CODES, path
+from reconciler.providers.registry.distribution.calls import ABSENT_BLOB_CODES, path
 from reconciler.providers.registry.http.transport import Call
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ PART = MAX_MANIFEST
 """Bytes. More of an answer that is a part the client does not read."""
 MAX_UNDIVIDED = 64 << 20
 """Bytes of a blob that a registry gives only as a whole."""
-_ABSENT_CODES = ABSENT_CODES | {"BLOB_UNKNOWN"}
 _PART_OF = re.compile(r"bytes\s+(?P<first>\d{1,18})-\d{1,18}/(?P<total>\d{1,18}|\*)")
 
 
@@ -77,7 +76,7 @@ class Hashing:
     async def _get(self, blob: Descriptor, limit: int, headers: dict[str, str]) -> Reply:
         target = path(self.repository, "blobs", str(blob.digest))
         reply = await self.transport.send(Call("GET", target, self.repository.path, headers=headers, limit=limit))
-        if reply.status == 404 and _ABSENT_CODES.intersection(reply.codes):
+        if reply.status == 404 and ABSENT_BLOB_CODES.intersection(reply.codes):
             what = f"{self.repository.path}@{blob.digest}"
             raise LianError(problems.missing("blob-unknown", self.transport.endpoint.host, what))
         if reply.status not in {200, 206, 416} or reply.media_type == "text/html":  # a proxy's page is nobody's blob

@@ -14,6 +14,7 @@ from reconciler.providers.registry import problems, referrers, whole
 from reconciler.providers.registry.bounded import each
 from reconciler.providers.registry.distribution.bulk_heads import in_bulk
 from reconciler.providers.registry.distribution.calls import (
+    ABSENT_BLOB_CODES,
     ABSENT_CODES,
     ACCEPT,
     manifest_call,
@@ -75,7 +76,7 @@ class DistributionRegistry:
         what = f"{repository.path}@{digest}"
         target = path(repository, "blobs", str(digest))
         reply = await self._transport.send(Call("GET", target, repository.path, limit=limit))
-        if reply.status == 404 and reply.codes:
+        if reply.status == 404 and ABSENT_BLOB_CODES.intersection(reply.codes):
             raise LianError(problems.missing("blob-unknown", self._host, what))
         if reply.status != 200:
             raise LianError(problems.not_oci(self._host, what, reply.told))
@@ -167,7 +168,8 @@ class DistributionRegistry:
     ) -> list[dict[str, object]] | None:
         """All pages of the referrers API, None where the registry has none.
 
-        Some answer with a redirect to a web page or with HTML instead of 404: all that is not the index is a no.
+        Some answer with a redirect to a web page or with HTML instead of 404: a first answer that is not the index is
+        a no. A later one, or one that is too large, is unknown.
         """
         asked = "" if artifact_type is None else f"?artifactType={quote(artifact_type, safe='')}"
         target = path(repository, "referrers", str(subject)) + asked
@@ -175,8 +177,11 @@ class DistributionRegistry:
         for _ in range(_MAX_PAGES):
             reply = await self._transport.send(Call("GET", target, repository.path, headers=ACCEPT, follow=False))
             page = _index(reply)
-            if page is None:
+            if page is None and not entries and not reply.truncated:
                 return None
+            if page is None:
+                cause = f"a page of its list cannot be read: {reply.told}"
+                raise LianError(problems.not_oci(self._host, f"the referrers of {subject}", cause))
             entries += page
             following = next_page(reply, target)
             if following is None:

@@ -16,7 +16,7 @@ from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference
 from reconciler.providers.registry import problems
 from reconciler.providers.registry.bounded import each
-from reconciler.providers.registry.distribution.calls import ABSENT_CODES, told_digest
+from reconciler.providers.registry.distribution.calls import ABSENT_BLOB_CODES, told_digest
 from reconciler.providers.registry.http.transport import Call
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from reconciler.providers.registry.http.reply import Reply
     from reconciler.providers.registry.http.transport import Transport
 
-_ABSENT_CODES = ABSENT_CODES | {"BLOB_UNKNOWN"}
 _TOTAL = re.compile(r"bytes\s+(?:\d+-\d+|\*)/(?P<total>\d{1,18})")
 _FIRST_BYTE = {"range": "bytes=0-0"}
 
@@ -62,7 +61,7 @@ class DistributionShelf:
         """One byte is asked for. There are registries that know no ranges and send all: that much is not read. And
         there are proxies that send a page of their own: only an answer that names this blob tells its size."""
         reply = await self._ask("GET", blob, _FIRST_BYTE)
-        if reply.status == 404 and _ABSENT_CODES.intersection(reply.codes):
+        if reply.status == 404 and ABSENT_BLOB_CODES.intersection(reply.codes):
             return False
         told = _TOTAL.fullmatch(reply.headers.get("content-range", "")) if reply.status in {206, 416} else None
         if told:

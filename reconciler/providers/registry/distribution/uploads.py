@@ -16,6 +16,7 @@ from urllib.parse import quote, urljoin
 
 from reconciler.model.problem import LianError
 from reconciler.providers.registry import problems
+from reconciler.providers.registry.distribution.calls import ABSENT_BLOB_CODES
 from reconciler.providers.registry.distribution.writes import push_call
 from reconciler.providers.registry.http.scopes import PUSH
 from reconciler.providers.registry.http.transport import Call
@@ -224,7 +225,7 @@ class _Reader:
         target = f"/v2/{quote(self._repository.path)}/blobs/{self._blob.digest}"
         wanted = {"range": f"bytes={at}-{at + length - 1}"}
         reply = await self._transport.send(Call("GET", target, self._repository.path, headers=wanted, limit=MOST_CHUNK))
-        if reply.status == 404 and reply.codes:
+        if reply.status == 404 and ABSENT_BLOB_CODES.intersection(reply.codes):
             raise LianError(problems.missing("blob-unknown", self._host, self._what))
         if reply.status == 200:
             return self._whole(reply)[at : at + length]

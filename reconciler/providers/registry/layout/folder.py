@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 INDEX, MARK, BLOBS = "index.json", "oci-layout", "blobs"
 LOCK, WRITERS = ".lian.lock", ".lian.writers"
-"""Held by who changes the index, and by who puts blobs (shared) or takes them away; see layout_sweep.py."""
+"""Held by who changes the index, and by who puts blobs (shared) or takes them away; see sweep.py."""
 _OWN_NAMES = frozenset({INDEX, MARK, BLOBS})
 MAX_INDEX = 256 << 20
 

@@ -1,4 +1,4 @@
-"""Taking away from a registry that is a folder on disk. What may be removed, and when, is in layout_sweep.py."""
+"""Taking away from a registry that is a folder on disk. What may be removed, and when, is in sweep.py."""
 
 from __future__ import annotations
 

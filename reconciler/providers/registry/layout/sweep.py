@@ -13,7 +13,7 @@ What has to be kept apart, and how:
   can still be under way (`grace`, by the later of its two times: a hard link renews the inode's, not the content's).
   That does not hold for what was reached by the manifest that is being deleted: that is wanted away now.
 * A reader takes no lock either. Manifests go before what they name, so it never meets an image whose layers are gone;
-  and an index that names a manifest which has just gone is read once more (layout.py).
+  and an index that names a manifest which has just gone is read once more (registry.py).
 * A manifest that is damaged may name anything: as long as one is reached that was never read before, nothing is
   removed. What one names never changes, so it is read once.
 """
