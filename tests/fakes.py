@@ -88,6 +88,8 @@ class FakeSource:
         self.commit, self.points = commit, points
         self.descendants: set[str] = set()
         """Commits that this clone knows to come after its own."""
+        self.missing: tuple[str, ...] = ()
+        """Files that are not in the commit; all others are."""
 
     async def load(self) -> Desired:
         await self.points.at("load")
@@ -118,6 +120,8 @@ class FakeSource:
         (into / name).write_bytes(await self.blob(materials.dockerfile_path))
 
     async def blob(self, path: str) -> bytes:
+        if path in self.missing:
+            raise problem("path-missing", f"the commit holds no file {path}")
         return self.commit.files.get(path, b"FROM scratch\n")
 
 
@@ -130,6 +134,8 @@ class FakeRevisions:
         """Full name -> what it names."""
         self.others: list[Commit] = []
         """Commits that can be had although no ref names them."""
+        self.settings = True
+        """Whether commits have a lian.ncl."""
 
     async def matching(self, globs: Sequence[str]) -> Mapping[str, str]:
         await self.points.at("refs")
@@ -138,7 +144,9 @@ class FakeRevisions:
 
     def at(self, revision: str) -> FakeSource:
         commits = [*self.refs.values(), *self.others]
-        return FakeSource(next(commit for commit in commits if commit.revision == revision), self.points)
+        source = FakeSource(next(commit for commit in commits if commit.revision == revision), self.points)
+        source.missing = () if self.settings else ("lian.ncl",)
+        return source
 
 
 class FakeRegistry:
