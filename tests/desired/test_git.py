@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING
 import pygit2
 import pytest
 
-from reconciler.desired.git import check_url, descends, history, home, is_url, open_local, origin, resolve, uncommitted
+from reconciler.desired.git import (
+    check_url,
+    descends,
+    history,
+    home,
+    is_url,
+    open_local,
+    origin,
+    refs,
+    resolve,
+    uncommitted,
+)
 from reconciler.desired.mirror import Mirror
 from reconciler.desired.tree import CommitTree
 from reconciler.model.applied import ANCESTORS
@@ -524,3 +535,48 @@ def test_a_repository_that_lacks_a_commit_in_between_says_it_cannot_tell(repo: R
     assert descends(damaged, merged["last"], merged["first"]) is None
     found = history(damaged, merged["last"])
     assert (found.ancestors, found.complete) == ((), False)
+
+
+ALL = ("refs/heads/*", "refs/remotes/*", "refs/tags/*")
+
+
+def test_refs_are_found_by_their_full_names(repo: Repo) -> None:
+    """A tag leads to its commit, also an annotated one; one that names no commit is no revision."""
+    first, second = repo.commit({"a": "1"}), repo.commit({"a": "2"}, branch="team/x")
+    git(repo, "-c", "user.name=t", "-c", "user.email=t@example.org", "tag", "-a", "-m", "x", "v1", first)
+    git(repo, "tag", "light", second)
+    repo.git.references.create("refs/tags/tree", repo.git[first].peel(pygit2.Tree).id)
+    assert refs(repo.git, ALL) == {
+        "refs/heads/main": first,
+        "refs/heads/team/x": second,
+        "refs/tags/light": second,
+        "refs/tags/v1": first,
+    }
+    assert refs(repo.git, ("refs/heads/team/*",)) == {"refs/heads/team/x": second}
+    assert refs(repo.git, ("refs/heads/m?in", "refs/tags/v[0-9]")) == {"refs/heads/main": first, "refs/tags/v1": first}
+    assert refs(repo.git, ("main",)) == {}
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        (["--depth", "1"], "it is shallow"),
+        (["--depth", "1", "--no-single-branch"], "it is shallow"),
+        (["--single-branch"], "its remotes are fetched in part"),
+        ([], None),
+        (["--mirror"], None),
+    ],
+)
+def test_a_clone_that_cannot_know_all_branches_says_so(
+    repo: Repo, tmp_path: Path, how: list[str], why: str | None
+) -> None:
+    commits = {repo.commit({"a": "0"}), repo.commit({"a": "1"}), repo.commit({"a": "2"}, branch="other")}
+    subprocess.run(["git", "clone", "-q", *how, f"file://{repo.path}", tmp_path / "clone"], check=True)
+    clone = open_local(tmp_path / "clone")
+    if why is None:
+        assert set(refs(clone, ALL).values()) < commits
+        assert len(set(refs(clone, ALL).values())) == 2
+        return
+    found = problem(lambda: refs(clone, ALL))
+    assert (found.code, why in found.message) == ("clone-partial", True)
+    assert "--repo" in (found.hint or "")

@@ -350,6 +350,12 @@ class RegistrySuite:
                 held = await registry.manifest(repository, descriptor.digest)
                 assert len(held.data) == descriptor.size
             assert len(await registry.referrers(repository, image.manifest.digest, OTHER_KIND)) == 1
+            every = await registry.referrers(repository, image.manifest.digest, None)
+            assert sorted((d.artifact_type, d.annotations["dev.lian.text"]) for d in every) == [
+                (OTHER_KIND, "three"),
+                (KIND, "one"),
+                (KIND, "two"),
+            ]
             assert list(await registry.referrers(repository, Digest.of(b"another"), KIND)) == []
             assert list(await registry.referrers(repository, image.manifest.digest, "application/x")) == []
 

@@ -74,6 +74,11 @@ class InventorySuite:
         assert found == tuple(sorted(repository.path for repository in held))
         everything = inspect(lambda i: i.all_tags([place.repository(path) for path in found]))
         assert everything == held
+        names = inspect(lambda i: i.all_names([place.repository(path) for path in (*found, "not/there")]))
+        assert {r: set(tags) for r, tags in names.items()} == {
+            **{r: set(tags) for r, tags in held.items()},
+            place.repository("not/there"): set(),
+        }
         assert {path: dict(tags(place.host, path)) for path in found} == {r.path: t for r, t in held.items()}
 
     def test_what_has_no_tag_is_not_listed(self, place: Place) -> None:
