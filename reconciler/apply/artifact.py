@@ -149,7 +149,8 @@ class Worker:
         if source is None:
             return await self.ports.registry.manifest(image, digest)
         manifest = await self.ports.publisher.copy(source, image, digest)
-        await carry_over(self.ports, source, wanted.artifact, identity.key, manifest)
+        fleet = self.resolution.desired.fleet.name
+        await carry_over(self.ports, source, wanted.artifact, fleet, identity.key, manifest)
         digests = dict.fromkeys((*_platforms(identity, manifest).values(), manifest.digest))
         await self.attester.carry_over(source, image, digests)
         return manifest

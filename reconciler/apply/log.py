@@ -1,4 +1,5 @@
-"""A build's log as it goes into the record: readable text, no secrets, no more than is worth keeping."""
+"""A build's log as it goes into the record: readable text, without credentials in URLs and headers, and no more of it
+than is worth keeping."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ def log_text(logs: Sequence[Path]) -> bytes:
     """The logs of all solves, one after another, as UTF-8. A log that cannot be read is named as such."""
     parts = [part for path in logs for part in (f"== {path.stem}", *_lines(path))]
     data = ("\n".join(parts) + "\n").encode("utf-8", "replace")
-    return data if len(data) <= LOG_LIMIT else data[-LOG_LIMIT:]
+    return data if len(data) <= LOG_LIMIT else data[-LOG_LIMIT:].partition(b"\n")[2]
 
 
 def _lines(path: Path) -> Iterable[str]:
@@ -44,5 +45,7 @@ def _kept(path: Path) -> str:
         head = reader.read(_HEAD)
         reader.seek(size - (_OF_ONE - _HEAD))
         tail = reader.read()
+    # whole lines alone: half a URL does not show what in it is secret
+    head, tail = head[: head.rfind(b"\n") + 1], tail[tail.find(b"\n") + 1 :]
     left_out = size - len(head) - len(tail)
-    return f"{head.decode('utf-8', 'replace')}\n… {left_out:,} bytes left out …\n{tail.decode('utf-8', 'replace')}"
+    return f"{head.decode('utf-8', 'replace')}… {left_out:,} bytes left out …\n{tail.decode('utf-8', 'replace')}"

@@ -90,11 +90,13 @@ async def attach(
     return record
 
 
-async def carry_over(ports: Ports, source: Repository, artifact: Artifact, key: str, image: Manifest) -> None:
-    """Give an image that was copied from `source` the record it has there for this key, as this artifact's. Raises
-    LianError."""
+async def carry_over(
+    ports: Ports, source: Repository, artifact: Artifact, fleet: str, key: str, image: Manifest
+) -> None:
+    """Give an image that was copied from `source` the record that this fleet has there for this key, as this artifact's.
+    Raises LianError."""
     records = await read_records(ports.registry, source, image.digest)
-    for record in (record for record in records if record.key == key):
+    for record in (r for r in records if (r.fleet, r.key, r.digest) == (fleet, key, image.digest)):
         kept = [(LISTING_LAYER, digest, LISTING_LIMIT) for digest in record.listings.values()]
         kept += [(LOG_LAYER, record.log, LOG_LIMIT)] if record.log else []
         layers = [(kind, await ports.registry.blob(source, digest, limit)) for kind, digest, limit in kept]

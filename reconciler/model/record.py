@@ -57,7 +57,7 @@ class BuildRecord:
     fleet: str = ""
     """Whose image it is: what prunes and applied documents go by."""
     log: Digest | None = None
-    """The record's layer with the build's log, secrets taken out."""
+    """The record's layer with the build's log, credentials in URLs and headers taken out."""
 
     def to_json(self) -> dict[str, Any]:
         """The record layer's document."""
