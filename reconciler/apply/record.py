@@ -93,7 +93,7 @@ async def attach(
 async def carry_over(
     ports: Ports, source: Repository, artifact: Artifact, fleet: str, key: str, image: Manifest
 ) -> None:
-    """Give an image that was copied from `source` the record that this fleet has there for this key, as this artifact's.
+    """Give an image that was copied from `source` the record this fleet has there for this key, as this artifact's.
     Raises LianError."""
     records = await read_records(ports.registry, source, image.digest)
     for record in (r for r in records if (r.fleet, r.key, r.digest) == (fleet, key, image.digest)):
