@@ -35,6 +35,12 @@ USUAL = {"repo": ".", "rev": "HEAD", "registry": None, "cache": None, "debug": F
         ("watch --interval 1.5h", {"command": "watch", "interval": 5400.0}),
         ("watch --interval 90", {"interval": 90.0}),
         ("why shop/api --json", {"command": "why", "artifact": "shop/api", "json": True}),
+        ("prune", {"command": "prune", "dry_run": False, "yes": False, "only": [], "keep_from": [], **USUAL}),
+        (
+            "prune --yes --json --only shop/* --detailed",
+            {"yes": True, "json": True, "only": ["shop/*"], "detailed": True},
+        ),
+        ("prune --keep-from - --keep-from pods --allow-most", {"keep_from": ["-", "pods"], "allow_most": True}),
         ("images", {"command": "images", "format": "text", "only": [], **USUAL}),
         ("images --format kustomize --only shop/*", {"format": "kustomize", "only": ["shop/*"]}),
         ("images --json", {"format": "json"}),

@@ -522,3 +522,33 @@ def test_loads_at_the_same_time_do_not_disturb_one_another(bench: Bench) -> None
     first, *others = asyncio.run(work())
     assert len(first.wanted) == 2
     assert all(other.wanted == first.wanted for other in others)
+
+
+def test_other_commits_are_read_without_fetching_again(bench: Bench) -> None:
+    """From a URL, once; by then it may be out of reach. What they say is of no other moment than the refs."""
+    first = bench.repo.commit({"directives/shop.ncl": directives("shop", "api"), **images("api")})
+    second = bench.repo.commit({"directives/shop.ncl": directives("shop", "web"), **images("web")}, branch="other")
+    source = bench.source(bench.repo.path.as_uri())
+
+    async def read() -> list[Desired]:
+        refs = await source.matching(("refs/heads/*",))
+        assert dict(refs) == {"refs/heads/main": first, "refs/heads/other": second}
+        await source.load()
+        bench.repo.path.rename(bench.folder / "away")
+        return [await source.at(refs[name]).load() for name in sorted(refs)]
+
+    loaded = asyncio.run(read())
+    assert [(one.revision, [str(name) for name in one.wanted]) for one in loaded] == [
+        (first, ["shop/api"]),
+        (second, ["shop/web"]),
+    ]
+    with pytest.raises(LianError):
+        asyncio.run(source.matching(("refs/heads/*",)))
+
+
+def test_another_commit_of_a_folder_says_nothing_of_uncommitted_changes(bench: Bench) -> None:
+    bench.load({"directives/shop.ncl": directives("shop", "api"), **images("api")})
+    (bench.repo.path / "new").write_text("x")
+    source = bench.source()
+    assert asyncio.run(source.load()).notes
+    assert asyncio.run(source.at("HEAD").load()).notes == ()

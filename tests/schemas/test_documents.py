@@ -14,6 +14,17 @@ from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
 from reconciler.model.platform import Platform
 from reconciler.model.problem import Problem
 from reconciler.model.reference import Repository
+from reconciler.model.removal import (
+    Doomed,
+    Gone,
+    Kept,
+    KeptRevision,
+    Pruned,
+    PrunePlan,
+    PruneStatus,
+    Removal,
+    Untagged,
+)
 from tests.schemas.evaluation import validator
 
 _API = ArtifactName.parse("shop/api")
@@ -22,6 +33,7 @@ _REVISION = "0" * 40
 _DIGEST = Digest.parse("sha256:" + "a" * 64)
 _AMD64 = Platform.parse("linux/amd64")
 _PROBLEM = Problem("build-failed", "Step 3 exited with 1.", "images/api/Dockerfile", 3, 1, "shop/api", "why", "try")
+_HERE = Repository.parse("shop/api", "127.0.0.1:5000")
 _CHANGES = tuple(
     Change(
         artifact=_API,
@@ -53,6 +65,23 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
         ),
         (_PROBLEM,),
     ).to_json(),
+    "prune": PrunePlan(
+        "acme",
+        _REVISION,
+        (KeptRevision(_REVISION, ("refs/heads/main",)),),
+        (
+            Removal(
+                _HERE,
+                (Doomed(_DIGEST, Gone.OUTDATED, ("shop/api",), ("1.4",), 1.5, 7, (_DIGEST,), {_DIGEST: _DIGEST}),),
+                (Untagged("1.3", _DIGEST, "shop/old"),),
+                dict.fromkeys(Kept, 1),
+                problems=(_PROBLEM,),
+            ),
+            Removal(Repository.parse("shop/base", "127.0.0.1:5000")),
+        ),
+        (_PROBLEM,),
+        ("a note",),
+    ).to_json({_HERE: Pruned(_HERE, PruneStatus.DONE, (_DIGEST,), ("1.3",), (_DIGEST,), (_PROBLEM,))}),
     "problems": {"kind": "problems", "version": 1, "problems": [_PROBLEM.to_json(), Problem("a", "b").to_json()]},
 }
 
