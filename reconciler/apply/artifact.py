@@ -20,7 +20,7 @@ from reconciler.model.outcome import Result, Status
 from reconciler.model.plan import Action
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.reference import Reference
-from reconciler.ports.builder import BuildRequest
+from reconciler.ports.builder import PUSH_FAILED, BuildRequest
 from reconciler.sizing.choose import tier_for
 
 if TYPE_CHECKING:
@@ -377,7 +377,7 @@ class _Build:
         scratch.mkdir(parents=True, exist_ok=True)
         destination = publisher.destination(artifact.image, scratch)
         needs, inputs = self.materials.needs[platform], self.identity.inputs[platform]
-        built = await self._run(await self._request(platform, needs, inputs, destination, artifact.target, log))
+        built = await self._pushed(await self._request(platform, needs, inputs, destination, artifact.target, log))
         if built.digest is None:
             problem = Problem("digest-missing", "BuildKit reported success without a digest", next=Next.BUG)
             raise LianError(problem.of(str(artifact.name)))
@@ -417,6 +417,18 @@ class _Build:
             source_date_epoch=artifact.source_date_epoch,
             deadline=self.deadline,
         )
+
+    async def _pushed(self, request: BuildRequest) -> Built:
+        """Built and pushed. A push that fails is tried once more, which builds nothing again: two pipelines that push
+        the same content at once can be refused by docker-registry, which finds a part empty that the other is just
+        writing."""
+        try:
+            return await self._run(request)
+        except LianError as error:
+            if any(problem.code != PUSH_FAILED for problem in error.problems):
+                raise
+        again = request.log.with_name(f"{request.log.stem}_again.log")
+        return await self._run(replace(request, log=again))
 
     async def _run(self, request: BuildRequest) -> Built:
         self.logs.append(request.log)

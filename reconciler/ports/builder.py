@@ -73,11 +73,15 @@ class Built:
     cached_steps: int
 
 
+PUSH_FAILED = "push-failed"
+"""Code of the problem of an image that was built and then not taken, for no reason that would stay."""
+
+
 class Builder(Protocol):
     """Runs one build on a runner."""
 
     async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
         """Raises LianError with one problem: `build-failed` (the step, its last lines, the log), `build-out-of-memory`,
-        `build-timeout`, `builder-lost`, `disk-full`, `push-refused`, … When cancelled, the build's processes are gone
-        before the cancellation is raised on."""
+        `build-timeout`, `builder-lost`, `disk-full`, `push-refused`, PUSH_FAILED, … When cancelled, the build's processes
+        are gone before the cancellation is raised on."""
         ...
