@@ -37,6 +37,7 @@ from reconciler.model.removal import (
 from tests import strategies as some
 from tests.cli.test_documents import checked
 from tests.cli.test_views import NASTY, shown, steers
+from tests.e2e.bench import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +115,7 @@ def test_a_command_that_hangs_is_ended_with_its_children(monkeypatch: pytest.Mon
     assert "did not end" in (error.value.problems[0].cause or "")
     assert time.monotonic() - started < 20
     group = (tmp_path / "pid").read_text().strip()
-    assert [state for state, of in _processes() if of == group and state != "Z"] == []
+    until(lambda: not [state for state, of in _processes() if of == group and state != "Z"])
 
 
 def _processes() -> Iterator[tuple[str, str]]:

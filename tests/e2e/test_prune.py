@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import os
+import pty
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,6 +23,7 @@ from reconciler.model.applied import APPLIED_TAG, Applied, AppliedTag, History
 from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import EMPTY_BLOB, IMAGE_MANIFEST, Descriptor, Manifest, artifact, index
+from reconciler.model.observed import Found
 from reconciler.model.platform import Platform
 from reconciler.model.record import (
     ARTIFACT_TYPE,
@@ -27,15 +33,17 @@ from reconciler.model.record import (
     BuildRecord,
     PlatformBuild,
 )
-from reconciler.model.reference import Repository
-from reconciler.model.stock import of_lian
+from reconciler.model.reference import Reference, Repository
+from reconciler.model.stock import Content, names_image, of_lian
+from reconciler.providers.builder.binaries import locate
 from reconciler.providers.registry.inventory_router import RoutedInventory
 from reconciler.providers.registry.referrers import descriptor_of, fallback_tag, index_of
 from reconciler.providers.registry.router import Connections, RoutedPublisher, RoutedRegistry
 from tests.e2e.bench import Bench, directive
 from tests.schemas.evaluation import validator
 from tests.servers.distribution_v3 import run_distribution_v3
-from tests.servers.registry import run_registry
+from tests.servers.registry import PROGRAM, distribution, run_registry
+from tests.servers.running import running, usable
 from tests.servers.zot import run_zot
 
 if TYPE_CHECKING:
@@ -43,6 +51,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
+SIGNATURE = "application/vnd.example.signature"
 LONG_AGO = datetime.now(UTC) - timedelta(days=30)
 
 
@@ -159,6 +168,44 @@ class Shop:
 
         return asyncio.run(look())
 
+    def sign(self, change: Mapping[str, Any]) -> None:
+        """Someone signs an image that is there."""
+
+        async def put() -> None:
+            async with self.open() as (registry, publisher, inventory):
+                repository = self.repository(str(change["image"]))
+                digest = (await inventory.tags_of(repository))[change["tags"][0]]
+                image = await registry.manifest(repository, digest)
+                data = f"signature of {digest}".encode()
+                subject = Descriptor.of(image.media_type, image.data)
+                manifest = artifact(SIGNATURE, subject, (Descriptor.of("application/x", data),), {})
+                blobs = {Digest.of(EMPTY_BLOB): EMPTY_BLOB, Digest.of(data): data}
+                await publisher.publish(repository, manifest, blobs=blobs)
+
+        asyncio.run(put())
+
+    def manifests(self, of: Mapping[str, str | None] | None = None) -> dict[str, str | None]:
+        """Digest -> artifact type: which of these are in shop/api, or all that its tags reach and what refers to it."""
+
+        async def look() -> dict[str, str | None]:
+            repository = Repository(self.host, "shop/api")
+            async with self.open() as (registry, _, inventory):
+                if of is not None:
+                    references = {Reference(repository, digest=Digest.parse(digest)): digest for digest in of}
+                    heads = await registry.heads(references)
+                    return {text: of[text] for ref, text in references.items() if isinstance(heads[ref], Found)}
+                tags = {tag: d for tag, d in (await inventory.tags_of(repository)).items() if names_image(tag)}
+                found: dict[str, str | None] = {}
+                for digest in set(tags.values()):
+                    manifest = await registry.manifest(repository, digest)
+                    found |= dict.fromkeys(map(str, (digest, *Content.of(manifest).children)))
+                    found |= {
+                        str(d.digest): d.artifact_type for d in await registry.referrers(repository, digest, None)
+                    }
+                return found
+
+        return asyncio.run(look())
+
     def push(self, path: str, tag: str) -> None:
         """Someone who knows nothing of lian pushes an image."""
 
@@ -261,6 +308,133 @@ def _record(change: Mapping[str, Any], image: Manifest, platforms: Collection[Di
 
 
 SETTINGS = 'fleet = "acme"'
+
+
+WANTED = {"shop/api": 'image = "shop/api", tags = ["1.0"]'}
+WIDE = {"shop/wide": 'image = "shop/api", tags = ["wide"], platforms = ["linux/amd64", "linux/arm64"]'}
+OLD = {"web/old": 'image = "web/old", tags = ["1.0", "latest"]'}
+
+
+@pytest.fixture
+def shop(where: str, tmp_path: Path) -> Shop:
+    """Two artifacts of three are not wanted any more; one of them is for two platforms. What is wanted has a signature,
+    and so has what is not."""
+    made = Shop.new(tmp_path, where)
+    made.commit({**WANTED, **WIDE, **OLD}, SETTINGS)
+    changes = made.bench.plan(2)
+    made.fill(changes.values())
+    for name in (*WANTED, *WIDE):
+        made.sign(changes[name])
+    made.commit(WANTED, SETTINGS)
+    return made
+
+
+def test_an_index_goes_with_its_platforms_and_all_that_refers_to_it(shop: Shop) -> None:
+    """From a registry of each kind, and what is wanted is whole afterwards."""
+    before = shop.manifests()
+    dry = shop.bench.lian("prune", "--dry-run", "--json", "--allow-most", code=2).json
+    wide = next(i for r in dry["repositories"] for i in r["images"] if i["artifacts"] == ["shop/wide"])
+    assert (len(wide["parts"]), len(wide["attached"]), wide["why"]) == (2, 2, "orphaned")
+    ran = shop.bench.lian("prune", "--yes", "--allow-most")
+    assert "2 images removed" in ran.out
+    left = {path: sorted(tag for tag in tags if len(tag) < 40) for path, tags in shop.tags().items()}
+    assert left == {"shop/api": ["1.0", APPLIED_TAG]}
+    gone = {wide["digest"], *wide["parts"], *wide["attached"]}
+    assert before.keys() >= gone
+    assert shop.manifests(before).keys().isdisjoint(gone)
+    assert shop.whole(shop.bench.plan(0).values())
+    image = next(iter(shop.tags()["shop/api"].values()))
+    assert {kind for kind in shop.manifests(before).values() if kind} >= {ARTIFACT_TYPE, SIGNATURE}, image
+    assert shop.lists() in {0, 1}
+
+
+@pytest.mark.parametrize("where", ["oci-layout"], indirect=True)
+def test_what_each_answer_means(shop: Shop) -> None:
+    """The plan first, always; nothing goes without a yes, and nothing that is in use."""
+    before = shop.tags()
+    assert "prune-most" in shop.bench.lian("prune", "--yes", code=4).err + shop.bench.lian("prune", code=4).out
+    refused = shop.bench.lian("prune", "--allow-most", code=1)
+    assert "2 images to prune in 2 repositories" in refused.out
+    assert "error[confirmation-needed]" in refused.err
+    document = shop.bench.lian("prune", "--allow-most", "--json", code=1).json
+    assert document["problems"][0]["code"] == "confirmation-needed"
+    for source in ("/not/there", "cmd:false", "cmd:true"):
+        held = shop.bench.lian("prune", "--yes", "--allow-most", "--keep-from", source, "--json", code=4).json
+        assert held["problems"][0]["code"].startswith("keep-from-")
+    assert shop.tags() == before
+    digest = before["web/old"]["latest"]
+    (shop.bench.repo / "pods").write_text(f"web@{digest}")
+    told = shop.bench.lian("prune", "--yes", "--keep-from", "cmd:cat pods", "--only", "shop/*", "--json").json
+    assert [(r["repository"].rpartition("/")[2], len(r["outcome"]["images"])) for r in told["repositories"]] == [
+        ("api", 1)
+    ]
+    told = shop.bench.lian("prune", "--yes", "--keep-from", "pods", "--json").json
+    assert told["summary"]["images"] == 0
+    assert told["summary"]["kept"]["in-use"] == 1
+    assert shop.tags()["web/old"] == before["web/old"]
+
+
+@pytest.mark.parametrize("where", ["oci-layout"], indirect=True)
+def test_branches_keep_what_they_ask_for_and_hold_what_they_leave_open(shop: Shop) -> None:
+    before = shop.tags()
+    shop.bench.git("branch", "stable", "HEAD~1")
+    told = shop.bench.lian("prune", "--yes", "--json").json
+    assert [(len(r["refs"]), told["summary"]["images"]) for r in told["revisions"]] == [(1, 0), (1, 0)]
+    shop.bench.git("checkout", "-q", "-b", "odd")
+    shop.bench.commit({"directives/shop.ncl": "{ nonsense = 1 }"})
+    shop.bench.git("checkout", "-q", "main")
+    held = shop.bench.lian("prune", "--yes", "--json", code=4)
+    told = held.json["problems"][0]
+    assert told["code"] == "revision-unread"
+    assert "refs/heads/odd" in told["message"]
+    assert "directives/shop.ncl" in told["cause"]
+    shop.commit(WANTED, f'{SETTINGS}, policy.prune.revisions = ["refs/heads/main"]')
+    assert shop.tags() == before
+    assert "2 images removed" in shop.bench.lian("prune", "--yes", "--allow-most").out
+
+
+@pytest.mark.parametrize("where", ["oci-layout"], indirect=True)
+@pytest.mark.parametrize(("answer", "code"), [("yes", 0), ("y", 4), ("", 4)])
+def test_a_person_is_asked(shop: Shop, answer: str, code: int) -> None:
+    before = shop.tags()
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reconciler", "prune", "--allow-most"],
+        cwd=shop.bench.repo,
+        env=shop.bench.environment,
+        stdin=follower,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+    )
+    os.close(follower)
+    shown = b""
+    while b"taken for yes" not in shown:
+        shown += os.read(leader, 4096)
+    assert b"Remove 2 images?" in shown
+    os.write(leader, answer.encode() + b"\n")
+    with contextlib.suppress(OSError):  # it ends with its last reader
+        while os.read(leader, 4096):
+            pass
+    out = process.communicate()[0]
+    os.close(leader)
+    assert process.returncode == code
+    assert b"2 images to prune" in out
+    assert (shop.tags() == before) is (code == 4)
+
+
+def test_a_registry_where_deletion_is_off_says_so_and_nothing_is_written(tmp_path: Path) -> None:
+    folder = tmp_path / "server"
+    command = partial(distribution, usable(locate(PROGRAM)), folder, False)
+    with running(folder, command, environment={"REGISTRY_STORAGE_DELETE_ENABLED": "false"}) as server:
+        shop = Shop.new(tmp_path, server.url)
+        shop.commit({**WANTED, **OLD}, SETTINGS)
+        shop.fill(shop.bench.plan(2).values())
+        shop.commit(WANTED, SETTINGS)
+        before = shop.tags()
+        ran = shop.bench.lian("prune", "--yes", code=3)
+        assert ran.out.count("error[registry-refused]") == 1
+        assert "does not let anything be deleted" in ran.out
+        assert shop.tags() == before
 
 
 @pytest.mark.slow
