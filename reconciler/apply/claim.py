@@ -1,4 +1,4 @@
-"""A prune's hold on one repository, and what it announces there (ADR 032 and 039).
+"""A prune's hold on one repository, and what it announces there (ADR 032 and 047).
 
 Tags are the only registers that all registries have, and none of them can be compared and swapped. So whoever claims a
 repository writes a tag of its own first and lists the tags then: of two prunes at least one sees the other, and whoever

@@ -1,4 +1,4 @@
-"""Taking away what a prune's plan names, one repository at a time, while others may push there (ADR 032 and 039).
+"""Taking away what a prune's plan names, one repository at a time, while others may push there (ADR 032 and 047).
 
 Announce, look again, spare, remove, withdraw. What goes by its digest takes its tags along, so that no tag is ever left
 pointing at half an image: indexes before the manifests they name, and these before what refers to them. Whoever is

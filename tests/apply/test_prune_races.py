@@ -1,5 +1,5 @@
 """A prune while others push, and while another prune is at work: nothing that a pass says it has done is ever lost, and
-what a killed prune leaves is found by the next (ADR 032 and 039)."""
+what a killed prune leaves is found by the next (ADR 032 and 047)."""
 
 from __future__ import annotations
 
