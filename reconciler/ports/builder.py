@@ -82,6 +82,6 @@ class Builder(Protocol):
 
     async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
         """Raises LianError with one problem: `build-failed` (the step, its last lines, the log), `build-out-of-memory`,
-        `build-timeout`, `builder-lost`, `disk-full`, `push-refused`, PUSH_FAILED, … When cancelled, the build's processes
-        are gone before the cancellation is raised on."""
+        `build-timeout`, `builder-lost`, `disk-full`, `push-refused`, PUSH_FAILED, … When cancelled, the build's
+        processes are gone before the cancellation is raised on."""
         ...
