@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.applied import APPLIED_TAG, Applied, AppliedTag
 from reconciler.model.observed import Found, Questions, Unknown
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.record import TIME_ANNOTATION
 from reconciler.model.reference import Reference
 from reconciler.model.stock import Content
 from reconciler.observe.ask import ask, read_announcement, read_applied
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 TRIES = 5
 """How often the applied document is written when others write it in the same moment."""
+REFERRERS = 50
+"""So many of what refers to an image are put back if a prune takes them."""
+_UNREADABLE = {"manifest-unknown", "registry-wrong-digest", "registry-damaged", "content-too-large"}
 POLL_SECONDS = 1.0
 PATIENCE_SECONDS = 90.0
 """How long a prune that has announced itself is waited for; it promises to be done sooner."""
@@ -120,13 +124,25 @@ class Tagger:
         """The image with what belongs to it, before any tag of it is moved. Raises LianError, and HeldBack if a prune
         has just taken it: an image goes before what refers to it, so as long as it is there nothing is missing here."""
         registry = self.ports.registry
-        parts = [await registry.manifest(repository, child) for child in Content.of(image).children]
-        about = [d.digest for d in await registry.referrers(repository, image.digest, None)]
-        referrers = [await registry.manifest(repository, digest) for digest in about]
+        parts = [await self._readable(repository, child) for child in _children(image)]
+        about = sorted(
+            await registry.referrers(repository, image.digest, None),
+            key=lambda descriptor: descriptor.annotations.get(TIME_ANNOTATION, ""),
+        )
+        referrers = [await self._readable(repository, descriptor.digest) for descriptor in about[-REFERRERS:]]
         reference = Reference(repository, digest=image.digest)
         if self._is_gone((await registry.heads([reference]))[reference]):
             raise HeldBack(_pruned(f"{repository}@{image.digest}"))
-        return Whole(image, tuple(parts), tuple(referrers))
+        return Whole(image, tuple(m for m in parts if m), tuple(m for m in referrers if m))
+
+    async def _readable(self, repository: Repository, digest: Digest) -> Manifest | None:
+        """None for what was not there before either, or is damaged: it cannot be put back. Raises LianError."""
+        try:
+            return await self.ports.registry.manifest(repository, digest)
+        except LianError as error:
+            if error.problems[0].code not in _UNREADABLE:
+                raise
+            return None
 
     async def outlast(self, repository: Repository, whole: Whole, tags: Collection[str]) -> None:
         """See to it that a prune in the same moment has not taken what these tags point at: one that announced itself
@@ -290,6 +306,14 @@ class Tagger:
             if isinstance(head, Unknown):
                 raise LianError(head.problem)
         return heads
+
+
+def _children(image: Manifest) -> tuple[Digest, ...]:
+    """The manifests of an index; none of what is no index that can be read."""
+    try:
+        return Content.of(image).children
+    except ValueError:
+        return ()
 
 
 def _names(head: Sighting | None, digest: Digest) -> bool:

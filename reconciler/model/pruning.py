@@ -5,7 +5,7 @@ prunes first announces and then reads the tags again (ADR 032). At least one of 
 spares what a tag has just come to, or the tagger sees that its image is about to go and puts it again.
 
 Two prunes would overwrite one another's announcement. So a prune has a repository to itself: it puts a claim of its own
-under CLAIM_PREFIX and its id, then lists the tags, and withdraws if it sees another's that is still good (ADR 032).
+under CLAIM_PREFIX and its id, then lists the tags, and withdraws if it sees another's that is still good (ADR 047).
 """
 
 from __future__ import annotations

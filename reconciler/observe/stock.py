@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DEEPEST = 5
 """How deep indexes may lie in one another, and referrers refer to referrers."""
 GONE = {"manifest-unknown", "blob-unknown"}
+_DENIED = "registry-denied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,36 @@ async def catalogue(inventory: Inventory, hosts: Iterable[str]) -> Catalogue:
 
 
 async def witnessed(registry: Registry, repositories: Collection[Repository]) -> frozenset[Repository]:
-    """Those in which lian left an applied document, whichever fleet it is of. Raises LianError for one unknown."""
+    """Those in which lian left an applied document, whichever fleet it is of. What this account may not read is not its
+    own. Raises LianError for one that is unknown for another reason."""
     references = {Reference(repository, APPLIED_TAG): repository for repository in repositories}
-    heads = await registry.heads(references)
+    heads = await registry.heads(references) if references else {}
     for head in heads.values():
-        if isinstance(head, Unknown):
+        if isinstance(head, Unknown) and head.problem.code != _DENIED:
             raise LianError(head.problem)
     return frozenset(references[reference] for reference, head in heads.items() if isinstance(head, Found))
+
+
+async def names_of(inventory: Inventory, repositories: Collection[Repository]) -> Mapping[Repository, tuple[str, ...]]:
+    """The names of all tags, but for repositories that this account may not read. Raises LianError."""
+    try:
+        return await inventory.all_names(repositories) if repositories else {}
+    except LianError as error:
+        if error.problems[0].code != _DENIED:
+            raise
+    gate = asyncio.Semaphore(CONCURRENCY)
+
+    async def one(repository: Repository) -> tuple[str, ...] | None:
+        async with gate:
+            try:
+                return (await inventory.all_names([repository]))[repository]
+            except LianError as error:
+                if error.problems[0].code != _DENIED:
+                    raise
+                return None
+
+    names = await all_of(one(repository) for repository in repositories)
+    return {r: found for r, found in zip(repositories, names, strict=True) if found is not None}
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from reconciler.model.removal import Kept, KeptRevision, PrunePlan, Removal
 from reconciler.model.stock import CONTENT_TAG, names_image, of_lian
 from reconciler.observe.ask import CONCURRENCY, ask
 from reconciler.observe.kept import load_kept, unread
-from reconciler.observe.stock import Looker, catalogue, witnessed
+from reconciler.observe.stock import Looker, catalogue, names_of, witnessed
 from reconciler.plan.graph import checked
 from reconciler.plan.reachability import (
     Rules,
@@ -137,9 +137,8 @@ async def _shelves(ports: Removing, head: Desired, desired: Iterable[Desired]) -
 
 async def _marked(ports: Removing, others: Collection[Repository]) -> set[Repository]:
     """Of repositories that nobody wants, those with a document of lian's or a content tag. Raises LianError."""
-    found = set(await witnessed(ports.registry, others)) if others else set()
-    rest = [repository for repository in others if repository not in found]
-    names = await ports.inventory.all_names(rest) if rest else {}
+    found = set(await witnessed(ports.registry, others))
+    names = await names_of(ports.inventory, [repository for repository in others if repository not in found])
     return found | {r for r, tags in names.items() if any(CONTENT_TAG.fullmatch(tag) or of_lian(tag) for tag in tags)}
 
 

@@ -14,6 +14,7 @@ from reconciler.model.applied import APPLIED_TAG
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import Descriptor
 from reconciler.model.manifest import artifact as artifact_manifest
+from reconciler.model.observed import Unknown
 from reconciler.model.policy import Policy, PrunePolicy
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.pruning import CLAIM_PREFIX, PRUNING_TAG, Announcement
@@ -28,10 +29,12 @@ from tests.fakes import FakeClock, FakeRegistry, World, image, problem
 from tests.turns import LoopClock, TurnsLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from reconciler.model.manifest import Manifest
+    from reconciler.model.observed import Sighting
+    from reconciler.model.reference import Reference
     from reconciler.model.removal import PrunePlan, Removal
 
 DAY = 86_400.0
@@ -176,6 +179,35 @@ def test_other_peoples_repositories_are_not_even_looked_into(shop: Shop) -> None
     shop.prune()
     assert watched.listed == {"shop/api", "shop/old"}
     assert {path for path in shop.tags() if path.startswith("others/")} == {f"others/app{n}" for n in range(5)}
+
+
+class Private(FakeRegistry):
+    """Lists repositories that this account may not read, or that do not answer."""
+
+    code = "registry-denied"
+
+    async def heads(self, references: Collection[Reference]) -> Mapping[Reference, Sighting]:
+        odd = Unknown(Problem(self.code, "planted by the test"))
+        return {r: odd if "others/" in r.repository.path else h for r, h in (await super().heads(references)).items()}
+
+    async def all_names(self, repositories: Collection[Repository]) -> Mapping[Repository, tuple[str, ...]]:
+        if any("others/" in repository.path for repository in repositories):
+            raise problem(self.code)
+        return await super().all_names(repositories)
+
+
+@pytest.mark.parametrize(("code", "goes"), [("registry-denied", True), ("registry-failing", False)])
+def test_what_this_account_may_not_read_is_left_alone(shop: Shop, code: str, goes: bool) -> None:
+    """What is unknown for another reason might be the fleet's."""
+    shop.push("others/app", "latest")
+    del shop.world.registry.tags[OLD, APPLIED_TAG]
+    shop.world.registry.__class__ = Private
+    private: Any = shop.world.registry
+    private.code = code
+    plan = shop.plan()
+    assert bool(plan.images) is goes
+    assert {bool(r.problems) for r in plan.removals} == {not goes}
+    assert [r.repository.path for r in plan.removals] == (["shop/api", "shop/old"] if goes else ["shop/api"])
 
 
 def test_a_registry_without_a_catalogue_says_what_is_looked_at(shop: Shop) -> None:
