@@ -120,8 +120,9 @@ async def working(choice: Choice) -> AsyncIterator[Bench]:
 
 @asynccontextmanager
 async def removing(choice: Choice) -> AsyncIterator[Removing]:
-    """The ports of a prune: what reads, what announces, and what takes away."""
+    """The ports of a prune: what reads, what announces, and what takes away. No mirror is believed in it."""
     async with working(choice) as bench:
+        bench.source.mirrored = False
         yield Removing(
             source=bench.source,
             registry=bench.registry,
@@ -196,6 +197,8 @@ class _Learning:
         self, source: GitSource, connections: Connections, writers: Sequence[RoutedPublisher | RoutedRemover] = ()
     ) -> None:
         self._source, self.connections, self._writers = source, connections, writers
+        self.mirrored = True
+        """Whether base images are looked for on mirrors first."""
         self.desired: Desired | None = None
 
     @property
@@ -208,7 +211,8 @@ class _Learning:
         self.desired = desired = await self._source.load()
         own = {wanted.artifact.image for wanted in desired.wanted.values()}
         settings = desired.registries.values()
-        await self.connections.learn(settings, fleet=desired.fleet.registry, own=own, blob=self._source.blob)
+        fleet = desired.fleet.registry if self.mirrored else replace(desired.fleet.registry, mirrors=())
+        await self.connections.learn(settings, fleet=fleet, own=own, blob=self._source.blob)
         for writer in self._writers:
             writer.allow({image.host for image in own} | set(desired.registries))
         return desired

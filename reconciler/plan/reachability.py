@@ -113,6 +113,17 @@ def in_question(stock: Stock, wants: Wants, rules: Rules) -> bool:
     return any(found.subject not in named for found in lists if found)
 
 
+def untouched(stock: Stock, wants: Wants, rules: Rules) -> Removal:
+    """That nothing goes from a repository of which nothing is in question. What has no tag but content tags is not
+    counted: it may be a part of what is."""
+    why: dict[Digest, Kept] = {}
+    for tag, digest in stock.tags.items():
+        reason = _kept_by_tag(stock, wants, rules, tag)
+        if reason and not CONTENT_TAG.fullmatch(tag):
+            why[digest] = min(reason, why.get(digest, reason), key=list(Kept).index)
+    return Removal(stock.repository, kept=Counter(why.values()), seen=stock.tags)
+
+
 def judge(stock: Stock, wants: Wants, rules: Rules) -> Removal:
     """What goes from a repository that was looked at in full; what is attached to it comes later (see `attached`)."""
     return _Judgement(stock, wants, rules).removal()

@@ -11,8 +11,8 @@ from reconciler.finishing import all_of
 from reconciler.identity.resolve import Held, Resolution
 from reconciler.model.observed import ABSENT, Found, Observed, Questions, Unknown
 from reconciler.model.problem import LianError, Problem
-from reconciler.model.removal import Kept, KeptRevision, PrunePlan, Removal
-from reconciler.model.stock import CONTENT_TAG, names_image, of_lian
+from reconciler.model.removal import KeptRevision, PrunePlan, Removal
+from reconciler.model.stock import CONTENT_TAG, of_lian
 from reconciler.observe.ask import CONCURRENCY, ask
 from reconciler.observe.kept import load_kept, unread
 from reconciler.observe.stock import Looker, catalogue, names_of, witnessed
@@ -26,6 +26,7 @@ from reconciler.plan.reachability import (
     in_question,
     judge,
     staying,
+    untouched,
 )
 
 if TYPE_CHECKING:
@@ -203,8 +204,7 @@ async def _judge(
 ) -> Removal:
     stock = await looker.documents(repository, tags)
     if not in_question(stock, wants, rules):
-        images = {digest for tag, digest in tags.items() if names_image(tag) and not CONTENT_TAG.fullmatch(tag)}
-        return Removal(repository, kept={Kept.WANTED: len(images)}, seen=tags)
+        return untouched(stock, wants, rules)
     stay = staying(stock, wants, rules)
     stock = await looker.in_full(stock, stay)
     if ages_matter(stock, wants, rules):

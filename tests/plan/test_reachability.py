@@ -19,7 +19,7 @@ from reconciler.model.record import ARTIFACT_TYPE, BuildRecord, PlatformBuild
 from reconciler.model.reference import Repository
 from reconciler.model.removal import Gone, Kept, Removal
 from reconciler.model.stock import AttachedTag, Content, Stock, names_image
-from reconciler.plan.reachability import Rules, Wants, ages_matter, attached, in_question, judge, staying
+from reconciler.plan.reachability import Rules, Wants, ages_matter, attached, in_question, judge, staying, untouched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -381,6 +381,7 @@ def test_a_repository_whose_images_are_all_wanted_is_not_looked_into() -> None:
     shelf.tags[f"sha256-{d('v2').hex}"] = d("list")
     wants = Wants({"1.1"}, {content("v2"), content("amd64"), content("arm64")}, artifacts=API)
     assert not in_question(shelf.stock(), wants, rules())
+    assert untouched(shelf.stock(), wants, rules()).kept == {Kept.WANTED: 1, Kept.VERSION_TAG: 1}
     assert staying(shelf.stock(), wants, rules()) == {d("v1"), d("v2"), d("amd64"), d("arm64")}
 
 
