@@ -13,7 +13,7 @@ import tarfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import signal
@@ -84,14 +84,14 @@ class Bench:
         own = {"LIAN_CACHE": str(self.cache), "PYTHONPATH": root, "NO_COLOR": "1"}
         return {**kept, **own, **({"LIAN_REGISTRY": self.registry} if self.registry else {}), **self.env}
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start `lian` and leave it running."""
+    def start(self, *words: str, out: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Start `lian` and leave it running; its stdout goes to a pipe, or to an open file."""
         return subprocess.Popen(
             [sys.executable, "-W", "error::ResourceWarning", "-m", "reconciler", *words],
             cwd=self.repo,
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=out,
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -12,7 +12,8 @@ import pytest
 from reconciler.model.manifest import packed
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
-from tests.providers.registry.places import opened
+from reconciler.providers.registry.http.retry import Timing
+from tests.providers.registry.places import Clock, opened
 from tests.servers import faulty_registry as faults
 from tests.servers.faulty_registry import FaultyRegistry
 
@@ -22,13 +23,21 @@ if TYPE_CHECKING:
     from reconciler.ports.registry import Publisher
     from tests.servers.registry import RegistryServer
 
-WRITERS, REPOSITORIES = 4, 40
+WRITERS, REPOSITORIES = 4, 15
 
 
 @pytest.fixture
 def server() -> Iterator[FaultyRegistry]:
     with FaultyRegistry().running() as made:
         yield made
+
+
+class RealTime(Clock):
+    """A registry that answers 500 in such a moment is asked again a moment later."""
+
+    @property
+    def timing(self) -> Timing:
+        return Timing()
 
 
 async def publish(host: str, name: str, text: bytes) -> None:
@@ -54,7 +63,9 @@ def test_what_many_write_at_once_is_there(registry: str, request: pytest.Fixture
 
     async def all_at_once() -> None:
         async with contextlib.AsyncExitStack() as stack:
-            writers = [(await stack.enter_async_context(opened(real.host)))[1] for _ in range(WRITERS)]
+            writers = [
+                (await stack.enter_async_context(opened(real.host, clock=RealTime())))[1] for _ in range(WRITERS)
+            ]
             for number in range(REPOSITORIES):
                 text = os.urandom(64)
                 await asyncio.gather(*(put(writer, real.host, f"r/{number}", text) for writer in writers))
