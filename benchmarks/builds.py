@@ -21,7 +21,7 @@ from reconciler.model.platform import Platform
 from reconciler.model.tier import Tier
 from reconciler.ports.builder import BuildRequest
 from reconciler.ports.compute import LeaseRequest
-from reconciler.ports.registry import WriteLayout
+from reconciler.ports.publisher import WriteLayout
 from reconciler.providers.builder.arguments import csv_record, output_fields
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.builder.buildctl import BuildctlBuilder

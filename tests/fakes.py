@@ -25,7 +25,7 @@ from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.builder import Built, PinnedImage, StepSeen
 from reconciler.ports.bundle import Ports, Removing
 from reconciler.ports.compute import Runner
-from reconciler.ports.registry import PullFrom, PushTo
+from reconciler.ports.publisher import PullFrom, PushTo
 from reconciler.ports.signer import Signature
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from reconciler.model.tree import Entry
     from reconciler.ports.builder import BuildRequest
     from reconciler.ports.compute import LeaseRequest
-    from reconciler.ports.registry import Destination, Origin
+    from reconciler.ports.publisher import Destination, Origin
     from reconciler.ports.signer import Signer, Verifier
     from tests.commits import Commit
 

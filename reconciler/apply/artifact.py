@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from reconciler.ports.builder import Built, StepSeen
     from reconciler.ports.bundle import Ports
     from reconciler.ports.compute import Runner
-    from reconciler.ports.registry import Destination
+    from reconciler.ports.publisher import Destination
 
 ROUNDS = 4
 """How often an image's tags are looked at again after they were moved. Passes on one commit agree after two."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from reconciler.model.reference import Repository
     from reconciler.model.removal import Doomed, Removal, Untagged
     from reconciler.ports.bundle import Removing
-    from reconciler.ports.registry import Remover
+    from reconciler.ports.remover import Remover
 
     Step = Callable[[], Awaitable[None]]
 

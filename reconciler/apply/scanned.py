@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.attest.sbom import unwrap
 from reconciler.model.manifest import Manifest
 from reconciler.model.problem import LianError, Problem
-from reconciler.ports.registry import PushTo
+from reconciler.ports.publisher import PushTo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from reconciler.attest.sbom import Scanned
     from reconciler.model.digest import Digest
     from reconciler.model.reference import Reference, Repository
-    from reconciler.ports.registry import Destination, Registry
+    from reconciler.ports.publisher import Destination
+    from reconciler.ports.registry import Registry
 
 MAX_MANIFEST = 4 << 20
 """Bytes; registries refuse larger ones."""

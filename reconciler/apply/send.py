@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reconciler.model.desired import Desired, Materials, Needs, SentFolder, Wanted
     from reconciler.model.reference import Repository
     from reconciler.ports.builder import ContextInput
-    from reconciler.ports.registry import Publisher
+    from reconciler.ports.publisher import Publisher
     from reconciler.ports.source import Source
 
 

@@ -14,7 +14,7 @@ from reconciler.model.record import TIME_ANNOTATION
 from reconciler.model.reference import Reference
 from reconciler.model.stock import Content
 from reconciler.observe.ask import ask, read_announcement, read_applied
-from reconciler.ports.registry import NOT_MOVED
+from reconciler.ports.publisher import NOT_MOVED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -12,7 +12,7 @@ from reconciler.model.record import TIME_ANNOTATION
 if TYPE_CHECKING:
     from reconciler.model.attestation import Statement
     from reconciler.model.reference import Repository
-    from reconciler.ports.registry import Publisher
+    from reconciler.ports.publisher import Publisher
     from reconciler.ports.signer import Signer
 
 CONTENT_ANNOTATION = "dev.sigstore.bundle.content"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Change
     from reconciler.model.problem import Problem
     from reconciler.model.reference import Repository
-    from reconciler.ports.registry import Able
+    from reconciler.ports.abilities import Able
 
 
 class TagKind(StrEnum):

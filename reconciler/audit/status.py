@@ -12,7 +12,7 @@ from reconciler.audit.holdings import Holding, RegistryStatus, Shelf
 from reconciler.audit.survey import Surveyor, Wanted
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
-from reconciler.ports.registry import Able
+from reconciler.ports.abilities import Able
 from reconciler.reconcile import Options as PassOptions
 from reconciler.reconcile import load, plan_once
 

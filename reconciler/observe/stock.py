@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from reconciler.model.manifest import Descriptor
     from reconciler.model.pruning import Announcement
     from reconciler.model.record import BuildRecord
-    from reconciler.ports.registry import Inventory, Registry
+    from reconciler.ports.inventory import Inventory
+    from reconciler.ports.registry import Registry
 
 DEEPEST = 5
 """How deep indexes may lie in one another, and referrers refer to referrers."""

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from reconciler.model.applied import Applied
     from reconciler.model.reference import Reference, Repository
-    from reconciler.ports.registry import Inventory, Registry
+    from reconciler.ports.inventory import Inventory
+    from reconciler.ports.registry import Registry
 
 
 async def find_applied(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from reconciler.model.reference import Reference
     from reconciler.model.tier import Tier
     from reconciler.ports.compute import Runner
-    from reconciler.ports.registry import Destination, Origin
+    from reconciler.ports.publisher import Destination, Origin
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from reconciler.ports.abilities import Abilities
     from reconciler.ports.builder import Builder
     from reconciler.ports.clock import Clock
     from reconciler.ports.compute import Compute
+    from reconciler.ports.inventory import Inventory
     from reconciler.ports.memory import Memory
+    from reconciler.ports.publisher import Publisher
     from reconciler.ports.recorder import Recorder
-    from reconciler.ports.registry import Abilities, Inventory, Publisher, Registry, Remover
+    from reconciler.ports.registry import Registry
+    from reconciler.ports.remover import Remover
     from reconciler.ports.revisions import Revisions
     from reconciler.ports.signer import Keyring
     from reconciler.ports.source import Source

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from reconciler.ports.registry import Publisher, Registry
+    from reconciler.ports.publisher import Publisher
+    from reconciler.ports.registry import Registry
 
 PAIR = Pair()
 CREATED = "2026-01-01T00:00:00Z"

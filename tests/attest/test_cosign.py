@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.attestation import Statement
-    from reconciler.ports.registry import Publisher, Registry
+    from reconciler.ports.publisher import Publisher
+    from reconciler.ports.registry import Registry
     from tests.servers.running import RegistryServer
 
 CREATED = "2026-01-01T00:00:00Z"

@@ -16,7 +16,7 @@ from reconciler.model.digest import Digest
 from reconciler.model.manifest import IMAGE_INDEX, IMAGE_MANIFEST, Descriptor, Manifest
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
-from reconciler.ports.registry import PushTo
+from reconciler.ports.publisher import PushTo
 from reconciler.providers.builder.arguments import build_words
 from reconciler.providers.builder.binaries import find_part
 from tests.ports.registry_suite import Image
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from reconciler.ports.registry import Publisher, Registry
+    from reconciler.ports.publisher import Publisher
+    from reconciler.ports.registry import Registry
     from tests.servers.registry import RegistryServer
 
 SPDX = {"spdxVersion": "SPDX-2.3", "SPDXID": "SPDXRef-DOCUMENT", "name": "scan", "packages": []}

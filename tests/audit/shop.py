@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.digest import Digest
 from reconciler.model.reference import Repository
+from reconciler.ports.abilities import Able
 from reconciler.ports.bundle import Surveying
-from reconciler.ports.registry import Able
 from reconciler.reconcile import Options, reconcile_once
 from tests.commits import HOST, Commit, artifact, chain
 from tests.fakes import World, image

@@ -23,7 +23,7 @@ from reconciler.model.manifest import IMAGE_INDEX, Descriptor, index
 from reconciler.model.plan import Action
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.reference import Repository
-from reconciler.ports.registry import Able
+from reconciler.ports.abilities import Able
 from tests import strategies as some
 from tests.audit.shop import API, BASE, SITE, built, move, shop_commit, shop_world, surveying
 from tests.cli.test_documents import checked

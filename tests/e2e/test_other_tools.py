@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.record import BuildRecord
-    from reconciler.ports.registry import Publisher, Registry
+    from reconciler.ports.publisher import Publisher
+    from reconciler.ports.registry import Registry
     from tests.ports.registry_suite import Place
     from tests.servers.running import RegistryServer
 

@@ -24,7 +24,7 @@ from reconciler.model.platform import Platform
 from reconciler.model.problem import LianError
 from reconciler.model.record import TIME_ANNOTATION
 from reconciler.model.reference import Reference, Repository
-from reconciler.ports.registry import PullFrom, PushTo, ReadLayout, WriteLayout
+from reconciler.ports.publisher import PullFrom, PushTo, ReadLayout, WriteLayout
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.observed import Sighting
-    from reconciler.ports.registry import Destination, Publisher, Registry, Remover
+    from reconciler.ports.publisher import Destination, Publisher
+    from reconciler.ports.registry import Registry
+    from reconciler.ports.remover import Remover
 
 KIND = "application/vnd.lian.test.v1"
 OTHER_KIND = "application/vnd.lian.other.v1"
@@ -179,7 +181,7 @@ def codes(error: pytest.ExceptionInfo[LianError]) -> set[str]:
 
 
 class RegistrySuite:
-    """The promises of ports/registry.py."""
+    """The promises of the ports of registries."""
 
     def test_an_empty_registry_holds_nothing(self, place: Place) -> None:
         async def use(registry: Registry, _: Publisher) -> None:

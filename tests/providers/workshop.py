@@ -15,7 +15,7 @@ from reconciler.model.platform import Platform
 from reconciler.model.tier import Tier
 from reconciler.ports.builder import BuildRequest, Built, StepSeen
 from reconciler.ports.compute import LeaseRequest, Runner
-from reconciler.ports.registry import WriteLayout
+from reconciler.ports.publisher import WriteLayout
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.builder.buildctl import BuildctlBuilder
 from reconciler.providers.compute.local import LocalCompute

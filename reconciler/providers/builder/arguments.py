@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Problem
-from reconciler.ports.registry import PullFrom, PushTo
+from reconciler.ports.publisher import PullFrom, PushTo
 
 if TYPE_CHECKING:
     from reconciler.model.tier import Tier
     from reconciler.ports.builder import BuildRequest, ContextInput
-    from reconciler.ports.registry import Destination
+    from reconciler.ports.publisher import Destination
 
 CPU_PERIOD = 100_000
 """Microseconds in which a step may use `cpu` times as much processor time."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.secret import Secret
 from reconciler.ports.builder import PinnedImage
-from reconciler.ports.registry import PullFrom, PushTo
+from reconciler.ports.publisher import PullFrom, PushTo
 from reconciler.providers.builder.arguments import csv_record
 
 if TYPE_CHECKING:

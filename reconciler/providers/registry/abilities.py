@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from reconciler.model.digest import Digest
-from reconciler.ports.registry import Able
+from reconciler.ports.abilities import Able
 from reconciler.providers.registry.distribution.calls import ABSENT_CODES, ACCEPT, path
 from reconciler.providers.registry.distribution.zot_search import ZotSearch
 from reconciler.providers.registry.http.transport import Call

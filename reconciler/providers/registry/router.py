@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reconciler.model.digest import Digest
     from reconciler.model.manifest import Descriptor, Manifest
     from reconciler.model.observed import Sighting
-    from reconciler.ports.registry import Destination, Origin
+    from reconciler.ports.publisher import Destination, Origin
     from reconciler.providers.registry.connections import Mirror
     from reconciler.providers.registry.http.transport import Transport
 

@@ -15,7 +15,7 @@ from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
 from reconciler.model.tier import Tier
 from reconciler.ports.builder import BuildRequest, PinnedImage
-from reconciler.ports.registry import PullFrom, PushTo, ReadLayout, WriteLayout
+from reconciler.ports.publisher import PullFrom, PushTo, ReadLayout, WriteLayout
 from reconciler.providers.builder.arguments import (
     MAX_WORD,
     RESERVED_ARGS,

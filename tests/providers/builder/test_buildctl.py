@@ -20,7 +20,7 @@ from reconciler.model.tier import Tier
 from reconciler.ports.access import Identity, Route
 from reconciler.ports.builder import BuildRequest, Built, PinnedImage, StepSeen
 from reconciler.ports.compute import Runner
-from reconciler.ports.registry import PullFrom, PushTo, WriteLayout
+from reconciler.ports.publisher import PullFrom, PushTo, WriteLayout
 from reconciler.providers.builder.buildctl import BuildctlBuilder
 from reconciler.providers.compute.processes import with_argument
 from reconciler.providers.registry.http.docker_config import Credential

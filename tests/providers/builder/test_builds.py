@@ -17,7 +17,7 @@ from reconciler.model.reference import Repository
 from reconciler.model.tier import Tier
 from reconciler.ports.access import Route
 from reconciler.ports.builder import PinnedImage, StepSeen
-from reconciler.ports.registry import PullFrom, PushTo, ReadLayout, WriteLayout
+from reconciler.ports.publisher import PullFrom, PushTo, ReadLayout, WriteLayout
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.builder.buildctl import BuildctlBuilder
 from reconciler.providers.compute.processes import with_argument

@@ -16,7 +16,7 @@ from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.reference import Reference, Repository
 from reconciler.model.tier import Tier
 from reconciler.ports.builder import PinnedImage
-from reconciler.ports.registry import PullFrom, PushTo, ReadLayout
+from reconciler.ports.publisher import PullFrom, PushTo, ReadLayout
 from reconciler.providers.compute.processes import with_argument
 from tests.providers.workshop import SHELL, open_bench, running, write_context
 

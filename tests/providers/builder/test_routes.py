@@ -13,7 +13,7 @@ from reconciler.model.reference import Repository
 from reconciler.model.secret import Secret
 from reconciler.ports.access import Identity, Route
 from reconciler.ports.builder import PinnedImage
-from reconciler.ports.registry import PullFrom, PushTo
+from reconciler.ports.publisher import PullFrom, PushTo
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.builder.buildctl import BuildctlBuilder
 from reconciler.providers.registry.http.docker_config import Credential

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
-from reconciler.ports.registry import Able
+from reconciler.ports.abilities import Able
 from reconciler.providers.registry.abilities import ON_DISK, RoutedAbilities
 from reconciler.providers.registry.connections import Connections
 from tests.ports.registry_suite import Image, codes
@@ -20,7 +20,8 @@ from tests.servers.faulty_registry import FaultyRegistry
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.ports.registry import Publisher, Registry
+    from reconciler.ports.publisher import Publisher
+    from reconciler.ports.registry import Registry
 
 
 def able(host: str) -> Able:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.digest import Digest
-    from reconciler.ports.registry import Publisher, Registry
+    from reconciler.ports.publisher import Publisher
+    from reconciler.ports.registry import Registry
     from reconciler.providers.registry.http.docker_config import DockerConfig
     from tests.servers.running import RegistryServer
 

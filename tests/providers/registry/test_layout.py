@@ -21,7 +21,7 @@ from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError
 from reconciler.model.record import TIME_ANNOTATION
 from reconciler.model.reference import Reference
-from reconciler.ports.registry import WriteLayout
+from reconciler.ports.publisher import WriteLayout
 from reconciler.providers.registry import referrers
 from reconciler.providers.registry.layout import durable
 from reconciler.providers.registry.layout.folder import LOCK, WRITERS

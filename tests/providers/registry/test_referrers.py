@@ -30,7 +30,8 @@ from tests.providers.registry.places import http_place
 from tests.servers.faulty_registry import FaultyRegistry, body, status
 
 if TYPE_CHECKING:
-    from reconciler.ports.registry import Publisher, Registry
+    from reconciler.ports.publisher import Publisher
+    from reconciler.ports.registry import Registry
 
 
 def entry(n: int, kind: str | None = KIND, created: str = "") -> Descriptor:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
     from pathlib import Path
 
-    from reconciler.ports.registry import Remover
+    from reconciler.ports.remover import Remover
 
 
 @pytest.fixture

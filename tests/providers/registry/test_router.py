@@ -11,7 +11,7 @@ from reconciler.model.fleet import RegistryProvider, RegistrySettings
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
-from reconciler.ports.registry import PullFrom, ReadLayout
+from reconciler.ports.publisher import PullFrom, ReadLayout
 from reconciler.providers.registry.http.docker_config import DockerConfig
 from reconciler.providers.registry.http.transport import Endpoint
 from reconciler.providers.registry.remover_router import RoutedRemover

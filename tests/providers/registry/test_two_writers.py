@@ -20,7 +20,7 @@ from tests.servers.faulty_registry import FaultyRegistry
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.ports.registry import Publisher
+    from reconciler.ports.publisher import Publisher
     from tests.servers.registry import RegistryServer
 
 WRITERS, REPOSITORIES = 4, 15

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from reconciler.ports.registry import Publisher, Registry
+    from reconciler.ports.publisher import Publisher
+    from reconciler.ports.registry import Registry
     from tests.servers.running import RegistryServer
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.manifest import Descriptor, Manifest
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference
-from reconciler.ports.registry import PullFrom, PushTo
+from reconciler.ports.publisher import PullFrom, PushTo
 from reconciler.providers.registry import problems, referrers
 from reconciler.providers.registry.distribution.calls import DIGEST_HEADER, manifest_call
 from reconciler.providers.registry.distribution.copying import Copying
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.digest import Digest
     from reconciler.model.reference import Repository
-    from reconciler.ports.registry import Destination, Origin
+    from reconciler.ports.publisher import Destination, Origin
     from reconciler.providers.registry.http.transport import Transport
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.manifest import Descriptor, Manifest
 from reconciler.model.parts import below
 from reconciler.model.problem import LianError
-from reconciler.ports.registry import ReadLayout, WriteLayout
+from reconciler.ports.publisher import ReadLayout, WriteLayout
 from reconciler.providers.registry import problems, referrers
 from reconciler.providers.registry.layout import durable
 from reconciler.providers.registry.layout.folder import BLOBS, INDEX, MARK, LayoutFolder
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.digest import Digest
     from reconciler.model.reference import Repository
-    from reconciler.ports.registry import Destination, Origin
+    from reconciler.ports.publisher import Destination, Origin
 
 _MARK = b'{"imageLayoutVersion":"1.0.0"}\n'
 
