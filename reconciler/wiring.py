@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from reconciler.providers.registry.inventory_router import RoutedInventory
     from reconciler.providers.registry.remover_router import RoutedRemover
     from reconciler.providers.registry.router import Connections, RoutedPublisher, RoutedRegistry
+    from reconciler.providers.secrets.handed_on import HandedOn
     from reconciler.providers.secrets.sources import Sources
     from reconciler.record.memory import FileMemory
 
@@ -143,28 +144,29 @@ def _memory(choice: Choice) -> FileMemory:
 
 
 def _connections() -> Connections:
-    """Registries, with the operator's credentials. What he gave by name is not handed on to credential helpers and
-    commands."""
+    """Registries, with the operator's credentials."""
     from reconciler.providers.registry.http.docker_config import DockerConfig
     from reconciler.providers.registry.router import Connections
 
-    handed_on = _handed_on()
-    config = partial(DockerConfig.load, handed_on)
-    return Connections(config=config, environ=dict(os.environ), read=_sources().read)
+    config = partial(DockerConfig.load, handed_on())
+    return Connections(config=config, environ=os.environ, read=_sources().read)
 
 
 def _sources() -> Sources:
     """What reads credentials where settings say they are."""
     from reconciler.providers.secrets.sources import Sources
 
-    return Sources(dict(os.environ), _handed_on())
+    return Sources(os.environ, handed_on())
 
 
-def _handed_on() -> dict[str, str]:
-    """The environment of credential helpers and commands."""
+@cache
+def handed_on() -> HandedOn:
+    """The environment of credential helpers and commands, one for the whole process: without what the operator gives
+    lian by name, nor what settings name, from the moment they are read."""
     from reconciler.providers.registry.http.logins import PASSWORD, USER
+    from reconciler.providers.secrets.handed_on import HandedOn
 
-    return {name: value for name, value in os.environ.items() if name not in {USER, PASSWORD, KEY_PASSWORD}}
+    return HandedOn(os.environ, {USER, PASSWORD, KEY_PASSWORD})
 
 
 class _Keyring:
@@ -209,6 +211,7 @@ class _Learning:
     async def load(self) -> Desired:
         """See the port."""
         self.desired = desired = await self._source.load()
+        handed_on().withhold(desired.variables)
         own = {wanted.artifact.image for wanted in desired.wanted.values()}
         settings = desired.registries.values()
         fleet = desired.fleet.registry if self.mirrored else replace(desired.fleet.registry, mirrors=())

@@ -197,10 +197,18 @@ def _unescaped(field: str) -> str:
 
 
 def _failure(argv: list[str]) -> str | None:
-    """Why a program did not end with status 0: the last line of its error output; None when it did."""
+    """Why a program did not end with status 0: the last line of its error output; None when it did. Of our environment
+    it is given the way to programs alone: credentials may stand in the rest."""
+    environ = {"PATH": os.environ.get("PATH", os.defpath)}
     try:
         done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            check=False,
+            env=environ,
         )
     except subprocess.TimeoutExpired:
         return f"no answer within {_PROBE_SECONDS:.0f} s"

@@ -16,9 +16,11 @@ from reconciler.model.digest import Digest
 from reconciler.model.problem import LianError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 COMMAND = "cmd:"
+EMPTY, UNREADABLE = "keep-from-empty", "keep-from-unreadable"
+"""Codes of the problems."""
 LIMIT = 256 << 20
 """Bytes of one source."""
 SECONDS = 300.0
@@ -27,26 +29,27 @@ _TOLD = 400
 _DIGEST = re.compile(rb"(?<![0-9a-zA-Z])sha256:[0-9a-f]{64}(?![0-9a-zA-Z])")
 
 
-async def in_use(sources: Sequence[str]) -> frozenset[Digest]:
-    """All digests in these sources: a file, `-` for stdin, or `cmd:` and a command with its arguments.
+async def in_use(sources: Sequence[str], environ: Mapping[str, str]) -> frozenset[Digest]:
+    """All digests in these sources: a file, `-` for stdin, or `cmd:` and a command with its arguments; `environ` is the
+    environment of commands.
 
-    Raises LianError `keep-from-unreadable`, and `keep-from-empty` for one without a single digest: that nothing runs
-    anywhere is less likely than that the question went wrong.
+    Raises LianError UNREADABLE, and EMPTY for one without a single digest: that nothing runs anywhere is less likely
+    than that the question went wrong.
     """
     found: set[Digest] = set()
     for source in sources:
-        named = {Digest.parse(match.decode()) for match in _DIGEST.findall(await _read(source))}
+        named = {Digest.parse(match.decode()) for match in _DIGEST.findall(await _read(source, environ))}
         if not named:
             message = f"--keep-from {source!r} names no image by its digest"
             hint = "see what it prints; leave --keep-from out only if really nothing is in use"
-            raise LianError(Problem("keep-from-empty", message, hint=hint))
+            raise LianError(Problem(EMPTY, message, hint=hint))
         found |= named
     return frozenset(found)
 
 
-async def _read(source: str) -> bytes:
+async def _read(source: str, environ: Mapping[str, str]) -> bytes:
     if source.startswith(COMMAND):
-        return await _printed(source.removeprefix(COMMAND))
+        return await _printed(source.removeprefix(COMMAND), environ)
     try:
         data = await asyncio.to_thread(_content, source)
     except OSError as error:
@@ -61,7 +64,7 @@ def _content(source: str) -> bytes:
         return file.read(LIMIT + 1)
 
 
-async def _printed(text: str) -> bytes:
+async def _printed(text: str, environ: Mapping[str, str]) -> bytes:
     """What a command prints; it runs without a shell, and is gone when this is left."""
     try:
         words = shlex.split(text)
@@ -72,6 +75,7 @@ async def _printed(text: str) -> bytes:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            env=dict(environ),
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
@@ -101,4 +105,4 @@ def _within(source: str, data: bytes) -> bytes:
 def _unreadable(source: str, cause: str) -> Problem:
     message = f"--keep-from {source!r} cannot be read, so nothing is pruned"
     hint = f"give a file, - for stdin, or {COMMAND}COMMAND such as {COMMAND}'kubectl get pods -A -o json'"
-    return Problem("keep-from-unreadable", message, cause=cause, hint=hint)
+    return Problem(UNREADABLE, message, cause=cause, hint=hint)

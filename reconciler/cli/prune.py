@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli import exits
-from reconciler.cli.keep import in_use
+from reconciler.cli.keep import EMPTY, UNREADABLE, in_use
 from reconciler.cli.run import complete
 from reconciler.cli.views import problems
 from reconciler.cli.views import prune as view
@@ -32,12 +33,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _prune(arguments: argparse.Namespace) -> int:
-    try:
-        kept = await in_use(arguments.keep_from)
-    except LianError as error:
-        return _held(error, arguments)
+    kept = partial(in_use, arguments.keep_from, wiring.handed_on())
     async with wiring.removing(wiring.Choice.of(arguments)) as ports:
-        plan = await plan_prune(ports, PruneOptions(tuple(arguments.only), kept, arguments.allow_most))
+        try:
+            plan = await plan_prune(ports, PruneOptions(tuple(arguments.only), kept, arguments.allow_most))
+        except LianError as error:
+            if error.problems[0].code not in {EMPTY, UNREADABLE}:
+                raise
+            return _held(error, arguments)
         notes = Writer(sys.stderr)
         for note in plan.notes:
             notes.line((note, "dim"))

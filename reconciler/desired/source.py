@@ -23,6 +23,7 @@ from reconciler.desired.nickel.settings import BUILD_DIRECTIVES, FLEET_SETTINGS,
 from reconciler.desired.places import DirectiveText
 from reconciler.desired.tree import CommitTree, Node
 from reconciler.desired.unheeded import LOCK, Unheeded, compute, credentials
+from reconciler.desired.variables import named_variables
 from reconciler.model.desired import Desired, Wanted
 from reconciler.model.fleet import Author
 from reconciler.model.problem import LianError, Problem
@@ -258,10 +259,12 @@ class _Assembly:
     """Host of a registry -> why nothing can be decided of any artifact on it."""
     no_compute: Problem | None = None
     unheeded: Unheeded = field(default_factory=Unheeded)
+    variables: set[str] = field(default_factory=set)
 
     def desired(self, directives: _Directives) -> Desired:
         """Everything that the commit asks for; the order of files and artifacts carries no meaning."""
         self.problems += directives.problems
+        self.variables.update(named_variables(self.settings))
         self._registry(self.fleet.registry, SETTINGS)
         self._not_there_yet()
         reader = DirectiveReader(self.fleet, self.commit.home, self.override)
@@ -280,6 +283,7 @@ class _Assembly:
             (*self.commit.notes, *self.unheeded.notes(), *self.notes),
             self.commit.history,
             self.commit.source,
+            frozenset(self.variables),
         )
 
     def _not_there_yet(self) -> None:
@@ -300,6 +304,7 @@ class _Assembly:
         declared = reader.read(text, value)
         self.problems += declared.problems
         self.unheeded.take_directive(path, value)
+        self.variables.update(named_variables(value))
         holds = list(declared.holds)
         if self.no_compute and not holds:
             holds.append(self.no_compute)

@@ -30,7 +30,7 @@ from reconciler.plan.reachability import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     from reconciler.model.desired import Desired
     from reconciler.model.digest import Digest
@@ -44,10 +44,11 @@ AT_ONCE = 4
 
 @dataclass(frozen=True, slots=True)
 class PruneOptions:
-    """What a person chose. `only` are globs over repositories, `in_use` digests that stay whatever else is said."""
+    """What a person chose. `only` are globs over repositories, `in_use` tells digests that stay whatever else is said;
+    it is asked once the commit is read."""
 
     only: tuple[str, ...] = ()
-    in_use: frozenset[Digest] = frozenset()
+    in_use: Callable[[], Awaitable[frozenset[Digest]]] | None = None
     allow_most: bool = False
 
 
@@ -70,8 +71,9 @@ class _Shelves:
 
 
 async def plan_prune(ports: Removing, options: PruneOptions) -> PrunePlan:
-    """The plan. Writes nothing anywhere. Raises LianError if no commit can be read."""
+    """The plan. Writes nothing anywhere. Raises LianError if no commit can be read, and as `options.in_use` does."""
     head = checked(await ports.source.load())
+    in_use: frozenset[Digest] = await options.in_use() if options.in_use else frozenset()
     policy = head.fleet.policy.prune
     kept = await load_kept(ports.revisions, policy.revisions, head.revision)
     desired = (head, *(checked(other) for other in kept.desired))
@@ -89,7 +91,7 @@ async def plan_prune(ports: Removing, options: PruneOptions) -> PrunePlan:
     plan = replace(plan, notes=(*plan.notes, *notes), problems=tuple(problems))
     if problems:
         return plan
-    rules = Rules(head.fleet.name, policy, ports.clock(), options.in_use)
+    rules = Rules(head.fleet.name, policy, ports.clock(), in_use)
     return _narrowed(replace(plan, removals=await _judged(ports, shelves, wants, rules)), options)
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.cli import exits, keep
-from reconciler.cli.keep import in_use
 from reconciler.cli.views import prune as view
 from reconciler.cli.views.text import as_json
 from reconciler.model.digest import Digest
@@ -40,12 +40,15 @@ from tests.cli.test_views import NASTY, shown, steers
 from tests.e2e.bench import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ONE, TWO = (Digest.of(text) for text in (b"one", b"two"))
 HERE = Repository("registry.example:5000", "shop/api")
 NOW = 1_000_000_000.0
 PODS = f'{{"containerStatuses":[{{"imageID":"docker.io/shop/api@{ONE}"}}]}}\n{TWO} {TWO}x sha256:12'
+
+
+in_use = partial(keep.in_use, environ=os.environ)
 
 
 def problem(code: str) -> Problem:
@@ -65,7 +68,7 @@ def test_digests_are_found_in_whatever_text_they_stand(tmp_path: Path) -> None:
 
 @given(st.lists(some.sha256s, min_size=1, max_size=5), st.sampled_from(["\n", '", "', " @", "</li><li>"]))
 def test_every_digest_is_found(digests: list[Digest], between: str) -> None:
-    async def read(source: str) -> bytes:
+    async def read(source: str, environ: Mapping[str, str]) -> bytes:
         return between.join(map(str, digests)).encode()
 
     with pytest.MonkeyPatch.context() as patch:

@@ -149,8 +149,12 @@ def test_branches_that_the_policy_leaves_out_do_not_count(shop: Shop) -> None:
 def test_images_that_run_somewhere_stay(shop: Shop) -> None:
     digest = shop.world.tag(OLD, "latest")
     assert digest
-    assert [i.digest for r in shop.plan(in_use=frozenset({digest})).removals for i in r.images] != [digest]
-    assert removal(shop.plan(in_use=frozenset({digest})), "shop/old").kept == {Kept.IN_USE: 1}
+
+    async def in_use() -> frozenset[Digest]:
+        return frozenset({digest})
+
+    assert [i.digest for r in shop.plan(in_use=in_use).removals for i in r.images] != [digest]
+    assert removal(shop.plan(in_use=in_use), "shop/old").kept == {Kept.IN_USE: 1}
 
 
 def test_what_was_pushed_without_an_applied_document_is_found_by_its_content_tag(shop: Shop) -> None:
