@@ -10,8 +10,9 @@ import contextlib
 import json
 import sqlite3
 import threading
-import time
 from typing import TYPE_CHECKING, Any
+
+from reconciler.desired.wal import open_wal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
 
 _BATCH = 500
 _MAX_ROWS = 400_000
-_BUSY_SECONDS = 5.0
-_POLL_SECONDS = 0.01
-_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-"""Primary result codes: the low byte of an extended one (sqlite.org, "Result Codes")."""
 _SCHEMA = "CREATE TABLE IF NOT EXISTS memo (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
 
 
@@ -41,12 +38,12 @@ class Memo:
         with contextlib.suppress(sqlite3.Error, OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                return _connect_patiently(self._path)
+                return open_wal(self._path, _prepare, check_same_thread=False)
             except sqlite3.OperationalError:
                 return None  # locked, read-only or no space: not damaged
             except sqlite3.DatabaseError:
                 self._discard()
-                return _connect(self._path)
+                return open_wal(self._path, _prepare, check_same_thread=False)
         return None
 
     def _discard(self) -> None:
@@ -110,30 +107,10 @@ class Memo:
                 self._database = None
 
 
-def _connect_patiently(path: Path) -> sqlite3.Connection:
-    """Switching a new file to WAL does not wait for a lock as statements do: it fails at once, so it is tried again."""
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            return _connect(path)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in _LOCKED or time.monotonic() > deadline:
-                raise
-        time.sleep(_POLL_SECONDS)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
-    try:
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("PRAGMA synchronous=NORMAL")
-        database.execute(_SCHEMA)
-        database.execute("SELECT key, value FROM memo LIMIT 1").fetchone()
-        database.commit()
-    except BaseException:
-        database.close()
-        raise
-    return database
+def _prepare(database: sqlite3.Connection) -> None:
+    database.execute(_SCHEMA)
+    database.execute("SELECT key, value FROM memo LIMIT 1").fetchone()
+    database.commit()
 
 
 def _select(database: sqlite3.Connection, keys: list[str]) -> Mapping[str, Any]:

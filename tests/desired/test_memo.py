@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.desired import memo as memo_module
+from reconciler.desired import wal
 from reconciler.desired.memo import Memo
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def test_a_file_that_cannot_be_made_is_done_without(tmp_path: Path) -> None:
 
 
 def test_a_locked_file_is_not_taken_for_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memo_module, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(wal, "BUSY_SECONDS", 0.05)
     path = tmp_path / "memo.sqlite"
     first = Memo(path)
     first.put("a", 1)

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.desired.nickel.guard import Examined, Fault, Import
+from reconciler.desired.wal import open_wal
 from reconciler.model.problem import Next, Problem
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FORMAT = 1
-_BUSY = 5.0
 _DAY = 86400
 _KEEP = 30 * _DAY
 _BATCH = 500
@@ -60,7 +60,7 @@ class Cache:
         if self._path is not None:
             with self._guarded():
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._base = self._open(self._path)
+                self._base = open_wal(self._path, self._prepare)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -145,7 +145,7 @@ class Cache:
             if self._path is not None:
                 _remove(self._path)
                 with contextlib.suppress(sqlite3.Error, OSError):
-                    self._base = self._open(self._path)
+                    self._base = open_wal(self._path, self._prepare)
 
     def _say_unused(self, why: str) -> None:
         """Once for each file and reason: a pass opens the cache several times."""
@@ -158,20 +158,13 @@ class Cache:
         if base is not None:
             base.close()
 
-    def _open(self, path: Path) -> sqlite3.Connection:
-        base = sqlite3.connect(path, timeout=_BUSY)
-        try:
-            base.execute("PRAGMA journal_mode = WAL")
-            base.execute("PRAGMA synchronous = NORMAL")
-            if base.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
-                _create(base)
-            with base:
-                for table in ("result", "examined"):
-                    base.execute(f"DELETE FROM {table} WHERE used < ?", (self._today - _KEEP,))
-        except BaseException:
-            base.close()
-            raise
-        return base
+    def _prepare(self, base: sqlite3.Connection) -> None:
+        """Make the tables in a new file, and let old rows go."""
+        if base.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
+            _create(base)
+        with base:
+            for table in ("result", "examined"):
+                base.execute(f"DELETE FROM {table} WHERE used < ?", (self._today - _KEEP,))
 
 
 def _create(base: sqlite3.Connection) -> None:
