@@ -40,9 +40,12 @@ def password_zot_server(tmp_path: Path) -> Iterator[RegistryServer]:
 
 
 @contextlib.contextmanager
-def run_zot(folder: Path, *, password: bool = False, port: int = 0) -> Iterator[RegistryServer]:
-    """See `running`; with `password`, as `password_zot_server`."""
-    with running(folder, partial(_zot, _program(), folder, password), port) as server:
+def run_zot(
+    folder: Path, *, password: bool = False, everyone: str | None = None, port: int = 0
+) -> Iterator[RegistryServer]:
+    """See `running`; with `password`, as `password_zot_server`, but that everyone may read repositories that match the
+    glob `everyone`."""
+    with running(folder, partial(_zot, _program(), folder, password, everyone), port) as server:
         yield server
 
 
@@ -55,7 +58,7 @@ def _program() -> Path:
     return Path(found) if found else not_run(f"zot is not on PATH, nor named by {VARIABLE}", optional=True)
 
 
-def _zot(program: Path, folder: Path, password: bool, host: str) -> Sequence[str | Path]:
+def _zot(program: Path, folder: Path, password: bool, everyone: str | None, host: str) -> Sequence[str | Path]:
     """What runs it. Nothing is collected as garbage: it would take what has no tag. Other extensions than search work
     by themselves (mgmt), or have nothing that a test could ask (metrics, scrub)."""
     address, port = host.split(":")
@@ -68,5 +71,9 @@ def _zot(program: Path, folder: Path, password: bool, host: str) -> Sequence[str
     }
     if password:
         settings["http"]["auth"] = {"htpasswd": {"path": str(write_htpasswd(folder))}}
+    if everyone:
+        logged_in = {"defaultPolicy": ["read", "create", "update", "delete"]}
+        rights = {"**": logged_in, everyone: logged_in | {"anonymousPolicy": ["read"]}}
+        settings["http"]["accessControl"] = {"repositories": rights}
     (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
     return [program, "serve", folder / "config.json"]

@@ -38,7 +38,7 @@ async def _lists_referrers(transport: Transport, repository: Repository) -> bool
     """Asked for what refers to something that is not there, a registry with the API answers with an empty index; None
     if it answers that there is no such repository."""
     target = path(repository, "referrers", str(_NOBODY))
-    reply = await transport.send(Call("GET", target, repository.path, headers=ACCEPT, follow=False))
+    reply = await transport.send(Call("GET", target, repository.path, headers=ACCEPT, follow=False, optional=True))
     if reply.status == 404 and ABSENT_CODES.intersection(reply.codes):
         return None
     try:

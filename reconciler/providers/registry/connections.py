@@ -100,7 +100,7 @@ class Connections:
         own: Iterable[Repository] = (),
         blob: Callable[[str], Awaitable[bytes]] | None = None,
     ) -> None:
-        """From now on these settings hold; a transport that they would make differently is ended.
+        """A pass begins. From now on these settings hold; a transport that they would make differently is ended.
 
         `fleet` is the fleet's own registry, `own` are the repositories that the fleet writes, `blob` reads a file of
         the commit. What cannot be used of a host is told when that host is asked for.
@@ -115,6 +115,8 @@ class Connections:
         self._known, self._mirrors, self._own = known, mirrors, frozenset(own)
         for host in changed:
             await self._transports.pop(host).aclose()
+        for transport in self._transports.values():
+            transport.renew()
 
     def layout_root(self, repository: Repository) -> Path | None:
         """The folder of the registry on disk that the repository is on, None for one over HTTP."""

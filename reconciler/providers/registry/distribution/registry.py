@@ -175,7 +175,9 @@ class DistributionRegistry:
         target = path(repository, "referrers", str(subject)) + asked
         entries: list[dict[str, object]] = []
         for _ in range(_MAX_PAGES):
-            reply = await self._transport.send(Call("GET", target, repository.path, headers=ACCEPT, follow=False))
+            reply = await self._transport.send(
+                Call("GET", target, repository.path, headers=ACCEPT, follow=False, optional=True)
+            )
             page = _index(reply)
             if page is None and not entries and not reply.truncated:
                 return None

@@ -71,6 +71,8 @@ class Pull(Enum):
     """As far as anyone can tell; a registry that asks for nothing grants everything."""
     REFUSED = "refused"
     """The token says that it grants no pull."""
+    NAMELESS = "nameless"
+    """Nobody said who asks, the registry wants to know, and no token says that everyone may read."""
     UNSETTLED = "unsettled"
     """The registry was not asked whether it wants to know who asks, or the token was asked for many repositories at
     once and does not say which it grants."""
@@ -102,8 +104,8 @@ class Authorizer:
     login: bool | None = None
     """Whether there is a credential for this registry; None as long as nobody asked."""
     _challenge: Challenge | None = None
-    _open: bool = False
-    """The registry was asked whether it wants to know, and does not."""
+    _open: bool | None = None
+    """Whether the registry answers those who do not say who they are; None as long as it was not asked."""
     _listing: str = ""
     """The scope that the registry names for questions about no repository."""
     _expected: dict[str, None] = field(default_factory=dict)
@@ -157,22 +159,32 @@ class Authorizer:
         return header if header != refused else None
 
     def settle(self, reply: Reply) -> None:
-        """Take note of what `GET /v2/` answers to one who does not say who asks (distribution-spec, end-1)."""
-        chosen = self._chosen(challenges(reply.headers.get("www-authenticate", ""))) if reply.status == 401 else None
-        if chosen is None:
-            self._open = True
+        """Take note of what `GET /v2/` answers to one who does not say who asks (distribution-spec, end-1). It may
+        know logins and answer all the same (RFC 9110, 11.6.1), as zot does where some may be read by everyone."""
+        chosen = self._chosen(challenges(reply.headers.get("www-authenticate", "")))
+        self._open = reply.status not in {401, 403}
         self._challenge = self._challenge or chosen
+
+    def unsettle(self) -> None:
+        """Whether the registry wants to know who asks may have changed."""
+        self._open = None
 
     def pull(self, need: Need, header: str | None) -> Pull:
         """What is known of the right to read that a request with this header had."""
         if header is None:
-            return Pull.GRANTED if self._open or self._challenge else Pull.UNSETTLED
-        kept = self._tokens.get(need)
-        if kept is None or kept.header != header or not need:
+            return Pull.UNSETTLED if self._open is None else Pull.GRANTED if self._open else Pull.NAMELESS
+        if not need:
             return Pull.GRANTED
-        if kept.granted is not None:
-            return Pull.GRANTED if kept.granted.may_pull(need[0].repository) else Pull.REFUSED
-        return Pull.GRANTED if len(kept.asked) == len(need) else Pull.UNSETTLED
+        kept = self._tokens.get(need)
+        if kept is None or kept.header != header:  # a password, or a token that another has taken the place of
+            granted, alone = Granted.by(header.removeprefix("Bearer ")), True
+        else:
+            granted, alone = kept.granted, len(kept.asked) == len(need)
+        if granted is not None:
+            return Pull.GRANTED if granted.may_pull(need[0].repository) else Pull.REFUSED
+        if not alone:
+            return Pull.UNSETTLED
+        return Pull.GRANTED if self.login else Pull.NAMELESS
 
     async def by_itself(self, need: Need) -> str | None:
         """A header from a token that was asked for this need alone. Raises LianError."""

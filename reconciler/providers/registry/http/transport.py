@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from reconciler.providers.registry.http.trust import Trust
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from reconciler.model.problem import Problem
     from reconciler.providers.registry.http.auth import Credentials, Need
@@ -80,7 +81,8 @@ class Endpoint:
 class Call:
     """One request. `target` is a path, or the whole URL that the registry gave; `repository` and `actions` make the
     scope asked for, `source` is a repository that is pulled from in the same request; content larger than `limit`
-    bytes is not read."""
+    bytes is not read. What is `optional` not every registry has: a 404 to it says nothing of content, and is told to
+    everyone."""
 
     method: str
     target: str
@@ -91,6 +93,7 @@ class Call:
     limit: int = MAX_MANIFEST
     follow: bool = True
     source: str | None = None
+    optional: bool = False
 
     @property
     def told(self) -> str:
@@ -136,6 +139,7 @@ class Transport:
             timing.now,
             self._dialect.denied,
         )
+        self._settling = asyncio.Lock()
         self._laned = not _proxied(endpoint.url)
 
     async def aclose(self) -> None:
@@ -143,6 +147,10 @@ class Transport:
         opened, self._clients = list(self._clients.values()), {}
         for client in opened:
             await client.aclose()
+
+    def renew(self) -> None:
+        """Another pass begins: what the registry says of itself is asked for anew."""
+        self._auth.unsettle()
 
     @property
     def asks(self) -> bool:
@@ -193,14 +201,24 @@ class Transport:
 
     async def _certain(self, lane: Lane, call: Call, header: str | None) -> bool:
         """True if a 404 to this request was told to one who may read."""
-        if header is None and self._auth.pull(call.need, header) is Pull.UNSETTLED:
-            asked = await lane.exchange("GET", "/v2/", [("host", self._host_header()), ("user-agent", "lian")])
-            if asked.status in TRANSIENT:
-                return False
-            self._auth.settle(asked)
-            if self._auth.asks:
-                return False
+        if self._auth.pull(call.need, header) is Pull.UNSETTLED and header is None:
+            plain = [("host", self._host_header()), ("user-agent", "lian")]
+            await self._settled(lambda: lane.exchange("GET", "/v2/", plain))
+        if header is None and self._auth.asks and self._auth.login is not False:
+            return False  # a login may see more
         return self._auth.pull(call.need, header) is Pull.GRANTED
+
+    async def _settled(self, ask: Callable[[], Awaitable[Reply]]) -> Reply | None:
+        """Whether the registry wants to know who asks: `ask` is called unless another request has found it out
+        meanwhile. The answer if there is none yet, since it is a transient one."""
+        async with self._settling:
+            if self._auth.pull((), None) is not Pull.UNSETTLED:
+                return None
+            asked = await ask()
+            if asked.status in TRANSIENT:
+                return asked
+            self._auth.settle(asked)
+            return None
 
     def _host_header(self) -> str:
         return urlsplit(self.endpoint.url).netloc
@@ -230,23 +248,35 @@ class Transport:
 
     async def _granted(self, call: Call, headers: Mapping[str, str], reply: Reply) -> Reply:
         """The answer that stands in the place of a 404: absent is only what someone with the right to pull is told to
-        be absent. Raises LianError if that right was refused."""
+        be absent. Raises LianError if that right was refused, or nobody said who asks."""
         header = headers.get("authorization")
-        if header is None and self._auth.pull(call.need, header) is Pull.UNSETTLED:
-            asked = await self._exchange(call.to("GET", "/v2/"), self._absolute("/v2/"), headers)
-            if asked.status in TRANSIENT:
-                return asked
-            self._auth.settle(asked)
-            if not (header := await self._auth.authorization(call.need)):
-                return reply
-            reply = await self._followed(call, {**headers, "authorization": header})
+        if header is None:
+            if self._auth.pull(call.need, header) is Pull.UNSETTLED:
+                ask = call.to("GET", "/v2/")
+                if failed := await self._settled(lambda: self._exchange(ask, self._absolute(ask.target), headers)):
+                    return failed
+            if header := await self._auth.authorization(call.need):
+                reply = await self._followed(call, {**headers, "authorization": header})
         if reply.status == 404 and self._auth.pull(call.need, header) is Pull.UNSETTLED:
             header = await self._auth.by_itself(call.need)
             reply = await self._followed(call, _plain(headers) | ({"authorization": header} if header else {}))
-        if reply.status == 404 and self._auth.pull(call.need, header) is Pull.REFUSED:
-            cause = f"the token that its token service gave does not grant pull; the registry answered {reply.told}"
-            raise LianError(problems.not_granted(self.endpoint.host, call.repository, cause))
+        if reply.status == 404 and not call.optional:
+            self._told_to_a_reader(call, header, reply)
         return reply
+
+    def _told_to_a_reader(self, call: Call, header: str | None, reply: Reply) -> None:
+        """Raises LianError for a 404 to one who perhaps may not read."""
+        match self._auth.pull(call.need, header):
+            case Pull.REFUSED:
+                why = "the token that its token service gave does not grant pull"
+            case Pull.NAMELESS if header is None:
+                why = "it asks for a login, and there is none for it"
+            case Pull.NAMELESS:
+                why = "its token service gave an anonymous reader a token that does not say what it grants"
+            case _:
+                return
+        cause = f"{why}; the registry answered {reply.told}"
+        raise LianError(problems.not_granted(self.endpoint.host, call.repository, cause))
 
     async def _why(self, call: Call, headers: Mapping[str, str], reply: Reply) -> str:
         """What the registry says of a refusal; an answer to HEAD has no body to say it in."""
