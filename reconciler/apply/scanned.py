@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.attest.sbom import unwrap
-from reconciler.model.manifest import Manifest
+from reconciler.model.manifest import MAX_MANIFEST, Manifest
 from reconciler.model.problem import LianError, Problem
 from reconciler.ports.publisher import PushTo
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from reconciler.model.reference import Reference, Repository
     from reconciler.ports.publisher import Destination
     from reconciler.ports.registry import Registry
-
-MAX_MANIFEST = 4 << 20
-"""Bytes; registries refuse larger ones."""
 
 
 async def scanned(
