@@ -8,8 +8,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from reconciler.attest.verify import Vouched
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
@@ -107,11 +105,6 @@ class Verification:
         """State -> how many."""
         counts = Counter(result.state for result in self.results)
         return {state.value: counts[state] for state in State}
-
-    def in_state(self, states: Iterable[State]) -> tuple[Verified, ...]:
-        """The results in one of these states."""
-        wanted = set(states)
-        return tuple(result for result in self.results if result.state in wanted)
 
     def to_json(self) -> dict[str, Any]:
         """The document of `lian verify --json`."""

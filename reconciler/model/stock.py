@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.model.applied import APPLIED_TAG
@@ -126,7 +126,3 @@ class Stock:
             if parsed := AttachedTag.parse(tag):
                 found.setdefault(parsed.subject, {})[tag] = parsed
         return found
-
-    def with_referrers(self, referrers: Mapping[Digest, tuple[Digest, ...]]) -> Stock:
-        """The same, with what else is attached."""
-        return replace(self, referrers={**self.referrers, **referrers})
