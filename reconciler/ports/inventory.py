@@ -20,8 +20,9 @@ class Inventory(Protocol):
         ...
 
     async def tags_of(self, repository: Repository) -> Mapping[str, Digest]:
-        """Every tag and what it points at, as of now; empty for a repository that is not there. Raises LianError if
-        a single one could not be read: a list with holes would make what is wanted look unwanted."""
+        """Every tag and what it points at, as of now, each asked for by itself; empty for a repository that is not
+        there. Raises LianError if a single one could not be read: a list with holes would make what is wanted look
+        unwanted."""
         ...
 
     async def all_names(self, repositories: Collection[Repository]) -> Mapping[Repository, tuple[str, ...]]:
@@ -30,5 +31,6 @@ class Inventory(Protocol):
         ...
 
     async def all_tags(self, repositories: Collection[Repository]) -> Mapping[Repository, Mapping[str, Digest]]:
-        """`tags_of` for many repositories, asked in bulk where the registry can."""
+        """`tags_of` for many repositories, asked in bulk where the registry can; its list may be a little behind, so
+        before something is removed `tags_of` is asked."""
         ...

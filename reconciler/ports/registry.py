@@ -17,7 +17,9 @@ class Registry(Protocol):
     """What lian reads of registries. Content is verified against its digest before it is returned."""
 
     async def heads(self, references: Collection[Reference]) -> Mapping[Reference, Sighting]:
-        """What each reference names now, asked in bulk; every reference gets an answer, Unknown if need be."""
+        """What each reference names now, asked in bulk; every reference gets an answer, Unknown if need be. Where they
+        are of several repositories a registry's own list may answer, which can be a little behind; where all are of
+        one, each is asked for by itself: so it is safe to act upon."""
         ...
 
     async def manifest(self, repository: Repository, digest: Digest) -> Manifest:

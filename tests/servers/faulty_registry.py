@@ -116,11 +116,12 @@ def body(data: bytes) -> Callable[[Answer], Answer]:
 class FaultyRegistry:
     """`auth` is None, "basic" or "bearer"; `referrers` says whether the referrers API exists.
 
-    What registries differ in besides: `deletes` says what may be deleted by its `digest` or its `tag`, `mounts` whether
-    blobs are mounted, `ranges` whether a part of a blob can be asked for, `strict` whether a chunk that does not
-    continue the upload is refused (416) or just appended, `least` is the smallest chunk it takes. `search` says whether
-    zot's search extension exists, and `unlisted` what it leaves out; `catalog` whether there is a catalogue; `page` is
-    how many entries a page of the catalogue or of a list of tags has.
+    What registries differ in besides: `deletes` says what may be deleted by its `digest` or its `tag`, `mounts`
+    whether blobs are mounted, `ranges` whether a part of a blob can be asked for, `strict` whether a chunk that does
+    not continue the upload is refused (416) or just appended, `least` is the smallest chunk it takes. `search` says
+    whether zot's search extension exists, `unlisted` what it leaves out, `behind` the tags it still tells of;
+    `catalog` whether there is a catalogue; `page` is how many entries a page of the catalogue or of a list of tags
+    has.
     """
 
     def __init__(self, *, referrers: bool = False, auth: str | None = None, tls: ssl.SSLContext | None = None) -> None:
@@ -130,6 +131,7 @@ class FaultyRegistry:
         self.uploads: dict[str, bytes] = {}
         self.search, self.catalog, self.page = False, True, 1000
         self.unlisted: set[tuple[str, str]] = set()
+        self.behind: dict[tuple[str, str], str] = {}
         self.realm: str | None = None
         self.token_life: float = 300.0
         self.blobs: dict[tuple[str, str], bytes] = {}
@@ -271,7 +273,7 @@ class FaultyRegistry:
         assert asked, data
         entries = [
             {"RepoName": name, "Tag": tag, "Digest": digest}
-            for (name, tag), digest in sorted(self.tags.items())
+            for (name, tag), digest in sorted((self.tags | self.behind).items())
             if (name, tag) not in self.unlisted
         ]
         page = entries[int(asked[2]) : int(asked[2]) + int(asked[1])]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reconciler.model.manifest import IMAGE_MANIFEST
+from reconciler.model.observed import ABSENT, Found
 from reconciler.model.problem import LianError
-from reconciler.model.reference import Repository
+from reconciler.model.reference import Reference, Repository
 from reconciler.providers.registry.connections import Connections
 from reconciler.providers.registry.distribution import inventory
 from reconciler.providers.registry.distribution.inventory import DistributionInventory
@@ -17,7 +18,7 @@ from reconciler.providers.registry.http.transport import Endpoint, Transport
 from reconciler.providers.registry.inventory_router import RoutedInventory
 from reconciler.providers.registry.layout.inventory import LayoutInventory
 from tests.ports.registry_suite import Image, Place, codes, record
-from tests.providers.registry.places import Clock, config, disk_place, http_place
+from tests.providers.registry.places import Clock, config, disk_place, http_place, opened
 from tests.servers import faulty_registry as faults
 from tests.servers.faulty_registry import PASSWORD, USER, FaultyRegistry
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.digest import Digest
+    from reconciler.model.observed import Sighting
     from reconciler.ports.publisher import Publisher
     from reconciler.ports.registry import Registry
     from reconciler.providers.registry.http.docker_config import DockerConfig
@@ -273,6 +275,35 @@ def test_tags_that_the_search_hides_are_listed(server: FaultyRegistry) -> None:
     server.unlisted = {(f"r/{n}", "t3") for n in range(10)}
     found = inspect(lambda i: i.all_tags([Repository(server.host, f"r/{n}") for n in range(10)]))
     assert all("t3" in held for held in found.values())
+
+
+def test_a_list_that_is_behind_is_not_asked_about_one_repository(server: FaultyRegistry) -> None:
+    """Before anything is removed all tags of its repository are looked at again, as of now. Here one tag moved to
+    another image and one was removed, and the registry's search does not know it yet."""
+    server.search = True
+    image, other = str(Image("one").manifest.digest), Image("other").manifest
+    for n in range(100):
+        server.tags["r/1", f"more{n}"] = image
+    server.behind = {(name, tag): digest for (name, tag), digest in server.tags.items() if name == "r/1"}
+    server.manifests["r/1", str(other.digest)] = (IMAGE_MANIFEST, other.data)
+    server.tags["r/1", "more7"] = str(other.digest)
+    del server.tags["r/1", "more8"]
+    now = tags(server.host, "r/1")
+    assert now["more7"] == other.digest
+    assert "more8" not in now
+    assert len(now) == len(server.asked("HEAD")) == 109
+    assert not server.asked("POST")
+
+
+    async def heads() -> list[Sighting]:
+        async with opened(server.host) as (registry, _):
+            wanted = [Reference(Repository(server.host, "r/1"), f"more{n}") for n in range(100)]
+            return list((await registry.heads(wanted)).values())
+
+    seen = asyncio.run(heads())
+    assert isinstance(seen[7], Found)
+    assert (seen[7].digest, seen[8]) == (other.digest, ABSENT)
+    assert not server.asked("POST")
 
 
 @pytest.mark.parametrize("auth", ["basic", "bearer"])

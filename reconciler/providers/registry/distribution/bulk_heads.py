@@ -2,7 +2,8 @@
 
 The list is never the last word: what is not in it is asked for by HEAD, and so is a random sample of what is in it. A
 list that contradicts the sample, comes late or is none at all is left aside without a word to the user: it saves time,
-and decides nothing.
+and decides nothing. It may also be behind, so whoever asks about one repository alone, as one does before something is
+taken away there, is answered without it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _log = logging.getLogger(__name__)
 async def in_bulk(heads: Heads, references: Collection[Reference]) -> dict[Reference, Sighting]:
     """Answers for as many of the references as can be had at once; perhaps for none."""
     tagged = [reference for reference in references if reference.digest is None]
-    if len(tagged) <= FEW:
+    if len(tagged) <= FEW or len({reference.repository for reference in tagged}) == 1:
         return {}
     clock = asyncio.get_running_loop().time
     started = clock()
