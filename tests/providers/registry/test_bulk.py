@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reconciler.model.digest import Digest
+from reconciler.model.fleet import RegistryProvider, RegistrySettings
 from reconciler.model.manifest import IMAGE_INDEX, IMAGE_MANIFEST, Descriptor, index
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.reference import Reference, Repository
+from reconciler.providers.registry.abilities import RoutedAbilities
 from reconciler.providers.registry.distribution import bulk_heads, zot_search
 from reconciler.providers.registry.http.reply import Reply
+from reconciler.providers.registry.router import Connections, RoutedRegistry
 from tests.ports.registry_suite import AMD64, ARM64, KIND, Image, record
 from tests.providers.registry.places import config, opened
 from tests.servers import faulty_registry as faults
@@ -91,6 +94,41 @@ def test_a_registry_without_it_is_asked_once_whether_it_has_it(server: FaultyReg
     assert digests(ask(server.host, refs(server.host))) == {Image("one").manifest.digest}
     assert len(server.asked("GET", "/ext/")) == 1
     assert (len(server.asked("POST")), len(server.asked("HEAD"))) == (0, MANY)
+
+
+@pytest.mark.parametrize("search", [True, False])
+def test_whether_it_is_there_is_asked_once_in_a_pass(server: FaultyRegistry, *, search: bool) -> None:
+    server.search = search
+    settings = [RegistrySettings(RegistryProvider.ZOT, url=server.url)]
+
+    async def use() -> None:
+        async with Connections(config=config) as connections:
+            registry = RoutedRegistry(connections)
+            for passes in range(1, 4):
+                await connections.learn(settings)
+                await asyncio.gather(*(registry.heads(refs(server.host)) for _ in range(3)))
+                await registry.heads(refs(server.host))
+                await RoutedAbilities(connections).of(Repository(server.host, "r/1"))
+                assert len(server.asked("GET", faults.DISCOVER)) == passes
+
+    asyncio.run(use())
+    assert len(server.asked("POST", SEARCH)) == (12 if search else 0)
+
+
+def test_an_offer_that_does_not_come_is_waited_for_once(
+    server: FaultyRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_heads, "LEAST_PATIENCE", 0.05)
+    monkeypatch.setattr(bulk_heads, "MOST_PATIENCE", 0.1)
+    server.fault("GET", faults.DISCOVER, faults.dripping(0.05))
+
+    async def use() -> None:
+        async with opened(server.host) as (registry, _):
+            for _ in range(3):
+                assert digests(await registry.heads(refs(server.host))) == {Image("one").manifest.digest}
+
+    asyncio.run(use())
+    assert len(server.asked("GET", faults.DISCOVER)) == 1
 
 
 @pytest.mark.parametrize(

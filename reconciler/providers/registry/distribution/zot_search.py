@@ -88,8 +88,8 @@ def _plausible(body: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ZotSearch:
-    """Asks over a lane, once each, and never insists. `repository` is one that may be pulled from: its token is shown,
-    since zot asks for a valid one and looks at no scope here."""
+    """Asks over a lane, once each, and never insists; whether there is a list, once in a pass. `repository` is one that
+    may be pulled from: its token is shown, since zot asks for a valid one and looks at no scope here."""
 
     transport: Transport
     lane: Lane
@@ -97,6 +97,9 @@ class ZotSearch:
 
     async def offered(self) -> bool:
         """Whether the registry says that it has the extension (distribution-spec, extensions/_oci.md)."""
+        return await self.transport.able(SEARCH, self._discovered)
+
+    async def _discovered(self) -> bool:
         reply = await self.transport.quick(self.lane, Call("GET", DISCOVER, self.repository))
         if reply is None or reply.status != 200:
             return False

@@ -139,7 +139,8 @@ class Transport:
             timing.now,
             self._dialect.denied,
         )
-        self._settling = asyncio.Lock()
+        self._settling, self._finding = asyncio.Lock(), asyncio.Lock()
+        self._abilities: dict[str, bool] = {}
         self._laned = not _proxied(endpoint.url)
 
     async def aclose(self) -> None:
@@ -151,6 +152,20 @@ class Transport:
     def renew(self) -> None:
         """Another pass begins: what the registry says of itself is asked for anew."""
         self._auth.unsettle()
+        self._abilities.clear()
+
+    async def able(self, what: str, find: Callable[[], Awaitable[bool]]) -> bool:
+        """Whether the registry can do something: `find` is called once in a pass, however many ask. Who is broken off
+        while it finds out has waited long enough, and it counts as a no. Raises LianError as `find` does."""
+        async with self._finding:
+            if what not in self._abilities:
+                self._abilities[what] = False
+                try:
+                    self._abilities[what] = await find()
+                except LianError:
+                    del self._abilities[what]
+                    raise
+            return self._abilities[what]
 
     @property
     def asks(self) -> bool:
