@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-BENCHMARKS = ("startup", "evaluation", "observation", "passes", "converge", "builds")
+BENCHMARKS = ("startup", "evaluation", "observation", "passes", "others", "converge", "builds")
 RESULTS = Path(__file__).parent / "results"
-COLUMNS = ("name", "n", "seconds", "baseline_seconds", "ratio", "peak_rss_mib")
+COLUMNS = ("name", "n", "seconds", "baseline_seconds", "ratio", "target", "peak_rss_mib", "target_mib", "note")
 
 
 def main(names: list[str]) -> int:
@@ -39,8 +39,9 @@ def table(rows: list[dict[str, object]]) -> str:
     widths = [max(len(line[i]) for line in cells) for i in range(len(COLUMNS))]
     return "\n".join(
         "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        )
+            cell.ljust(width) if column in {"name", "note"} else cell.rjust(width)
+            for column, cell, width in zip(COLUMNS, line, widths, strict=True)
+        ).rstrip()
         for line in cells
     )
 

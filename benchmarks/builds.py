@@ -138,7 +138,7 @@ class Workshop:
         words = ["--frontend=dockerfile.v0", f"--local=context={context}", f"--local=dockerfile={context}"]
         words += ["--opt", "build-arg:SOURCE_DATE_EPOCH=0", "--output", output]
         words += ["--metadata-file", str(self._folder / "metadata.json"), "--progress=plain"]
-        command = [self._programs["buildctl"], "--addr", address, "build", *words]
+        command: list[str | Path] = [self._programs["buildctl"], "--addr", address, "build", *words]
         subprocess.run(command, stderr=subprocess.DEVNULL, check=True)
 
     @staticmethod

@@ -1,51 +1,85 @@
-"""A desired repo of N artifacts, and a registry that already holds all of them."""
+"""A desired repo of N artifacts, and registries that already hold all of them."""
 
 from __future__ import annotations
 
-import asyncio
+import http.client
 import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from reconciler.model.digest import Digest
-from reconciler.model.manifest import IMAGE_MANIFEST, Manifest
-from reconciler.model.reference import Repository
-from reconciler.providers.registry.router import Connections, RoutedPublisher
+from benchmarks.stock import FLEET, push, pushed, repository
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from benchmarks.stock import Put
 
 PER_FILE = 10
-CONFIG = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]},"config":{}}'
+HANDS = 4
+"""Connections that push at a time."""
 LIAN = str(Path(sys.executable).parent / "lian")
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Where it lies; `heads` are the look-ups that a pass needs."""
+    """Where it lies. `changes` are what a plan says on an empty registry; `heads` is a file with the look-ups that a
+    pass needs: a JSON list of [repository, tag]."""
 
     repo: Path
-    registry: str
     cache: Path
     heads: Path
+    changes: Sequence[Mapping[str, Any]]
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """For commands on this fleet."""
-        return {
-            **os.environ,
-            "LIAN_CACHE": str(self.cache),
-            "LIAN_REGISTRY": self.registry,
-            "LIAN_REPO": str(self.repo),
-        }
+    @classmethod
+    def make(cls, folder: Path, n: int) -> Fleet:
+        """Write the repo, and ask lian for every key. They do not depend on the registry."""
+        repo, cache, heads = folder / "repo", folder / "cache", folder / "heads.json"
+        repo.mkdir(parents=True)
+        write_repo(repo, n)
+        empty = environment(repo, cache, f"oci-layout:{folder / 'empty'}")
+        plan = subprocess.run([LIAN, "diff", "--json"], env=empty, capture_output=True, check=False)
+        if plan.returncode != 2:
+            raise RuntimeError(plan.stderr.decode())
+        changes = json.loads(plan.stdout)["changes"]
+        wanted = [(repository(c), tag) for c in changes for tag in (f"lian-{c['key'][:40]}", *c["tags"])]
+        heads.write_text(json.dumps(wanted))
+        return cls(repo, cache, heads, changes)
+
+    def fill(self, storage: Path, put: Callable[[Path, str, Sequence[Put]], None]) -> None:
+        """Have a registry's storage hold all images; `put` lays down one repository."""
+        for change in self.changes:
+            put(storage, repository(change), pushed(change))
+
+    def push(self, host: str) -> None:
+        """Have a running registry hold all images."""
+        with ThreadPoolExecutor(HANDS) as hands:
+            for done in [hands.submit(self._push, host, hand) for hand in range(HANDS)]:
+                done.result()
+
+    def _push(self, host: str, hand: int) -> None:
+        connection = http.client.HTTPConnection(host, timeout=60)
+        for change in self.changes[hand::HANDS]:
+            push(connection, repository(change), pushed(change))
+        connection.close()
+
+    def environment(self, registry: str) -> dict[str, str]:
+        """For commands on this fleet and a registry that holds it."""
+        return environment(self.repo, self.cache, registry)
+
+
+def environment(repo: Path, cache: Path, registry: str) -> dict[str, str]:
+    """For commands of lian."""
+    return {**os.environ, "LIAN_CACHE": str(cache), "LIAN_REGISTRY": registry, "LIAN_REPO": str(repo)}
 
 
 def write_repo(repo: Path, n: int) -> None:
     """Commit n artifacts, ten to a directive, each with a context of three files."""
+    (repo / "lian.ncl").write_text(f'{{ fleet = "{FLEET}" }}\n')
     for first in range(0, n, PER_FILE):
         lines = ['let lian = import "defaults/build_directives.ncl" in', "lian.make_build_directives {"]
         lines.append(f'  workspace = "w{first // PER_FILE:05}",\n  artifacts = {{')
@@ -66,48 +100,3 @@ def write_repo(repo: Path, n: int) -> None:
     git = ["git", "-C", str(repo), "-c", "user.name=bench", "-c", "user.email=bench@example.invalid", "-c", "gc.auto=0"]
     for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "bench"]):
         subprocess.run([*git, *command], check=True)
-
-
-def fill(folder: Path, n: int, registry: str) -> Fleet:
-    """Write the repo, ask lian for every key, and put an image under each content tag and tag."""
-    repo, cache = folder / "repo", folder / "cache"
-    repo.mkdir(parents=True)
-    write_repo(repo, n)
-    fleet = Fleet(repo, registry, cache, folder / "heads.json")
-    plan = subprocess.run([LIAN, "diff", "--json"], env=fleet.environment, capture_output=True, check=False)
-    if plan.returncode != 2:
-        raise RuntimeError(plan.stderr.decode())
-    changes = json.loads(plan.stdout)["changes"]
-    wanted = [(c["image"], tag) for c in changes for tag in (f"lian-{c['key'][:40]}", *c["tags"])]
-    asyncio.run(_publish(changes))
-    fleet.heads.write_text(json.dumps([["bench/" + image.rpartition("/")[2], tag] for image, tag in wanted]))
-    return fleet
-
-
-async def _publish(changes: Sequence[dict[str, object]]) -> None:
-    gate = asyncio.Semaphore(8)
-    hosts = {str(change["image"]).partition("/bench/")[0] for change in changes}
-    async with Connections() as connections:
-        registry = RoutedPublisher(connections, hosts)
-
-        async def one(change: dict[str, object]) -> None:
-            host, _, path = str(change["image"]).partition("/bench/")
-            repository = Repository(host, f"bench/{path}")
-            key = str(change["key"])
-            config = CONFIG[:-1] + f',"created":"{key}"'.encode() + b"}"
-            document = {
-                "schemaVersion": 2,
-                "mediaType": IMAGE_MANIFEST,
-                "config": {
-                    "mediaType": "application/vnd.oci.image.config.v1+json",
-                    "digest": str(Digest.of(config)),
-                    "size": len(config),
-                },
-                "layers": [],
-            }
-            manifest = Manifest(IMAGE_MANIFEST, json.dumps(document).encode())
-            tags = [f"lian-{key[:40]}", *change["tags"]]  # type: ignore[misc]
-            async with gate:
-                await registry.publish(repository, manifest, tags=tags, blobs={Digest.of(config): config})
-
-        await asyncio.gather(*(one(change) for change in changes))

@@ -65,13 +65,22 @@ def _median(costs: Sequence[Cost]) -> Cost:
     return Cost(seconds, max(c.peak_rss_mib for c in costs), max(c.code for c in costs))
 
 
-def row(name: str, n: int, subject: Cost, baseline: Cost) -> dict[str, object]:
-    """One line of the table."""
+def row(
+    name: str, n: int, subject: Cost, baseline: Cost, target: str = "", target_mib: int | None = None
+) -> dict[str, object]:
+    """One line of the table; `target` is what the ratio is to reach, `target_mib` the memory."""
     return {
         "name": name,
         "n": n,
         "seconds": round(subject.seconds, 3),
         "baseline_seconds": round(baseline.seconds, 3),
         "ratio": round(subject.seconds / baseline.seconds, 2),
+        "target": target,
         "peak_rss_mib": round(subject.peak_rss_mib, 1),
+        "target_mib": f"<= {target_mib}" if target_mib else "",
     }
+
+
+def not_run(name: str, n: int, why: str) -> dict[str, object]:
+    """The line of what could not be measured here."""
+    return {"name": name, "n": n, "note": f"not run: {why}"}
