@@ -10,9 +10,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.attest.find import find_bundles
+from reconciler.attest.find import Signatures
 from reconciler.attest.sign import attach
-from reconciler.attest.verify import verdict
 from reconciler.model.attestation import signature_statement
 from reconciler.model.problem import LianError, Next
 from reconciler.model.provenance import provenance_statement
@@ -60,6 +59,7 @@ class Attester:
     ports: Ports
     desired: Desired
     _signer: Signer | None = None
+    _signatures: Signatures | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _refusal: tuple[Problem, ...] | None = None
     """Why the key cannot be used; empty if it can, None while nobody has asked."""
@@ -152,8 +152,9 @@ class Attester:
         await attach(self.ports.publisher, repository, said.subject, said.statement, signer, said.created)
 
     async def _verdict(self, repository: Repository, digest: Digest, policy: SignPolicy) -> Verdict:
-        bundles = await find_bundles(self.ports.registry, repository, digest)
-        return verdict(digest, bundles, [await self._by(policy).verifier()])
+        if self._signatures is None:
+            self._signatures = Signatures(self.ports.registry)
+        return await self._signatures.verdict(repository, digest, [await self._by(policy).verifier()])
 
     def _by(self, policy: SignPolicy) -> Signer:
         if self._signer is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.attestation import (
@@ -42,7 +42,8 @@ class FoundBundle:
 
 @dataclass(frozen=True, slots=True)
 class Vouched:
-    """A statement about the image that the owner of this trusted key has signed."""
+    """A statement about the image that the owner of this trusted key has signed. In a verdict its predicate is left
+    out: an SBOM has up to 40 MiB, and there it matters only that there is one."""
 
     statement: Statement
     key: str
@@ -59,6 +60,17 @@ class Verdict:
     vouched: tuple[Vouched, ...] = ()
     failures: tuple[Problem, ...] = ()
     unread: tuple[Problem, ...] = ()
+
+    def after(self, found: FoundBundle, keys: Sequence[Verifier]) -> Verdict:
+        """The same, with one more bundle judged under these keys."""
+        content = found.content
+        if isinstance(content, Problem) and found.unread:
+            return replace(self, unread=(*self.unread, content))
+        judged = content if isinstance(content, Problem) else judge(self.subject, found.referrer, content, keys)
+        if isinstance(judged, Problem):
+            return replace(self, failures=(*self.failures, judged))
+        brief = replace(judged, statement=replace(judged.statement, predicate={}))
+        return replace(self, vouched=(*self.vouched, brief))
 
     def of(self, predicate_type: str) -> tuple[Vouched, ...]:
         """The statements of this type that hold."""
@@ -88,26 +100,6 @@ class Verdict:
             cause=_told(self.failures) if self.failures else "nothing that is attached to it is one",
             hint="sign it, or name its signer's public key among the keys of policy.verify",
         )
-
-
-def verdict(subject: Digest, found: Sequence[FoundBundle], keys: Sequence[Verifier]) -> Verdict:
-    """Judge each bundle. Raises ValueError without keys: nothing could hold, whatever the image."""
-    if not keys:
-        raise ValueError("no key to verify with")
-    vouched: list[Vouched] = []
-    failures: list[Problem] = []
-    unread: list[Problem] = []
-    for bundle in found:
-        content = bundle.content
-        if isinstance(content, Problem):
-            (unread if bundle.unread else failures).append(content)
-            continue
-        judged = judge(subject, bundle.referrer, content, keys)
-        if isinstance(judged, Vouched):
-            vouched.append(judged)
-        else:
-            failures.append(judged)
-    return Verdict(subject, tuple(vouched), tuple(failures), tuple(unread))
 
 
 def judge(subject: Digest, referrer: Digest, data: bytes, keys: Sequence[Verifier]) -> Vouched | Problem:

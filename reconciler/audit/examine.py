@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from reconciler.attest.find import find_bundles
-from reconciler.attest.verify import verdict
 from reconciler.audit.certainty import judged
 from reconciler.audit.findings import Finding, State
 from reconciler.audit.records import fitting_record, other_platforms
@@ -18,6 +16,7 @@ from reconciler.model.provenance import PROVENANCE_PREDICATE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from reconciler.attest.find import Signatures
     from reconciler.attest.verify import Verdict, Vouched
     from reconciler.audit.scrub import Scrub
     from reconciler.identity.resolve import Keyed
@@ -100,9 +99,9 @@ class Examination:
         else:
             self.record = found
 
-    async def signed(self, keys: Sequence[Verifier], made: SignPolicy | None) -> None:
+    async def signed(self, signatures: Signatures, keys: Sequence[Verifier], made: SignPolicy | None) -> None:
         """Does a signature by one of the keys hold, and do the attestations that the policy has made?"""
-        whole = await self._judged_by(keys, self.digest)
+        whole = await self._judged_by(signatures, keys, self.digest)
         if whole is None:
             return
         self.vouched = whole.vouched
@@ -110,7 +109,7 @@ class Examination:
         if made is not None and made.provenance:
             self._unsigned(whole.lacks(PROVENANCE_PREDICATE, "provenance"))
         for digest in sorted(set(self.platforms.values())) if made is not None and made.scanner else ():
-            one = whole if digest == self.digest else await self._judged_by(keys, digest)
+            one = whole if digest == self.digest else await self._judged_by(signatures, keys, digest)
             if one is not None:
                 self._unsigned(one.lacks(SBOM_PREDICATE, "SBOM"))
 
@@ -118,9 +117,9 @@ class Examination:
         hint = f"delete the content tag {self.identity.tag()}: the next `lian reconcile` builds it again, with a record"
         self._find(State.UNRECORDED, replace(problem, hint=hint))
 
-    async def _judged_by(self, keys: Sequence[Verifier], digest: Digest) -> Verdict | None:
+    async def _judged_by(self, signatures: Signatures, keys: Sequence[Verifier], digest: Digest) -> Verdict | None:
         try:
-            return verdict(digest, await find_bundles(self.registry, self.artifact.image, digest), keys)
+            return await signatures.verdict(self.artifact.image, digest, keys)
         except LianError as error:
             for problem in error.problems:
                 self._find(State.UNKNOWN, problem)

@@ -9,6 +9,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from reconciler.attest.find import Signatures
 from reconciler.audit.certainty import DAMAGED, GONE, judged
 from reconciler.audit.chosen import chosen
 from reconciler.audit.examine import Examination, without_doubles
@@ -63,7 +64,10 @@ async def verify(ports: Reading, options: Options, verifier: MakeVerifier) -> Ve
         observed.take(await ask(questions, ports.registry))
     scrub = Scrub(ports.registry, desired.registries) if options.deep else None
     invalid = frozenset(problem.artifact for problem in narrow.problems)
-    examiner = _Examiner(ports, resolution, observed, keys, scrub, options.only, len(desired.wanted), invalid)
+    signatures = Signatures(ports.registry)
+    examiner = _Examiner(
+        ports, resolution, observed, keys, signatures, scrub, options.only, len(desired.wanted), invalid
+    )
     results = await examiner.all()
     names = tuple(key.name for key in keys)
     read = scrub.read if scrub else 0
@@ -84,6 +88,7 @@ class _Examiner:
     resolution: Resolution
     observed: Observed
     keys: tuple[Verifier, ...]
+    signatures: Signatures
     scrub: Scrub | None
     only: tuple[str, ...]
     fleet: int
@@ -158,7 +163,7 @@ class _Examiner:
             await image.contents()
             await image.recorded()
             if self.keys:
-                await image.signed(self.keys, self.policy.sign)
+                await image.signed(self.signatures, self.keys, self.policy.sign)
         return image
 
     def _tags(self, artifact: Artifact, identity: Keyed, digest: Digest) -> tuple[Finding, ...]:

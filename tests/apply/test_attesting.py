@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.attest.find import find_bundles
 from reconciler.attest.sign import attach
-from reconciler.attest.verify import Verdict, verdict
 from reconciler.model.attestation import SBOM_PREDICATE, SIGNATURE_PREDICATE, sbom_statement, signature_statement
 from reconciler.model.credential import SourceKind, SourceRef
 from reconciler.model.digest import Digest
@@ -21,12 +19,14 @@ from reconciler.model.provenance import PROVENANCE_PREDICATE, provenance_of
 from reconciler.model.reference import Reference, Repository
 from reconciler.observe.ask import read_records
 from reconciler.reconcile import Options, reconcile_once
+from tests.attest.attached import verdict_on
 from tests.commits import AMD64, ARM64, FLEET, Commit, artifact
 from tests.fakes import FakeSigner, Points, World, problem
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from reconciler.attest.verify import Verdict
     from reconciler.model.outcome import Outcome
     from reconciler.model.platform import Platform
 
@@ -81,10 +81,7 @@ def image_of(world: World, number: int = 0) -> tuple[Repository, Digest]:
 def found_on(world: World, repository: Repository, digest: Digest, key: SourceRef = KEY) -> Verdict:
     """What hangs there and holds."""
 
-    async def look() -> Verdict:
-        return verdict(digest, await find_bundles(world.registry, repository, digest), [FakeSigner(key.name, Points())])
-
-    return asyncio.run(look())
+    return asyncio.run(verdict_on(world.registry, repository, digest, [FakeSigner(key.name, Points())]))
 
 
 def kinds(found: Verdict) -> set[str]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.attest.find import find_bundles
+from reconciler.attest.find import Signatures
 from reconciler.attest.sign import attach, referrer, signed
-from reconciler.attest.verify import NO_BUNDLE, FoundBundle, verdict
+from reconciler.attest.verify import NO_BUNDLE, Verdict
 from reconciler.model.attestation import (
     BUNDLE,
     Bundle,
@@ -59,13 +59,16 @@ def test_what_is_attached_is_found_and_holds(place: Place) -> None:
             await attach(publisher, repository, subject, statement, PAIR.signer, CREATED)
         manifest, blobs = record(image.descriptor, "a build record")
         await publisher.publish(repository, manifest, blobs=blobs)
-        result = verdict(subject.digest, await find_bundles(registry, repository, subject.digest), [PAIR.verifier])
+        result = await Signatures(registry).verdict(repository, subject.digest, [PAIR.verifier])
         assert sorted(v.statement.predicate_type for v in result.vouched) == sorted(
             s.predicate_type for s in statements
         )
         assert result.problem is None
         assert (result.failures, result.unread) == ((), ())
-        assert await find_bundles(registry, repository, Digest.of(b"another")) == ()
+        other = Digest.of(b"another")
+        assert await Signatures(registry).verdict(repository, other, [PAIR.verifier]) == Verdict(other)
+        with pytest.raises(ValueError, match="no key"):
+            await Signatures(registry).verdict(repository, subject.digest, [])
 
     place.run(use)
 
@@ -77,7 +80,8 @@ def test_signing_again_changes_nothing(place: Place) -> None:
         statement = signature_statement(subject.digest)
         first = await attach(publisher, repository, subject, statement, PAIR.signer)
         assert await attach(publisher, repository, subject, statement, PAIR.signer) == first
-        assert len(await find_bundles(registry, repository, subject.digest)) == 1
+        found = await Signatures(registry).verdict(repository, subject.digest, [PAIR.verifier])
+        assert len(found.vouched) == 1
 
     place.run(use)
 
@@ -114,35 +118,42 @@ def server() -> Iterator[FaultyRegistry]:
         yield running
 
 
-def found_on(server: FaultyRegistry, attached: Any, **bounds: int) -> tuple[FoundBundle, ...]:
+def found_on(server: FaultyRegistry, attached: Any, **bounds: int) -> Verdict:
     """What is found on an image after `attached(publisher, repository, subject)`."""
-    answer: list[FoundBundle] = []
+    answer: list[Verdict] = []
 
     async def use(registry: Registry, publisher: Publisher) -> None:
         image, repository = Image(), place.repository()
         subject = await publisher.publish(repository, image.manifest, blobs=image.blobs)
         await attached(publisher, repository, subject)
-        answer.extend(await find_bundles(registry, repository, subject.digest, **bounds))
+        answer.append(await Signatures(registry, **bounds).verdict(repository, subject.digest, [PAIR.verifier]))
 
     place = http_place(server.host)
     place.run(use)
-    return tuple(answer)
+    return answer[0]
 
 
 async def sign_it(publisher: Publisher, repository: Any, subject: Descriptor) -> None:
     await attach(publisher, repository, subject, signature_statement(subject.digest), PAIR.signer)
 
 
-def problem_of(found: tuple[FoundBundle, ...]) -> Problem:
-    (bundle,) = found
-    assert isinstance(bundle.content, Problem)
-    return bundle.content
+def unknown(found: Verdict) -> Problem:
+    """Why what is attached is not known."""
+    (problem,) = found.unread
+    assert (found.vouched, found.failures) == ((), ())
+    return problem
+
+
+def no_bundle(found: Verdict) -> Problem:
+    """Why what is attached is certainly none."""
+    (problem,) = found.failures
+    assert (found.vouched, found.unread) == ((), ())
+    return problem
 
 
 def test_one_that_is_too_large_is_not_read(server: FaultyRegistry) -> None:
     found = found_on(server, sign_it, limit=100)
-    assert problem_of(found).code == "bundle-oversized"
-    assert found[0].unread
+    assert unknown(found).code == "bundle-oversized"
     assert not [seen for seen in server.requests if seen.method == "GET" and "/blobs/sha256" in seen.path]
 
 
@@ -154,8 +165,7 @@ def test_one_that_says_it_is_small_is_read_no_further(server: FaultyRegistry) ->
         await publisher.publish(repository, manifest, blobs={layer.digest: data, Digest.of(EMPTY_BLOB): EMPTY_BLOB})
 
     found = found_on(server, understated, limit=1000)
-    assert problem_of(found).code == "content-too-large"
-    assert found[0].unread
+    assert unknown(found).code == "content-too-large"
 
 
 @pytest.mark.parametrize("what", ["/blobs/", "/manifests/"])
@@ -165,8 +175,7 @@ def test_one_that_cannot_be_read_is_unknown(server: FaultyRegistry, what: str) -
         server.fault("GET", what, faults.status(503))
 
     found = found_on(server, then_fail)
-    assert (problem_of(found).code, problem_of(found).next) == ("registry-failing", Next.RETRY)
-    assert found[0].unread
+    assert (unknown(found).code, unknown(found).next) == ("registry-failing", Next.RETRY)
 
 
 def test_one_whose_bytes_are_others_is_unknown(server: FaultyRegistry) -> None:
@@ -174,7 +183,7 @@ def test_one_whose_bytes_are_others_is_unknown(server: FaultyRegistry) -> None:
         await sign_it(publisher, repository, subject)
         server.fault("GET", "/blobs/", faults.body(b"something else"))
 
-    assert problem_of(found_on(server, then_swap)).code == "registry-wrong-digest"
+    assert unknown(found_on(server, then_swap)).code == "registry-wrong-digest"
 
 
 def test_a_list_that_cannot_be_read_is_no_empty_list(server: FaultyRegistry) -> None:
@@ -202,9 +211,7 @@ def test_what_is_attached_in_another_way_is_no_bundle(server: FaultyRegistry, ma
         blobs = {Digest.of(EMPTY_BLOB): EMPTY_BLOB, Digest.of(data): data}
         await publisher.publish(repository, manifest, blobs=blobs)
 
-    found = found_on(server, attached)
-    assert problem_of(found).code == NO_BUNDLE
-    assert not found[0].unread
+    assert no_bundle(found_on(server, attached)).code == NO_BUNDLE
 
 
 def test_a_list_that_names_the_signature_of_another_image_is_seen_through(server: FaultyRegistry) -> None:
@@ -215,7 +222,7 @@ def test_a_list_that_names_the_signature_of_another_image_is_seen_through(server
         listed = {"schemaVersion": 2, "manifests": [{**moved.to_json(), "artifactType": BUNDLE}]}
         server.fault("GET", "/referrers/", faults.body(json.dumps(listed).encode()))
 
-    assert problem_of(found_on(server, attached)).code == NO_BUNDLE
+    assert no_bundle(found_on(server, attached)).code == NO_BUNDLE
 
 
 def test_of_a_flood_a_bounded_number_is_read(server: FaultyRegistry) -> None:
@@ -225,7 +232,5 @@ def test_of_a_flood_a_bounded_number_is_read(server: FaultyRegistry) -> None:
             await attach(publisher, repository, subject, statement, PAIR.signer)
 
     found = found_on(server, flood, at_most=3)
-    assert len(found) == 4
-    assert [bundle.unread for bundle in found] == [False, False, False, True]
-    assert isinstance(found[-1].content, Problem)
-    assert found[-1].content.code == "bundles-too-many"
+    assert (len(found.vouched), found.failures) == (3, ())
+    assert [problem.code for problem in found.unread] == ["bundles-too-many"]

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from reconciler.attest.find import find_bundles
 from reconciler.attest.sign import attach
-from reconciler.attest.verify import Verdict, verdict
 from reconciler.model.attestation import sbom_statement, signature_statement
 from reconciler.model.manifest import IMAGE_INDEX, IMAGE_MANIFEST, Descriptor, index
 from reconciler.model.provenance import PROVENANCE_PREDICATE, Provenance, provenance_of, provenance_statement
 from reconciler.providers.signer.by_key import KeySigner, KeyVerifier
+from tests.attest.attached import verdict_on
 from tests.attest.cosign import Cosign, done, find_cosign
 from tests.attest.keys import Pair, signer_of
 from tests.model.test_provenance import RECORD
@@ -27,6 +26,7 @@ from tests.providers.registry.places import http_place
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from reconciler.attest.verify import Verdict
     from reconciler.model.attestation import Statement
     from reconciler.ports.publisher import Publisher
     from reconciler.ports.registry import Registry
@@ -81,7 +81,7 @@ class Shop:
 
         async def use(registry: Registry, _: Publisher) -> None:
             keys = [KeyVerifier(key, "trusted.pub") for key in public_keys]
-            answer.append(verdict(subject.digest, await find_bundles(registry, self.repository, subject.digest), keys))
+            answer.append(await verdict_on(registry, self.repository, subject.digest, keys))
 
         self.place.run(use)
         return answer[0]

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.attest.find import find_bundles
-from reconciler.attest.verify import Verdict, verdict
 from reconciler.model.attestation import SBOM_PREDICATE, SIGNATURE_PREDICATE
 from reconciler.model.digest import Digest
 from reconciler.model.provenance import PROVENANCE_PREDICATE, Provenance, provenance_of
 from reconciler.model.reference import Repository
 from reconciler.observe.ask import read_records
+from tests.attest.attached import verdict_on
 from tests.attest.cosign import done, find_cosign
 from tests.attest.keys import Pair
 from tests.attest.test_sbom import SCANNER, SPDX
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from reconciler.attest.verify import Verdict
     from reconciler.model.record import BuildRecord
     from reconciler.ports.publisher import Publisher
     from reconciler.ports.registry import Registry
@@ -62,7 +62,7 @@ def found_on(place: Place, repository: str, digest: str, pair: Pair) -> Verdict:
 
     async def use(registry: Registry, _: Publisher) -> None:
         where, subject = Repository(place.repository().host, repository), Digest.parse(digest)
-        answer.append(verdict(subject, await find_bundles(registry, where, subject), [pair.verifier]))
+        answer.append(await verdict_on(registry, where, subject, [pair.verifier]))
 
     place.run(use)
     return answer[0]
