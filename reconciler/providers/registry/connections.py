@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 from posixpath import normpath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlsplit
 
 from reconciler.model.problem import LianError
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from reconciler.model.reference import Repository
     from reconciler.model.secret import Secret
     from reconciler.providers.registry.http.docker_config import Credential
+
+OnDisk = TypeVar("OnDisk")
+OverHttp = TypeVar("OverHttp")
 
 _OF_A_MIRROR = RetryPolicy(tries=2, deadline=20.0)
 """A mirror that does not answer is not waited for: there is the origin."""
@@ -91,6 +94,9 @@ class Connections:
         self._mirrors: dict[str, tuple[Mirror, ...]] = {}
         self._own: frozenset[Repository] = frozenset()
         self._transports: dict[str, Transport] = {}
+        self._adapters: dict[str, dict[object, object]] = {}
+        self._used: set[str] = set()
+        """Hosts that were asked for in this pass."""
 
     async def learn(
         self,
@@ -100,7 +106,8 @@ class Connections:
         own: Iterable[Repository] = (),
         blob: Callable[[str], Awaitable[bytes]] | None = None,
     ) -> None:
-        """A pass begins. From now on these settings hold; a transport that they would make differently is ended.
+        """A pass begins. From now on these settings hold; a transport that they would make differently is ended, and
+        so is one that the last pass had no use for.
 
         `fleet` is the fleet's own registry, `own` are the repositories that the fleet writes, `blob` reads a file of
         the commit. What cannot be used of a host is told when that host is asked for.
@@ -109,12 +116,12 @@ class Connections:
         self._logins = replace(self._logins, settings=described, fleet=fleet.host if fleet else None)
         known = {host: await self._know(s, blob or self._on_disk) for host, s in described.items()}
         mirrors = {host: tuple(map(Mirror.of, urls)) for host, urls in (fleet.mirrors if fleet else ())}
-        changed = [host for host in self._transports if not _same(known.get(host), self._known.get(host))]
+        kept = {host for host in self._used if _same(known.get(host), self._known.get(host))}
         if mirrors != self._mirrors:
-            changed = list(self._transports)
+            kept.clear()
         self._known, self._mirrors, self._own = known, mirrors, frozenset(own)
-        for host in changed:
-            await self._transports.pop(host).aclose()
+        self._used.clear()
+        await self._end(kept)
         for transport in self._transports.values():
             transport.renew()
 
@@ -133,6 +140,7 @@ class Connections:
     def transport(self, host: str) -> Transport:
         """Raises LianError `docker-config-invalid`, `ca-unreadable`, `client-cert-unusable`, or what kept a key of the
         settings from being read."""
+        self._used.add(host)
         if host not in self._transports:
             known, mirror = self._known.get(host), self._as_mirror(host)
             self._transports[host] = Transport(
@@ -142,6 +150,21 @@ class Connections:
                 policy=_OF_A_MIRROR if mirror and known is None else None,
             )
         return self._transports[host]
+
+    def adapter(
+        self,
+        repository: Repository,
+        on_disk: Callable[[Path], OnDisk],
+        over_http: Callable[[Transport], OverHttp],
+    ) -> OnDisk | OverHttp:
+        """What speaks to the registry of this repository; the same one as long as its folder or transport is kept.
+        Raises LianError as `transport` does."""
+        self._used.add(repository.host)
+        kept = self._adapters.setdefault(repository.host, {})
+        if over_http not in kept:
+            root = self.layout_root(repository)
+            kept[over_http] = on_disk(root) if root else over_http(self.transport(repository.host))
+        return cast("OnDisk | OverHttp", kept[over_http])
 
     async def routes(self, hosts: Collection[str]) -> tuple[Route, ...]:
         """See ports.access."""
@@ -154,9 +177,7 @@ class Connections:
 
     async def aclose(self) -> None:
         """End all connections."""
-        transports, self._transports = list(self._transports.values()), {}
-        for transport in transports:
-            await transport.aclose()
+        await self._end(but=())
 
     async def __aenter__(self) -> Self:
         return self
@@ -165,6 +186,13 @@ class Connections:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    async def _end(self, but: Collection[str]) -> None:
+        """What is kept for hosts, except for these."""
+        self._adapters = {host: kept for host, kept in self._adapters.items() if host in but}
+        ended = [host for host in self._transports if host not in but]
+        for transport in [self._transports.pop(host) for host in ended]:
+            await transport.aclose()
 
     async def _login(self, host: str) -> Credential | None:
         """The credential for this host. A helper that is broken does not matter to a registry that never asked."""

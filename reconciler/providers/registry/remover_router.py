@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from reconciler.model.digest import Digest
     from reconciler.model.reference import Repository
     from reconciler.providers.registry.connections import Connections
-    from reconciler.providers.registry.http.transport import Transport
 
 
 class RoutedRemover:
@@ -25,7 +23,6 @@ class RoutedRemover:
     def __init__(self, connections: Connections, hosts: Collection[str] = ()) -> None:
         self._connections = connections
         self._hosts = frozenset(hosts)
-        self._adapters: dict[Path | Transport, LayoutRemover | DistributionRemover] = {}
 
     def allow(self, hosts: Collection[str]) -> None:
         """From now on these hosts, and no others, may be taken away from."""
@@ -40,11 +37,7 @@ class RoutedRemover:
         await self._of(repository).delete(repository, digest)
 
     def _of(self, repository: Repository) -> LayoutRemover | DistributionRemover:
-        """Kept as long as its transport: a remover learns what its registry can do."""
+        """The same one for all that a pass takes away: a remover learns what its registry can do."""
         if repository.host not in self._hosts:
             raise LianError(problems.foreign(f"nothing is removed from {repository.host}"))
-        where = self._connections.layout_root(repository) or self._connections.transport(repository.host)
-        if where not in self._adapters:
-            made = LayoutRemover(where) if isinstance(where, Path) else DistributionRemover(where)
-            self._adapters[where] = made
-        return self._adapters[where]
+        return self._connections.adapter(repository, LayoutRemover, DistributionRemover)

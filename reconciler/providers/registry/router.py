@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.model.observed import Found, Unknown
@@ -18,13 +17,13 @@ from reconciler.providers.registry.layout.registry import LayoutRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     from reconciler.model.digest import Digest
     from reconciler.model.manifest import Descriptor, Manifest
     from reconciler.model.observed import Sighting
     from reconciler.ports.publisher import Destination, Origin
     from reconciler.providers.registry.connections import Mirror
-    from reconciler.providers.registry.http.transport import Transport
 
 __all__ = ["Connections", "RoutedPublisher", "RoutedRegistry"]
 
@@ -114,7 +113,6 @@ class RoutedPublisher:
     def __init__(self, connections: Connections, hosts: Collection[str] = ()) -> None:
         self._connections = connections
         self._hosts = frozenset(hosts)
-        self._adapters: dict[Path | Transport, LayoutPublisher | DistributionPublisher] = {}
 
     def allow(self, hosts: Collection[str]) -> None:
         """From now on these hosts, and no others, may be written."""
@@ -153,9 +151,5 @@ class RoutedPublisher:
         return self._adapter(repository)
 
     def _adapter(self, repository: Repository) -> LayoutPublisher | DistributionPublisher:
-        """Kept as long as its transport: a publisher orders its own writes to one fallback tag."""
-        where = self._connections.layout_root(repository) or self._connections.transport(repository.host)
-        if where not in self._adapters:
-            made = LayoutPublisher(where) if isinstance(where, Path) else DistributionPublisher(where)
-            self._adapters[where] = made
-        return self._adapters[where]
+        """The same one for all that a pass writes: a publisher orders its own writes to one fallback tag."""
+        return self._connections.adapter(repository, LayoutPublisher, DistributionPublisher)

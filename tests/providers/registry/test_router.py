@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import gc
+from pathlib import Path
 
 import pytest
 
+from reconciler.model.credential import SourceKind, SourceRef
 from reconciler.model.fleet import RegistryProvider, RegistrySettings
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
 from reconciler.ports.publisher import PullFrom, ReadLayout
+from reconciler.providers.registry.distribution.publisher import DistributionPublisher
+from reconciler.providers.registry.distribution.remover import DistributionRemover
 from reconciler.providers.registry.http.docker_config import DockerConfig
-from reconciler.providers.registry.http.transport import Endpoint
+from reconciler.providers.registry.http.transport import Endpoint, Transport
+from reconciler.providers.registry.layout.publisher import LayoutPublisher
+from reconciler.providers.registry.layout.remover import LayoutRemover
 from reconciler.providers.registry.remover_router import RoutedRemover
 from reconciler.providers.registry.router import Connections, RoutedPublisher, RoutedRegistry
 from tests.ports.registry_suite import Image, codes
 from tests.providers.registry.places import config
 from tests.servers.faulty_registry import FaultyRegistry
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LAYOUT = RegistrySettings(RegistryProvider.OCI_LAYOUT, path=".lian/registry")
 
@@ -133,3 +136,67 @@ def test_how_a_host_is_reached(host: str, url: str | None, expected: str) -> Non
     endpoint = Endpoint.of(host, url)
     assert endpoint.url == expected
     assert endpoint.plain == expected.startswith("http://")
+
+
+def living(kind: type, host: str) -> int:
+    """How many adapters or transports of this kind there are for a host that nobody has let go of."""
+    gc.collect()
+    held = [one for one in gc.get_objects() if type(one) is kind]
+    return sum(getattr(one, "_transport", one).endpoint.host == host for one in held)
+
+
+def connected(host: str) -> int:
+    """Connections to this port that are open, seen from those who ask (proc(5), net/tcp: remote address, state)."""
+    port = f":{int(host.rpartition(':')[2]):04X}"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
+    return sum(fields[2].endswith(port) and fields[3] == "01" for fields in lines)
+
+
+def test_a_watch_keeps_nothing_of_what_passes_left_behind(tmp_path: Path) -> None:
+    """Each pass has another login, so another transport; what wrote and removed over the old one goes with it."""
+
+    async def use(server: FaultyRegistry, base: FaultyRegistry) -> None:
+        host, most = server.host, 0
+        async with Connections([], root=tmp_path, config=config) as connections:
+            registry = RoutedRegistry(connections)
+            publisher, remover = RoutedPublisher(connections, {host}), RoutedRemover(connections, {host})
+            for n in range(6):
+                login = SourceRef(SourceKind.ENV, f"CANARY_{n}", user="tester")
+                http = RegistrySettings(RegistryProvider.DISTRIBUTION, url=server.url, credentials=login)
+                await connections.learn([LAYOUT, http])
+                image, repository = Image(), Repository(host, "a")
+                await publisher.publish(repository, image.manifest, tags=["1", "2"], blobs=image.blobs)
+                await remover.untag(repository, "1")
+                await registry.manifest(repository, image.manifest.digest)
+                kinds = (Transport, DistributionPublisher, DistributionRemover)
+                assert [living(kind, host) for kind in kinds] == [1, 1, 1]
+                most = max(most, connected(host))
+                if n == 0:  # a base image that later passes no longer have
+                    seen = await registry.heads([reference := Reference(Repository(base.host, "b"), "latest")])
+                    assert seen == {reference: ABSENT}
+                    assert living(Transport, base.host) == 1
+            assert most <= 4
+            assert (living(Transport, base.host), connected(base.host)) == (0, 0)
+        assert (living(Transport, host), connected(host)) == (0, 0)
+
+    with FaultyRegistry().running() as server, FaultyRegistry().running() as base:
+        asyncio.run(use(server, base))
+
+
+def test_who_writes_is_the_same_as_long_as_nothing_changes(tmp_path: Path) -> None:
+    """A publisher orders its own writes to one fallback tag, a remover has learnt what its registry can do."""
+
+    async def use(server: FaultyRegistry) -> None:
+        http = RegistrySettings(RegistryProvider.DISTRIBUTION, url=server.url)
+        async with Connections([], root=tmp_path, config=config) as connections:
+            made = set()
+            for _ in range(3):
+                await connections.learn([LAYOUT, http])
+                for host in (LAYOUT.host, http.host):
+                    repository = Repository(host, "a")
+                    made.add(connections.adapter(repository, LayoutPublisher, DistributionPublisher))
+                    made.add(connections.adapter(repository, LayoutRemover, DistributionRemover))
+            assert len(made) == 4
+
+    with FaultyRegistry().running() as server:
+        asyncio.run(use(server))
