@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from reconciler.model.reference import Reference, Repository
 
 
+MANIFEST_UNKNOWN, BLOB_UNKNOWN = "manifest-unknown", "blob-unknown"
+"""Codes of problems: a manifest or a blob that is certainly absent."""
+GONE = frozenset({MANIFEST_UNKNOWN, BLOB_UNKNOWN})
+
+
 class Registry(Protocol):
     """What lian reads of registries. Content is verified against its digest before it is returned."""
 
@@ -23,11 +28,12 @@ class Registry(Protocol):
         ...
 
     async def manifest(self, repository: Repository, digest: Digest) -> Manifest:
-        """Raises LianError if it is absent, unreadable, or its bytes do not have the digest."""
+        """Raises LianError if it is absent (MANIFEST_UNKNOWN; a tag may still name it), unreadable, or its bytes do not
+        have the digest."""
         ...
 
     async def blob(self, repository: Repository, digest: Digest, limit: int) -> bytes:
-        """At most `limit` bytes. Raises LianError as `manifest` does, and if the blob is larger."""
+        """At most `limit` bytes. Raises LianError as `manifest` does (BLOB_UNKNOWN), and if the blob is larger."""
         ...
 
     async def referrers(
@@ -44,5 +50,5 @@ class Registry(Protocol):
 
     async def verified(self, repository: Repository, blob: Descriptor) -> bool:
         """Whether the bytes of a blob have its digest and its size. All are read, however many, a part at a time.
-        Raises LianError `blob-unknown` if it is not there, and as `manifest` does."""
+        Raises LianError BLOB_UNKNOWN if it is not there, and as `manifest` does."""
         ...

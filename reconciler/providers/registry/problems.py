@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import Next, Problem
+from reconciler.ports.registry import BLOB_UNKNOWN, MANIFEST_UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -144,13 +145,13 @@ def wrong_digest(host: str, what: str, cause: str) -> Problem:
 
 
 def missing(code: str, host: str, what: str) -> Problem:
-    """A 404 that is certain; `code` is manifest-unknown or blob-unknown, after the specification's codes."""
+    """A 404 that is certain; `code` is MANIFEST_UNKNOWN or BLOB_UNKNOWN, after the specification's codes."""
     return Problem(code, f"the registry {host} does not hold {what}", next=Next.RETRY)
 
 
 def lacking(host: str, path: str, manifests: Iterable[Digest], blobs: Iterable[Digest]) -> tuple[Problem, ...]:
     """One for each part of an image that is certainly absent."""
-    kinds = (("manifest-unknown", manifests), ("blob-unknown", blobs))
+    kinds = ((MANIFEST_UNKNOWN, manifests), (BLOB_UNKNOWN, blobs))
     return tuple(missing(code, host, f"{path}@{digest}") for code, digests in kinds for digest in digests)
 
 

@@ -13,7 +13,9 @@ from reconciler.model.digest import Digest
 from reconciler.model.manifest import Descriptor
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
+from reconciler.providers.registry.distribution.calls import ContentRange, content_range
 from reconciler.providers.registry.distribution.hashing import MAX_UNDIVIDED, PART
+from reconciler.providers.registry.http.reply import Reply
 from tests.ports.registry_suite import Image, codes
 from tests.providers.registry.places import disk_place, http_place, opened
 from tests.servers import faulty_registry as faults
@@ -179,3 +181,21 @@ def test_what_could_not_be_read_is_no_verdict(
     with pytest.raises(LianError) as error:
         verified(server.host, blob)
     assert codes(error) == {code}
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("bytes 0-9/10", ContentRange(0, 10)),
+        ("bytes 4-9/*", ContentRange(4, None)),
+        ("bytes */10", ContentRange(None, 10)),
+        ("bytes 4-9/", None),
+        ("bytes 9/10", None),
+        ("items 0-9/10", None),
+        ("bytes 0-9/" + "9" * 19, None),
+        ("bytes ٤-٩/١٠", None),
+        ("", None),
+    ],
+)
+def test_where_a_part_begins(header: str, expected: ContentRange | None) -> None:
+    assert content_range(Reply(206, {"content-range": header})) == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin
 
@@ -20,6 +21,7 @@ ABSENT_CODES = frozenset({"MANIFEST_UNKNOWN", "NAME_UNKNOWN"})
 """What a 404 must carry to mean that a manifest is not there."""
 ABSENT_BLOB_CODES = ABSENT_CODES | {"BLOB_UNKNOWN"}
 """The same for a blob."""
+_RANGE = re.compile(r"bytes\s+(?:(?P<first>\d{1,18})-\d{1,18}|\*)/(?:(?P<total>\d{1,18})|\*)", re.ASCII)
 _NEXT = re.compile(r"<(?P<url>[^>]*)>\s*;[^,]*\brel\s*=\s*\"?next\b")
 
 
@@ -40,6 +42,20 @@ def told_digest(reply: Reply) -> Digest | None:
         return Digest.parse(reply.headers.get(DIGEST_HEADER, "").strip())
     except ValueError:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRange:
+    """Where a part begins, and how long the whole is; None for what is not told."""
+
+    first: int | None
+    total: int | None
+
+
+def content_range(reply: Reply) -> ContentRange | None:
+    """Which part of the content an answer is (RFC 9110, 14.4), None if it does not say."""
+    told = _RANGE.fullmatch(reply.headers.get("content-range", ""))
+    return ContentRange(*(int(n) if n else None for n in told.group("first", "total"))) if told else None
 
 
 def next_page(reply: Reply, target: str) -> str | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.model.manifest import MAX_MANIFEST
 from reconciler.model.problem import LianError
+from reconciler.ports.registry import BLOB_UNKNOWN
 from reconciler.providers.registry import problems
-from reconciler.providers.registry.distribution.calls import ABSENT_BLOB_CODES, path
+from reconciler.providers.registry.distribution.calls import ABSENT_BLOB_CODES, content_range, path
 from reconciler.providers.registry.http.transport import Call
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ PART = MAX_MANIFEST
 """Bytes. More of an answer that is a part the client does not read."""
 MAX_UNDIVIDED = 64 << 20
 """Bytes of a blob that a registry gives only as a whole."""
-_PART_OF = re.compile(r"bytes\s+(?P<first>\d{1,18})-\d{1,18}/(?P<total>\d{1,18}|\*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +57,10 @@ class Hashing:
 
     def _continues(self, blob: Descriptor, reply: Reply, at: int) -> bool:
         """False for a part of something of another size. Raises LianError for what is not the part asked for."""
-        told = _PART_OF.fullmatch(reply.headers.get("content-range", ""))
-        if told is None or int(told["first"]) != at or reply.truncated or not reply.body:
+        told = content_range(reply)
+        if told is None or told.first != at or reply.truncated or not reply.body:
             raise self._unclear(blob, f"{reply.told}, and not the part that was asked for")
-        return told["total"] in {"*", str(blob.size)}
+        return told.total in {None, blob.size}
 
     async def _undivided(self, blob: Descriptor, reply: Reply) -> bool:
         """A registry that knows no ranges gives all of it."""
@@ -78,7 +77,7 @@ class Hashing:
         reply = await self.transport.send(Call("GET", target, self.repository.path, headers=headers, limit=limit))
         if reply.status == 404 and ABSENT_BLOB_CODES.intersection(reply.codes):
             what = f"{self.repository.path}@{blob.digest}"
-            raise LianError(problems.missing("blob-unknown", self.transport.endpoint.host, what))
+            raise LianError(problems.missing(BLOB_UNKNOWN, self.transport.endpoint.host, what))
         if reply.status not in {200, 206, 416} or reply.media_type == "text/html":  # a proxy's page is nobody's blob
             raise self._unclear(blob, reply.told)
         return reply

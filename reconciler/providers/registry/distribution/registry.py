@@ -10,6 +10,7 @@ from reconciler.model.manifest import ACCEPTED, MAX_MANIFEST, Manifest
 from reconciler.model.observed import Found, Unknown
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference
+from reconciler.ports.registry import BLOB_UNKNOWN, MANIFEST_UNKNOWN
 from reconciler.providers.registry import problems, referrers, whole
 from reconciler.providers.registry.bounded import each
 from reconciler.providers.registry.distribution.bulk_heads import in_bulk
@@ -68,7 +69,7 @@ class DistributionRegistry:
         reference = Reference(repository, digest=digest)
         found = await self.fetch(reference)
         if found is None:
-            raise LianError(problems.missing("manifest-unknown", self._host, f"{repository.path}@{digest}"))
+            raise LianError(problems.missing(MANIFEST_UNKNOWN, self._host, f"{repository.path}@{digest}"))
         return found
 
     async def blob(self, repository: Repository, digest: Digest, limit: int) -> bytes:
@@ -77,7 +78,7 @@ class DistributionRegistry:
         target = path(repository, "blobs", str(digest))
         reply = await self._transport.send(Call("GET", target, repository.path, limit=limit))
         if reply.status == 404 and ABSENT_BLOB_CODES.intersection(reply.codes):
-            raise LianError(problems.missing("blob-unknown", self._host, what))
+            raise LianError(problems.missing(BLOB_UNKNOWN, self._host, what))
         if reply.status != 200:
             raise LianError(problems.not_oci(self._host, what, reply.told))
         if reply.truncated:

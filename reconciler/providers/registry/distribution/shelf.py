@@ -7,7 +7,6 @@ for a blob and for a repository that they do not have.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -16,7 +15,7 @@ from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference
 from reconciler.providers.registry import problems
 from reconciler.providers.registry.bounded import each
-from reconciler.providers.registry.distribution.calls import ABSENT_BLOB_CODES, told_digest
+from reconciler.providers.registry.distribution.calls import ABSENT_BLOB_CODES, content_range, told_digest
 from reconciler.providers.registry.http.transport import Call
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from reconciler.providers.registry.http.reply import Reply
     from reconciler.providers.registry.http.transport import Transport
 
-_TOTAL = re.compile(r"bytes\s+(?:\d+-\d+|\*)/(?P<total>\d{1,18})")
 _FIRST_BYTE = {"range": "bytes=0-0"}
 
 
@@ -63,9 +61,9 @@ class DistributionShelf:
         reply = await self._ask("GET", blob, _FIRST_BYTE)
         if reply.status == 404 and ABSENT_BLOB_CODES.intersection(reply.codes):
             return False
-        told = _TOTAL.fullmatch(reply.headers.get("content-range", "")) if reply.status in {206, 416} else None
-        if told:
-            return int(told["total"]) == blob.size
+        told = content_range(reply) if reply.status in {206, 416} else None
+        if told and told.total is not None:
+            return told.total == blob.size
         if reply.status == 200 and _length(reply) == blob.size:
             return True
         if reply.status == 200 and told_digest(reply) == blob.digest:

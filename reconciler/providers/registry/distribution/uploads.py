@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin
 
 from reconciler.model.problem import LianError
+from reconciler.ports.registry import BLOB_UNKNOWN
 from reconciler.providers.registry import problems
-from reconciler.providers.registry.distribution.calls import ABSENT_BLOB_CODES
+from reconciler.providers.registry.distribution.calls import ABSENT_BLOB_CODES, content_range
 from reconciler.providers.registry.distribution.writes import push_call
 from reconciler.providers.registry.http.scopes import PUSH
 from reconciler.providers.registry.http.transport import Call
@@ -38,7 +39,6 @@ _STALLS = 5
 _BYTES = {"content-type": "application/octet-stream"}
 _LOST_CODES = frozenset({"BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN", "DIGEST_INVALID", "SIZE_INVALID"})
 _STANDS = re.compile(r"(?:bytes=)?0-(?P<last>\d{1,18})")
-_PART = re.compile(r"bytes\s+(?P<first>\d{1,18})-(?P<last>\d{1,18})/(?P<total>\d{1,18})")
 
 
 class Lost(Exception):
@@ -226,15 +226,15 @@ class _Reader:
         wanted = {"range": f"bytes={at}-{at + length - 1}"}
         reply = await self._transport.send(Call("GET", target, self._repository.path, headers=wanted, limit=MOST_CHUNK))
         if reply.status == 404 and ABSENT_BLOB_CODES.intersection(reply.codes):
-            raise LianError(problems.missing("blob-unknown", self._host, self._what))
+            raise LianError(problems.missing(BLOB_UNKNOWN, self._host, self._what))
         if reply.status == 200:
             return self._whole(reply)[at : at + length]
-        part = _PART.fullmatch(reply.headers.get("content-range", ""))
-        if reply.status != 206 or part is None or reply.truncated:
+        part = content_range(reply)
+        if reply.status != 206 or part is None or part.total is None or reply.truncated:
             raise LianError(problems.not_oci(self._host, self._what, reply.told))
-        if int(part["total"]) != self._blob.size:
-            raise self._wrong(f"it has {part['total']} bytes, not {self._blob.size}")
-        if int(part["first"]) != at or not 0 < len(reply.body) <= length:
+        if part.total != self._blob.size:
+            raise self._wrong(f"it has {part.total} bytes, not {self._blob.size}")
+        if part.first != at or not 0 < len(reply.body) <= length:
             raise LianError(problems.not_oci(self._host, self._what, "it returned another part than was asked for"))
         return reply.body
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from reconciler.model.manifest import MAX_MANIFEST
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError
+from reconciler.ports.registry import BLOB_UNKNOWN, MANIFEST_UNKNOWN
 from reconciler.providers.registry import problems, referrers, whole
 from reconciler.providers.registry.layout.folder import LayoutFolder, folder_of
 
@@ -80,7 +81,7 @@ class LayoutRegistry:
         with told(self.root):
             found = folder.manifest(digest)
         if found is None:
-            raise LianError(problems.missing("manifest-unknown", str(self.root), f"{repository.path}@{digest}"))
+            raise LianError(problems.missing(MANIFEST_UNKNOWN, str(self.root), f"{repository.path}@{digest}"))
         return found
 
     def _heads(self, references: Collection[Reference]) -> dict[Reference, Sighting]:
@@ -100,7 +101,7 @@ class LayoutRegistry:
         with told(self.root):
             data = self.folder(repository).blob(digest, limit)
         if data is None:
-            raise LianError(problems.missing("blob-unknown", str(self.root), f"{repository.path}@{digest}"))
+            raise LianError(problems.missing(BLOB_UNKNOWN, str(self.root), f"{repository.path}@{digest}"))
         return data
 
     def _verified(self, repository: Repository, blob: Descriptor) -> bool:
@@ -110,7 +111,7 @@ class LayoutRegistry:
                 return True
             there = Path(folder.blob_path(blob.digest)).exists()
         if not there:
-            raise LianError(problems.missing("blob-unknown", str(self.root), f"{repository.path}@{blob.digest}"))
+            raise LianError(problems.missing(BLOB_UNKNOWN, str(self.root), f"{repository.path}@{blob.digest}"))
         return False
 
     def _referrers(self, repository: Repository, subject: Digest, artifact_type: str | None) -> tuple[Descriptor, ...]:
