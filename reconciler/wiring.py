@@ -10,13 +10,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from reconciler.model.fleet import ComputeProvider
 from reconciler.model.problem import LianError, Problem
 from reconciler.ports.bundle import Ports, Reading, Removing, Surveying
-from reconciler.providers.builder.binaries import cache_folder as user_cache_folder
-from reconciler.providers.builder.binaries import find_part, locate
+from reconciler.providers.builder import binaries
 
 if TYPE_CHECKING:
     import argparse
@@ -28,14 +27,21 @@ if TYPE_CHECKING:
     from reconciler.model.tree import Entry
     from reconciler.ports.access import Access
     from reconciler.ports.builder import BuildRequest, Built, StepSeen
+    from reconciler.ports.clock import Clock
     from reconciler.ports.compute import Compute, LeaseRequest, Runner
+    from reconciler.ports.inventory import Inventory
+    from reconciler.ports.memory import Memory
+    from reconciler.ports.publisher import Publisher
     from reconciler.ports.recorder import Recorder
+    from reconciler.ports.registry import Registry
+    from reconciler.ports.remover import Remover
     from reconciler.ports.revisions import Revisions
     from reconciler.ports.signer import Signer, Verifier
+    from reconciler.ports.source import Source
     from reconciler.ports.trigger import Trigger
-    from reconciler.providers.registry.inventory_router import RoutedInventory
+    from reconciler.providers.registry.connections import Connections
     from reconciler.providers.registry.remover_router import RoutedRemover
-    from reconciler.providers.registry.router import Connections, RoutedPublisher, RoutedRegistry
+    from reconciler.providers.registry.router import RoutedPublisher
     from reconciler.providers.secrets.handed_on import HandedOn
     from reconciler.providers.secrets.sources import Sources
     from reconciler.record.memory import FileMemory
@@ -45,12 +51,13 @@ LOGS_KEPT = 20
 KEY_PASSWORD = "COSIGN_PASSWORD"
 """Opens the signing key; cosign's own name for it. Set and empty is a password too."""
 
-__all__ = ["Bench", "Choice", "cache_folder", "evaluation", "locate", "reading", "removing", "verifier", "working"]
+locate = binaries.locate
+"""Where a program is that lian needs, for `lian doctor`."""
 
 
 def cache_folder(chosen: str | None) -> Path:
     """Where everything lies that can be made again: `--cache`, LIAN_CACHE, or lian's folder in the user's cache."""
-    return Path(chosen).expanduser().absolute() if chosen else user_cache_folder()
+    return Path(chosen).expanduser().absolute() if chosen else binaries.cache_folder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,55 +75,51 @@ class Choice:
         return cls(arguments.repo, arguments.rev, arguments.registry, cache_folder(arguments.cache))
 
 
+class _Read(TypedDict):
+    """The ports that every bundle begins with."""
+
+    source: Source
+    registry: Registry
+    inventory: Inventory
+    clock: Clock
+    memory: Memory
+    revisions: Revisions
+
+
+class _Written(TypedDict):
+    """Those that change a registry."""
+
+    publisher: Publisher
+    remover: Remover
+
+
 @asynccontextmanager
 async def reading(choice: Choice) -> AsyncIterator[Reading]:
     """The ports of a plan: nothing in them can write, and registries are asked for pull alone."""
-    from reconciler.providers.registry.inventory_router import RoutedInventory
-    from reconciler.providers.registry.router import RoutedRegistry
-
     async with _connections() as connections:
-        source = _Learning(_source(choice), connections)
-        yield Reading(
-            source=source,
-            registry=RoutedRegistry(connections),
-            inventory=RoutedInventory(connections),
-            clock=time.time,
-            memory=_memory(choice),
-            revisions=source.revisions,
-        )
+        yield Reading(**_read(choice, _Learning(_source(choice), connections)))
 
 
 @asynccontextmanager
 async def surveying(choice: Choice) -> AsyncIterator[Surveying]:
     """The ports of a report on registries; as `reading`, they cannot write."""
     from reconciler.providers.registry.abilities import RoutedAbilities
-    from reconciler.providers.registry.inventory_router import RoutedInventory
-    from reconciler.providers.registry.router import RoutedRegistry
 
     async with _connections() as connections:
-        source = _Learning(_source(choice), connections)
-        yield Surveying(
-            source=source,
-            registry=RoutedRegistry(connections),
-            inventory=RoutedInventory(connections),
-            clock=time.time,
-            memory=_memory(choice),
-            revisions=source.revisions,
-            abilities=RoutedAbilities(connections),
-        )
+        read = _read(choice, _Learning(_source(choice), connections))
+        yield Surveying(**read, abilities=RoutedAbilities(connections))
 
 
 @asynccontextmanager
 async def working(choice: Choice) -> AsyncIterator[Bench]:
     """What whole passes are run on."""
-    from reconciler.providers.registry.inventory_router import RoutedInventory
     from reconciler.providers.registry.remover_router import RoutedRemover
-    from reconciler.providers.registry.router import RoutedPublisher, RoutedRegistry
+    from reconciler.providers.registry.router import RoutedPublisher
 
     async with _connections() as connections:
         publisher, remover = RoutedPublisher(connections), RoutedRemover(connections)
         source = _Learning(_source(choice), connections, (publisher, remover))
-        yield Bench(choice, source, RoutedRegistry(connections), RoutedInventory(connections), publisher, remover)
+        yield Bench(choice, source, _read(choice, source), {"publisher": publisher, "remover": remover})
 
 
 @asynccontextmanager
@@ -124,16 +127,21 @@ async def removing(choice: Choice) -> AsyncIterator[Removing]:
     """The ports of a prune: what reads, what announces, and what takes away. No mirror is believed in it."""
     async with working(choice) as bench:
         bench.source.mirrored = False
-        yield Removing(
-            source=bench.source,
-            registry=bench.registry,
-            inventory=bench.inventory,
-            clock=time.time,
-            memory=_memory(choice),
-            publisher=bench.publisher,
-            remover=bench.remover,
-            revisions=bench.source.revisions,
-        )
+        yield Removing(**bench.read, **bench.written)
+
+
+def _read(choice: Choice, source: _Learning) -> _Read:
+    from reconciler.providers.registry.inventory_router import RoutedInventory
+    from reconciler.providers.registry.router import RoutedRegistry
+
+    return {
+        "source": source,
+        "registry": RoutedRegistry(source.connections),
+        "inventory": RoutedInventory(source.connections),
+        "clock": time.time,
+        "memory": _memory(choice),
+        "revisions": source.revisions,
+    }
 
 
 def _memory(choice: Choice) -> FileMemory:
@@ -145,8 +153,8 @@ def _memory(choice: Choice) -> FileMemory:
 
 def _connections() -> Connections:
     """Registries, with the operator's credentials."""
+    from reconciler.providers.registry.connections import Connections
     from reconciler.providers.registry.http.docker_config import DockerConfig
-    from reconciler.providers.registry.router import Connections
 
     config = partial(DockerConfig.load, handed_on())
     return Connections(config=config, environ=os.environ, read=_sources().read)
@@ -256,7 +264,7 @@ async def evaluation() -> str:
     return await describe(EvaluatorSettings(cache=None))
 
 
-_program = cache(find_part)
+_program = cache(binaries.find_part)
 """A program that is usable; looked for when a build first needs it, since most passes build nothing."""
 
 
@@ -324,23 +332,15 @@ class Bench:
 
     choice: Choice
     source: _Learning
-    registry: RoutedRegistry
-    inventory: RoutedInventory
-    publisher: RoutedPublisher
-    remover: RoutedRemover
+    read: _Read
+    written: _Written
 
     def ports(self, recorder: Recorder) -> Ports:
         """The ports of one pass, with a name and a log folder of its own."""
         pass_id = secrets.token_hex(5)
         return Ports(
-            source=self.source,
-            registry=self.registry,
-            inventory=self.inventory,
-            clock=time.time,
-            memory=_memory(self.choice),
-            publisher=self.publisher,
-            remover=self.remover,
-            revisions=self.source.revisions,
+            **self.read,
+            **self.written,
             compute=_ChosenCompute(self.source, self.choice.cache / "leases"),
             builder=_LateBuilder(self.source.connections),
             keyring=_Keyring(),
