@@ -197,7 +197,8 @@ class _Keyring:
 def _source(choice: Choice) -> GitSource:
     from reconciler.desired.source import GitSource
 
-    return GitSource(choice.repo, choice.rev, cache=choice.cache, registry_override=choice.registry)
+    withhold = handed_on().withhold
+    return GitSource(choice.repo, choice.rev, cache=choice.cache, registry_override=choice.registry, secret=withhold)
 
 
 class _Learning:
@@ -219,7 +220,6 @@ class _Learning:
     async def load(self) -> Desired:
         """See the port."""
         self.desired = desired = await self._source.load()
-        handed_on().withhold(desired.variables)
         own = {wanted.artifact.image for wanted in desired.wanted.values()}
         settings = desired.registries.values()
         fleet = desired.fleet.registry if self.mirrored else replace(desired.fleet.registry, mirrors=())

@@ -30,7 +30,7 @@ from reconciler.model.problem import LianError, Problem
 from reconciler.model.tree import FILE, SYMLINK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pygit2
 
@@ -66,8 +66,9 @@ class GitSource:
     """Fills `ports.source.Source`. One instance may be loaded many times; the rest answers for the last load.
 
     `location` is a path inside a repository or a URL; `rev` whatever git takes for a commit; `cache` a folder that may
-    be deleted at any time; `registry_override` as `--registry` takes it. Raises LianError `registry-invalid`,
-    `source-scheme`.
+    be deleted at any time; `registry_override` as `--registry` takes it; `secret` hears of the variables that a commit
+    names as places of credentials and keys, heeded or not, before anything is asked of a registry. Raises LianError
+    `registry-invalid`, `source-scheme`.
     """
 
     def __init__(
@@ -78,12 +79,14 @@ class GitSource:
         cache: Path,
         registry_override: str | None = None,
         evaluator: EvaluatorSettings | None = None,
+        secret: Callable[[Iterable[str]], None] = lambda names: None,
     ) -> None:
         self._location = location
         self._rev = rev
         self._memo_path = cache / "materials.sqlite"
         self._override = registry_flag(registry_override) if registry_override else None
         self._evaluator = evaluator or EvaluatorSettings(cache=cache / "evaluations.sqlite")
+        self._secret = secret
         self._mirror: Mirror | None = None
         if git.is_url(location):
             git.check_url(location)
@@ -139,8 +142,11 @@ class GitSource:
         if settings.value is None:
             others = await self._directives(commit.tree, _default_globs(await self._defaults(commit.tree)))
             raise LianError((*settings.problems, *others.problems))
+        self._secret(named_variables(settings.value))
         fleet = read_fleet(settings.value, commit.home, self._override)
         directives = await self._directives(commit.tree, fleet.directives)
+        for one in directives.evaluated.values():
+            self._secret(named_variables(one.value or {}))
         with _collector_paused():
             return await asyncio.to_thread(_Assembly(commit, fleet, self._override, settings.value).desired, directives)
 
@@ -259,12 +265,10 @@ class _Assembly:
     """Host of a registry -> why nothing can be decided of any artifact on it."""
     no_compute: Problem | None = None
     unheeded: Unheeded = field(default_factory=Unheeded)
-    variables: set[str] = field(default_factory=set)
 
     def desired(self, directives: _Directives) -> Desired:
         """Everything that the commit asks for; the order of files and artifacts carries no meaning."""
         self.problems += directives.problems
-        self.variables.update(named_variables(self.settings))
         self._registry(self.fleet.registry, SETTINGS)
         self._not_there_yet()
         reader = DirectiveReader(self.fleet, self.commit.home, self.override)
@@ -283,7 +287,6 @@ class _Assembly:
             (*self.commit.notes, *self.unheeded.notes(), *self.notes),
             self.commit.history,
             self.commit.source,
-            frozenset(self.variables),
         )
 
     def _not_there_yet(self) -> None:
@@ -304,7 +307,6 @@ class _Assembly:
         declared = reader.read(text, value)
         self.problems += declared.problems
         self.unheeded.take_directive(path, value)
-        self.variables.update(named_variables(value))
         holds = list(declared.holds)
         if self.no_compute and not holds:
             holds.append(self.no_compute)

@@ -85,5 +85,3 @@ class Desired:
     source: str | None = field(default=None, repr=False)
     """The URL of the desired repo, None where it has none. It may hold a password: `provenance.repository_uri` leaves
     that out."""
-    variables: frozenset[str] = frozenset()
-    """Of the environment: what any setting names as the place of a credential or a key, heeded or not."""

@@ -45,7 +45,7 @@ AT_ONCE = 4
 @dataclass(frozen=True, slots=True)
 class PruneOptions:
     """What a person chose. `only` are globs over repositories, `in_use` tells digests that stay whatever else is said;
-    it is asked once the commit is read."""
+    it is asked once all commits are read."""
 
     only: tuple[str, ...] = ()
     in_use: Callable[[], Awaitable[frozenset[Digest]]] | None = None
@@ -73,9 +73,9 @@ class _Shelves:
 async def plan_prune(ports: Removing, options: PruneOptions) -> PrunePlan:
     """The plan. Writes nothing anywhere. Raises LianError if no commit can be read, and as `options.in_use` does."""
     head = checked(await ports.source.load())
-    in_use: frozenset[Digest] = await options.in_use() if options.in_use else frozenset()
     policy = head.fleet.policy.prune
     kept = await load_kept(ports.revisions, policy.revisions, head.revision)
+    in_use: frozenset[Digest] = await options.in_use() if options.in_use else frozenset()
     desired = (head, *(checked(other) for other in kept.desired))
     revisions = tuple(KeptRevision(one.revision, kept.names(one.revision)) for one in desired)
     plan = PrunePlan(head.fleet.name, head.revision, revisions, refs=kept.refs, notes=head.notes)

@@ -161,6 +161,21 @@ def test_what_tells_which_images_are_in_use_sees_no_credential(household: tuple[
     assert house.leaks() == {}
 
 
+def test_nor_what_another_branch_names(household: tuple[Household, RegistryServer]) -> None:
+    """A prune reads its settings too, to keep what it wants."""
+    house, server = household
+    for name in OPERATORS[:2]:
+        del house.bench.env[name]
+    house.bench.env["OF_A_BRANCH"] = f"{CANARY}OF_A_BRANCH"
+    registry = f'provider = \'Distribution, url = "http://{server.host}"'
+    house.commit(f'{{ {registry}, credentials = {{ source = \'Env, name = "OF_A_BRANCH" }} }}')
+    house.bench.git("branch", "earlier")
+    house.commit(f"{{ {registry} }}")
+    house.lian("prune", "--dry-run", "--keep-from", "cmd:in-use")
+    assert {path.name for path in house.seen.iterdir()} == {"docker-credential-canary", "in-use"}
+    assert house.leaks() == {}
+
+
 def test_no_probe_of_the_doctor_sees_a_credential(household: tuple[Household, RegistryServer]) -> None:
     house, _ = household
     house.lian("doctor")
