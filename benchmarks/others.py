@@ -82,7 +82,8 @@ def _beside_bake(name: str, folder: Path, fleet: Fleet, environment: Mapping[str
     env = {**environment, "BUILDX_CONFIG": str(folder / "buildx")}
     try:
         with _buildkitd(buildkitd, folder / "buildkit") as address:
-            subprocess.run([*buildx, "create", "--name=bench", "--driver=remote", address], env=env, check=True)
+            create = [*buildx, "create", "--name=bench", "--driver=remote", address]
+            subprocess.run(create, env=env, check=True, capture_output=True)
             command = [*buildx, "bake", "--builder=bench", "--file", str(bake)]
             cost(command, cwd=fleet.repo, env=env)  # fills the cache
             pairs = [
