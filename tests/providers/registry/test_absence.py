@@ -13,9 +13,10 @@ from reconciler.model.parts import below
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
 from reconciler.providers.registry.abilities import RoutedAbilities
+from reconciler.providers.registry.distribution.writes import delete_digest, delete_tag
 from reconciler.providers.registry.router import Connections, RoutedRegistry
 from tests.ports.registry_suite import KIND, Image, codes, record
-from tests.providers.registry.places import config, opened
+from tests.providers.registry.places import config, opened, removing, transport
 from tests.servers import faulty_registry as faults
 from tests.servers.faulty_registry import PASSWORD, USER, FaultyRegistry
 from tests.servers.running import PASSWORD as ZOT_PASSWORD
@@ -119,6 +120,33 @@ def test_one_question_settles_it_for_a_whole_pass(server: FaultyRegistry) -> Non
         asyncio.run(use())
         assert len(server.asked("GET", "^/v2/$")) == 1
         assert len(server.asked("HEAD")) + len(server.asked("GET", "/manifests/")) <= 2 * 80
+
+
+def test_what_nobody_may_see_is_not_gone_either(server: FaultyRegistry) -> None:
+    """A removal that is answered with 404 has not removed anything that only others may see."""
+    repository, digest = Repository(server.host, "r/0"), Image().manifest.digest
+    login = config(server.host, username=USER, password=PASSWORD)
+
+    async def use(docker: DockerConfig) -> None:
+        async with removing(server.host, docker=docker) as remover:
+            await remover.delete(repository, digest)
+        async with transport(server.host, docker=docker) as made:
+            await delete_digest(made, repository, digest)
+            await delete_tag(made, repository, "latest")
+
+    asyncio.run(use(config()))
+    at_its_door(server, BASIC)
+    asyncio.run(use(login))
+    assert any("authorization" in one.headers for one in server.asked("DELETE"))
+
+    async def nobody() -> None:
+        async with transport(server.host) as made:
+            for ask in (delete_digest(made, repository, digest), delete_tag(made, repository, "latest")):
+                with pytest.raises(LianError) as error:
+                    await ask
+                assert codes(error) == {"registry-denied"}
+
+    asyncio.run(nobody())
 
 
 @pytest.mark.parametrize("door", [faults.status(200), faults.status(404), faults.html(200)])

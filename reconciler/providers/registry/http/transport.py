@@ -18,7 +18,7 @@ from reconciler.providers.registry.http.docker_config import DockerConfig
 from reconciler.providers.registry.http.lane import SMALL_BODY, Lane
 from reconciler.providers.registry.http.reply import Broken
 from reconciler.providers.registry.http.retry import TRANSIENT, Retrier, RetryPolicy, Timing, Turn
-from reconciler.providers.registry.http.scopes import PULL, Scope
+from reconciler.providers.registry.http.scopes import PULL, PUSH, Scope
 from reconciler.providers.registry.http.trust import Trust
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ class Transport:
                 break
             headers["authorization"] = renewed
             reply = await self._followed(call, headers)
-        if reply.status == 404 and call.actions == PULL:  # to one who writes, a 404 says: put it there
+        if reply.status == 404 and call.actions != PUSH:  # to one who puts, a 404 says: it is yours to put
             reply = await self._granted(call, headers, reply)
         if reply.status in {401, 403}:
             raise LianError(self._dialect.denied(self.endpoint.host, call.told, await self._why(call, headers, reply)))
