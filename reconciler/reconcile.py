@@ -85,7 +85,7 @@ async def plan_once(ports: Reading, options: Options) -> Work:
     left, notes = await _orphans(ports, desired, options)
     plan = replace(make_plan(resolution, observed, options.overrides), orphans=left)
     if not options.overrides.vanished and some_are_gone(plan, observed):
-        plan = unless_vanished(plan, observed, desired.fleet.name, await ports.memory.recall())
+        plan = unless_vanished(plan, observed, await ports.memory.recall())
     gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
     changes = await asyncio.gather(*(_with_files(c, resolution, observed, ports, gate) for c in plan.changes))
     return Work(replace(plan, changes=tuple(changes)), resolution, observed, notes)
@@ -101,7 +101,7 @@ async def _orphans(ports: Reading, desired: Desired, options: Options) -> tuple[
     for one in desired.wanted.values():
         wanted.setdefault(one.artifact.image, set()).update(one.artifact.tags)
     try:
-        found = await find_applied(ports.registry, ports.inventory, wanted, desired.registries.keys())
+        found = await find_applied(ports, desired.fleet.name, wanted, desired.registries.keys())
         found.take(await find_tags(ports.registry, suspects(desired, found).keys()))
         if not orphans(desired, found, ()):
             return (), ()

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.applied import History
+from reconciler.model.applied import APPLIED_PREFIX, History
 from reconciler.model.artifact import Artifact, BaseImage, Folder, ParentImage, Place
 from reconciler.model.desired import Desired, Materials, Needs, SentFolder, Wanted
 from reconciler.model.fleet import Fleet, RegistryProvider, RegistrySettings
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 HOST = "registry.example:5000"
 FLEET = "acme"
+APPLIED_TAG = APPLIED_PREFIX + FLEET
 AMD64, ARM64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm64")
 
 

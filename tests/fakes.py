@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from reconciler.model.applied import APPLIED_TAG
+from reconciler.model.applied import APPLIED_PREFIX, Applied
 from reconciler.model.attestation import BUNDLE, SBOM_PREDICATE, STATEMENT_PAYLOAD, sbom_statement
 from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
-from reconciler.model.manifest import EMPTY_BLOB, IMAGE_INDEX, IMAGE_MANIFEST, Descriptor, Manifest, artifact
+from reconciler.model.manifest import EMPTY_BLOB, IMAGE_INDEX, IMAGE_MANIFEST, Descriptor, Manifest, artifact, parse
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.builder import Built, PinnedImage, StepSeen
@@ -251,6 +251,26 @@ class FakeRegistry:
             yield from self._lacking(repository, child)
         yield from (blob for blob in blobs if (repository, blob) not in self.blobs)
 
+    def _point_of(self, repository: Repository, tag: str, manifest: Manifest) -> str:
+        """What is done by pointing the tag there."""
+        if tag.startswith(APPLIED_PREFIX):
+            before = self.tags.get((repository, tag))
+            return "announced" if before and self.announces(repository, before, manifest.digest) else "applied"
+        return "content tag" if tag.startswith("lian-") else "tag"
+
+    def announces(self, repository: Repository, before: Digest, after: Digest) -> bool:
+        """Whether these applied documents differ only by what is about to be moved."""
+        one, other = (self._applied(repository, digest) for digest in (before, after))
+        return one != other and one is not None and other is not None and _at_rest(one) == _at_rest(other)
+
+    def _applied(self, repository: Repository, document: Digest) -> Applied | None:
+        """What a document says, as long as it is there and can be read."""
+        try:
+            (layer,) = self.manifests[repository, document].document["layers"]
+            return Applied.from_json(parse(self.blobs[repository, Digest.parse(layer["digest"])]))
+        except (KeyError, ValueError):
+            return None
+
     def destination(self, repository: Repository, scratch: Path) -> Destination:
         del scratch
         return PushTo(repository, plain=True)
@@ -318,7 +338,7 @@ class FakeRegistry:
         if not tags:
             self.journal.append(kind)
         for tag in tags:
-            name = "applied" if tag == APPLIED_TAG else "content tag" if tag.startswith("lian-") else "tag"
+            name = self._point_of(repository, tag, manifest)
             await self.points.at(name)
             self.tags[repository, tag] = manifest.digest
             self.journal.append(f"tag {tag}" if name == "tag" else name)
@@ -335,6 +355,10 @@ class FakeRegistry:
         if not all(held + [(repository, child) in self.manifests for child in children]):
             raise problem("manifest-refused", "a part of it is not there")
         self.manifests[repository, manifest.digest] = manifest
+
+
+def _at_rest(applied: Applied) -> Applied:
+    return replace(applied, tags={tag: replace(entry, next=None) for tag, entry in applied.tags.items()})
 
 
 def parts_of(manifest: Manifest) -> tuple[list[Digest], list[Digest]]:

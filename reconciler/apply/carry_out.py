@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from reconciler.apply.artifact import Limits, Worker
 from reconciler.apply.attesting import Attester
+from reconciler.apply.held import HeldBack
 from reconciler.apply.hosts import hosts_of_workspaces
 from reconciler.apply.orphans import take_away
 from reconciler.apply.runners import Runners
-from reconciler.apply.tagging import HeldBack, Tagger
+from reconciler.apply.settling import Settler
+from reconciler.apply.tagging import Tagger
+from reconciler.apply.witness import Witness
 from reconciler.identity.resolve import Keyed, parents_in_use
 from reconciler.model.artifact import ParentImage
 from reconciler.model.event import Ended, Finished, Noted, Waiting
@@ -21,6 +24,7 @@ from reconciler.model.outcome import Outcome, Result, Status
 from reconciler.model.plan import Action
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.reference import Reference
+from reconciler.observe.ask import known_heads
 
 if TYPE_CHECKING:
     from reconciler.apply.work import Work
@@ -51,10 +55,11 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
         hosts_of_workspaces(desired, (c.artifact for c in building)),
         (c.artifact.workspace for c in building),
     )
-    tagger = Tagger(ports, desired, work.observed, limits.allow_older)
+    tagger = Tagger(ports, desired, work.observed, Witness(ports, desired, limits.allow_older))
     attester = Attester(ports, desired)
-    worker = Worker(ports, work.resolution, runners, limits, asyncio.Semaphore(jobs), tagger, attester)
-    carrier = _Carrier(work, worker, runners)
+    settler = Settler(ports, tagger, attester)
+    worker = Worker(ports, work.resolution, runners, limits, asyncio.Semaphore(jobs), settler, attester)
+    carrier = _Carrier(work, worker, tagger, runners)
     problems = plan.problems
     try:
         async with runners:
@@ -74,6 +79,7 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
 class _Carrier:
     work: Work
     worker: Worker
+    tagger: Tagger
     runners: Runners
     tasks: dict[ArtifactName, asyncio.Task[Result]] = field(default_factory=dict)
 
@@ -154,13 +160,14 @@ class _Carrier:
             return await self.worker.build(wanted, identity, parents, change.left, replaces=change.replaces)
         # Early cutoff: the parents are there now; what they turned out to be may have been built on before.
         settled = self.worker.identify(wanted, parents)
-        content = (await self.worker.heads(wanted, (settled.tag(),)))[settled.tag()]
+        heads = await known_heads(self.worker.ports.registry, change.image, [settled.tag()])
+        content = heads[settled.tag()]
         adopted = self.work.observed.built_as(change.image, change.tags, settled.key)
         digest = content.digest if isinstance(content, Found) else adopted
         if digest is not None:
             async with self.worker.places:
                 return await self.worker.converge(wanted, settled, digest, change.left)
-        self.worker.tagger.unless_stuck(wanted.artifact, change.left)
+        self.tagger.unless_stuck(wanted.artifact, change.left)
         return await self.worker.build(wanted, settled, parents, change.left)
 
     def _parents(self, wanted: Wanted) -> tuple[ArtifactName, ...]:

@@ -12,22 +12,21 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.apply.claim import Claim, Unready
-from reconciler.model.applied import APPLIED_TAG
+from reconciler.model.applied import applied_at
 from reconciler.model.digest import Digest
-from reconciler.model.observed import Found, Unknown
+from reconciler.model.observed import Found
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.model.reference import Reference
 from reconciler.model.removal import Pruned, PruneStatus
 from reconciler.model.stock import AttachedTag, names_image
-from reconciler.observe.ask import read_applied
+from reconciler.observe.ask import known_heads, read_applied
 from reconciler.observe.stock import Looker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from reconciler.model.applied import Applied
-    from reconciler.model.observed import Sighting
-    from reconciler.model.reference import Repository
+    from reconciler.model.observed import Absent
+    from reconciler.model.reference import Reference, Repository
     from reconciler.model.removal import Doomed, Removal, Untagged
     from reconciler.ports.bundle import Removing
     from reconciler.ports.remover import Remover
@@ -114,6 +113,11 @@ class _Work:
     @property
     def _repository(self) -> Repository:
         return self.removal.repository
+
+    @property
+    def _document(self) -> Reference:
+        """The fleet's applied document."""
+        return applied_at(self._repository, self.fleet)
 
     async def run(self) -> None:
         """Raises Unready, LianError; what was done until then is done."""
@@ -233,36 +237,33 @@ class _Work:
         """Tags that are gone leave the applied document; it goes with the last of them. Raises LianError."""
         removed = [tag for image in self.removal.images if image.digest in self.removed for tag in image.tags]
         names = {*self.removal.forget, *self.untagged, *removed}
-        applied = await read_applied(self.ports.registry, self._repository) if names else None
-        if applied is None or applied.fleet != self.fleet or names.isdisjoint(applied.tags):
+        applied = await read_applied(self.ports.registry, self._document) if names else None
+        if applied is None or names.isdisjoint(applied.tags):
             return
         heads = await self._heads(names)
         left = {tag: entry for tag, entry in applied.tags.items() if isinstance(heads.get(tag, _THERE), Found)}
         if left:
             manifest, blobs = replace(applied, tags=left).packed()
-            await self.ports.publisher.publish(self._repository, manifest, tags=[APPLIED_TAG], blobs=blobs)
+            await self.ports.publisher.publish(self._repository, manifest, tags=[self._document.name], blobs=blobs)
         else:
             await self._drop(applied)
 
     async def _drop(self, applied: Applied) -> None:
         """Only this very document: whoever has moved a tag meanwhile has written another."""
         digest = applied.packed()[0].digest
-        head = (await self._heads([APPLIED_TAG]))[APPLIED_TAG]
-        if isinstance(head, Found) and head.digest == digest:
+        tag = self._document.name
+        if await self._named(tag) == digest:
             await self.ports.remover.delete(self._repository, digest)
-            head = (await self._heads([APPLIED_TAG]))[APPLIED_TAG]
-            if isinstance(head, Found) and head.digest == digest:
-                await self.ports.remover.untag(self._repository, APPLIED_TAG)
+            if await self._named(tag) == digest:
+                await self.ports.remover.untag(self._repository, tag)
 
-    async def _heads(self, tags: Collection[str]) -> dict[str, Sighting]:
+    async def _named(self, tag: str) -> Digest | None:
+        head = (await self._heads([tag]))[tag]
+        return head.digest if isinstance(head, Found) else None
+
+    async def _heads(self, tags: Collection[str]) -> Mapping[str, Found | Absent]:
         """What these tags name right now. Raises LianError if one cannot be read."""
-        references = {tag: Reference(self._repository, tag) for tag in tags}
-        answers = await self.ports.registry.heads(references.values())
-        heads = {tag: answers[reference] for tag, reference in references.items()}
-        for head in heads.values():
-            if isinstance(head, Unknown):
-                raise LianError(head.problem)
-        return heads
+        return await known_heads(self.ports.registry, self._repository, tags)
 
 
 _THERE = Found(_NOTHING)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.audit.certainty import GONE
 from reconciler.audit.holdings import Holding, Owner, TagKind
-from reconciler.model.applied import APPLIED_TAG
+from reconciler.model.applied import applied_at
 from reconciler.model.parts import below
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.stock import CONTENT_TAG, names_image
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from reconciler.model.applied import Applied
     from reconciler.model.digest import Digest
     from reconciler.model.record import BuildRecord
-    from reconciler.model.reference import Repository
+    from reconciler.model.reference import Reference, Repository
     from reconciler.ports.registry import Registry
 
 AT_ONCE = 8
@@ -62,7 +62,8 @@ class Surveyor:
     async def survey(self, repository: Repository, tags: Mapping[str, Digest], wanted: Wanted) -> Holding:
         """What these tags reach."""
         found = _Found()
-        applied = await self._applied(repository, found) if APPLIED_TAG in tags else None
+        where = applied_at(repository, self.fleet)
+        applied = await self._applied(where, found) if where.tag in tags else None
         named = {digest for tag, digest in tags.items() if names_image(tag)}
         await self._contents(repository, named, found)
         roots = sorted(named - found.parts)
@@ -82,15 +83,14 @@ class Surveyor:
             tuple(found.problems),
         )
 
-    async def _applied(self, repository: Repository, found: _Found) -> Applied | None:
+    async def _applied(self, where: Reference, found: _Found) -> Applied | None:
         """This fleet's applied document."""
         async with self._gate:
             try:
-                applied = await read_applied(self.registry, repository)
+                return await read_applied(self.registry, where)
             except LianError as error:
                 found.unread(error)
                 return None
-        return applied if applied is not None and applied.fleet == self.fleet else None
 
     async def _contents(self, repository: Repository, starts: Collection[Digest], found: _Found) -> None:
         """The sizes of these manifests and of all that they name, level by level."""

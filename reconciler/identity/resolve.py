@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.identity.inputs import Inputs, platform_inputs
 from reconciler.identity.keys import artifact_key, content_tag, platform_key
-from reconciler.model.applied import Applied
+from reconciler.model.applied import Applied, applied_at
 from reconciler.model.artifact import BaseImage, ParentImage, Place
 from reconciler.model.observed import Absent, Found, Observed, Questions, Unknown
 from reconciler.model.policy import Response
@@ -332,6 +332,7 @@ class Resolution:
         records: set[tuple[Repository, Digest]] = set()
         applied: set[Repository] = set()
         whole: set[tuple[Repository, Digest]] = set()
+        fleet = self.desired.fleet.name
         for name, identity in self.identities.items():
             artifact = self.desired.wanted[name].artifact
             if isinstance(identity, Held) or not (away := self._away(artifact, identity, observed)):
@@ -349,7 +350,7 @@ class Resolution:
         return Questions(
             frozenset(reference for reference in heads if reference not in observed.heads),
             records=frozenset(image for image in records if image not in observed.records),
-            applied=frozenset(image for image in applied if image not in observed.applied),
+            applied=frozenset(applied_at(image, fleet) for image in applied if image not in observed.applied),
             whole=frozenset(image for image in whole if image not in observed.missing),
         )
 
@@ -358,7 +359,7 @@ class Resolution:
         not to be taken for a loss."""
         document = observed.applied.get(artifact.image)
         there = any(isinstance(observed.heads.get(Reference(artifact.image, tag)), Found) for tag in artifact.tags)
-        if there or not isinstance(document, Applied) or document.fleet != self.desired.fleet.name:
+        if there or not isinstance(document, Applied):
             return set()
         return {Reference(artifact.image, tag) for tag in document.last_of(str(artifact.name))}
 

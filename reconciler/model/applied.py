@@ -1,8 +1,9 @@
 """The applied document: what lian last made the tags of one repository point at, and for which commit (design
 section 5). It tells a tag that someone else moved from a revert, and stops an older pass that finishes late.
 
-It lies in the repository itself, as an artifact under the tag APPLIED_TAG. Registries have no compare-and-swap, so it
-is a witness, not a lock: what two writers in the same moment lose of it costs a reason in a plan, never an image.
+It lies in the repository itself, as an artifact under a tag with the fleet's name: fleets that share a repository do
+not write over one another's. Registries have no compare-and-swap, so it is a witness, not a lock: what two writers in
+the same moment lose of it costs a reason in a plan, never an image.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import packed
+from reconciler.model.reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from reconciler.model.manifest import Manifest
+    from reconciler.model.reference import Repository
 
-APPLIED_TAG = "lian-applied"
+APPLIED_PREFIX = "lian-applied-"
 APPLIED_TYPE = "application/vnd.lian.applied.v1"
 APPLIED_LAYER = "application/vnd.lian.applied.v1+json"
 VERSION = 1
@@ -54,6 +57,11 @@ class History:
         return False if self.complete or revision == self.revision else None
 
 
+def applied_at(repository: Repository, fleet: str, digest: Digest | None = None) -> Reference:
+    """Where a fleet's document of a repository lies; `digest` where the tag is known to point."""
+    return Reference(repository, APPLIED_PREFIX + fleet, digest)
+
+
 @dataclass(frozen=True, slots=True)
 class AppliedTag:
     """What lian pointed a tag at, for which artifact, and the commit (`time` in Unix seconds) that asked for it."""
@@ -62,6 +70,12 @@ class AppliedTag:
     artifact: str
     revision: str
     time: int = 0
+    next: Digest | None = None
+    """Where a pass was about to move it. The entry still says so if that pass was cut off after the move (ADR 048)."""
+
+    def gave(self, digest: Digest) -> bool:
+        """True if it was lian that pointed the tag at this."""
+        return digest in {self.digest, self.next}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,13 @@ class Applied:
     def moved(self, history: History, tags: Mapping[str, AppliedTag]) -> Applied:
         """The document after these tags were moved for this commit."""
         return replace(self, history=history, tags={**self.tags, **tags})
+
+    def about_to_move(self, targets: Mapping[str, Digest]) -> Applied:
+        """The document before tags are moved to these targets. It is the same where no entry would be contradicted: of
+        a tag that has none, the image's own record tells whose it is."""
+        entries = {tag: last for tag in targets if (last := self.tags.get(tag)) and last.digest != targets[tag]}
+        announced = {tag: replace(last, next=targets[tag]) for tag, last in entries.items()}
+        return replace(self, tags={**self.tags, **announced})
 
     def last_of(self, artifact: str) -> tuple[str, ...]:
         """The tags that this artifact was given last, at most LOOKED_AT, the newest first."""
@@ -141,10 +162,7 @@ class Applied:
             "time": self.history.time,
             "ancestors": list(self.history.ancestors),
             "complete": self.history.complete,
-            "tags": {
-                tag: {"digest": str(a.digest), "artifact": a.artifact, "revision": a.revision, "time": a.time}
-                for tag, a in sorted(self.tags.items())
-            },
+            "tags": {tag: _entry(a) for tag, a in sorted(self.tags.items())},
         }
 
     @classmethod
@@ -159,19 +177,29 @@ class Applied:
                 tuple(_text(a) for a in document["ancestors"]),
                 document["complete"] is True,
             )
-            tags = {
-                _text(tag): AppliedTag(
-                    Digest.parse(a["digest"]), _text(a["artifact"]), _text(a["revision"]), _moment(a["time"])
-                )
-                for tag, a in document["tags"].items()
-            }
+            tags = {_text(tag): _applied_tag(a) for tag, a in document["tags"].items()}
             return cls(_text(document["fleet"]), history, tags)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not an applied document: {error}") from error
 
     def packed(self) -> tuple[Manifest, dict[Digest, bytes]]:
-        """The manifest to put under APPLIED_TAG, and its blobs."""
+        """The manifest to put under the fleet's tag, and its blobs."""
         return packed(APPLIED_TYPE, APPLIED_LAYER, canonical(self.to_json()))
+
+
+def _entry(a: AppliedTag) -> dict[str, Any]:
+    said = {"digest": str(a.digest), "artifact": a.artifact, "revision": a.revision, "time": a.time}
+    return said | ({"next": str(a.next)} if a.next else {})
+
+
+def _applied_tag(entry: Any) -> AppliedTag:
+    return AppliedTag(
+        Digest.parse(entry["digest"]),
+        _text(entry["artifact"]),
+        _text(entry["revision"]),
+        _moment(entry["time"]),
+        Digest.parse(entry["next"]) if "next" in entry else None,
+    )
 
 
 def _text(value: object) -> str:

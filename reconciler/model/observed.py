@@ -105,7 +105,8 @@ class Questions:
 
     heads: frozenset[Reference] = frozenset()
     records: frozenset[tuple[Repository, Digest]] = frozenset()
-    applied: frozenset[Repository] = frozenset()
+    applied: frozenset[Reference] = frozenset()
+    """Applied documents, by where they lie."""
     whole: frozenset[tuple[Repository, Digest]] = frozenset()
     """Images of which every part is asked for: does it exist?"""
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.model.applied import APPLIED_TAG
+from reconciler.model.applied import APPLIED_PREFIX
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import Descriptor
 from reconciler.model.pruning import CLAIM_PREFIX, PRUNING_TAG
@@ -26,7 +26,7 @@ _ATTACHED_TAG = re.compile(r"(?P<algorithm>sha256|sha512)-(?P<hex>[0-9a-f]{64})(
 
 def of_lian(tag: str) -> bool:
     """True for a tag under which lian keeps a document of its own: it names no image."""
-    return tag in {APPLIED_TAG, PRUNING_TAG} or tag.startswith(CLAIM_PREFIX)
+    return tag == PRUNING_TAG or tag.startswith((APPLIED_PREFIX, CLAIM_PREFIX))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from reconciler.model.applied import APPLIED_LAYER, APPLIED_TAG, APPLIED_TYPE, Applied
+from reconciler.model.applied import APPLIED_LAYER, APPLIED_TYPE, Applied, applied_at
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import layer_of, parse
-from reconciler.model.observed import Absent, Observed, Unknown
+from reconciler.model.observed import Found, Observed, Unknown
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.pruning import PRUNING_LAYER, PRUNING_TAG, PRUNING_TYPE, Announcement
 from reconciler.model.record import (
@@ -21,10 +21,10 @@ from reconciler.model.record import (
 from reconciler.model.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from reconciler.model.manifest import Descriptor
-    from reconciler.model.observed import Questions
+    from reconciler.model.observed import Absent, Questions
     from reconciler.model.reference import Repository
     from reconciler.model.tree import Entry
     from reconciler.ports.registry import Registry
@@ -34,7 +34,10 @@ P = ParamSpec("P")
 
 RECORDS_READ = 5
 """Of an image with many records (equal content under several keys) only the newest are read."""
-_GONE = {"manifest-unknown", "blob-unknown"}
+GONE = frozenset({"manifest-unknown", "blob-unknown"})
+"""Codes of what is certainly not there."""
+LOOKS = 5
+"""How often a document is looked for that others keep replacing."""
 DOCUMENT_LIMIT = 16 << 20
 RECORD_LIMIT = 4 << 20
 LISTING_LIMIT = 64 << 20
@@ -45,14 +48,14 @@ async def ask(questions: Questions, registry: Registry) -> Observed:
     """The answers to all questions; what could not be read is Unknown."""
     gate = asyncio.Semaphore(CONCURRENCY)
     heads = await registry.heads(questions.heads) if questions.heads else {}
-    images, repositories, whole = sorted(questions.records), sorted(questions.applied), sorted(questions.whole)
+    images, documents, whole = sorted(questions.records), list(questions.applied), sorted(questions.whole)
     records = await asyncio.gather(*(_gated(gate, read_records, registry, *image) for image in images))
-    applied = await asyncio.gather(*(_gated(gate, read_applied, registry, r) for r in repositories))
+    applied = await asyncio.gather(*(_gated(gate, read_applied, registry, where) for where in documents))
     missing = await asyncio.gather(*(_gated(gate, registry.missing, *image) for image in whole))
     return Observed(
         dict(heads),
         dict(zip(images, records, strict=True)),
-        dict(zip(repositories, applied, strict=True)),
+        {where.repository: found for where, found in zip(documents, applied, strict=True)},
         dict(zip(whole, missing, strict=True)),
     )
 
@@ -67,11 +70,10 @@ async def _gated(
             return Unknown(error.problems[0])
 
 
-async def read_applied(registry: Registry, repository: Repository, digest: Digest | None = None) -> Applied | None:
-    """The repository's applied document, None if there is none; the one of this `digest`, if it is known already where
-    the tag points. Raises LianError, also `document-unreadable`."""
-    reference = Reference(repository, APPLIED_TAG, digest)
-    return await _document(registry, reference, (APPLIED_TYPE, APPLIED_LAYER), Applied.from_json)
+async def read_applied(registry: Registry, where: Reference) -> Applied | None:
+    """The applied document that lies there, None if there is none. Raises LianError, also `document-unreadable`."""
+    applied = await _document(registry, where, (APPLIED_TYPE, APPLIED_LAYER), Applied.from_json)
+    return applied if applied and applied_at(where.repository, applied.fleet).tag == where.tag else None
 
 
 async def read_announcement(registry: Registry, repository: Repository, tag: str = PRUNING_TAG) -> Announcement | None:
@@ -84,28 +86,59 @@ async def read_announcement(registry: Registry, repository: Repository, tag: str
 async def _document(
     registry: Registry, reference: Reference, kind: tuple[str, str], read: Callable[[Any], T]
 ) -> T | None:
-    """What an artifact of one layer says, under a tag. One whose content is gone says nothing; one that cannot be
-    understood may come from a newer lian, and is not passed over."""
-    digest = reference.digest
-    if digest is None:
-        head = (await registry.heads([reference]))[reference]
-        if isinstance(head, Unknown):
-            raise LianError(head.problem)
-        if isinstance(head, Absent):
+    """What an artifact of one layer says, under a tag. If its content is gone, the tag is looked at again: some
+    registries drop the old content of a tag that moves at once. Only one that still names it says nothing."""
+    tag = Reference(reference.repository, reference.tag)
+    digest = reference.digest or await _named(registry, tag)
+    for left in reversed(range(LOOKS)):
+        if digest is None:
             return None
-        digest = head.digest
+        try:
+            return await _read(registry, Reference(tag.repository, tag.tag, digest), kind, read)
+        except LianError as error:
+            if error.problems[0].code not in GONE:
+                raise
+            named = await _named(registry, tag)
+            if named == digest:
+                return None
+            if not left:
+                raise
+            digest = named
+    return None
+
+
+async def _named(registry: Registry, tag: Reference) -> Digest | None:
+    """What a tag names right now, None for one that is not there. Raises LianError if it cannot be told."""
+    head = (await registry.heads([tag]))[tag]
+    if isinstance(head, Unknown):
+        raise LianError(head.problem)
+    return head.digest if isinstance(head, Found) else None
+
+
+async def _read(registry: Registry, reference: Reference, kind: tuple[str, str], read: Callable[[Any], T]) -> T:
+    """One that cannot be understood may come from a newer lian, and is not passed over. Raises LianError."""
+    assert reference.digest
+    manifest = await registry.manifest(reference.repository, reference.digest)
     try:
-        manifest = await registry.manifest(reference.repository, digest)
         data = await registry.blob(reference.repository, layer_of(manifest, *kind), DOCUMENT_LIMIT)
         return read(parse(data))
-    except LianError as error:
-        if error.problems[0].code in _GONE:
-            return None
-        raise
     except ValueError as error:
         hint = "use the lian that wrote it or a newer one; if it is damaged, delete that tag"
-        message = f"{reference} cannot be understood"
+        message = f"{reference.repository}:{reference.tag} cannot be understood"
         raise LianError(Problem("document-unreadable", message, cause=str(error), hint=hint)) from error
+
+
+async def known_heads(registry: Registry, repository: Repository, tags: Collection[str]) -> dict[str, Found | Absent]:
+    """What these tags name right now. Raises LianError if one cannot be read: unknown is never absent."""
+    references = {tag: Reference(repository, tag) for tag in tags}
+    answers = await registry.heads(references.values())
+    heads: dict[str, Found | Absent] = {}
+    for tag, reference in references.items():
+        head = answers[reference]
+        if isinstance(head, Unknown):
+            raise LianError(head.problem)
+        heads[tag] = head
+    return heads
 
 
 async def read_records(registry: Registry, repository: Repository, digest: Digest) -> tuple[BuildRecord, ...]:

@@ -7,19 +7,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.finishing import all_of
-from reconciler.model.applied import APPLIED_TAG
+from reconciler.model.applied import applied_at
 from reconciler.model.observed import Found, Unknown
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.pruning import PRUNING_TAG
 from reconciler.model.record import ARTIFACT_TYPE, TIME_ANNOTATION
-from reconciler.model.reference import Reference, Repository
+from reconciler.model.reference import Repository
 from reconciler.model.stock import Content, Stock, names_image
-from reconciler.observe.ask import CONCURRENCY, RECORDS_READ, read_announcement, read_applied, read_record
+from reconciler.observe.ask import CONCURRENCY, GONE, RECORDS_READ, read_announcement, read_applied, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from reconciler.model.applied import Applied
     from reconciler.model.digest import Digest
     from reconciler.model.manifest import Descriptor
     from reconciler.model.pruning import Announcement
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 DEEPEST = 5
 """How deep indexes may lie in one another, and referrers refer to referrers."""
-GONE = {"manifest-unknown", "blob-unknown"}
 _DENIED = "registry-denied"
 
 
@@ -55,10 +53,10 @@ async def catalogue(inventory: Inventory, hosts: Iterable[str]) -> Catalogue:
     return Catalogue(tuple(found), silent)
 
 
-async def witnessed(registry: Registry, repositories: Collection[Repository]) -> frozenset[Repository]:
-    """Those in which lian left an applied document, whichever fleet it is of. What this account may not read is not its
-    own. Raises LianError for one that is unknown for another reason."""
-    references = {Reference(repository, APPLIED_TAG): repository for repository in repositories}
+async def witnessed(registry: Registry, fleet: str, repositories: Collection[Repository]) -> frozenset[Repository]:
+    """Those in which the fleet left an applied document. What this account may not read is not its own. Raises
+    LianError for one that is unknown for another reason."""
+    references = {applied_at(repository, fleet): repository for repository in repositories}
     heads = await registry.heads(references) if references else {}
     for head in heads.values():
         if isinstance(head, Unknown) and head.problem.code != _DENIED:
@@ -98,11 +96,12 @@ class Looker:
 
     async def documents(self, repository: Repository, tags: Mapping[str, Digest]) -> Stock:
         """The repository with these tags, and the documents that lian keeps in it. Raises LianError."""
+        where = applied_at(repository, self.fleet)
         async with self._gate:
-            applied = await read_applied(self.registry, repository) if APPLIED_TAG in tags else None
+            applied = await read_applied(self.registry, where) if where.tag in tags else None
         async with self._gate:
             left = await read_announcement(self.registry, repository) if PRUNING_TAG in tags else None
-        return Stock(repository, tags, self._ours(applied), self._left(left))
+        return Stock(repository, tags, applied, self._left(left))
 
     async def in_full(self, stock: Stock, staying: Collection[Digest]) -> Stock:
         """The same, with everything that says what reaches what, and whose it is; of what is `staying` anyway only the
@@ -150,9 +149,6 @@ class Looker:
                 return found
         message = f"an index in {repository} holds others, {DEEPEST} deep and deeper"
         raise LianError(Problem("index-too-deep", message, hint="remove its tag, if nobody needs it"))
-
-    def _ours(self, applied: Applied | None) -> Applied | None:
-        return applied if applied is not None and applied.fleet == self.fleet else None
 
     def _left(self, announced: Announcement | None) -> Announcement | None:
         """This fleet's. One whose time is not over is that of a prune at work now, or just killed: it is waited for

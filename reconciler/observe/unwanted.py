@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from reconciler.finishing import all_of
+from reconciler.model.applied import applied_at
 from reconciler.model.observed import Observed, Unknown
 from reconciler.model.problem import LianError
 from reconciler.model.stock import CONTENT_TAG, names_image
@@ -17,25 +18,25 @@ if TYPE_CHECKING:
 
     from reconciler.model.applied import Applied
     from reconciler.model.reference import Reference, Repository
-    from reconciler.ports.inventory import Inventory
+    from reconciler.ports.bundle import Reading
     from reconciler.ports.registry import Registry
 
 
 async def find_applied(
-    registry: Registry, inventory: Inventory, wanted: Mapping[Repository, Collection[str]], hosts: Collection[str]
+    ports: Reading, fleet: str, wanted: Mapping[Repository, Collection[str]], hosts: Collection[str]
 ) -> Observed:
-    """The applied documents that may name something unwanted: of repositories on these hosts that nobody wants, and of
-    those of `wanted` that have other tags than the wanted ones. A host that does not list its repositories is asked for
-    the wanted ones alone. Raises LianError."""
-    listed = (await catalogue(inventory, hosts)).repositories
-    strangers = await witnessed(registry, [repository for repository in listed if repository not in wanted])
-    names = await inventory.all_names([repository for repository in wanted if repository.host in hosts])
+    """The fleet's applied documents that may name something unwanted: of repositories on these hosts that nobody wants,
+    and of those of `wanted` that have other tags than the wanted ones. A host that does not list its repositories is
+    asked for the wanted ones alone. Raises LianError."""
+    listed = (await catalogue(ports.inventory, hosts)).repositories
+    strangers = await witnessed(ports.registry, fleet, [one for one in listed if one not in wanted])
+    names = await ports.inventory.all_names([repository for repository in wanted if repository.host in hosts])
     more = {repository for repository, tags in names.items() if _others(tags, wanted[repository])}
     gate = asyncio.Semaphore(CONCURRENCY)
 
     async def read(repository: Repository) -> Applied | None:
         async with gate:
-            return await read_applied(registry, repository)
+            return await read_applied(ports.registry, applied_at(repository, fleet))
 
     repositories = sorted(strangers | more)
     documents = await all_of(read(repository) for repository in repositories)

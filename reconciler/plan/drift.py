@@ -56,8 +56,8 @@ class TagDrift:
 
     def _whose(self, tag: str, there: Digest) -> ReasonCode:
         """Who put the tag where it is: the applied document tells, else the image's own build record."""
-        last = self._applied.tags.get(tag) if self._applied and self._applied.fleet == self.fleet else None
-        if last is not None and last.digest == there:
+        last = self._applied.tags.get(tag) if self._applied else None
+        if last is not None and last.gave(there):
             return ReasonCode.TAG_DIFFERS
         records = self.observed.records_of(self.artifact.image, there)
         if not any(record.fleet in {"", self.fleet} for record in records):
@@ -86,7 +86,7 @@ class TagDrift:
 
     def _newer_applied(self) -> str | None:
         applied = self._applied
-        if applied is None or applied.fleet != self.fleet:
+        if applied is None:
             return None
         found = (applied.newer_than(self.history, tag, self.observed.lineage) for tag in self.artifact.tags)
         return next((revision for revision in found if revision), None)

@@ -32,7 +32,7 @@ def suspects(desired: Desired, observed: Observed) -> dict[Reference, AppliedTag
     tags = {Reference(w.artifact.image, tag) for w in desired.wanted.values() for tag in w.artifact.tags}
     return {
         reference: entry
-        for repository, applied in _documents(desired, observed)
+        for repository, applied in _documents(observed)
         for tag, entry in applied.tags.items()
         if (repository, entry.artifact) not in wanted and (reference := Reference(repository, tag)) not in tags
     }
@@ -44,22 +44,22 @@ def orphans(desired: Desired, observed: Observed, kept: Iterable[Desired]) -> tu
     newer commit put there, is none of this commit's."""
     others = {(w.artifact.image, str(name)) for one in kept for name, w in one.wanted.items()}
     others_tags = {Reference(w.artifact.image, t) for one in kept for w in one.wanted.values() for t in w.artifact.tags}
-    documents = dict(_documents(desired, observed))
+    documents = dict(_documents(observed))
     found: dict[tuple[ArtifactName, Repository], dict[str, Digest]] = {}
     for reference, entry in suspects(desired, observed).items():
         repository, tag, name = reference.repository, reference.name, _name(entry.artifact)
         head = observed.heads.get(reference)
-        if name is None or not isinstance(head, Found) or head.digest != entry.digest:
+        if name is None or not isinstance(head, Found) or not entry.gave(head.digest):
             continue
         newer = documents[repository].newer_than(desired.history, tag, observed.lineage)
         if not newer and (repository, entry.artifact) not in others and reference not in others_tags:
-            found.setdefault((name, repository), {})[tag] = entry.digest
+            found.setdefault((name, repository), {})[tag] = head.digest
     return tuple(_change(desired, *of, dict(sorted(tags.items()))) for of, tags in sorted(found.items()))
 
 
-def _documents(desired: Desired, observed: Observed) -> Iterator[tuple[Repository, Applied]]:
+def _documents(observed: Observed) -> Iterator[tuple[Repository, Applied]]:
     for repository, applied in observed.applied.items():
-        if isinstance(applied, Applied) and applied.fleet == desired.fleet.name:
+        if isinstance(applied, Applied):
             yield repository, applied
 
 

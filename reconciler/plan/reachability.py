@@ -175,11 +175,10 @@ def _kept_by_tag(stock: Stock, wants: Wants, rules: Rules, tag: str) -> Kept | N
 def _orphaned(stock: Stock, wants: Wants, rules: Rules) -> list[Untagged]:
     """Tags that lian gave, where they still are, for artifacts that nobody wants here any more."""
     entries = stock.applied.tags if stock.applied else {}
-    found = ((tag, entry) for tag, entry in sorted(entries.items()) if stock.tags.get(tag) == entry.digest)
     return [
-        Untagged(tag, entry.digest, entry.artifact)
-        for tag, entry in found
-        if not _kept_by_tag(stock, wants, rules, tag)
+        Untagged(tag, digest, entry.artifact)
+        for tag, entry in sorted(entries.items())
+        if (digest := stock.tags.get(tag)) and entry.gave(digest) and not _kept_by_tag(stock, wants, rules, tag)
     ]
 
 
@@ -291,7 +290,7 @@ class _Judgement:
     def _applied_to(self, tag: str, digest: Digest) -> bool:
         applied = self.stock.applied
         entry = applied.tags.get(tag) if applied else None
-        return entry is not None and entry.digest == digest
+        return entry is not None and entry.gave(digest)
 
     def _given_by_lian(self, tag: str, digest: Digest) -> bool:
         """A tag that the applied document says lian pointed there, or a content tag of our own content."""

@@ -28,12 +28,12 @@ def some_are_gone(plan: Plan, observed: Observed) -> bool:
     return sum(_absent(change, observed) for change in plan.changes) >= FEWEST
 
 
-def unless_vanished(plan: Plan, observed: Observed, fleet: str, remembered: Collection[str]) -> Plan:
+def unless_vanished(plan: Plan, observed: Observed, remembered: Collection[str]) -> Plan:
     """The plan, or one that holds everything. What was applied before is told by what is still there, by the applied
     documents of the fleet, and by this machine, which has seen images of the `remembered` repositories in sync."""
     gone, there = [], 0
     for change in plan.changes:
-        last = _last_tags(change, observed, fleet)
+        last = _last_tags(change, observed)
         if not _absent(change, observed) or any(_found(change, tag, observed) for tag in last):
             there += 1
         elif last or str(change.image) in remembered:
@@ -48,10 +48,10 @@ def unless_vanished(plan: Plan, observed: Observed, fleet: str, remembered: Coll
     )
 
 
-def _last_tags(change: Change, observed: Observed, fleet: str) -> tuple[str, ...]:
+def _last_tags(change: Change, observed: Observed) -> tuple[str, ...]:
     """What the artifact's tags were when lian last moved them."""
     document = observed.applied.get(change.image)
-    if not isinstance(document, Applied) or document.fleet != fleet:
+    if not isinstance(document, Applied):
         return ()
     return document.last_of(str(change.artifact))
 

@@ -130,7 +130,7 @@ async def _shelves(ports: Removing, head: Desired, desired: Iterable[Desired]) -
             found = await catalogue(ports.inventory, [host])
             if host in found.silent:
                 notes.append(f"{host} does not list its repositories: only those that a kept revision wants are pruned")
-            here |= await _marked(ports, [r for r in found.repositories if r not in wanted])
+            here |= await _marked(ports, head.fleet.name, [r for r in found.repositories if r not in wanted])
         except LianError as error:
             shelves.problems |= dict.fromkeys(here, error.problems)
             continue
@@ -138,9 +138,9 @@ async def _shelves(ports: Removing, head: Desired, desired: Iterable[Desired]) -
     return shelves, tuple(notes)
 
 
-async def _marked(ports: Removing, others: Collection[Repository]) -> set[Repository]:
+async def _marked(ports: Removing, fleet: str, others: Collection[Repository]) -> set[Repository]:
     """Of repositories that nobody wants, those with a document of lian's or a content tag. Raises LianError."""
-    found = set(await witnessed(ports.registry, others))
+    found = set(await witnessed(ports.registry, fleet, others))
     names = await names_of(ports.inventory, [repository for repository in others if repository not in found])
     return found | {r for r, tags in names.items() if any(CONTENT_TAG.fullmatch(tag) or of_lian(tag) for tag in tags)}
 

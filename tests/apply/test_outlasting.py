@@ -15,7 +15,7 @@ from reconciler.model.problem import LianError, Problem
 from reconciler.model.pruning import PRUNING_TAG, Announcement
 from reconciler.model.reference import Repository
 from reconciler.reconcile import Options, reconcile_once
-from tests.commits import AMD64, ARM64, HOST, Commit, artifact
+from tests.commits import AMD64, APPLIED_TAG, ARM64, HOST, Commit, artifact
 from tests.fakes import FakeRegistry, World
 from tests.turns import LoopClock, TurnsLoop
 
@@ -68,13 +68,13 @@ def announce(world: World, seconds: float, digests: set[Digest]) -> None:
 
 
 class Pruned(FakeRegistry):
-    """As soon as the applied document is written, a prune takes these."""
+    """As soon as the applied document tells of the move, a prune takes these."""
 
     prey: frozenset[Digest]
 
     async def publish(self, repository: Repository, manifest: Manifest, **more: Any) -> Descriptor:
         described = await super().publish(repository, manifest, **more)
-        if "lian-applied" in more.get("tags", ()):
+        if APPLIED_TAG in more.get("tags", ()) and "tag latest" in self.journal:
             for digest in self.prey:
                 await self.delete(repository, digest)
             self.prey = frozenset()

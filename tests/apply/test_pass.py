@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.model.applied import APPLIED_TAG
 from reconciler.model.event import Ended, Finished, Planned, Started
 from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Outcome, Status
 from reconciler.model.plan import Action
 from reconciler.model.problem import LianError
-from reconciler.reconcile import Options, reconcile_once
-from tests.commits import AMD64, ARM64, Commit, artifact, chain
+from reconciler.reconcile import Options, plan_once, reconcile_once
+from tests.commits import AMD64, APPLIED_TAG, ARM64, Commit, artifact, chain
 from tests.fakes import World, problem
 
 if TYPE_CHECKING:
@@ -103,6 +102,7 @@ FAULTS = {  # point -> builds of the next pass, for an image of one platform
     "publish manifest": 1,
     "content tag": 1,
     "tag": 0,
+    "applied": 0,
     "published": 1,
 }
 
@@ -113,12 +113,12 @@ def test_a_fault_at_any_step_is_healed_by_the_next_pass(one: World, point: str, 
     one.source.commit = both("shop/api", platforms=platforms)
     one.points.faults[point] = problem()
     assert ends(run(one)) == {"shop/api": ("build", "failed")}
-    assert one.tag(one.source.commit.artifacts[0].image, "latest") is None
+    assert (one.tag(one.source.commit.artifacts[0].image, "latest") is None) == (point != "applied")
     one.points.faults.clear()
     one.builder.built.clear()
     run(one)
     assert len(one.builder.built) <= (FAULTS[point] if len(platforms) == 1 else 2)
-    if point == "tag":
+    if point in {"tag", "applied"}:
         assert one.builder.built == []
     settled(one)
 
@@ -167,6 +167,29 @@ def test_a_parent_that_comes_out_different_rebuilds_its_children(two: World) -> 
     assert ends(run(two)) == {"shop/base": ("build", "done"), "shop/api": ("build", "done")}
     assert two.builder.requests[-1].contexts["base"].digest == two.tag(two.source.commit.artifacts[0].image, "latest")  # type: ignore[union-attr]
     settled(two)
+
+
+@pytest.mark.parametrize("point", ["announced", "tag", "applied", "published"])
+@pytest.mark.parametrize("files", ["new", "old"])
+def test_a_pass_cut_off_about_its_tags_leaves_none_that_looks_moved_by_others(
+    one: World, point: str, files: str
+) -> None:
+    """Also the change after the next, whose tags the applied document has not seen (ADR 048)."""
+    for content in ("old", "now"):
+        one.source.commit = one.source.commit.changed({"shop/api/app": content.encode()})
+        run(one)
+    one.source.commit = one.source.commit.changed({"shop/api/app": files.encode()})
+    one.points.faults[point] = problem()
+    (cut,) = run(one).results
+    assert cut.status is Status.FAILED
+    one.points.faults.clear()
+    before = one.source.commit
+    one.source.commit = before.changed({"shop/api/app": b"next"})
+    change = asyncio.run(plan_once(one.ports(), Options())).plan.changes[0]
+    assert {reason.code.value for reason in change.reasons} == {"context-changed"}
+    one.source.commit = before
+    run(one)
+    settled(one)
 
 
 def test_a_revert_moves_tags_and_builds_nothing(two: World) -> None:

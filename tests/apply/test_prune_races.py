@@ -20,7 +20,7 @@ from reconciler.model.stock import of_lian
 from reconciler.prune.once import prune_once
 from reconciler.prune.plan import PruneOptions, plan_prune
 from reconciler.reconcile import Options, reconcile_once
-from tests.commits import AMD64, ARM64, Commit, artifact
+from tests.commits import AMD64, APPLIED_TAG, ARM64, Commit, artifact
 from tests.fakes import FakeRegistry, FakeSource, World
 from tests.turns import Bursts, LoopClock, Turns, who
 
@@ -228,7 +228,7 @@ class Yard:
     def nothing_else_is_there(self, commit: Commit) -> None:
         """Neither claims nor announcements, nor images that nobody wants."""
         left = {tag for _, tag in self.registry.tags if of_lian(tag)}
-        assert left <= {"lian-applied"}, left
+        assert left <= {APPLIED_TAG}, left
         images = {a.image for a in commit.artifacts}
         assert {where for where, _ in self.registry.tags} <= images
         plan = self.alone(_planned(self, commit))

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.apply.artifact import ROUNDS
-from reconciler.apply.tagging import PATIENCE_SECONDS, TRIES, HeldBack, Tagger
-from reconciler.model.applied import APPLIED_LAYER, APPLIED_TAG, APPLIED_TYPE, Applied, AppliedTag, History
+from reconciler.apply.held import HeldBack
+from reconciler.apply.outlasting import PATIENCE_SECONDS
+from reconciler.apply.settling import ROUNDS
+from reconciler.apply.tagging import Tagger
+from reconciler.apply.witness import TRIES, Witness
+from reconciler.model.applied import APPLIED_LAYER, APPLIED_TYPE, Applied, AppliedTag, History
 from reconciler.model.canonical import canonical
 from reconciler.model.credential import SourceKind, SourceRef
 from reconciler.model.digest import Digest
@@ -28,7 +31,7 @@ from reconciler.model.reference import Reference
 from reconciler.observe.ask import read_records
 from reconciler.reconcile import Options, reconcile_once
 from tests import commits
-from tests.commits import FLEET, Commit
+from tests.commits import APPLIED_TAG, FLEET, Commit
 from tests.fakes import World, image, problem
 from tests.turns import LoopClock, Turns
 
@@ -120,7 +123,8 @@ class Bench:
 
     def tagger(self) -> Tagger:
         self.world.source.commit = self.desired
-        return Tagger(self.world.ports(), self.desired.desired, self.observed, self.allow_older)
+        ports, desired = self.world.ports(), self.desired.desired
+        return Tagger(ports, desired, self.observed, Witness(ports, desired, self.allow_older))
 
     def move(self, *tags: str, to: str = "wanted") -> tuple[str, ...]:
         """What a pass does with these tags."""

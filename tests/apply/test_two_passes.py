@@ -11,14 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.model.applied import APPLIED_TAG
 from reconciler.model.digest import Digest
 from reconciler.model.outcome import Outcome, Status
 from reconciler.model.policy import Policy
 from reconciler.model.pruning import PRUNING_TAG
 from reconciler.plan.compare import Overrides
 from reconciler.reconcile import Options, reconcile_once
-from tests.commits import AMD64, ARM64, Commit, artifact
+from tests.commits import AMD64, APPLIED_TAG, ARM64, Commit, artifact
 from tests.fakes import FakeRegistry, FakeSource, World, image
 from tests.turns import Bursts, EveryOrder, LoopClock, Parked, Turns, who
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from reconciler.model.observed import Sighting
     from reconciler.model.reference import Reference, Repository
 
-SHARED_STEPS = frozenset({"look", "look content", "tag", "content tag", "applied", "read back"})
+SHARED_STEPS = frozenset({"look", "look content", "tag", "content tag", "announced", "applied", "read back"})
 """Steps at which something is read or written that another pass may write or read: tags. All else is content by its
 digest, which never changes, or a pass's own."""
 CONTENT_STEPS = frozenset({"look content", "content tag"})
@@ -268,7 +267,8 @@ class Stage:
         for move in self.registry.moves:
             where = move.repository
             if move.tag == APPLIED_TAG and move.who == self.scene.newest:
-                written.setdefault(where, move.moment)
+                if move.old is None or not self.registry.announces(where, move.old, move.new):
+                    written.setdefault(where, move.moment)
             elif move.tag == APPLIED_TAG and where in written and move.seen != move.old:
                 lost.add(where)
             elif not move.tag.startswith("lian-") and self.scene.older(move.who) and where not in lost:
@@ -399,11 +399,11 @@ def _both_look(one: Parked, other: Parked) -> bool:
 
 @pytest.mark.parametrize("name", ["older", "branches"])
 def test_tags_move_in_every_order(name: str, tmp_path: Path) -> None:
-    """All orders of all looks and moves, from where both passes know what they are about to do."""
+    """All orders of all looks and moves, from where both passes are about to tell what they will do."""
     scene, orders, runs = SCENES[name], EveryOrder(_both_look), 0
     while True:
         stage = Stage(scene, tmp_path / f"{runs}")
-        choose = TogetherFrom(stage, "look content", orders, FEWEST_STEPS)
+        choose = TogetherFrom(stage, "announced", orders, FEWEST_STEPS)
         stage.judge(stage.play(choose, only=SHARED_STEPS), orders)
         runs += 1
         if not orders.again():

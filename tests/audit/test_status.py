@@ -16,7 +16,6 @@ from reconciler.audit.status import Options, status
 from reconciler.cli import exits
 from reconciler.cli.views import status as view
 from reconciler.cli.views.text import as_json, size
-from reconciler.model.applied import APPLIED_TAG
 from reconciler.model.digest import Digest
 from reconciler.model.fleet import RegistryProvider
 from reconciler.model.manifest import IMAGE_INDEX, Descriptor, index
@@ -28,7 +27,7 @@ from tests import strategies as some
 from tests.audit.shop import API, BASE, SITE, built, move, shop_commit, shop_world, surveying
 from tests.cli.test_documents import checked
 from tests.cli.test_views import steers
-from tests.commits import AMD64, ARM64, HOST
+from tests.commits import AMD64, APPLIED_TAG, ARM64, HOST
 from tests.fakes import World, image
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from reconciler.model.applied import APPLIED_TAG, Applied, AppliedTag, History
+from reconciler.model.applied import Applied, AppliedTag, History
 from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import EMPTY_BLOB, IMAGE_MANIFEST, Descriptor, Manifest, artifact, index
@@ -39,6 +39,7 @@ from reconciler.providers.builder.binaries import locate
 from reconciler.providers.registry.inventory_router import RoutedInventory
 from reconciler.providers.registry.referrers import descriptor_of, fallback_tag, index_of
 from reconciler.providers.registry.router import Connections, RoutedPublisher, RoutedRegistry
+from tests.commits import APPLIED_TAG
 from tests.e2e.bench import Bench, directive
 from tests.schemas.evaluation import validator
 from tests.servers.distribution_v3 import run_distribution_v3

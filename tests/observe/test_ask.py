@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.model.applied import Applied, History, applied_at
 from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import EMPTY_BLOB, Descriptor, artifact
@@ -15,8 +16,11 @@ from reconciler.model.platform import Platform
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.record import ARTIFACT_TYPE, RECORD_LAYER, TIME_ANNOTATION, BuildRecord, PlatformBuild
 from reconciler.model.reference import Reference, Repository
-from reconciler.observe.ask import CONCURRENCY, RECORDS_READ, ask, read_listing
+from reconciler.observe.ask import CONCURRENCY, LOOKS, RECORDS_READ, ask, read_listing
 from tests.fakes import FakeRegistry, Points, image
+
+if TYPE_CHECKING:
+    from reconciler.model.manifest import Manifest
 
 UNREADABLE = Problem("registry-down", "the registry does not answer", next=Next.RETRY)
 REPOSITORY = Repository("registry.example:5000", "shop/api")
@@ -153,3 +157,63 @@ def test_answers_are_kept_once_given() -> None:
     observed.take(Observed({reference: Found(Digest.of(b"late"))}, {(REPOSITORY, Digest.of(b"x")): ()}))
     assert observed.heads == {reference: ABSENT}
     assert observed.records == {(REPOSITORY, Digest.of(b"x")): ()}
+
+
+class Replacing(FakeRegistry):
+    """A registry that drops what a tag named as soon as the tag moves, where others move it between two requests."""
+
+    replaced = 0
+
+    async def manifest(self, repository: Repository, digest: Digest) -> Manifest:
+        if self.replaced:
+            self.replaced -= 1
+            old = self.tags[repository, applied_at(repository, "acme").name]
+            write(self, str(self.replaced))
+            del self.manifests[repository, old]
+        return await super().manifest(repository, digest)
+
+
+def write(registry: FakeRegistry, revision: str, tag: str = "lian-applied-acme", fleet: str = "acme") -> None:
+    manifest, blobs = Applied(fleet, History(revision)).packed()
+    registry.blobs |= {(REPOSITORY, digest): data for digest, data in blobs.items()}
+    registry.put(REPOSITORY, manifest)
+    registry.tags[REPOSITORY, tag] = manifest.digest
+
+
+def applied(registry: FakeRegistry) -> Applied | Unknown | None:
+    asked = Questions(applied=frozenset({applied_at(REPOSITORY, "acme")}))
+    return asyncio.run(ask(asked, registry)).applied[REPOSITORY]
+
+
+@pytest.mark.parametrize("times", [0, 1, LOOKS - 1])
+def test_a_document_that_is_replaced_while_it_is_read_is_read_again(times: int) -> None:
+    registry = Replacing(Points())
+    write(registry, "first")
+    registry.replaced = times
+    read = applied(registry)
+    assert isinstance(read, Applied)
+    assert read.history.revision == ("0" if times else "first")
+
+
+def test_a_document_that_is_replaced_on_and_on_is_unknown() -> None:
+    registry = Replacing(Points())
+    write(registry, "first")
+    registry.replaced = LOOKS
+    assert isinstance(applied(registry), Unknown)
+
+
+def test_a_document_whose_content_is_gone_says_nothing(registry: FakeRegistry) -> None:
+    write(registry, "first")
+    registry.manifests.clear()
+    assert applied(registry) is None
+
+
+def test_each_fleet_has_a_document_of_its_own(registry: FakeRegistry) -> None:
+    write(registry, "theirs", "lian-applied-umbrella", "umbrella")
+    assert applied(registry) is None
+    write(registry, "copied by hand", fleet="umbrella")
+    assert applied(registry) is None
+    write(registry, "ours")
+    read = applied(registry)
+    assert isinstance(read, Applied)
+    assert read.history.revision == "ours"

@@ -180,4 +180,4 @@ def plan(
     made = make_plan(resolution, observed, overrides)
     if overrides.vanished or not some_are_gone(made, observed):
         return made
-    return unless_vanished(made, observed, commit.desired.fleet.name, remembered)
+    return unless_vanished(made, observed, remembered)

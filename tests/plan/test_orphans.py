@@ -11,14 +11,14 @@ import pytest
 
 from reconciler.cli import exits
 from reconciler.cli.views import plan as plan_view
-from reconciler.model.applied import APPLIED_TAG, APPLIED_TYPE
+from reconciler.model.applied import APPLIED_TYPE, applied_at
 from reconciler.model.plan import Action, ReasonCode
 from reconciler.model.policy import DriftPolicy, Policy, PrunePolicy, Response
 from reconciler.observe.ask import read_applied
 from reconciler.reconcile import Options, Orphans, plan_once, reconcile_once
 from tests.cli.test_documents import checked
 from tests.cli.test_views import shown
-from tests.commits import AMD64, ARM64, Commit, artifact
+from tests.commits import AMD64, APPLIED_TAG, ARM64, FLEET, Commit, artifact
 from tests.fakes import World, problem
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def test_heal_takes_the_tags_away_and_nothing_else(world: World) -> None:
     assert {manifest.document.get("artifactType") for manifest in gone} == {APPLIED_TYPE}
     assert told(diff(world)) == {}
     api = world.source.commit.artifacts[0].image
-    document = asyncio.run(read_applied(world.registry, api))
+    document = asyncio.run(read_applied(world.registry, applied_at(api, FLEET)))
     assert document
     assert document.tags.keys() == {"latest"}
     assert (world.source.commit.artifacts[0].image.host, "shop/old") not in {

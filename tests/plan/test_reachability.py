@@ -402,7 +402,7 @@ def test_ages_matter_only_for_the_newest_of_wanted_artifacts() -> None:
         (f"sha256-{'a' * 64}.sig", False, Digest("sha256", "a" * 64), False),
         (f"sha256-{'a' * 64}.x", True, None, None),
         (f"sha512-{'a' * 64}", False, None, None),
-        ("lian-applied", False, None, None),
+        ("lian-applied-acme", False, None, None),
         ("lian-pruning", False, None, None),
         ("lian-pruning-ab", False, None, None),
         (f"lian-{'a' * 40}", True, None, None),

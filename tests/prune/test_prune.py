@@ -10,7 +10,6 @@ import pytest
 
 from reconciler.apply import claim as claims
 from reconciler.apply import prune as pruning
-from reconciler.model.applied import APPLIED_TAG
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import Descriptor
 from reconciler.model.manifest import artifact as artifact_manifest
@@ -24,7 +23,7 @@ from reconciler.model.stock import of_lian
 from reconciler.prune.once import prune_once
 from reconciler.prune.plan import PruneOptions, plan_prune
 from reconciler.reconcile import Options, reconcile_once
-from tests.commits import HOST, Commit, artifact
+from tests.commits import APPLIED_TAG, HOST, Commit, artifact
 from tests.fakes import FakeClock, FakeRegistry, World, image, problem
 from tests.turns import LoopClock, TurnsLoop
 
@@ -542,7 +541,7 @@ def test_an_announcement_of_another_that_was_left_meanwhile_is_not_thrown_away(s
 
 
 def test_the_time_that_is_announced_is_what_taggers_wait_for() -> None:
-    from reconciler.apply.tagging import PATIENCE_SECONDS
+    from reconciler.apply.outlasting import PATIENCE_SECONDS
 
     assert claims.MOST_SECONDS <= 60 < PATIENCE_SECONDS
     assert claims.MARGIN_SECONDS < claims.LEAST_SECONDS / 2

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.model.applied import APPLIED_TAG, APPLIED_TYPE
+from reconciler.model.applied import APPLIED_TYPE
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import (
     EMPTY_BLOB,
@@ -41,6 +41,7 @@ from reconciler.providers.registry.layout.publisher import LayoutPublisher
 from reconciler.providers.registry.layout.registry import LayoutRegistry
 from reconciler.providers.registry.layout.remover import LayoutRemover
 from reconciler.providers.registry.layout.writing import putting
+from tests.commits import APPLIED_TAG
 from tests.ports.registry_suite import AMD64, ARM64, KIND, Image, codes, record
 from tests.providers.registry.disk import FORK, Disk, check_whole, cut_off
 

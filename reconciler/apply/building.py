@@ -1,0 +1,208 @@
+"""One artifact's build on one runner: its checks, then each of its platforms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from reconciler.apply.scanned import scanned
+from reconciler.apply.send import contexts
+from reconciler.identity.resolve import missing_base
+from reconciler.model.artifact import BaseImage, ParentImage
+from reconciler.model.event import Step
+from reconciler.model.manifest import Descriptor
+from reconciler.model.observed import Absent, Found, Unknown
+from reconciler.model.problem import LianError, Next, Problem
+from reconciler.observe.ask import known_heads
+from reconciler.ports.builder import PUSH_FAILED, BuildRequest
+from reconciler.sizing.choose import tier_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from reconciler.apply.attesting import Attester
+    from reconciler.apply.send import Sender
+    from reconciler.identity.inputs import Inputs
+    from reconciler.identity.resolve import Keyed, Resolution
+    from reconciler.model.attestation import Statement
+    from reconciler.model.desired import Materials, Needs, Wanted
+    from reconciler.model.digest import Digest
+    from reconciler.model.name import ArtifactName
+    from reconciler.model.platform import Platform
+    from reconciler.model.reference import Reference
+    from reconciler.ports.builder import Built, StepSeen
+    from reconciler.ports.bundle import Ports
+    from reconciler.ports.compute import Runner
+    from reconciler.ports.publisher import Destination
+
+
+@dataclass(slots=True)
+class Building:
+    """One artifact on one runner."""
+
+    ports: Ports
+    resolution: Resolution
+    attester: Attester
+    wanted: Wanted
+    materials: Materials
+    identity: Keyed
+    runner: Runner
+    sender: Sender
+    deadline: float
+    built: list[Built] = field(default_factory=list)
+    logs: list[Path] = field(default_factory=list)
+    """Of all solves, in their order."""
+    sboms: dict[Digest, tuple[Statement, ...]] = field(default_factory=dict)
+    """Of the platforms' manifests."""
+
+    @property
+    def last_log(self) -> str | None:
+        """Of the solve that ran last: the one that failed, if one did."""
+        return str(self.logs[-1]) if self.logs else None
+
+    def log(self, platform: Platform, target: str | None = None) -> Path:
+        name = self.wanted.artifact.name
+        parts = [name.workspace, name.artifact, str(platform).replace("/", "-"), *([target] if target else [])]
+        return self.ports.logs / ("_".join(parts) + ".log")
+
+    async def checks(self, parents: Mapping[tuple[ArtifactName, Platform], Digest]) -> None:
+        """Build every check target; the first that fails fails the artifact before anything is pushed."""
+        for platform in self.wanted.artifact.platforms if self.wanted.artifact.checks else ():
+            needs = self.materials.check_needs[platform]
+            inputs = await self._check_inputs(needs, platform, parents)
+            for target in self.wanted.artifact.checks:
+                await self._run(await self._request(platform, needs, inputs, None, target, self.log(platform, target)))
+
+    async def _check_inputs(
+        self, needs: Needs, platform: Platform, parents: Mapping[tuple[ArtifactName, Platform], Digest]
+    ) -> Inputs:
+        """Digests of what only the checks need: pinned like everything else, though part of no key."""
+        artifact = self.wanted.artifact
+        images = dict(needs.images)
+        contexts: dict[str, dict[str, str]] = {}
+        for name in needs.contexts:
+            context = artifact.contexts[name]
+            if isinstance(context, BaseImage):
+                images[name] = context.reference
+            elif isinstance(context, ParentImage):
+                contexts[name] = {"image": str(parents[context.artifact, platform])}
+        digests = await self._digests(images.values())
+        for name in needs.contexts:
+            if name in images:
+                contexts[name] = {"image": str(digests[images[name]])}
+        return {"contexts": contexts, "bases": {written: str(digests[ref]) for written, ref in needs.images.items()}}
+
+    async def _digests(self, references: Iterable[Reference]) -> dict[Reference, Digest]:
+        """The digests of images, pinned ones as they are. Raises LianError for one that is not there or unreadable."""
+        wanted = set(references)
+        known = {ref: ref.digest for ref in wanted if ref.digest} | {
+            ref: self.resolution.images[ref] for ref in wanted if ref in self.resolution.images
+        }
+        heads = await self.ports.registry.heads(wanted - known.keys())
+        for reference, head in heads.items():
+            match head:
+                case Found(digest):
+                    known[reference] = digest
+                case Unknown(problem):
+                    raise LianError(problem)
+                case Absent():
+                    raise LianError(missing_base(reference))
+        return known
+
+    async def platforms(self, *, fresh: bool) -> dict[Platform, Descriptor]:
+        """Every platform's manifest: those whose content tag exists are taken, if they may be and not all shall be
+        `fresh`; the others are built."""
+        artifact = self.wanted.artifact
+        present: dict[Platform, Descriptor] = {}
+        if len(artifact.platforms) > 1 and not fresh:
+            tags = {platform: self.identity.tag(platform) for platform in artifact.platforms}
+            heads = await known_heads(self.ports.registry, artifact.image, tags.values())
+            for platform, tag in tags.items():
+                head = heads[tag]
+                if isinstance(head, Found) and await self.attester.vouches(artifact.image, head.digest):
+                    present[platform] = head.descriptor or await self._described(head.digest)
+        return {platform: present.get(platform) or await self._platform(platform) for platform in artifact.platforms}
+
+    async def _described(self, digest: Digest) -> Descriptor:
+        """Of a manifest in the artifact's repository. Raises LianError if it cannot be read."""
+        manifest = await self.ports.registry.manifest(self.wanted.artifact.image, digest)
+        return Descriptor.of(manifest.media_type, manifest.data)
+
+    async def _platform(self, platform: Platform) -> Descriptor:
+        """Build one platform, bring it into the repository by digest, and read it back."""
+        artifact, publisher = self.wanted.artifact, self.ports.publisher
+        log = self.log(platform)
+        scratch = self.runner.scratch / "out" / log.stem
+        scratch.mkdir(parents=True, exist_ok=True)
+        destination = publisher.destination(artifact.image, scratch)
+        needs, inputs = self.materials.needs[platform], self.identity.inputs[platform]
+        built = await self._pushed(await self._request(platform, needs, inputs, destination, artifact.target, log))
+        if built.digest is None:
+            problem = Problem("digest-missing", "BuildKit reported success without a digest", next=Next.BUG)
+            raise LianError(problem.of(str(artifact.name)))
+        digest = built.digest
+        if (scanner := self.attester.scanner) is not None:
+            registry = self.ports.registry
+            result = await scanned(registry, artifact.image, destination, digest, scanner)
+            digest = result.image.digest
+            self.sboms[digest] = result.sboms
+        manifest = await publisher.take_in(artifact.image, destination, digest)
+        return Descriptor.of(manifest.media_type, manifest.data)
+
+    async def _request(
+        self,
+        platform: Platform,
+        needs: Needs,
+        inputs: Inputs,
+        destination: Destination | None,
+        target: str | None,
+        log: Path,
+    ) -> BuildRequest:
+        artifact, desired = self.wanted.artifact, self.resolution.desired
+        publisher = self.ports.publisher
+        return BuildRequest(
+            artifact=str(artifact.name),
+            platform=platform,
+            context=await self.sender.folder(self.materials.context),
+            dockerfile=await self.sender.dockerfile(self.materials),
+            log=log,
+            tier=tier_for(artifact),
+            destination=destination,
+            target=target,
+            args=artifact.args,
+            labels=artifact.labels,
+            contexts=await contexts(self.wanted, needs, inputs, self.sender, publisher, desired),
+            scanner=self.attester.scanner if destination else None,
+            source_date_epoch=artifact.source_date_epoch,
+            deadline=self.deadline,
+        )
+
+    async def _pushed(self, request: BuildRequest) -> Built:
+        """Built and pushed. A push that fails is tried once more, which builds nothing again: two pipelines that push
+        the same content at once can be refused by docker-registry, which finds a part empty that the other is just
+        writing."""
+        try:
+            return await self._run(request)
+        except LianError as error:
+            if any(problem.code != PUSH_FAILED for problem in error.problems):
+                raise
+        again = request.log.with_name(f"{request.log.stem}_again.log")
+        return await self._run(replace(request, log=again))
+
+    async def _run(self, request: BuildRequest) -> Built:
+        self.logs.append(request.log)
+        try:
+            built = await self.ports.builder.build(self.runner, request, self._seen)
+        except LianError as error:
+            raise LianError(self._in_repo(p) for p in error.problems) from error
+        self.built.append(built)
+        return built
+
+    def _in_repo(self, problem: Problem) -> Problem:
+        """The builder names the Dockerfile as it was handed over; a person knows it by its path in the repo."""
+        known = problem.file == self.materials.dockerfile_path.rpartition("/")[2]
+        return replace(problem, file=self.materials.dockerfile_path) if known else problem
+
+    def _seen(self, step: StepSeen) -> None:
+        self.ports.recorder.record(Step(self.wanted.artifact.name, step.name, step.done, step.cached))
