@@ -18,7 +18,7 @@ from reconciler.model.problem import LianError
 from reconciler.observe.ask import ask, read_listing
 from reconciler.observe.kept import load_kept
 from reconciler.observe.unwanted import find_applied, find_tags
-from reconciler.plan.audit import audited
+from reconciler.plan.audit import audited, not_audited
 from reconciler.plan.compare import Overrides, make_plan
 from reconciler.plan.drift import revisions_behind
 from reconciler.plan.files import changed_files, listings_of, with_files
@@ -88,6 +88,7 @@ async def plan_once(ports: Reading, options: Options) -> Work:
         plan = unless_vanished(plan, observed, await ports.memory.recall())
     gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
     changes = await asyncio.gather(*(_with_files(c, resolution, observed, ports, gate) for c in plan.changes))
+    notes = (*notes, *not_audited(desired.fleet.policy, observed))
     return Work(replace(plan, changes=tuple(changes)), resolution, observed, notes)
 
 

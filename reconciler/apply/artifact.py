@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.apply.attesting import Recorded
 from reconciler.apply.building import Building
 from reconciler.apply.held import HeldBack
-from reconciler.apply.record import Facts, attach, carry_over
+from reconciler.apply.record import Facts, attach, carry_over, single_out
 from reconciler.apply.send import Sender
 from reconciler.apply.settling import content_tags, platforms_in
 from reconciler.identity.resolve import Keyed, identify
@@ -24,7 +24,7 @@ from reconciler.sizing.choose import tier_for
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from reconciler.apply.attesting import Attester
     from reconciler.apply.runners import Runners
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from reconciler.model.manifest import Manifest
     from reconciler.model.name import ArtifactName
     from reconciler.model.platform import Platform
+    from reconciler.model.record import BuildRecord
     from reconciler.model.reference import Repository
     from reconciler.ports.bundle import Ports
     from reconciler.ports.compute import Runner
@@ -85,9 +86,11 @@ class Worker:
         digest: Digest,
         left: Collection[str] = (),
         source: Repository | None = None,
+        known: Sequence[BuildRecord] = (),
     ) -> Result:
         """The content exists: point the tags that do not name it yet at it, but for those that are to be `left`.
-        Builds nothing. `source` is another repository that the image is copied from first. Raises HeldBack, LianError.
+        Builds nothing. `source` is another repository that the image is copied from first, `known` are records of what
+        the tags named. Raises HeldBack, LianError.
         """
         name, start = wanted.artifact.name, time.monotonic()
         manifest = await self._brought(wanted, identity, source, digest)
@@ -100,6 +103,8 @@ class Worker:
         if not away and source is None:
             return Result(name, Action.NONE, Status.NONE, digest, time.monotonic() - start, platforms=platforms)
         self.ports.recorder.record(Started(name))
+        if len(identity.keys) == 1:
+            await single_out(self.ports, wanted.artifact, identity.key, manifest, known)
         manifest = await self.settler.settle(wanted.artifact, identity, manifest, left)
         digest, platforms = manifest.digest, platforms_in(identity, manifest)
         return Result(name, Action.RETAG, Status.DONE, digest, time.monotonic() - start, platforms=platforms)

@@ -117,9 +117,12 @@ class _Carrier:
                 platforms = self._seen_platforms(wanted, identity, change.digest)
                 return Result(change.artifact, Action.NONE, Status.NONE, change.digest, platforms=platforms)
             case Action.RETAG if change.digest and isinstance(identity, Keyed):
+                known = self.work.observed.records_behind(change.image, change.tags)
                 async with self.worker.places:
                     if change.source is None or await self._may_copy(change.source, change.digest):
-                        return await self.worker.converge(wanted, identity, change.digest, change.left, change.source)
+                        return await self.worker.converge(
+                            wanted, identity, change.digest, change.left, change.source, known
+                        )
                 return await self._build(change, wanted)
             case Action.BUILD:
                 return await self._build(change, wanted)
@@ -149,13 +152,13 @@ class _Carrier:
 
     async def _build(self, change: Change, wanted: Wanted) -> Result:
         name = change.artifact
-        parents: dict[tuple[ArtifactName, Platform], Digest] = {}
-        for parent in self._parents(wanted):
+        identity = self.work.resolution.identities[name]
+        parents = self._known_parents(wanted) if isinstance(identity, Keyed) else {}
+        for parent in sorted(self._parents(wanted) - {parent for parent, _ in parents}):
             result = await self._parent(name, parent)
             if result.status not in _GOOD:
                 return self._skipped(change, parent)
             parents |= {(parent, platform): digest for platform, digest in result.platforms.items()}
-        identity = self.work.resolution.identities[name]
         if isinstance(identity, Keyed):
             return await self.worker.build(wanted, identity, parents, change.left, replaces=change.replaces)
         # Early cutoff: the parents are there now; what they turned out to be may have been built on before.
@@ -170,15 +173,25 @@ class _Carrier:
         self.tagger.unless_stuck(wanted.artifact, change.left)
         return await self.worker.build(wanted, settled, parents, change.left)
 
-    def _parents(self, wanted: Wanted) -> tuple[ArtifactName, ...]:
+    def _known_parents(self, wanted: Wanted) -> dict[tuple[ArtifactName, Platform], Digest]:
+        """The outputs that an identity which is known stands on. They are there, whatever becomes of their tags."""
+        parents = parents_in_use(wanted.artifact, wanted.materials) if wanted.materials else ()
+        found: dict[tuple[ArtifactName, Platform], Digest] = {}
+        for parent in parents:
+            outputs = self.work.resolution.outputs(parent, wanted.artifact.platforms, self.work.observed)
+            if isinstance(outputs, dict):
+                found |= {(parent, platform): digest for platform, digest in outputs.items()}
+        return found
+
+    def _parents(self, wanted: Wanted) -> set[ArtifactName]:
         """Parents whose outputs this build uses: in its own stages, and in those of its checks."""
         materials = wanted.materials
         if materials is None:
-            return ()
+            return set()
         names = {name for needs in materials.check_needs.values() for name in needs.contexts}
         contexts = (wanted.artifact.contexts[name] for name in names)
         checks = {c.artifact for c in contexts if isinstance(c, ParentImage)}
-        return tuple(sorted(checks | set(parents_in_use(wanted.artifact, materials))))
+        return checks | set(parents_in_use(wanted.artifact, materials))
 
     async def _parent(self, child: ArtifactName, parent: ArtifactName) -> Result:
         task = self.tasks[parent]

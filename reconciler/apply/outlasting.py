@@ -14,6 +14,7 @@ from reconciler.model.record import TIME_ANNOTATION
 from reconciler.model.reference import Reference
 from reconciler.model.stock import Content
 from reconciler.observe.ask import read_announcement
+from reconciler.ports.registry import MANIFEST_UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -30,7 +31,7 @@ CONCURRENCY = 4
 POLL_SECONDS = 1.0
 PATIENCE_SECONDS = 90.0
 """How long a prune that has announced itself is waited for; it promises to be done sooner."""
-_UNREADABLE = {"manifest-unknown", "registry-wrong-digest", "registry-damaged", "content-too-large"}
+_UNREADABLE = {MANIFEST_UNKNOWN, "registry-wrong-digest", "registry-damaged", "content-too-large"}
 
 
 @dataclass(frozen=True, slots=True)

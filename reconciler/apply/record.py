@@ -25,7 +25,7 @@ from reconciler.model.record import (
 from reconciler.observe.ask import LISTING_LIMIT, read_records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from reconciler.identity.resolve import Keyed
@@ -95,14 +95,30 @@ async def carry_over(
 ) -> None:
     """Give an image that was copied from `source` the record this fleet has there for this key, as this artifact's.
     Raises LianError."""
-    records = await read_records(ports.registry, source, image.digest)
-    for record in (r for r in records if (r.fleet, r.key, r.digest) == (fleet, key, image.digest)):
-        kept = [(LISTING_LAYER, digest, LISTING_LIMIT) for digest in record.listings.values()]
-        kept += [(LOG_LAYER, record.log, LOG_LIMIT)] if record.log else []
-        layers = [(kind, await ports.registry.blob(source, digest, limit)) for kind, digest, limit in kept]
-        subject = Descriptor.of(image.media_type, image.data)
-        await _put(ports, artifact.image, subject, replace(record, artifact=str(artifact.name)), layers)
+    records = await read_records(ports.registry, source, image.digest, key)
+    for record in (r for r in records if (r.fleet, r.digest) == (fleet, image.digest)):
+        await _again(ports, source, artifact, image, record)
         return
+
+
+async def single_out(ports: Ports, artifact: Artifact, key: str, image: Manifest, known: Iterable[BuildRecord]) -> None:
+    """Give an image of one platform a record of its own, if it has none because it was built as part of an index: what
+    the index's record, one of the `known`, says of it. Raises LianError."""
+    parts = [(r, {p: b}) for r in known for p, b in r.platforms.items() if (b.key, b.digest) == (key, image.digest)]
+    if not parts or await read_records(ports.registry, artifact.image, image.digest, key):
+        return
+    record, platforms = parts[0]
+    own = replace(record, key=key, digest=image.digest, platforms=platforms)
+    await _again(ports, artifact.image, artifact, image, own)
+
+
+async def _again(ports: Ports, source: Repository, artifact: Artifact, image: Manifest, record: BuildRecord) -> None:
+    """Attach a record to the image once more, as this artifact's, with what goes with it in `source`."""
+    kept = [(LISTING_LAYER, digest, LISTING_LIMIT) for digest in record.listings.values()]
+    kept += [(LOG_LAYER, record.log, LOG_LIMIT)] if record.log else []
+    layers = [(kind, await ports.registry.blob(source, digest, limit)) for kind, digest, limit in kept]
+    subject = Descriptor.of(image.media_type, image.data)
+    await _put(ports, artifact.image, subject, replace(record, artifact=str(artifact.name)), layers)
 
 
 async def _put(

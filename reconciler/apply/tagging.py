@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.apply.held import HeldBack, immutable, moved_meanwhile, superseded
-from reconciler.model.observed import Found, Questions
+from reconciler.model.observed import Found
+from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference
-from reconciler.observe.ask import ask, known_heads
+from reconciler.observe.ask import known_heads, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -50,7 +51,7 @@ class Tagger:
         heads = await self._now(artifact.image, [tag, *fixed])
         content = head.digest if isinstance(head := heads[tag], Found) else manifest.digest
         for other in {head.digest for one in fixed if isinstance(head := heads[one], Found)} - {content}:
-            if any(record.key == key for record in await self._records(artifact.image, other)):
+            if await self._records(artifact.image, other, key):
                 return other
         return content
 
@@ -141,10 +142,12 @@ class Tagger:
         if False not in stands.values():
             raise HeldBack(moved_meanwhile(f"{repository}:{tag}", digest))
 
-    async def _records(self, repository: Repository, digest: Digest) -> tuple[BuildRecord, ...]:
-        """The image's build records as of now; none if they cannot be read."""
-        image = (repository, digest)
-        return (await ask(Questions(records=frozenset({image})), self.ports.registry)).records_of(*image)
+    async def _records(self, repository: Repository, digest: Digest, key: str | None = None) -> tuple[BuildRecord, ...]:
+        """The image's build records as of now, of one key if it is given; none if they cannot be read."""
+        try:
+            return await read_records(self.ports.registry, repository, digest, key)
+        except LianError:
+            return ()
 
     def _fixed(self, tag: str) -> bool:
         return self.desired.fleet.policy.immutable(tag)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.audit.findings import Finding, State
+from reconciler.ports.registry import GONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconciler.model.problem import Problem
 
-GONE = frozenset({"manifest-unknown", "blob-unknown"})
 DAMAGED = frozenset({"registry-wrong-digest", "registry-damaged"})
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.audit.certainty import DAMAGED, GONE
+from reconciler.audit.certainty import DAMAGED
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.record import ARTIFACT_TYPE, KEY_ANNOTATION, TIME_ANNOTATION, BuildRecord
 from reconciler.observe.ask import RECORDS_READ, read_record
+from reconciler.ports.registry import GONE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,10 +6,11 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.audit.certainty import DAMAGED, GONE
+from reconciler.audit.certainty import DAMAGED
 from reconciler.model.fleet import RegistryProvider
 from reconciler.model.parts import Parts, below
 from reconciler.model.problem import LianError, Problem
+from reconciler.ports.registry import GONE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

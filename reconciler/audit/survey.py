@@ -7,13 +7,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.audit.certainty import GONE
 from reconciler.audit.holdings import Holding, Owner, TagKind
 from reconciler.model.applied import applied_at
 from reconciler.model.parts import below
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.stock import CONTENT_TAG, names_image
 from reconciler.observe.ask import read_applied, read_records
+from reconciler.ports.registry import GONE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

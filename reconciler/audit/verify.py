@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.attest.find import Signatures
-from reconciler.audit.certainty import DAMAGED, GONE, judged
+from reconciler.audit.certainty import DAMAGED, judged
 from reconciler.audit.chosen import chosen
 from reconciler.audit.examine import Examination, without_doubles
 from reconciler.audit.findings import Finding, State, Verification, Verified
@@ -23,6 +23,7 @@ from reconciler.model.reference import Reference
 from reconciler.observe.ask import ask
 from reconciler.plan.audit import turns
 from reconciler.plan.select import narrowed, select
+from reconciler.ports.registry import GONE
 from reconciler.reconcile import load
 
 if TYPE_CHECKING:

@@ -238,7 +238,7 @@ class Resolution:
                     identity.problems, because_of=identity.because_of or parent
                 )
                 return
-            outputs = self._outputs(parent, wanted.artifact.platforms, observed)
+            outputs = self.outputs(parent, wanted.artifact.platforms, observed)
             if outputs is None:
                 self._waits_for[wanted.artifact.name] = parent
                 return
@@ -257,7 +257,7 @@ class Resolution:
                 wanted, self.images, digests, builder=builder, moment=self.moment
             )
 
-    def _outputs(
+    def outputs(
         self, parent: ArtifactName, platforms: Iterable[Platform], observed: Observed
     ) -> dict[Platform, Digest] | Held | None:
         """The parent's manifests that exist, Held if a registry's answer is unknown, None if not asked yet."""
@@ -341,7 +341,9 @@ class Resolution:
             records |= {(artifact.image, digest) for digest in away if digest}
             applied.add(artifact.image)
             if isinstance(identity, Keyed):
-                records |= {donor for donor in [self.donor(name, observed)] if donor}
+                if donor := self.donor(name, observed):
+                    records.add(donor)
+                    whole.add(donor)
                 if fixed := self.fixed(name, observed):
                     whole.add((artifact.image, fixed))
                     records |= {

@@ -13,15 +13,17 @@ from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.pruning import PRUNING_LAYER, PRUNING_TAG, PRUNING_TYPE, Announcement
 from reconciler.model.record import (
     ARTIFACT_TYPE,
+    KEY_ANNOTATION,
     RECORD_LAYER,
     TIME_ANNOTATION,
     BuildRecord,
     listing_from_json,
 )
 from reconciler.model.reference import Reference
+from reconciler.ports.registry import GONE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Iterable
 
     from reconciler.model.manifest import Descriptor
     from reconciler.model.observed import Absent, Questions
@@ -32,10 +34,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 P = ParamSpec("P")
 
-RECORDS_READ = 5
-"""Of an image with many records (equal content under several keys) only the newest are read."""
-GONE = frozenset({"manifest-unknown", "blob-unknown"})
-"""Codes of what is certainly not there."""
+RECORDS_READ = 8
+"""Of an image with many records (equal content under several keys) the newest of each key are read, at most these."""
 LOOKS = 5
 """How often a document is looked for that others keep replacing."""
 DOCUMENT_LIMIT = 16 << 20
@@ -141,12 +141,22 @@ async def known_heads(registry: Registry, repository: Repository, tags: Collecti
     return heads
 
 
-async def read_records(registry: Registry, repository: Repository, digest: Digest) -> tuple[BuildRecord, ...]:
-    """The newest records of one image, newest first; what is no record is passed over as foreign. Raises LianError."""
+async def read_records(
+    registry: Registry, repository: Repository, digest: Digest, key: str | None = None
+) -> tuple[BuildRecord, ...]:
+    """The newest records of one image, newest first; of one `key` alone if it is given. What is no record is passed
+    over as foreign. Raises LianError."""
     referrers = await registry.referrers(repository, digest, ARTIFACT_TYPE)
-    newest = sorted(referrers, key=lambda d: d.annotations.get(TIME_ANNOTATION, ""), reverse=True)
-    found = [await read_record(registry, repository, d) for d in newest[:RECORDS_READ]]
-    return tuple(record for record in found if record is not None)
+    chosen = newest_records(d for d in referrers if key in {None, d.annotations.get(KEY_ANNOTATION, key)})
+    found = [await read_record(registry, repository, d) for d in chosen]
+    return tuple(record for record in found if record is not None and key in {None, record.key})
+
+
+def newest_records(records: Iterable[Descriptor]) -> list[Descriptor]:
+    """The newest of each key, newest first, at most RECORDS_READ; all of those that do not tell their key."""
+    newest = sorted(records, key=lambda d: d.annotations.get(TIME_ANNOTATION, ""), reverse=True)
+    of_key = {d.annotations.get(KEY_ANNOTATION, str(d.digest)): d for d in reversed(newest)}
+    return [d for d in newest if d in of_key.values()][:RECORDS_READ]
 
 
 async def read_record(registry: Registry, repository: Repository, descriptor: Descriptor) -> BuildRecord | None:

@@ -11,10 +11,11 @@ from reconciler.model.applied import applied_at
 from reconciler.model.observed import Found, Unknown
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.pruning import PRUNING_TAG
-from reconciler.model.record import ARTIFACT_TYPE, TIME_ANNOTATION
+from reconciler.model.record import ARTIFACT_TYPE
 from reconciler.model.reference import Repository
 from reconciler.model.stock import Content, Stock, names_image
-from reconciler.observe.ask import CONCURRENCY, GONE, RECORDS_READ, read_announcement, read_applied, read_record
+from reconciler.observe.ask import CONCURRENCY, newest_records, read_announcement, read_applied, read_record
+from reconciler.ports.registry import GONE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -180,8 +181,7 @@ class Looker:
     async def _records(self, repository: Repository, referrers: Sequence[Descriptor]) -> tuple[BuildRecord, ...]:
         """The newest build records among these, newest first. One whose content is gone says nothing."""
         records = [d for d in referrers if d.artifact_type == ARTIFACT_TYPE]
-        newest = sorted(records, key=lambda d: d.annotations.get(TIME_ANNOTATION, ""), reverse=True)[:RECORDS_READ]
-        read = await all_of(self._record(repository, descriptor) for descriptor in newest)
+        read = await all_of(self._record(repository, descriptor) for descriptor in newest_records(records))
         return tuple(record for record in read if record is not None)
 
     async def _record(self, repository: Repository, descriptor: Descriptor) -> BuildRecord | None:

@@ -6,11 +6,16 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from reconciler.model.observed import Unknown
+from reconciler.model.policy import Response
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reconciler.model.desired import Desired
     from reconciler.model.digest import Digest
+    from reconciler.model.observed import Observed
+    from reconciler.model.policy import Policy
     from reconciler.model.reference import Repository
 
 AT_ONCE = 32
@@ -35,3 +40,16 @@ def audited(desired: Desired, moment: float) -> Callable[[Repository, Digest], b
         return int.from_bytes(draw[:8], "big") % among == 0
 
     return due
+
+
+def not_audited(policy: Policy, observed: Observed) -> tuple[str, ...]:
+    """A sentence on images that could not be looked at whole, where that holds nothing because the policy only wants
+    broken ones reported."""
+    if policy.drift.broken is not Response.REPORT:
+        return ()
+    unread = [(where, answer.problem) for where, answer in observed.missing.items() if isinstance(answer, Unknown)]
+    if not unread:
+        return ()
+    (repository, digest), problem = min(unread, key=lambda one: one[0])
+    such = f"{repository}@{digest.short}" + (f" and {len(unread) - 1:,} more" if len(unread) > 1 else "")
+    return (f"whether all of {such} is there could not be found out: {problem.message}",)

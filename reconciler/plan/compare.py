@@ -191,9 +191,10 @@ class _View:
         return (None, adopted) if adopted else self._donor(key)
 
     def _donor(self, key: str) -> tuple[Repository, Digest] | None:
-        """Another repository to copy the image from, if its record says that it is what the key says."""
+        """Another repository to copy the image from, if all of it is there and its record says that it is what the key
+        says."""
         found = self.resolution.donor(self.artifact.name, self.observed)
-        if found is None:
+        if found is None or isinstance(self.observed.missing.get(found), Unknown):
             return None
         records = self.observed.records_of(*found)
         fleet = self.desired.fleet.name
@@ -213,7 +214,8 @@ class _View:
         tags = [*self.artifact.tags, *([identity.tag()] if isinstance(identity, Keyed) else [])]
         digests = self.observed.named(image, tags).values()
         answers: list[object] = [self.observed.records.get((image, digest)) for digest in digests]
-        answers += [self.observed.missing.get((image, digest)) for digest in digests]
+        if self.desired.fleet.policy.drift.broken is not Response.REPORT:
+            answers += [self.observed.missing.get((image, digest)) for digest in digests]
         answers.append(self.observed.applied.get(image))
         unread = dict.fromkeys(a.problem.of(str(self.artifact.name)) for a in answers if isinstance(a, Unknown))
         return tuple(unread)

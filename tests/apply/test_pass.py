@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.model.event import Ended, Finished, Planned, Started
+from reconciler.model.event import Ended, Finished, Noted, Planned, Started
 from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Outcome, Status
 from reconciler.model.plan import Action
+from reconciler.model.policy import DriftPolicy, Policy, Response
 from reconciler.model.problem import LianError
+from reconciler.observe.ask import read_records
 from reconciler.reconcile import Options, plan_once, reconcile_once
 from tests.commits import AMD64, APPLIED_TAG, ARM64, Commit, artifact, chain
 from tests.fakes import World, problem
@@ -190,6 +192,61 @@ def test_a_pass_cut_off_about_its_tags_leaves_none_that_looks_moved_by_others(
     one.source.commit = before
     run(one)
     settled(one)
+
+
+def test_a_child_is_built_on_a_parent_that_is_held_by_its_tag_alone(two: World) -> None:
+    """What it stands on is there: that a tag of the parent must not move is the parent's matter."""
+    base, api = two.source.commit.artifacts
+    tagged = (replace(base, tags=("latest", "1.0")), api)
+    two.source.commit = two.source.commit.changed({}, artifacts=tagged)
+    run(two)
+    two.source.commit = two.source.commit.changed({"shop/base/app": b"new"}, artifacts=(base, api))
+    run(two)
+    policy = Policy(immutable_tags=("1.*",))
+    two.source.commit = two.source.commit.changed({"shop/api/app": b"new"}, artifacts=tagged, policy=policy)
+    assert ends(run(two)) == {"shop/base": ("hold", "held"), "shop/api": ("build", "done")}
+
+
+def test_one_platform_of_several_has_its_own_record_when_it_is_wanted_alone(one: World) -> None:
+    one.source.commit = both("shop/api", platforms=(AMD64, ARM64))
+    run(one)
+    one.builder.built.clear()
+    image = one.source.commit.artifacts[0].image
+    one.source.commit = both("shop/api", platforms=(AMD64,)).changed({})
+    assert ends(run(one)) == {"shop/api": ("retag", "done")}
+    assert one.builder.built == []
+    digest = one.tag(image, "latest")
+    assert digest
+    (record,) = asyncio.run(read_records(one.registry, image, digest))
+    assert (record.digest, set(record.platforms), record.log is None) == (digest, {AMD64}, False)
+    assert record.key == record.platforms[AMD64].key
+    settled(one)
+
+
+@pytest.mark.parametrize("lost", ["config", "unknown"])
+def test_what_cannot_be_copied_whole_is_built(one: World, lost: str) -> None:
+    files = {f"shop/{name}/{file}": b"FROM scratch\n" for name in "ab" for file in ("Dockerfile", "app")}
+    first, second = artifact("shop/a"), artifact("shop/b")
+    policy = Policy(drift=DriftPolicy(broken=Response.REPORT))
+    one.source.commit = Commit((first,), files, policy=policy)
+    run(one)
+    if lost == "config":
+        one.registry.blobs = {k: v for k, v in one.registry.blobs.items() if b'"lines":' not in v}
+    else:
+        one.registry.unreadable.add("parts")
+    one.source.commit = one.source.commit.changed({}, artifacts=(first, second))
+    assert ends(run(one)) == {"shop/a": ("none", "none"), "shop/b": ("build", "done")}
+
+
+def test_an_image_that_cannot_be_looked_at_whole_is_told_where_broken_ones_only_are(one: World) -> None:
+    run(one)
+    one.registry.unreadable.add("parts")
+    assert ends(run(one)) == {"shop/api": ("hold", "held")}
+    policy = Policy(drift=DriftPolicy(broken=Response.REPORT))
+    one.source.commit = one.source.commit.changed({}, policy=policy)
+    assert ends(run(one)) == {"shop/api": ("none", "none")}
+    (said,) = [event.text for event in one.recorder.events if isinstance(event, Noted)]
+    assert said.startswith("whether all of registry.example:5000/shop/api@")
 
 
 def test_a_revert_moves_tags_and_builds_nothing(two: World) -> None:

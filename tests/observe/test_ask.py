@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,9 +15,16 @@ from reconciler.model.manifest import EMPTY_BLOB, Descriptor, artifact
 from reconciler.model.observed import ABSENT, Found, Observed, Questions, Unknown
 from reconciler.model.platform import Platform
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.model.record import ARTIFACT_TYPE, RECORD_LAYER, TIME_ANNOTATION, BuildRecord, PlatformBuild
+from reconciler.model.record import (
+    ARTIFACT_TYPE,
+    KEY_ANNOTATION,
+    RECORD_LAYER,
+    TIME_ANNOTATION,
+    BuildRecord,
+    PlatformBuild,
+)
 from reconciler.model.reference import Reference, Repository
-from reconciler.observe.ask import CONCURRENCY, LOOKS, RECORDS_READ, ask, read_listing
+from reconciler.observe.ask import CONCURRENCY, LOOKS, RECORDS_READ, ask, read_listing, read_records
 from tests.fakes import FakeRegistry, Points, image
 
 if TYPE_CHECKING:
@@ -39,12 +47,18 @@ def put(registry: FakeRegistry, config: bytes = b"{}", repository: Repository = 
 
 
 def attach(
-    registry: FakeRegistry, subject: Descriptor, data: bytes, time: Any = "", repository: Any = REPOSITORY
+    registry: FakeRegistry,
+    subject: Descriptor,
+    data: bytes,
+    time: Any = "",
+    repository: Any = REPOSITORY,
+    key: str | None = None,
 ) -> None:
     for blob in (data, EMPTY_BLOB):
         registry.blobs[repository, Digest.of(blob)] = blob
     layer = Descriptor.of(RECORD_LAYER, data)
-    registry.put(repository, artifact(ARTIFACT_TYPE, subject, (layer,), {TIME_ANNOTATION: time}))
+    annotations = {TIME_ANNOTATION: time} | ({KEY_ANNOTATION: key} if key else {})
+    registry.put(repository, artifact(ARTIFACT_TYPE, subject, (layer,), annotations))
 
 
 def record(subject: Descriptor, number: int) -> BuildRecord:
@@ -78,12 +92,28 @@ def test_nothing_asked_nothing_sent(registry: FakeRegistry) -> None:
 
 def test_the_newest_records_come_first_and_no_more_than_needed(registry: FakeRegistry) -> None:
     subject = put(registry)
-    for number in (3, 1, 8, 5, 2, 7, 4, 6):
+    for number in (3, 1, 9, 5, 2, 7, 4, 8, 6):
         attach(registry, subject, canonical(record(subject, number).to_json()), f"2026-01-0{number}T00:00:00.0Z")
     found = records(registry, subject)
     assert isinstance(found, tuple)
-    assert [int(r.key, 16) for r in found] == [8, 7, 6, 5, 4]
+    assert [int(r.key, 16) for r in found] == [9, 8, 7, 6, 5, 4, 3, 2]
     assert registry.points.seen.count("blob") == RECORDS_READ
+
+
+def test_of_many_records_the_newest_of_each_key_are_read(registry: FakeRegistry) -> None:
+    """An image that is built again and again from the same inputs does not hide what else it was built from."""
+    subject = put(registry)
+    for number in range(1, 30):
+        key = 1 if number == 1 else 2
+        data = canonical(replace(record(subject, key), revision=str(number)).to_json())
+        attach(registry, subject, data, f"2026-01-{number:02}T00:00:00.0Z", key=f"{key:064x}")
+    found = records(registry, subject)
+    assert isinstance(found, tuple)
+    assert [(int(r.key, 16), r.revision) for r in found] == [(2, "29"), (1, "1")]
+    before = registry.points.seen.count("blob")
+    (one,) = asyncio.run(read_records(registry, REPOSITORY, subject.digest, f"{1:064x}"))
+    assert one.revision == "1"
+    assert registry.points.seen.count("blob") == before + 1
 
 
 @pytest.mark.parametrize(

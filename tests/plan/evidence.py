@@ -90,7 +90,7 @@ class Evidence:
         return Observed(
             {ref: self.head(ref) for ref in questions.heads},
             {image: self.records.get(image, ()) for image in questions.records},
-            {repository: self.applied.get(repository) for repository in questions.applied},
+            {where.repository: self.applied.get(where.repository) for where in questions.applied},
             {image: self.missing.get(image, ()) for image in questions.whole},
         )
 

@@ -76,8 +76,6 @@ WHOSE = {
     "no document, an image that nobody knows": (None, (), ReasonCode.FOREIGN),
     "no document, an image of another fleet": (None, (record("umbrella"),), ReasonCode.FOREIGN),
     "one record of another fleet, one of ours": (None, (record("umbrella"), record()), ReasonCode.TAG_DIFFERS),
-    "another fleet's document": (document(fleet="umbrella"), (record("umbrella"),), ReasonCode.FOREIGN),
-    "another fleet's document, our image": (document(fleet="umbrella"), (record(),), ReasonCode.TAG_DIFFERS),
     "a document that cannot be read, our image": (DOWN, (record(),), ReasonCode.TAG_DIFFERS),
 }
 
@@ -123,7 +121,6 @@ SUPERSEDED = {
         NEWER,
     ),
     "our own commit": (document(revision=OURS, time=9), (), {}, None),
-    "another fleet's document": (document(revision=NEWER, fleet="umbrella"), (), {NEWER: True}, None),
     "a newer commit built what is there": (None, (record(revision=NEWER),), {NEWER: True}, NEWER),
     "a newer commit built it as well": (None, (record(), record(revision=NEWER)), {NEWER: True}, NEWER),
     "a newer commit of another fleet built it": (None, (record("umbrella", NEWER),), {NEWER: True}, None),
@@ -171,7 +168,8 @@ def fixed_plan(*, lacking: tuple[Digest, ...] = (), key_differs: bool = False, p
         key = "f" * 64 if key_differs else getattr(identity, "key", "")
         records = {image: (record(revision=commit.revision, digest=image[1], key=key),) for image in questions.records}
         missing = {image: lacking if image[1] == THERE else () for image in questions.whole}
-        observed.take(Observed(heads, records, dict.fromkeys(questions.applied), missing))
+        applied: dict[Any, Applied | Unknown | None] = {where.repository: None for where in questions.applied}
+        observed.take(Observed(heads, records, applied, missing))
     (change,) = make_plan(resolution, observed).changes
     return change
 
