@@ -294,7 +294,6 @@ def test_a_list_that_is_behind_is_not_asked_about_one_repository(server: FaultyR
     assert len(now) == len(server.asked("HEAD")) == 109
     assert not server.asked("POST")
 
-
     async def heads() -> list[Sighting]:
         async with opened(server.host) as (registry, _):
             wanted = [Reference(Repository(server.host, "r/1"), f"more{n}") for n in range(100)]
