@@ -245,7 +245,6 @@ class _Judgement:
         strays = self._strays({*kept, *reached})
         images = self._doomed(self._tops([d for d in going if d not in strays]), {*kept, *reached})
         gone = {digest for image in images for digest in (image.digest, *image.parts)}
-        gone_before = dict.fromkeys(subject for subject in strays.values() if subject not in stock.contents)
         counts = Counter(kept.values())
         return Removal(
             stock.repository,
@@ -257,7 +256,7 @@ class _Judgement:
             stock.tags.get(PRUNING_TAG) if stock.left else None,
             {tag: digest for tag, digest in stock.tags.items() if tag.startswith(CLAIM_PREFIX)},
             strays,
-            tuple(tag for subject in gone_before for tag in stock.attached_tags().get(subject, ())),
+            self._lists({*strays.values(), *self.left}),
         )
 
     def _leaves(self, tag: Untagged, kept: Mapping[Digest, Kept], gone: Collection[Digest]) -> bool:
@@ -385,6 +384,12 @@ class _Judgement:
                 found[digest] = content.subject
         held = {*self.tags, *staying}
         return {digest: subject for digest, subject in found.items() if digest not in held}
+
+    def _lists(self, subjects: Collection[Digest]) -> tuple[str, ...]:
+        """Tags made of the digests of these that are not there any more: an interrupted prune had come so far."""
+        attached = self.stock.attached_tags().items()
+        gone = (tags for subject, tags in attached if subject in subjects and subject not in self.stock.contents)
+        return tuple(tag for tags in gone for tag in tags)
 
     def _tops(self, going: Collection[Digest]) -> list[Digest]:
         """Of what goes, that which nothing else of it names; each with what it names is one image."""

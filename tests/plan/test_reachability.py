@@ -352,6 +352,19 @@ def test_a_record_whose_image_is_gone_goes_with_its_list() -> None:
     assert not judged(shelf).chores, "another fleet's"
 
 
+def test_a_list_that_a_killed_prune_came_to_last_goes_with_the_next() -> None:
+    """Image and record are gone already; nothing but what was announced tells that the list was the fleet's."""
+    shelf = Shelf()
+    shelf.image("there", "latest")
+    tags = {f"sha256-{d('gone').hex}": d("list"), f"sha256-{d('gone').hex}.sig": d("old signature")}
+    shelf.tags |= tags
+    assert not judged(shelf, Wants({"latest"}, artifacts=API)).chores, "nobody knows whose"
+    left(shelf, d("gone"), d("gone record 100"), d("there"))
+    shelf.tags[f"sha256-{d('there').hex}"] = d("other list")
+    removal = judged(shelf, Wants({"latest"}, artifacts=API))
+    assert (removal.images, dict(removal.strays), set(removal.lists)) == ((), {}, tags.keys())
+
+
 @pytest.mark.parametrize(("days", "stays"), [(0.9, True), (1.1, False)])
 def test_an_image_without_a_tag_may_be_a_build_under_way(days: float, stays: bool) -> None:
     shelf = Shelf()
