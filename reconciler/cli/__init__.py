@@ -10,10 +10,16 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code of design section 9. Never raises, but for --debug."""
+    """Run one command; the exit code of design section 9. Never raises, but for --debug. Without `argv` the command is
+    the process's own, which ends with it."""
     from reconciler.cli.arguments import parse
 
     arguments = parse(sys.argv[1:] if argv is None else argv)
-    from reconciler.cli.run import run  # after parsing: `--help` ends before anything heavy is imported
+    from reconciler.cli.collector import leave_the_rest, searching_rarely
 
-    return run(arguments)
+    if argv is None:
+        leave_the_rest()
+    with searching_rarely():
+        from reconciler.cli.run import run  # after parsing: `--help` ends before anything heavy is imported
+
+        return run(arguments)
