@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from reconciler.apply.in_sync import all_in_sync
 from reconciler.apply.work import Work
 from reconciler.identity.resolve import Resolution
-from reconciler.model.event import Noted, Planned
+from reconciler.model.event import Ended, Noted, Planned
 from reconciler.model.observed import Observed, Questions
 from reconciler.model.outcome import Status
 from reconciler.model.plan import Action
@@ -121,19 +122,24 @@ async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]
 
     Raises LianError if no plan could be made.
     """
-    from reconciler.apply.artifact import Limits
-    from reconciler.apply.carry_out import carry_out  # a plan alone is quicker without
-
     stuck = await _sweep(ports)
     work = await plan_once(ports, options)
     for note in (*work.resolution.desired.notes, *work.notes):
         ports.recorder.record(Noted(note))
     ports.recorder.record(Planned(work.plan))
-    jobs = options.jobs or work.resolution.desired.fleet.jobs or options.cores
-    outcome = await carry_out(work, ports, jobs, Limits(options.build_timeout, options.overrides.older))
+    outcome = all_in_sync(work) or await _carried_out(work, ports, options)
+    ports.recorder.record(Ended(outcome))
     if not options.only:
         await ports.memory.keep(_there(work, outcome))
     return work.plan, replace(outcome, problems=(*outcome.problems, *stuck))
+
+
+async def _carried_out(work: Work, ports: Ports, options: Options) -> Outcome:
+    from reconciler.apply.artifact import Limits  # most passes find all in sync, and are quicker without
+    from reconciler.apply.carry_out import carry_out
+
+    jobs = options.jobs or work.resolution.desired.fleet.jobs or options.cores
+    return await carry_out(work, ports, jobs, Limits(options.build_timeout, options.overrides.older))
 
 
 def _there(work: Work, outcome: Outcome) -> set[Repository]:

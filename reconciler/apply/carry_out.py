@@ -11,6 +11,7 @@ from reconciler.apply.artifact import Limits, Worker
 from reconciler.apply.attesting import Attester
 from reconciler.apply.held import HeldBack
 from reconciler.apply.hosts import hosts_of_workspaces
+from reconciler.apply.in_sync import in_sync
 from reconciler.apply.orphans import take_away
 from reconciler.apply.runners import Runners
 from reconciler.apply.settling import Settler
@@ -18,12 +19,11 @@ from reconciler.apply.tagging import Tagger
 from reconciler.apply.witness import Witness
 from reconciler.identity.resolve import Keyed, parents_in_use
 from reconciler.model.artifact import ParentImage
-from reconciler.model.event import Ended, Finished, Noted, Waiting
+from reconciler.model.event import Finished, Noted, Waiting
 from reconciler.model.observed import Found
 from reconciler.model.outcome import Outcome, Result, Status
 from reconciler.model.plan import Action
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.model.reference import Reference
 from reconciler.observe.ask import known_heads
 
 if TYPE_CHECKING:
@@ -70,9 +70,7 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     except LianError as error:  # single artifacts' errors are in the results: this is a runner that is still out
         problems = (*problems, *error.problems)
     left = await take_away(ports, desired.fleet.name, plan.orphans)
-    outcome = Outcome(plan.revision, (*results, *left), problems)
-    ports.recorder.record(Ended(outcome))
-    return outcome
+    return Outcome(plan.revision, (*results, *left), problems)
 
 
 @dataclass(slots=True)
@@ -113,9 +111,8 @@ class _Carrier:
         wanted = self.work.resolution.desired.wanted[change.artifact]
         identity = self.work.resolution.identities[change.artifact]
         match change.action:
-            case Action.NONE if change.digest and isinstance(identity, Keyed):
-                platforms = self._seen_platforms(wanted, identity, change.digest)
-                return Result(change.artifact, Action.NONE, Status.NONE, change.digest, platforms=platforms)
+            case Action.NONE if result := in_sync(change, self.work):
+                return result
             case Action.RETAG if change.digest and isinstance(identity, Keyed):
                 known = self.work.observed.records_behind(change.image, change.tags)
                 async with self.worker.places:
@@ -141,14 +138,6 @@ class _Carrier:
         text = f"{digest.short} in {source} is not signed with the fleet's key: it is built instead of copied"
         self.worker.ports.recorder.record(Noted(text))
         return False
-
-    def _seen_platforms(self, wanted: Wanted, identity: Keyed, digest: Digest) -> dict[Platform, Digest]:
-        """Platform manifests as the pass observed them; children asked for those they need."""
-        if len(identity.keys) == 1:
-            return dict.fromkeys(identity.keys, digest)
-        heads = self.work.observed.heads
-        refs = {platform: Reference(wanted.artifact.image, identity.tag(platform)) for platform in identity.keys}
-        return {p: head.digest for p, ref in refs.items() if isinstance(head := heads.get(ref), Found)}
 
     async def _build(self, change: Change, wanted: Wanted) -> Result:
         name = change.artifact
