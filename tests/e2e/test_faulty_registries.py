@@ -278,7 +278,7 @@ def test_what_cannot_be_explained_is_not_moved(two: Two, path: str, fault: Any, 
 
 def test_a_slow_registry_holds_its_own(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     """Byte by byte, for longer than anyone waits."""
-    monkeypatch.setattr("reconciler.providers.registry.http.client.CALL_SECONDS", 0.1)
+    monkeypatch.setattr("reconciler.providers.registry.http.lanes.CALL_SECONDS", 0.1)
     two.far.move("latest", two.far_images[0])
     two.near.move("latest", two.near_images[0])
     two.proxy.fault("GET", "/manifests/|/blobs/", faults.dripping(0.02))

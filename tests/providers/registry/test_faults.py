@@ -237,7 +237,7 @@ def test_one_broken_repository_does_not_touch_the_others(server: FaultyRegistry,
 
 
 def test_a_dripping_answer_ends_in_time(server: FaultyRegistry, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.providers.registry.http.client.CALL_SECONDS", 0.3)
+    monkeypatch.setattr("reconciler.providers.registry.http.lanes.CALL_SECONDS", 0.3)
     server.fault("GET", MANIFEST, faults.dripping(0.05))
 
     async def use() -> None:

@@ -1,5 +1,5 @@
-"""One HTTP exchange over httpx. Imported when it is first needed: a pass over an open registry that is in sync asks
-everything on lanes, and httpx with its client costs 0.1 s."""
+"""One HTTP exchange over httpx: whatever is written, lies on another host, or is behind a proxy. Imported when it is
+first needed: a pass that is in sync asks everything on lanes, and httpx with its client costs 0.1 s."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import httpx
 
 from reconciler.model.manifest import MAX_MANIFEST
+from reconciler.providers.registry.http.lanes import CALL_SECONDS
 from reconciler.providers.registry.http.reply import Broken, Reply
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-CALL_SECONDS = 120.0
-"""For one exchange as a whole, however slowly its bytes drip."""
 _TIMEOUT = httpx.Timeout(15.0, connect=5.0)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import h11
@@ -15,10 +16,15 @@ import h11
 from reconciler.providers.registry.http.reply import Broken, Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from ssl import SSLContext
     from types import TracebackType
 
 _CHUNK = 1 << 16
+_MOST_HEADERS = 100 << 10
+"""Bytes of status line and headers: a Location may carry a long signature."""
+_NEXT_ADDRESS = 0.25
+"""Seconds until another address of the host is tried beside the first (RFC 8305)."""
 SMALL_BODY = 1 << 16
 """Bytes of an error body that are read; more is not worth it here."""
 
@@ -26,7 +32,8 @@ SMALL_BODY = 1 << 16
 class Lane:
     """A connection to `host:port`; opened at the first request, opened again when the server closed it meanwhile.
 
-    Seconds: `connect` for a new connection, `read` for a whole exchange.
+    Seconds: `connect` for a new connection, `read` for the longest silence, and unless a request says otherwise for a
+    whole exchange.
     """
 
     def __init__(
@@ -36,7 +43,7 @@ class Lane:
         self._tls = tls
         self._connect, self._read = connect, read
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        self._parser = h11.Connection(h11.CLIENT)
+        self._parser = _parser()
 
     async def __aenter__(self) -> Lane:
         return self
@@ -44,7 +51,20 @@ class Lane:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._close()
+        await self.aclose()
+
+    @property
+    def open(self) -> bool:
+        """True for a connection that may take another request."""
+        return self._streams is not None and not self._streams[0].at_eof()
+
+    async def aclose(self) -> None:
+        """End the connection, if there is one."""
+        streams, self._streams = self._streams, None
+        if streams:
+            streams[1].transport.abort()
+            with contextlib.suppress(OSError):
+                await streams[1].wait_closed()
 
     async def exchange(
         self,
@@ -54,74 +74,107 @@ class Lane:
         *,
         content: bytes | None = None,
         limit: int = SMALL_BODY,
+        otherwise: int | None = None,
+        seconds: float | None = None,
     ) -> Reply:
-        """One request that may be sent twice; of the answer's body at most `limit` bytes are read. Raises Broken; a
-        connection the server closed while idle is no failure."""
+        """One request that may be sent twice. Of the body of a 200 at most `limit` bytes are read, of any other
+        `otherwise`, if that is not as many; it may take `seconds` as a whole. Raises Broken; a connection the server
+        closed while idle is no failure."""
         if content is not None:
             headers = [*headers, ("content-length", str(len(content)))]
+        most = _Most(limit, limit if otherwise is None else otherwise, self._read if seconds is None else seconds)
         if self._streams is not None:
             try:
-                return await self._once(method, target, headers, content, limit)
+                return await self._once(method, target, headers, content, most)
             except Broken as error:
                 if error.silent:
                     raise
-        return await self._once(method, target, headers, content, limit)
+        return await self._once(method, target, headers, content, most)
 
     async def _once(
-        self, method: str, target: str, headers: list[tuple[str, str]], content: bytes | None, limit: int
+        self, method: str, target: str, headers: list[tuple[str, str]], content: bytes | None, most: _Most
     ) -> Reply:
         try:
             reader, writer = self._streams or await self._open()
-            async with asyncio.timeout(self._read):
-                request = h11.Request(method=method, target=target, headers=headers)
-                events = [request, *([h11.Data(data=content)] if content else []), h11.EndOfMessage()]
-                writer.write(b"".join(self._parser.send(event) or b"" for event in events))
-                reply = await self._answer(reader, limit)
+            request = h11.Request(method=method, target=target, headers=headers)
+            events = [request, *([h11.Data(data=content)] if content else []), h11.EndOfMessage()]
+            writer.write(b"".join(self._parser.send(event) or b"" for event in events))
+            reply = await self._answer(reader, most)
         except TimeoutError:
-            await self._close()
+            await self.aclose()
             raise Broken("no answer in time", silent=True) from None
         except (OSError, h11.ProtocolError) as error:
-            await self._close()
+            await self.aclose()
             raise Broken(str(error) or type(error).__name__) from error
         except BaseException:
-            await self._close()
+            await self.aclose()
             raise
-        if self._parser.our_state is h11.DONE and self._parser.their_state is h11.DONE:
+        if self._parser.our_state is h11.DONE and self._parser.their_state is h11.DONE and not self._more():
             self._parser.start_next_cycle()
         else:
-            await self._close()
+            await self.aclose()
         return reply
 
-    async def _answer(self, reader: asyncio.StreamReader, limit: int) -> Reply:
-        status, headers, body = 0, {}, bytearray()
-        while True:
-            event = self._parser.next_event()
-            if event is h11.NEED_DATA:
-                self._parser.receive_data(await reader.read(_CHUNK))
-            elif isinstance(event, h11.Response):
-                status = event.status_code
-                headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
-            elif isinstance(event, h11.Data):
-                body += event.data
-                if len(body) > limit:
-                    return Reply(status, headers, truncated=True)
-            elif isinstance(event, h11.EndOfMessage):
-                return Reply(status, headers, bytes(body))
-            elif isinstance(event, h11.ConnectionClosed):
-                raise Broken("the connection was closed without an answer")
+    def _more(self) -> bool:
+        """True if the server said more than it was asked: that is no answer to what is asked next."""
+        return bool(self._parser.trailing_data[0])
+
+    async def _answer(self, reader: asyncio.StreamReader, most: _Most) -> Reply:
+        now = asyncio.get_running_loop().time
+        end = now() + most.seconds
+        async with asyncio.timeout_at(min(end, now() + self._read)) as patience:
+            status, headers, body, limit = 0, {}, bytearray(), most.bytes
+            while True:
+                event = self._parser.next_event()
+                if event is h11.NEED_DATA:
+                    self._parser.receive_data(await reader.read(_CHUNK))
+                    patience.reschedule(min(end, now() + self._read))
+                elif isinstance(event, h11.Response):
+                    status, headers = event.status_code, _joined(event.headers)
+                    limit = most.bytes if status == 200 else most.otherwise
+                elif isinstance(event, h11.Data):
+                    body += event.data
+                    if len(body) > limit:
+                        return Reply(status, headers, truncated=True)
+                elif isinstance(event, h11.EndOfMessage):
+                    return Reply(status, headers, bytes(body))
+                elif isinstance(event, h11.ConnectionClosed):
+                    raise Broken("the connection was closed without an answer")
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         host, port = self._address
-        async with asyncio.timeout(self._connect):
-            self._streams = await asyncio.open_connection(
-                host, port, ssl=self._tls, server_hostname=host if self._tls else None
-            )
-        self._parser = h11.Connection(h11.CLIENT)
+        try:
+            async with asyncio.timeout(self._connect):
+                self._streams = await asyncio.open_connection(
+                    host,
+                    port,
+                    ssl=self._tls,
+                    server_hostname=host if self._tls else None,
+                    happy_eyeballs_delay=_NEXT_ADDRESS,
+                )
+        except TimeoutError:
+            raise Broken("no connection in time", silent=True) from None
+        self._parser = _parser()
         return self._streams
 
-    async def _close(self) -> None:
-        streams, self._streams = self._streams, None
-        if streams:
-            streams[1].transport.abort()
-            with contextlib.suppress(OSError):
-                await streams[1].wait_closed()
+
+@dataclass(frozen=True, slots=True)
+class _Most:
+    """What one exchange may take: `bytes` of a 200, of any other status `otherwise`."""
+
+    bytes: int
+    otherwise: int
+    seconds: float
+
+
+def _parser() -> h11.Connection:
+    return h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEADERS)
+
+
+def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """A header that comes several times is a list (RFC 9110, 5.3): registries challenge so."""
+    found: dict[str, str] = {}
+    for raw, value in headers:
+        name = raw.decode("latin-1")
+        found[name] = f"{found[name]}, {value.decode('latin-1')}" if name in found else value.decode("latin-1")
+    return found

@@ -24,7 +24,6 @@ from urllib.parse import urlsplit
 from reconciler.model.fleet import Author
 from reconciler.model.problem import LianError
 from reconciler.providers.registry import problems
-from reconciler.providers.registry.http.auth import is_loopback
 from reconciler.providers.registry.http.docker_config import Credential, DockerConfig
 
 if TYPE_CHECKING:
@@ -168,5 +167,7 @@ def _unvouched(settings: RegistrySettings) -> bool:
     machine's."""
     if settings.by is not Author.DIRECTIVE or settings.url is None:
         return False
+    from reconciler.providers.registry.http.auth import is_loopback  # a fleet on disk does without
+
     plain = settings.url.startswith("http://") and not is_loopback(urlsplit(settings.url).hostname or "")
     return plain or settings.insecure or settings.ca is not None

@@ -49,6 +49,10 @@ class RetryPolicy:
         return max(asked or 0.0, draw * min(self.longest_pause, self.first_pause * 2.0**attempt))
 
 
+OF_A_MIRROR = RetryPolicy(tries=2, deadline=20.0)
+"""A mirror that does not answer is not waited for: there is the origin."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Clock, sleep and chance, so that a test can own them."""

@@ -16,6 +16,7 @@ from reconciler.providers.registry.http.auth import Authorizer, Pull, is_loopbac
 from reconciler.providers.registry.http.dialect import Dialect
 from reconciler.providers.registry.http.docker_config import DockerConfig
 from reconciler.providers.registry.http.lane import SMALL_BODY, Lane
+from reconciler.providers.registry.http.lanes import Lanes
 from reconciler.providers.registry.http.reply import Broken
 from reconciler.providers.registry.http.retry import TRANSIENT, Retrier, RetryPolicy, Timing, Turn
 from reconciler.providers.registry.http.scopes import PULL, PUSH, Scope
@@ -142,9 +143,11 @@ class Transport:
         self._settling, self._finding = asyncio.Lock(), asyncio.Lock()
         self._abilities: dict[str, bool] = {}
         self._laned = not _proxied(endpoint.url)
+        self._lanes = Lanes(lambda: Lane(*endpoint.address, endpoint.tls))
 
     async def aclose(self) -> None:
         """End all connections."""
+        await self._lanes.aclose()
         opened, self._clients = list(self._clients.values()), {}
         for client in opened:
             await client.aclose()
@@ -187,7 +190,7 @@ class Transport:
         if not self._laned:
             yield None
             return
-        async with Lane(*self.endpoint.address, self.endpoint.tls) as lane:
+        async with self._lanes.one() as lane:
             yield lane
 
     @property
@@ -336,7 +339,19 @@ class Transport:
         return headers if _origin(self.endpoint.url) == _origin(url) else _plain(headers)
 
     async def _exchange(self, call: Call, url: str, headers: Mapping[str, str]) -> Reply:
+        if call.method in {"GET", "HEAD"} and call.content is None and (target := self._lane_to(url)):
+            own = {"host": self._host_header(), **headers}
+            return await self._lanes.exchange(call.method, target, own, limit=call.limit)
         return await self._client(url).exchange(call.method, url, headers, content=call.content, limit=call.limit)
+
+    def _lane_to(self, url: str) -> str | None:
+        """The path and query of what is the registry's own; None for what lies elsewhere, behind a proxy, or is written
+        in a way that a request line cannot take."""
+        if not self._laned or _origin(self.endpoint.url) != _origin(url):
+            return None
+        parts = urlsplit(url)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return target if target.isascii() and target.isprintable() and " " not in target else None
 
     def _client(self, url: str) -> Client:
         """For the registry itself, or for where it sends us."""
@@ -353,9 +368,11 @@ class Transport:
         headers = {"user-agent": "lian", "accept": "application/json", "accept-encoding": "identity"}
         if authorization:
             headers["authorization"] = authorization
-        method = "POST" if form else "GET"
+        if form is None:
+            ask = Call("GET", url, "")
+            return await self._token_retrier.run(lambda: self._exchange(ask, url, headers))
         client = self._client(url)
-        return await self._token_retrier.run(lambda: client.exchange(method, url, headers, form=form))
+        return await self._token_retrier.run(lambda: client.exchange("POST", url, headers, form=form))
 
     def _odd(self, call: Call, cause: str) -> Problem:
         return problems.not_oci(self.endpoint.host, f"{call.repository}", cause)
