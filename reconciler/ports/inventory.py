@@ -26,8 +26,9 @@ class Inventory(Protocol):
         ...
 
     async def all_names(self, repositories: Collection[Repository]) -> Mapping[Repository, tuple[str, ...]]:
-        """The names of all tags, where it does not matter what they point at: fewer requests than `all_tags`. Raises
-        LianError if a single list could not be read."""
+        """The names of all tags, where it does not matter what they point at: fewer requests than `all_tags`. For many
+        repositories a registry's own list may answer, which can be a little behind, and leave out the tags of
+        referrers' lists and of signatures. Raises LianError if a single list could not be read."""
         ...
 
     async def all_tags(self, repositories: Collection[Repository]) -> Mapping[Repository, Mapping[str, Digest]]:

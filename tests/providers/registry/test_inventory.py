@@ -17,6 +17,7 @@ from reconciler.providers.registry.distribution.inventory import DistributionInv
 from reconciler.providers.registry.http.transport import Endpoint, Transport
 from reconciler.providers.registry.inventory_router import RoutedInventory
 from reconciler.providers.registry.layout.inventory import LayoutInventory
+from reconciler.providers.registry.router import RoutedPublisher
 from tests.ports.registry_suite import Image, Place, codes, record
 from tests.providers.registry.places import Clock, config, disk_place, http_place, opened
 from tests.servers import faulty_registry as faults
@@ -364,3 +365,101 @@ def test_lists_do_not_go_on_for_ever(server: FaultyRegistry, monkeypatch: pytest
 
     server.fault("GET", "/_catalog", on)
     assert told(lambda: repositories(server.host)) == {"registry-not-oci"}
+
+
+# -- names of tags from a registry's own list --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many() -> Iterator[FaultyRegistry]:
+    """60 repositories with two tags each; zot's search is on."""
+    server, image = FaultyRegistry(), Image("one")
+    server.search = True
+    for n in range(60):
+        server.manifests[f"m/{n}", str(image.manifest.digest)] = (IMAGE_MANIFEST, image.manifest.data)
+        server.tags |= {(f"m/{n}", tag): str(image.manifest.digest) for tag in ("v1", "v2")}
+    with server.running() as running:
+        yield running
+
+
+def names(server: FaultyRegistry, *more: str) -> dict[str, set[str]]:
+    wanted = [Repository(server.host, path) for path in (*(f"m/{n}" for n in range(60)), *more)]
+    found = inspect(lambda i: i.all_names(wanted))
+    assert list(found) == wanted
+    return {repository.path: set(those) for repository, those in found.items()}
+
+
+def test_all_names_of_many_repositories_are_one_list_and_a_sample(many: FaultyRegistry) -> None:
+    found = names(many, "m/none")
+    assert found.pop("m/none") == set()
+    assert list(found.values()) == [{"v1", "v2"}] * 60
+    assert len(many.asked("POST", faults.SEARCH)) == 1
+    assert len(many.asked("GET", "/tags/list")) in {5, 6}  # a sample, and what is not in the list
+
+
+def test_what_the_search_does_not_list_is_asked_for(many: FaultyRegistry) -> None:
+    many.unlisted = {("m/7", "v1"), ("m/7", "v2")}
+    assert names(many)["m/7"] == {"v1", "v2"}
+
+
+def test_a_list_that_lacks_only_what_names_no_image_is_believed(many: FaultyRegistry) -> None:
+    signatures = {(f"m/{n}", f"sha256-{'a' * 64}.sig") for n in range(60)}
+    many.tags |= dict.fromkeys(signatures, many.tags["m/0", "v1"])
+    many.unlisted = signatures
+    assert all(those >= {"v1", "v2"} for those in names(many).values())
+    assert len(many.asked("GET", "/tags/list")) == 5
+
+
+@pytest.mark.parametrize("how", ["hides", "remembers"])
+def test_a_list_that_a_repository_contradicts_is_not_believed(many: FaultyRegistry, how: str) -> None:
+    if how == "hides":
+        many.unlisted = {(f"m/{n}", "v2") for n in range(60)}
+    else:
+        many.behind = {**many.tags, **{(f"m/{n}", "old"): many.tags["m/0", "v1"] for n in range(60)}}
+    assert list(names(many).values()) == [{"v1", "v2"}] * 60
+
+
+def test_a_push_between_sample_and_list_does_not_spoil_the_names(many: FaultyRegistry) -> None:
+    digest = many.tags["m/0", "v1"]
+
+    def pushed(right: faults.Answer) -> faults.Answer:
+        many.tags |= {(f"m/{n}", "v3"): digest for n in range(60)}
+        return right
+
+    many.fault("GET", "_oci/ext/discover", pushed)
+    assert list(names(many).values()) == [{"v1", "v2", "v3"}] * 60
+    assert len(many.asked("GET", "/tags/list")) == 10
+
+
+@pytest.mark.parametrize("fault", [faults.status(500), faults.html(200), faults.status(429)])
+def test_names_come_without_a_list_that_cannot_be_had(many: FaultyRegistry, fault: Any) -> None:
+    many.fault("POST", faults.SEARCH, fault, times=9)
+    assert list(names(many).values()) == [{"v1", "v2"}] * 60
+
+
+def test_all_tags_never_lack_what_the_search_hides(many: FaultyRegistry) -> None:
+    """A prune needs the tags of signatures and lists, too."""
+    signature = f"sha256-{'a' * 64}.sig"
+    many.tags["m/7", signature] = many.tags["m/7", "v1"]
+    many.unlisted = {("m/7", signature)}
+    wanted = [Repository(many.host, f"m/{n}") for n in range(60)]
+    found = inspect(lambda i: i.all_tags(wanted))
+    assert set(found[wanted[7]]) == {"v1", "v2", signature}
+
+
+def test_zot_lists_the_names_of_many_repositories(zot_server: RegistryServer) -> None:
+    image, signature = Image("one"), f"sha256-{'a' * 64}.sig"
+    wanted = [Repository(zot_server.host, f"m/{n}") for n in range(25)]
+
+    async def use() -> Mapping[Repository, tuple[str, ...]]:
+        async with Connections(config=config) as connections:
+            publisher = RoutedPublisher(connections, [zot_server.host])
+            for repository in wanted:
+                tags = ["v1", f"lian-{'b' * 40}", signature]
+                await publisher.publish(repository, image.manifest, tags=tags, blobs=image.blobs)
+            found: Mapping[Repository, tuple[str, ...]] = await RoutedInventory(connections).all_names(wanted)
+            return found
+
+    found = asyncio.run(use())
+    assert {frozenset(those) - {signature} for those in found.values()} == {frozenset({"v1", f"lian-{'b' * 40}"})}
+    assert any(signature not in those for those in found.values())  # it was asked in bulk

@@ -1,7 +1,7 @@
 """What a registry over HTTP holds as a whole: its catalogue, and the tags of its repositories.
 
-Lists of tags are complete where zot's own list is not (see zot_search), so names come from there; what they point at is
-asked for in bulk, for all repositories at once.
+Lists of tags are complete where zot's own list is not (see zot_search), so where all are needed names come from there;
+what they point at is asked for in bulk, for all repositories at once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from reconciler.model.observed import Found, Unknown
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
 from reconciler.providers.registry import problems
+from reconciler.providers.registry.distribution.bulk_names import names_in_bulk
 from reconciler.providers.registry.distribution.calls import next_page, path
 from reconciler.providers.registry.distribution.hands import answers
 from reconciler.providers.registry.distribution.registry import DistributionRegistry
@@ -81,6 +82,12 @@ class DistributionInventory:
 
     async def all_names(self, repositories: Collection[Repository]) -> Mapping[Repository, tuple[str, ...]]:
         """See the port."""
+        listed = await names_in_bulk(self._transport, repositories, self._lists)
+        asked = await self._lists([repository for repository in repositories if repository not in listed])
+        return {repository: listed.get(repository) or asked.get(repository, ()) for repository in repositories}
+
+    async def _lists(self, repositories: Collection[Repository]) -> Mapping[Repository, tuple[str, ...]]:
+        """All names, each repository asked for by itself. Raises LianError as `all_names` does."""
         self._transport.expect(repository.path for repository in repositories)
         listed = await answers(self._transport, repositories, self._listed)
         lists: dict[Repository, tuple[str, ...]] = {}
@@ -93,7 +100,7 @@ class DistributionInventory:
 
     async def all_tags(self, repositories: Collection[Repository]) -> Mapping[Repository, Mapping[str, Digest]]:
         """`tags` of many repositories of this registry, in bulk. Raises LianError as it does."""
-        lists = await self.all_names(repositories)
+        lists = await self._lists(repositories)
         wanted = [Reference(repository, tag) for repository, names in lists.items() for tag in names]
         seen = await self._registry.heads(wanted)
         if unread := [sighting.problem for sighting in seen.values() if isinstance(sighting, Unknown)]:
