@@ -17,7 +17,6 @@ from reconciler.desired.directives import DirectiveReader, read_fleet, registry_
 from reconciler.desired.export import Exporter, Stopped
 from reconciler.desired.materials import MaterialsReader
 from reconciler.desired.memo import Memo
-from reconciler.desired.mirror import Mirror
 from reconciler.desired.nickel.evaluate import evaluate
 from reconciler.desired.nickel.settings import BUILD_DIRECTIVES, FLEET_SETTINGS, EvaluatorSettings, SourceFile
 from reconciler.desired.places import DirectiveText
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     import pygit2
 
+    from reconciler.desired.mirror import Mirror
     from reconciler.desired.nickel.settings import Evaluated
     from reconciler.model.applied import History
     from reconciler.model.artifact import Artifact, Place
@@ -89,6 +89,8 @@ class GitSource:
         self._secret = secret
         self._mirror: Mirror | None = None
         if git.is_url(location):
+            from reconciler.desired.mirror import Mirror
+
             git.check_url(location)
             self._mirror = Mirror(location, cache)
         self._fetched = False

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.desired import packaged as shipped
 from reconciler.desired.nickel import engine
-from reconciler.desired.nickel.pool import Worker, WorkerStartError
+from reconciler.desired.nickel.pool import Worker
 from reconciler.desired.nickel.scratch import Scratch
 from reconciler.model.problem import LianError, Problem
 
@@ -23,7 +23,7 @@ async def describe(settings: EvaluatorSettings) -> str:
         worker = Worker(scratch.root, chosen.command, settings.limits)
         try:
             await worker.ask("1", [], None, settings.limits.seconds)
-        except WorkerStartError as error:
+        except engine.WorkerStartError as error:
             message = f"the Nickel evaluator ({chosen.identity}) does not start"
             raise LianError(Problem("nickel-missing", message, cause=str(error))) from error
         finally:

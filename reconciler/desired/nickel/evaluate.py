@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from reconciler.desired import packaged as shipped
 from reconciler.desired.nickel import driver, engine, guard
 from reconciler.desired.nickel.cache import Cache, Stored
+from reconciler.desired.nickel.engine import WorkerStartError
 from reconciler.desired.nickel.imports import Imports
-from reconciler.desired.nickel.pool import WorkerStartError
-from reconciler.desired.nickel.report import LASTING
 from reconciler.desired.nickel.settings import Evaluated, EvaluatorSettings, Kind, SourceFile
 from reconciler.desired.nickel.twin import Twin
 from reconciler.desired.nickel.verdicts import Verdicts
-from reconciler.desired.nickel.workshop import Workshop
 from reconciler.model.problem import LianError, Next, Problem
 
 if TYPE_CHECKING:
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from reconciler.desired.nickel.pool import Reply
     from reconciler.desired.nickel.settings import Contract, Tree
     from reconciler.desired.nickel.twin import Finding
+    from reconciler.desired.nickel.workshop import Workshop
 
 CHUNK = 200
 """Files of one request: 100 to 500 cost the same (0.5 ms a file), one alone costs 6 ms."""
@@ -150,6 +149,8 @@ class _Evaluation:
         return [job for job in jobs if job.key not in stored]
 
     async def _through(self, gate: asyncio.Semaphore, jobs: Sequence[_Job]) -> None:
+        from reconciler.desired.nickel.workshop import Workshop  # what is in the cache needs no workers
+
         try:
             if self._workshop is None:
                 self._workshop = Workshop(self._engine, self._packaged, self._contract, self._settings, self._verdicts)
@@ -162,6 +163,8 @@ class _Evaluation:
         self, jobs: Sequence[_Job], replies: Mapping[str, Reply], problems: Mapping[str, tuple[Problem, ...]]
     ) -> None:
         """Keep what a chunk has come to."""
+        from reconciler.desired.nickel.report import LASTING
+
         lasting: dict[bytes, Stored] = {}
         passing: dict[bytes, Stored] = {}
         good = [job for job in jobs if job.file.path not in problems]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -267,6 +266,8 @@ def _json(text: str, data: bytes) -> Examined:
 
 
 def _toml(text: str) -> Examined:
+    import tomllib  # few directives import TOML
+
     try:
         value = tomllib.loads(text, parse_float=_number)
     except tomllib.TOMLDecodeError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import reconciler
+from reconciler.desired.nickel.engine import WorkerStartError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -55,10 +56,6 @@ class Reply:
     status: Status
     texts: tuple[bytes | None, ...] = ()
     error: str = ""
-
-
-class WorkerStartError(Exception):
-    """A worker did not become ready; says why."""
 
 
 class Worker:

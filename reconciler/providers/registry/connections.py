@@ -12,11 +12,8 @@ from reconciler.model.problem import LianError
 from reconciler.ports.access import Identity, Route
 from reconciler.providers.registry import problems
 from reconciler.providers.registry.http import trust
-from reconciler.providers.registry.http.dialect import dialect_of
 from reconciler.providers.registry.http.docker_config import DockerConfig, rendered
 from reconciler.providers.registry.http.logins import Logins
-from reconciler.providers.registry.http.retry import RetryPolicy
-from reconciler.providers.registry.http.transport import Endpoint, Transport, url_of
 from reconciler.providers.registry.http.trust import Trust
 
 if TYPE_CHECKING:
@@ -29,12 +26,10 @@ if TYPE_CHECKING:
     from reconciler.model.reference import Repository
     from reconciler.model.secret import Secret
     from reconciler.providers.registry.http.docker_config import Credential
+    from reconciler.providers.registry.http.transport import Transport
 
 OnDisk = TypeVar("OnDisk")
 OverHttp = TypeVar("OverHttp")
-
-_OF_A_MIRROR = RetryPolicy(tries=2, deadline=20.0)
-"""A mirror that does not answer is not waited for: there is the origin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +137,21 @@ class Connections:
         settings from being read."""
         self._used.add(host)
         if host not in self._transports:
-            known, mirror = self._known.get(host), self._as_mirror(host)
-            self._transports[host] = Transport(
-                Endpoint.of(host, self._url(host), self._trust(host)),
-                self._logins.of(host),
-                dialect=dialect_of(known.settings.provider if known else None, host),
-                policy=_OF_A_MIRROR if mirror and known is None else None,
-            )
+            self._transports[host] = self._made(host)
         return self._transports[host]
+
+    def _made(self, host: str) -> Transport:
+        from reconciler.providers.registry.http.dialect import dialect_of  # a fleet on disk does without all of it
+        from reconciler.providers.registry.http.retry import OF_A_MIRROR
+        from reconciler.providers.registry.http.transport import Endpoint, Transport
+
+        known, mirror = self._known.get(host), self._as_mirror(host)
+        return Transport(
+            Endpoint.of(host, self._url(host), self._trust(host)),
+            self._logins.of(host),
+            dialect=dialect_of(known.settings.provider if known else None, host),
+            policy=OF_A_MIRROR if mirror and known is None else None,
+        )
 
     def adapter(
         self,
@@ -245,6 +247,8 @@ class Connections:
         return list(dict.fromkeys(name for host in over_http for name in (host, *(m.host for m in self.mirrors(host)))))
 
     def _route(self, host: str) -> Route:
+        from reconciler.providers.registry.http.transport import url_of
+
         trusted = self._trust(host)
         return Route(
             host,

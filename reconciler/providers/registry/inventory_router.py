@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.model.reference import Repository
-from reconciler.providers.registry.distribution.inventory import DistributionInventory
-from reconciler.providers.registry.layout.inventory import LayoutInventory
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from reconciler.model.digest import Digest
     from reconciler.providers.registry.connections import Connections
+    from reconciler.providers.registry.distribution.inventory import DistributionInventory
+    from reconciler.providers.registry.layout.inventory import LayoutInventory
 
 
 class RoutedInventory:
@@ -45,4 +45,10 @@ class RoutedInventory:
 
     def _of(self, host: str) -> LayoutInventory | DistributionInventory:
         root = self._connections.layout_root(Repository(host, ""))
-        return LayoutInventory(root) if root else DistributionInventory(self._connections.transport(host))
+        if root:
+            from reconciler.providers.registry.layout.inventory import LayoutInventory
+
+            return LayoutInventory(root)
+        from reconciler.providers.registry.distribution.inventory import DistributionInventory
+
+        return DistributionInventory(self._connections.transport(host))

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError
 from reconciler.providers.registry import problems
-from reconciler.providers.registry.distribution.remover import DistributionRemover
-from reconciler.providers.registry.layout.remover import LayoutRemover
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
     from reconciler.model.digest import Digest
     from reconciler.model.reference import Repository
     from reconciler.providers.registry.connections import Connections
+    from reconciler.providers.registry.distribution.remover import DistributionRemover
+    from reconciler.providers.registry.http.transport import Transport
+    from reconciler.providers.registry.layout.remover import LayoutRemover
 
 
 class RoutedRemover:
@@ -40,4 +42,16 @@ class RoutedRemover:
         """The same one for all that a pass takes away: a remover learns what its registry can do."""
         if repository.host not in self._hosts:
             raise LianError(problems.foreign(f"nothing is removed from {repository.host}"))
-        return self._connections.adapter(repository, LayoutRemover, DistributionRemover)
+        return self._connections.adapter(repository, _on_disk, _over_http)
+
+
+def _on_disk(root: Path) -> LayoutRemover:
+    from reconciler.providers.registry.layout.remover import LayoutRemover
+
+    return LayoutRemover(root)
+
+
+def _over_http(transport: Transport) -> DistributionRemover:
+    from reconciler.providers.registry.distribution.remover import DistributionRemover
+
+    return DistributionRemover(transport)

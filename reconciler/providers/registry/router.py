@@ -1,4 +1,6 @@
-"""Sends each question to the registry that its repository is on."""
+"""Sends each question to the registry that its repository is on.
+
+What speaks to a kind of registry is loaded with the first registry of that kind: few fleets have both."""
 
 from __future__ import annotations
 
@@ -10,10 +12,6 @@ from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
 from reconciler.providers.registry import problems
 from reconciler.providers.registry.connections import Connections
-from reconciler.providers.registry.distribution.publisher import DistributionPublisher
-from reconciler.providers.registry.distribution.registry import DistributionRegistry
-from reconciler.providers.registry.layout.publisher import LayoutPublisher
-from reconciler.providers.registry.layout.registry import LayoutRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -24,6 +22,11 @@ if TYPE_CHECKING:
     from reconciler.model.observed import Sighting
     from reconciler.ports.publisher import Destination, Origin
     from reconciler.providers.registry.connections import Mirror
+    from reconciler.providers.registry.distribution.publisher import DistributionPublisher
+    from reconciler.providers.registry.distribution.registry import DistributionRegistry
+    from reconciler.providers.registry.http.transport import Transport
+    from reconciler.providers.registry.layout.publisher import LayoutPublisher
+    from reconciler.providers.registry.layout.registry import LayoutRegistry
 
 __all__ = ["Connections", "RoutedPublisher", "RoutedRegistry"]
 
@@ -90,7 +93,7 @@ class RoutedRegistry:
             if not asked:
                 break
             try:
-                seen = await DistributionRegistry(self._connections.transport(mirror.host)).heads(asked)
+                seen = await _over_http(self._connections.transport(mirror.host)).heads(asked)
             except LianError:
                 continue  # it cannot even be set up: there is the origin
             found |= {asked[there]: sighting for there, sighting in seen.items() if isinstance(sighting, Found)}
@@ -98,7 +101,19 @@ class RoutedRegistry:
 
     def _of(self, repository: Repository) -> LayoutRegistry | DistributionRegistry:
         root = self._connections.layout_root(repository)
-        return LayoutRegistry(root) if root else DistributionRegistry(self._connections.transport(repository.host))
+        return _on_disk(root) if root else _over_http(self._connections.transport(repository.host))
+
+
+def _on_disk(root: Path) -> LayoutRegistry:
+    from reconciler.providers.registry.layout.registry import LayoutRegistry
+
+    return LayoutRegistry(root)
+
+
+def _over_http(transport: Transport) -> DistributionRegistry:
+    from reconciler.providers.registry.distribution.registry import DistributionRegistry
+
+    return DistributionRegistry(transport)
 
 
 def _at(mirror: Mirror, reference: Reference) -> Reference:
@@ -152,4 +167,16 @@ class RoutedPublisher:
 
     def _adapter(self, repository: Repository) -> LayoutPublisher | DistributionPublisher:
         """The same one for all that a pass writes: a publisher orders its own writes to one fallback tag."""
-        return self._connections.adapter(repository, LayoutPublisher, DistributionPublisher)
+        return self._connections.adapter(repository, _publishing_on_disk, _publishing_over_http)
+
+
+def _publishing_on_disk(root: Path) -> LayoutPublisher:
+    from reconciler.providers.registry.layout.publisher import LayoutPublisher
+
+    return LayoutPublisher(root)
+
+
+def _publishing_over_http(transport: Transport) -> DistributionPublisher:
+    from reconciler.providers.registry.distribution.publisher import DistributionPublisher
+
+    return DistributionPublisher(transport)
