@@ -1,7 +1,7 @@
 """One keep-alive connection for many small requests in a row.
 
-A HEAD costs 0.7 ms of processor time through an httpx client and 0.15 ms here, with the same parser (h11) under both;
-for thousands of references that is the difference. Anything out of the ordinary is left to the transport.
+A HEAD costs 0.7 ms of processor time through an httpx client and a fifth of that here; for thousands of references that
+is the difference. Anything out of the ordinary is left to the transport.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import h11
 
+from reconciler.providers.registry.http.plain import head_answer, request_head
 from reconciler.providers.registry.http.reply import Broken, Reply
 
 if TYPE_CHECKING:
@@ -82,24 +83,29 @@ class Lane:
         closed while idle is no failure."""
         if content is not None:
             headers = [*headers, ("content-length", str(len(content)))]
-        most = _Most(limit, limit if otherwise is None else otherwise, self._read if seconds is None else seconds)
+        question = _Question(
+            method,
+            target,
+            headers,
+            content,
+            limit,
+            limit if otherwise is None else otherwise,
+            self._read if seconds is None else seconds,
+        )
         if self._streams is not None:
             try:
-                return await self._once(method, target, headers, content, most)
+                return await self._once(question)
             except Broken as error:
                 if error.silent:
                     raise
-        return await self._once(method, target, headers, content, most)
+        return await self._once(question)
 
-    async def _once(
-        self, method: str, target: str, headers: list[tuple[str, str]], content: bytes | None, most: _Most
-    ) -> Reply:
+    async def _once(self, question: _Question) -> Reply:
         try:
             reader, writer = self._streams or await self._open()
-            request = h11.Request(method=method, target=target, headers=headers)
-            events = [request, *([h11.Data(data=content)] if content else []), h11.EndOfMessage()]
-            writer.write(b"".join(self._parser.send(event) or b"" for event in events))
-            reply = await self._answer(reader, most)
+            plain = question.plain()
+            writer.write(plain or self._told(question))
+            reply = await self._answer(reader, question, plain=plain is not None)
         except TimeoutError:
             await self.aclose()
             raise Broken("no answer in time", silent=True) from None
@@ -109,6 +115,8 @@ class Lane:
         except BaseException:
             await self.aclose()
             raise
+        if self._parser.our_state is h11.IDLE:  # it was so plain that the parser has heard nothing of it
+            return reply
         if self._parser.our_state is h11.DONE and self._parser.their_state is h11.DONE and not self._more():
             self._parser.start_next_cycle()
         else:
@@ -119,11 +127,23 @@ class Lane:
         """True if the server said more than it was asked: that is no answer to what is asked next."""
         return bool(self._parser.trailing_data[0])
 
-    async def _answer(self, reader: asyncio.StreamReader, most: _Most) -> Reply:
+    def _told(self, question: _Question) -> bytes:
+        """The bytes of the request, which the parser takes note of."""
+        request = h11.Request(method=question.method, target=question.target, headers=question.headers)
+        events = [request, *([h11.Data(data=question.content)] if question.content else []), h11.EndOfMessage()]
+        return b"".join(self._parser.send(event) or b"" for event in events)
+
+    async def _answer(self, reader: asyncio.StreamReader, question: _Question, *, plain: bool) -> Reply:
         now = asyncio.get_running_loop().time
-        end = now() + most.seconds
+        end = now() + question.seconds
         async with asyncio.timeout_at(min(end, now() + self._read)) as patience:
-            status, headers, body, limit = 0, {}, bytearray(), most.bytes
+            if plain:
+                data = await reader.read(_CHUNK)
+                if reply := head_answer(data):
+                    return reply
+                self._told(question)
+                self._parser.receive_data(data)
+            status, headers, body, limit = 0, {}, bytearray(), question.limit
             while True:
                 event = self._parser.next_event()
                 if event is h11.NEED_DATA:
@@ -131,7 +151,7 @@ class Lane:
                     patience.reschedule(min(end, now() + self._read))
                 elif isinstance(event, h11.Response):
                     status, headers = event.status_code, _joined(event.headers)
-                    limit = most.bytes if status == 200 else most.otherwise
+                    limit = question.limit if status == 200 else question.otherwise
                 elif isinstance(event, h11.Data):
                     body += event.data
                     if len(body) > limit:
@@ -159,12 +179,22 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class _Most:
-    """What one exchange may take: `bytes` of a 200, of any other status `otherwise`."""
+class _Question:
+    """One request, and what its answer may take: `limit` bytes of a 200, of any other status `otherwise`."""
 
-    bytes: int
+    method: str
+    target: str
+    headers: list[tuple[str, str]]
+    content: bytes | None
+    limit: int
     otherwise: int
     seconds: float
+
+    def plain(self) -> bytes | None:
+        """The bytes of a HEAD, None for what is not as plain as that."""
+        return (
+            request_head("HEAD", self.target, self.headers) if (self.method, self.content) == ("HEAD", None) else None
+        )
 
 
 def _parser() -> h11.Connection:
