@@ -17,14 +17,11 @@ from reconciler.model.plan import Action
 from reconciler.model.policy import Response
 from reconciler.model.problem import LianError
 from reconciler.observe.ask import ask, read_listing
-from reconciler.observe.kept import load_kept
-from reconciler.observe.unwanted import find_applied, find_tags
 from reconciler.plan.audit import audited, not_audited
 from reconciler.plan.compare import Overrides, make_plan
 from reconciler.plan.drift import revisions_behind
 from reconciler.plan.files import changed_files, listings_of, with_files
 from reconciler.plan.graph import checked
-from reconciler.plan.orphans import orphans, suspects
 from reconciler.plan.select import narrowed, select
 from reconciler.plan.story import image_of, tell
 from reconciler.plan.vanished import some_are_gone, unless_vanished
@@ -99,6 +96,10 @@ async def _orphans(ports: Reading, desired: Desired, options: Options) -> tuple[
         return (), ()
     if options.orphans is Orphans.HEALED and desired.fleet.policy.drift.orphaned is not Response.HEAL:
         return (), ()
+    from reconciler.observe.kept import load_kept  # a pass does without, unless the policy is to heal
+    from reconciler.observe.unwanted import find_applied, find_tags
+    from reconciler.plan.orphans import orphans, suspects
+
     wanted: dict[Repository, set[str]] = {}
     for one in desired.wanted.values():
         wanted.setdefault(one.artifact.image, set()).update(one.artifact.tags)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.desired import contexts as sending
 from reconciler.desired.ignore import NAME as IGNORE
 from reconciler.desired.ignore import find_ignore
-from reconciler.desired.tree import BROKEN_REPOSITORY, SUBMODULE, parts
+from reconciler.desired.tree import BROKEN_REPOSITORY, SUBMODULE, normal
 from reconciler.model.artifact import Folder, GitFolder
 from reconciler.model.canonical import canonical, fingerprint
 from reconciler.model.desired import Materials, Needs, SentFolder
@@ -127,7 +127,7 @@ class MaterialsReader:
     def _main(self, artifact: Artifact, context: Folder, inputs: _Inputs) -> None:
         """The main context with its Dockerfile, which may lie anywhere in the repo."""
         at = self._folder(artifact, context, ("context", "path"), inputs)
-        written = "/".join(parts(f"{context.path}/{artifact.dockerfile}"))
+        written = normal(f"{context.path}/{artifact.dockerfile}")
         above = self._resolved(posixpath.dirname(written) or ".")
         beside = posixpath.normpath(posixpath.join(above[0], posixpath.basename(written))) if above else written
         inputs.dockerfile = self._dockerfile(beside) if above else None
@@ -172,13 +172,13 @@ class MaterialsReader:
 
     def _resolved(self, path: str) -> tuple[str, Node] | None:
         """What a path leads to, links inside the repo followed; paths without links cost one look-up."""
-        normal = "/".join(parts(path)) or "."
-        if normal == ".." or normal.startswith("../"):
+        plain = normal(path) or "."
+        if plain == ".." or plain.startswith("../"):
             return None
-        node = self._tree.at(normal)
+        node = self._tree.at(plain)
         if node is not None and node.mode != SYMLINK:
-            return normal, node
-        return self._tree.resolve(normal)
+            return plain, node
+        return self._tree.resolve(plain)
 
     def _dockerfile(self, path: str) -> tuple[str, Node] | None:
         """As BuildKit does, take `dockerfile` where there is no `Dockerfile`."""

@@ -115,24 +115,24 @@ class CommitTree:
 
     def at(self, path: str) -> Node | None:
         """What stands at a path of the repo ("." is the root), or None; symlinks are not followed."""
-        return self._at("/".join(parts(path)))
+        return self._at(normal(path))
 
-    def _at(self, normal: str) -> Node | None:
-        if not normal:
+    def _at(self, path: str) -> Node | None:
+        if not path:
             return self.root
-        above, _, name = normal.rpartition("/")
+        above, _, name = path.rpartition("/")
         folder = self._folder_id(above)
         return self.children(folder).get(name) if folder else None
 
-    def _folder_id(self, normal: str) -> str:
+    def _folder_id(self, path: str) -> str:
         """The tree id of a folder, empty if there is none; many files lie in few folders, so it is kept."""
-        known = self._folders.get(normal)
+        known = self._folders.get(path)
         if known is None:
-            node = self._at(normal)
+            node = self._at(path)
             known = node.id if node is not None and node.mode == FOLDER else ""
             if len(self._folders) >= _KEPT_FOLDERS:
                 self._folders.clear()
-            self._folders[normal] = known
+            self._folders[path] = known
         return known
 
     def resolve(self, path: str, within: str = ".") -> tuple[str, Node] | None:
@@ -208,6 +208,11 @@ def parts(path: str) -> list[str]:
         return path.split("/")
     normal = posixpath.normpath(f"./{path}")
     return [] if normal == "." else normal.split("/")
+
+
+def normal(path: str) -> str:
+    """A relative path, normalised as `parts` does; empty for the root."""
+    return path if _ODD_PART.search(path) is None else "/".join(parts(path))
 
 
 def _parse(tree_id: str, data: bytes) -> dict[str, Node]:

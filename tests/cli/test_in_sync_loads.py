@@ -87,6 +87,13 @@ def test_over_http_nothing_that_acts_and_nothing_of_the_disk(tmp_path: Path, fle
     assert of(OVER_HTTP, modules) >= set(OVER_HTTP)
 
 
+def test_what_no_commit_wants_any_more_is_looked_for_only_where_that_is_wanted(tmp_path: Path, fleet: Fleet) -> None:
+    fleet.fill(tmp_path, as_layout)
+    looks = {"reconciler.observe.unwanted", "reconciler.observe.stock"}
+    assert not looks & loaded(fleet, f"oci-layout:{tmp_path}", ["reconcile", "--once"])
+    assert looks <= loaded(fleet, f"oci-layout:{tmp_path}", ["diff"])
+
+
 @pytest.mark.parametrize("name", [*NEVER, *LAYOUT, *OVER_HTTP])
 def test_what_must_not_be_loaded_is_the_name_of_something(name: str) -> None:
     assert importlib.util.find_spec(name) is not None
