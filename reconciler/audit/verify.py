@@ -13,12 +13,12 @@ from reconciler.attest.find import Signatures
 from reconciler.audit.certainty import DAMAGED, judged
 from reconciler.audit.chosen import chosen
 from reconciler.audit.examine import Examination, without_doubles
+from reconciler.audit.expected import drift, expected, with_holds
 from reconciler.audit.findings import Finding, State, Verification, Verified
 from reconciler.audit.scrub import Scrub
 from reconciler.identity.resolve import Held, Keyed, Pending, Resolution, parents_in_use
 from reconciler.model.observed import Absent, Found, Observed, Unknown
 from reconciler.model.policy import Response
-from reconciler.model.problem import Next, Problem
 from reconciler.model.reference import Reference
 from reconciler.observe.ask import ask
 from reconciler.plan.audit import turns
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from reconciler.model.desired import Desired
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
+    from reconciler.model.plan import Change
     from reconciler.model.policy import Policy
+    from reconciler.model.problem import Problem
     from reconciler.ports.bundle import Reading
     from reconciler.ports.signer import Verifier
 
@@ -66,8 +68,9 @@ async def verify(ports: Reading, options: Options, verifier: MakeVerifier) -> Ve
     scrub = Scrub(ports.registry, desired.registries) if options.deep else None
     invalid = frozenset(problem.artifact for problem in narrow.problems)
     signatures = Signatures(ports.registry)
+    changes = await expected(ports, resolution, observed)
     examiner = _Examiner(
-        ports, resolution, observed, keys, signatures, scrub, options.only, len(desired.wanted), invalid
+        ports, resolution, observed, changes, keys, signatures, scrub, options.only, len(desired.wanted), invalid
     )
     results = await examiner.all()
     names = tuple(key.name for key in keys)
@@ -82,12 +85,13 @@ async def _keys(ports: Reading, desired: Desired, verifier: MakeVerifier) -> tup
 
 @dataclass(frozen=True, slots=True)
 class _Examiner:
-    """Everything that is known of the chosen artifacts (`only`) and what they stand on. `fleet` counts all artifacts of
-    the commit, `invalid` names those that are wrong in it."""
+    """Everything that is known of the chosen artifacts (`only`) and what they stand on. `changes` is what a pass would
+    make of them, `fleet` counts all artifacts of the commit, `invalid` names those that are wrong in it."""
 
     ports: Reading
     resolution: Resolution
     observed: Observed
+    changes: Mapping[ArtifactName, Change]
     keys: tuple[Verifier, ...]
     signatures: Signatures
     scrub: Scrub | None
@@ -113,6 +117,10 @@ class _Examiner:
         return tuple(replace(r, parents=self._parents(r.artifact, broken), remedy=self._remedy(r)) for r in asked)
 
     async def _verified(self, name: ArtifactName) -> Verified:
+        found = await self._looked_at(name)
+        return replace(found, findings=with_holds(found.findings, self.changes[name]))
+
+    async def _looked_at(self, name: ArtifactName) -> Verified:
         artifact = self.resolution.desired.wanted[name].artifact
         plain = Verified(name, artifact.image, artifact.tags)
         match self.resolution.identities[name]:
@@ -120,7 +128,7 @@ class _Examiner:
                 return replace(plain, findings=self._held(name, problems, because_of))
             case Pending(waits_for):
                 message = f"{name} is not built for this commit: it stands on {', '.join(map(str, waits_for))}"
-                return replace(plain, findings=(_drift("image-absent", message, name),))
+                return replace(plain, findings=(drift("image-absent", message, self.changes[name]),))
             case Keyed() as identity:
                 return await self._keyed(replace(plain, key=identity.key), artifact, identity)
 
@@ -143,7 +151,7 @@ class _Examiner:
         digest = content.digest if isinstance(content, Found) else kept
         if digest is None:
             message = f"the image that the commit asks for is not in {image}"
-            return replace(plain, findings=(_drift("image-absent", message, artifact.name),))
+            return replace(plain, findings=(drift("image-absent", message, self.changes[artifact.name]),))
         found = await self._examined(Examination(self.ports.registry, artifact, identity, digest))
         return replace(
             plain,
@@ -170,14 +178,15 @@ class _Examiner:
     def _tags(self, artifact: Artifact, identity: Keyed, digest: Digest) -> tuple[Finding, ...]:
         """The tags that do not point at the image."""
         findings: list[Finding] = []
+        change = self.changes[artifact.name]
         for tag in (identity.tag(), *artifact.tags):
             where = f"{artifact.image}:{tag}"
             match self.observed.heads[Reference(artifact.image, tag)]:
                 case Found(there) if there != digest:
                     message = f"{where} points at {there.short}, not at the image that the commit asks for"
-                    findings.append(_drift("tag-elsewhere", message, artifact.name))
+                    findings.append(drift("tag-elsewhere", message, change, tag))
                 case Absent():
-                    findings.append(_drift("tag-absent", f"{where} is not there", artifact.name))
+                    findings.append(drift("tag-absent", f"{where} is not there", change, tag))
                 case Unknown(problem):
                     findings += judged((problem,), str(artifact.name))
         return tuple(findings)
@@ -212,8 +221,3 @@ _DAMAGED: Mapping[Response, str] = {
     Response.HOLD: f"{_UNSEEN} and push them again",
     Response.REPORT: f"{_UNSEEN} and push them again",
 }
-
-
-def _drift(code: str, message: str, name: ArtifactName) -> Finding:
-    hint = "run `lian reconcile --once`; `lian diff` says what it would do, and why"
-    return Finding(State.DRIFT, Problem(code, message, hint=hint, next=Next.RETRY).of(str(name)))

@@ -27,6 +27,7 @@ from reconciler.model.credential import SourceKind, SourceRef
 from reconciler.model.digest import Digest
 from reconciler.model.fleet import RegistryProvider, RegistrySettings
 from reconciler.model.manifest import EMPTY_BLOB, Descriptor, artifact, index
+from reconciler.model.plan import Action
 from reconciler.model.policy import DriftPolicy, Policy, Response, SignPolicy
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.provenance import PROVENANCE_PREDICATE, provenance_statement
@@ -34,6 +35,8 @@ from reconciler.model.record import ARTIFACT_TYPE, KEY_ANNOTATION, RECORD_LAYER,
 from reconciler.model.reference import Reference, Repository
 from reconciler.observe.ask import read_records
 from reconciler.providers.signer.by_key import KeyVerifier
+from reconciler.reconcile import Options as PassOptions
+from reconciler.reconcile import reconcile_once
 from tests import strategies as some
 from tests.attest.keys import Pair
 from tests.audit.shop import API, BASE, SITE, built, move, pierce, shop_commit, shop_world
@@ -193,12 +196,62 @@ def test_what_is_not_built_is_drift(shop: World) -> None:
     assert exits.of_verification(found) == 2
 
 
+def with_foreign(world: World, response: Response) -> World:
+    world.source.commit = replace(world.source.commit, policy=Policy(drift=DriftPolicy(foreign=response)))
+    return world
+
+
+def hints(result: Verified) -> dict[str, str]:
+    return {finding.problem.code: str(finding.problem.hint) for finding in result.findings}
+
+
 def test_a_tag_that_points_elsewhere_is_drift_of_a_good_image(shop: World) -> None:
     move(shop, API, "1.4")
     del shop.registry.tags[API, "stable"]
-    result = one(shop, "shop/api", deep=True)
+    result = one(with_foreign(shop, Response.HEAL), "shop/api", deep=True)
     assert (result.state, codes(result)) == (State.DRIFT, {"tag-elsewhere", "tag-absent"})
     assert result.record is not None
+    assert all("lian reconcile --once" in hint for hint in hints(result).values())
+    assert one(built(shop), "shop/api").state is State.OK  # what the hint says
+
+
+def test_what_a_pass_would_hold_is_held(shop: World) -> None:
+    """A command that only holds is no remedy: what `lian diff` says is."""
+    move(shop, API, "1.4")
+    found = told(shop)
+    assert states(found) == {"shop/api": "held", "shop/base": "ok", "web/site": "ok"}
+    assert exits.of_verification(found) == 4
+    (result, *_) = found.results
+    assert codes(result) == {"tag-foreign", "tag-elsewhere"}
+    assert "policy.drift.foreign" in hints(result)["tag-foreign"]
+    assert "`lian diff`" in hints(result)["tag-elsewhere"]
+    assert "lian reconcile" not in "".join(hints(result).values())
+    (plan, _) = asyncio.run(reconcile_once(shop.ports(), PassOptions()))
+    assert [str(c.artifact) for c in plan.changes if c.action is Action.HOLD] == ["shop/api"]
+
+
+def test_a_tag_that_a_pass_leaves_is_drift_with_a_remedy_by_hand(shop: World) -> None:
+    move(shop, API, "1.4")
+    result = one(with_foreign(shop, Response.REPORT), "shop/api")
+    assert (result.state, codes(result)) == (State.DRIFT, {"tag-elsewhere"})
+    assert hints(result)["tag-elsewhere"].startswith("move it back")
+    assert "policy.drift.foreign" in hints(result)["tag-elsewhere"]
+
+
+def test_where_most_has_vanished_no_reconcile_is_advised(shop: World) -> None:
+    shop.registry.tags = {key: named for key, named in shop.registry.tags.items() if "applied" in key[1]}
+    found = told(shop)
+    assert set(states(found).values()) == {"held"}
+    assert {"mostly-vanished", "image-absent"} == {code for result in found.results for code in codes(result)}
+    assert not any("reconcile" in hint for result in found.results for hint in hints(result).values())
+
+
+def test_a_commit_older_than_what_was_applied_is_held(shop: World) -> None:
+    older, newer = shop.source.commit, shop.source.commit.changed({"web/site/index": b"newer"})
+    shop.source.commit = newer
+    built(shop)
+    shop.source.commit = older
+    assert codes(one(shop, "web/site")) == {"superseded", "tag-elsewhere"}
 
 
 def test_a_lost_content_tag_does_not_hide_the_image(shop: World) -> None:
