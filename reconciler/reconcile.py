@@ -98,7 +98,7 @@ async def _orphans(ports: Reading, desired: Desired, options: Options) -> tuple[
         return (), ()
     from reconciler.observe.kept import load_kept  # a pass does without, unless the policy is to heal
     from reconciler.observe.unwanted import find_applied, find_tags
-    from reconciler.plan.orphans import orphans, suspects
+    from reconciler.plan.orphans import left_to, orphans, strangers, suspects
 
     wanted: dict[Repository, set[str]] = {}
     for one in desired.wanted.values():
@@ -106,16 +106,17 @@ async def _orphans(ports: Reading, desired: Desired, options: Options) -> tuple[
     try:
         found = await find_applied(ports, desired.fleet.name, wanted, desired.registries.keys())
         found.take(await find_tags(ports.registry, suspects(desired, found).keys()))
-        if not orphans(desired, found, ()):
-            return (), ()
-        kept = await load_kept(ports.revisions, desired.fleet.policy.prune.revisions, desired.revision)
         for revision in {entry.revision for entry in suspects(desired, found).values()} - {desired.revision}:
             found.lineage[revision] = await ports.source.descends(revision)
+        notes = left_to(strangers(desired, found))
+        if not orphans(desired, found, ()):
+            return (), notes
+        kept = await load_kept(ports.revisions, desired.fleet.policy.prune.revisions, desired.revision)
     except LianError as error:
         return (), (f"what no commit wants any more was not looked for: {error.problems[0].message}",)
     if problems := (*kept.problems, *(problem for one in kept.desired for problem in one.problems)):
         return (), (f"what no commit wants any more is not known: {problems[0].message}",)
-    return orphans(desired, found, kept.desired), ()
+    return orphans(desired, found, kept.desired), notes
 
 
 async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]:

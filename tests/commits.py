@@ -69,6 +69,7 @@ class Commit:
     """Its ancestors, oldest first."""
     problems: tuple[Problem, ...] = ()
     """What is invalid in it."""
+    fleet: str = FLEET
 
     @property
     def desired(self) -> Desired:
@@ -76,7 +77,7 @@ class Commit:
         registry = RegistrySettings(RegistryProvider.DISTRIBUTION, url=f"http://{HOST}")
         return Desired(
             self.revision,
-            Fleet(FLEET, registry, jobs=self.jobs, builder=self.builder, policy=self.policy),
+            Fleet(self.fleet, registry, jobs=self.jobs, builder=self.builder, policy=self.policy),
             {a.name: self._wanted(a) for a in self.artifacts},
             {HOST: registry},
             self.problems,

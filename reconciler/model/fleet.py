@@ -85,6 +85,10 @@ class RegistrySettings:
         return self.url.partition("://")[2].rstrip("/")
 
 
+UNNAMED = "default"
+"""What a fleet is called whose settings do not name it: any number of them may push to one registry (ADR 049)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """Settings that hold for a whole desired repo."""

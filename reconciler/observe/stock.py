@@ -18,8 +18,9 @@ from reconciler.observe.ask import CONCURRENCY, newest_records, read_announcemen
 from reconciler.ports.registry import GONE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
+    from reconciler.model.applied import Applied, AppliedTag
     from reconciler.model.digest import Digest
     from reconciler.model.manifest import Descriptor
     from reconciler.model.pruning import Announcement
@@ -89,10 +90,14 @@ async def names_of(inventory: Inventory, repositories: Collection[Repository]) -
 
 @dataclass(slots=True)
 class Looker:
-    """Looks at one repository after another, with a bounded number of requests at a time in all."""
+    """Looks at one repository after another, with a bounded number of requests at a time in all. What was applied or
+    built for a commit that is not `known` is another's, whatever name its fleet has."""
 
     registry: Registry
     fleet: str
+    known: Callable[[str], Awaitable[bool]] | None = None
+    strangers: set[str] = field(default_factory=set)
+    """Such commits that were met."""
     _gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENCY))
 
     async def documents(self, repository: Repository, tags: Mapping[str, Digest]) -> Stock:
@@ -100,6 +105,7 @@ class Looker:
         where = applied_at(repository, self.fleet)
         async with self._gate:
             applied = await read_applied(self.registry, where) if where.tag in tags else None
+        applied = await self._own(applied) if applied else None
         async with self._gate:
             left = await read_announcement(self.registry, repository) if PRUNING_TAG in tags else None
         return Stock(repository, tags, applied, self._left(left))
@@ -151,6 +157,17 @@ class Looker:
         message = f"an index in {repository} holds others, {DEEPEST} deep and deeper"
         raise LianError(Problem("index-too-deep", message, hint="remove its tag, if nobody needs it"))
 
+    async def _own(self, applied: Applied) -> Applied:
+        """The document without what it says of commits that are not known."""
+        tags = {tag: entry for tag, entry in applied.tags.items() if await self._is_known(entry)}
+        return replace(applied, tags=tags)
+
+    async def _is_known(self, about: AppliedTag | BuildRecord) -> bool:
+        if self.known is None or await self.known(about.revision):
+            return True
+        self.strangers.add(about.revision)
+        return False
+
     def _left(self, announced: Announcement | None) -> Announcement | None:
         """This fleet's. One whose time is not over is that of a prune at work now, or just killed: it is waited for
         before anything is removed, and either there is nothing left of it then, or all of it."""
@@ -182,7 +199,7 @@ class Looker:
         """The newest build records among these, newest first. One whose content is gone says nothing."""
         records = [d for d in referrers if d.artifact_type == ARTIFACT_TYPE]
         read = await all_of(self._record(repository, descriptor) for descriptor in newest_records(records))
-        return tuple(record for record in read if record is not None)
+        return tuple([r for r in read if r is not None and (r.fleet != self.fleet or await self._is_known(r))])
 
     async def _record(self, repository: Repository, descriptor: Descriptor) -> BuildRecord | None:
         async with self._gate:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.model.applied import Applied
+from reconciler.model.fleet import UNNAMED
 from reconciler.model.observed import Absent, Found, Unknown
 from reconciler.model.plan import Reason, ReasonCode
 from reconciler.model.policy import Response
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.model.digest import Digest
     from reconciler.model.observed import Observed, Sighting
     from reconciler.model.policy import Policy
+    from reconciler.model.record import BuildRecord
     from reconciler.model.reference import Repository
 
 _LAST_NUMBER = re.compile(r"(?P<head>.*?)(?P<number>[0-9]+)(?P<tail>[^0-9]*)")
@@ -60,9 +62,16 @@ class TagDrift:
         if last is not None and last.gave(there):
             return ReasonCode.TAG_DIFFERS
         records = self.observed.records_of(self.artifact.image, there)
-        if not any(record.fleet in {"", self.fleet} for record in records):
+        if not any(self._is_ours(record) for record in records):
             return ReasonCode.FOREIGN
         return ReasonCode.TAG_DIFFERS if last is None else ReasonCode.RETAGGED
+
+    def _is_ours(self, record: BuildRecord) -> bool:
+        """Also of this repo's commits before the fleet was given a name (ADR 049)."""
+        if record.fleet != UNNAMED:
+            return record.fleet in {"", self.fleet}
+        known = record.revision == self.history.revision or self.observed.lineage.get(record.revision) is not None
+        return known or self.fleet == UNNAMED
 
     @property
     def _applied(self) -> Applied | None:

@@ -6,9 +6,11 @@ Only tags are judged here, by the applied documents: what becomes of images that
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.applied import Applied
+from reconciler.model.fleet import UNNAMED
 from reconciler.model.name import ArtifactName
 from reconciler.model.observed import Found
 from reconciler.model.plan import Action, Change, Reason, ReasonCode
@@ -17,13 +19,16 @@ from reconciler.model.problem import Problem
 from reconciler.model.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from reconciler.model.applied import AppliedTag
     from reconciler.model.desired import Desired
     from reconciler.model.digest import Digest
     from reconciler.model.observed import Observed
     from reconciler.model.reference import Repository
+
+FEWEST = 3
+"""Of fewer artifacts than these, most may go at once."""
 
 
 def suspects(desired: Desired, observed: Observed) -> dict[Reference, AppliedTag]:
@@ -38,10 +43,31 @@ def suspects(desired: Desired, observed: Observed) -> dict[Reference, AppliedTag
     }
 
 
+def strangers(desired: Desired, observed: Observed) -> frozenset[str]:
+    """Commits behind suspects that the desired repo does not know, if the fleet has no name of its own: another repo's,
+    which has not named its fleet either (ADR 049)."""
+    if desired.fleet.name != UNNAMED:
+        return frozenset()
+    revisions = {entry.revision for entry in suspects(desired, observed).values()} - {desired.revision}
+    return frozenset(revision for revision in revisions if observed.lineage.get(revision) is None)
+
+
+def left_to(strangers: Collection[str]) -> tuple[str, ...]:
+    """A sentence on what was left alone because of strangers, none if there are none."""
+    if not strangers:
+        return ()
+    such = min(strangers)[:12] + (f" and {len(strangers) - 1:,} more" if len(strangers) > 1 else "")
+    return (
+        f"what stands there for commits that this repo does not know, such as {such}, is taken for another repo's; "
+        'name this fleet in lian.ncl, fleet = "…", to tell fleets apart',
+    )
+
+
 def orphans(desired: Desired, observed: Observed, kept: Iterable[Desired]) -> tuple[Change, ...]:
     """One change for each artifact and repository, sorted. `observed` has the heads of all suspects and knows where the
-    commits behind them stand; `kept` are other commits whose wishes count. What was moved by others since, and what a
-    newer commit put there, is none of this commit's."""
+    commits behind them stand; `kept` are other commits whose wishes count. What was moved by others since, what a newer
+    commit put there, and what strangers did, is none of this commit's. Nothing is healed if that were most of all."""
+    unknown = strangers(desired, observed)
     others = {(w.artifact.image, str(name)) for one in kept for name, w in one.wanted.items()}
     others_tags = {Reference(w.artifact.image, t) for one in kept for w in one.wanted.values() for t in w.artifact.tags}
     documents = dict(_documents(observed))
@@ -49,12 +75,29 @@ def orphans(desired: Desired, observed: Observed, kept: Iterable[Desired]) -> tu
     for reference, entry in suspects(desired, observed).items():
         repository, tag, name = reference.repository, reference.name, _name(entry.artifact)
         head = observed.heads.get(reference)
-        if name is None or not isinstance(head, Found) or not entry.gave(head.digest):
+        if name is None or not isinstance(head, Found) or not entry.gave(head.digest) or entry.revision in unknown:
             continue
         newer = documents[repository].newer_than(desired.history, tag, observed.lineage)
         if not newer and (repository, entry.artifact) not in others and reference not in others_tags:
             found.setdefault((name, repository), {})[tag] = head.digest
-    return tuple(_change(desired, *of, dict(sorted(tags.items()))) for of, tags in sorted(found.items()))
+    changes = tuple(_change(desired, *of, dict(sorted(tags.items()))) for of, tags in sorted(found.items()))
+    return _unless_most(changes, len(desired.wanted))
+
+
+def _unless_most(changes: tuple[Change, ...], wanted: int) -> tuple[Change, ...]:
+    """The changes; held if a pass would take away more artifacts than the commit wants: it looks like a wrong one."""
+    healed = sum(change.action is Action.PRUNE for change in changes)
+    if healed < FEWEST or healed <= wanted:
+        return changes
+    message = f"{healed:,} artifacts would be taken away at once, and only {wanted:,} are wanted"
+    hint = "see whether this is the right commit; if it is, `lian prune --allow-most` takes them away"
+    held = Problem("prune-most", message, cause="so many look like a wrong commit", hint=hint)
+    return tuple(
+        replace(change, action=Action.HOLD, holds=(held.of(str(change.artifact)),), left=())
+        if change.action is Action.PRUNE
+        else change
+        for change in changes
+    )
 
 
 def _documents(observed: Observed) -> Iterator[tuple[Repository, Applied]]:

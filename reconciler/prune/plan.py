@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.finishing import all_of
 from reconciler.identity.resolve import Held, Resolution
+from reconciler.model.fleet import UNNAMED
 from reconciler.model.observed import ABSENT, Found, Observed, Questions, Unknown
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.removal import KeptRevision, PrunePlan, Removal
@@ -17,6 +18,7 @@ from reconciler.observe.ask import CONCURRENCY, ask
 from reconciler.observe.kept import load_kept, unread
 from reconciler.observe.stock import Looker, catalogue, names_of, witnessed
 from reconciler.plan.graph import checked
+from reconciler.plan.orphans import left_to
 from reconciler.plan.reachability import (
     Rules,
     Wants,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from reconciler.model.observed import Sighting
     from reconciler.model.reference import Reference, Repository
     from reconciler.ports.bundle import Removing
+    from reconciler.ports.source import Source
 
 AT_ONCE = 4
 """Repositories that are looked at in full at a time."""
@@ -92,7 +95,23 @@ async def plan_prune(ports: Removing, options: PruneOptions) -> PrunePlan:
     if problems:
         return plan
     rules = Rules(head.fleet.name, policy, ports.clock(), in_use)
-    return _narrowed(replace(plan, removals=await _judged(ports, shelves, wants, rules)), options)
+    looker = Looker(ports.registry, rules.fleet, _known(ports.source, head))
+    plan = replace(plan, removals=await _judged(looker, shelves, wants, rules))
+    return _narrowed(replace(plan, notes=(*plan.notes, *left_to(looker.strangers))), options)
+
+
+def _known(source: Source, head: Desired) -> Callable[[str], Awaitable[bool]] | None:
+    """Whether a commit is the desired repo's; None where the fleet's own name says whose an image is (ADR 049)."""
+    if head.fleet.name != UNNAMED:
+        return None
+    answers = {head.revision: True}
+
+    async def known(revision: str) -> bool:
+        if revision not in answers:
+            answers[revision] = await source.descends(revision) is not None
+        return answers[revision]
+
+    return known
 
 
 def _narrowed(plan: PrunePlan, options: PruneOptions) -> PrunePlan:
@@ -184,10 +203,10 @@ async def _collect(
 
 
 async def _judged(
-    ports: Removing, shelves: _Shelves, wants: Mapping[Repository, Wants], rules: Rules
+    looker: Looker, shelves: _Shelves, wants: Mapping[Repository, Wants], rules: Rules
 ) -> tuple[Removal, ...]:
     """One removal for each repository, sorted; one that cannot be read holds itself."""
-    looker, gate = Looker(ports.registry, rules.fleet), asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(repository: Repository) -> Removal:
         async with gate:

@@ -11,6 +11,7 @@ from hypothesis import given
 from reconciler.identity.resolve import Resolution
 from reconciler.model.applied import Applied, AppliedTag, History
 from reconciler.model.digest import Digest
+from reconciler.model.fleet import UNNAMED
 from reconciler.model.observed import ABSENT, Found, Observed, Unknown
 from reconciler.model.plan import Action, Reason, ReasonCode
 from reconciler.model.policy import DriftPolicy, Policy, Response
@@ -75,6 +76,12 @@ WHOSE = {
     "no document, an image from before fleets were recorded": (None, (record(""),), ReasonCode.TAG_DIFFERS),
     "no document, an image that nobody knows": (None, (), ReasonCode.FOREIGN),
     "no document, an image of another fleet": (None, (record("umbrella"),), ReasonCode.FOREIGN),
+    "no document, an image from before the fleet had a name": (None, (record(UNNAMED),), ReasonCode.TAG_DIFFERS),
+    "no document, an image of another repo that has no name": (
+        None,
+        (record(UNNAMED, revision="9" * 40),),
+        ReasonCode.FOREIGN,
+    ),
     "one record of another fleet, one of ours": (None, (record("umbrella"), record()), ReasonCode.TAG_DIFFERS),
     "a document that cannot be read, our image": (DOWN, (record(),), ReasonCode.TAG_DIFFERS),
 }

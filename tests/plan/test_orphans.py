@@ -12,6 +12,7 @@ import pytest
 from reconciler.cli import exits
 from reconciler.cli.views import plan as plan_view
 from reconciler.model.applied import APPLIED_TYPE, applied_at
+from reconciler.model.fleet import UNNAMED
 from reconciler.model.plan import Action, ReasonCode
 from reconciler.model.policy import DriftPolicy, Policy, PrunePolicy, Response
 from reconciler.observe.ask import read_applied
@@ -92,6 +93,46 @@ def test_orphans_are_reported_one_for_each_artifact(world: World) -> None:
     assert old.left == old.tags
     assert (work.plan.drift, exits.of_plan(work.plan), work.notes) == (False, exits.DONE, ())
     checked("plan", json.dumps(work.plan.to_json()) + "\n")
+
+
+@pytest.mark.parametrize("fleet", ["acme", UNNAMED])
+def test_another_repo_of_the_same_name_is_left_alone_if_that_is_no_name(tmp_path: Path, fleet: str) -> None:
+    """Two desired repos that push to one registry, and have not named their fleets (ADR 049)."""
+    world = World(first(fleet=fleet), tmp_path)
+    passed(world)
+    theirs = Commit((artifact("umbrella/x"),), {"umbrella/x/Dockerfile": b"FROM scratch\n"}, revision="7" * 40)
+    heal = Policy(DriftPolicy(orphaned=Response.HEAL))
+    world.source.commit = replace(theirs, fleet=fleet, policy=heal, before=("6" * 40,))
+    work = diff(world)
+    if fleet != UNNAMED:
+        assert told(work).keys() == {"shop/api", "shop/old", "web/site"}
+        return
+    assert told(work) == {}
+    (note,) = work.notes
+    assert "commits that this repo does not know" in note
+    before = dict(world.registry.tags)
+    passed(world)
+    assert before.items() <= world.registry.tags.items()
+
+
+def test_a_fleet_without_a_name_still_knows_what_its_own_commits_left(tmp_path: Path) -> None:
+    world = World(first(fleet=UNNAMED), tmp_path)
+    passed(world)
+    world.source.commit = world.source.commit.changed(artifacts=world.source.commit.artifacts[:1])
+    assert told(diff(world)) == BOTH
+    assert diff(world).notes == ()
+
+
+def test_a_pass_does_not_take_away_most_of_all_by_itself(world: World) -> None:
+    policy(world, Response.HEAL)
+    world.source.commit = world.source.commit.changed(artifacts=())
+    work = diff(world)
+    assert {action for action, _ in told(work).values()} == {"hold"}
+    assert {p.code for c in work.plan.orphans for p in c.holds} == {"prune-most"}
+    assert exits.of_plan(work.plan) == exits.HELD
+    before = dict(world.registry.tags)
+    passed(world)
+    assert world.registry.tags == before
 
 
 def test_they_are_named_on_the_screen(world: World) -> None:

@@ -11,6 +11,7 @@ import pytest
 from reconciler.apply import claim as claims
 from reconciler.apply import prune as pruning
 from reconciler.model.digest import Digest
+from reconciler.model.fleet import UNNAMED
 from reconciler.model.manifest import Descriptor
 from reconciler.model.manifest import artifact as artifact_manifest
 from reconciler.model.observed import Unknown
@@ -115,6 +116,30 @@ def test_exactly_what_nothing_reaches_goes(shop: Shop) -> None:
     assert (API, foreign) in shop.world.registry.manifests
     assert not shop.plan().images
     assert {end.status for end in shop.prune().values()} == {PruneStatus.NONE}
+
+
+@pytest.mark.parametrize("fleet", ["acme", UNNAMED])
+def test_another_repo_of_the_same_name_is_left_alone_if_that_is_no_name(tmp_path: Path, fleet: str) -> None:
+    """Two desired repos that push to one registry, and have not named their fleets (ADR 049)."""
+    ours = replace(commit("shop/api", "shop/old"), fleet=fleet)
+    shop = Shop(tmp_path, ours, ours.changed({"shop/api/app": b"2"}))
+    before = dict(shop.world.registry.tags)
+    shop.world.source.commit = replace(commit("umbrella/x"), fleet=fleet, revision="7" * 40, before=("6" * 40,))
+    plan = shop.plan()
+    if fleet != UNNAMED:
+        assert plan.images
+        return
+    assert not plan.images
+    assert [note for note in plan.notes if "does not know" in note]
+    shop.prune(plan)
+    assert before.items() <= shop.world.registry.tags.items()
+
+
+def test_a_fleet_without_a_name_prunes_what_its_own_commits_left(tmp_path: Path) -> None:
+    both = replace(commit("shop/api", "shop/old"), fleet=UNNAMED)
+    shop = Shop(tmp_path, both, both.changed({"shop/api/app": b"2"}, artifacts=both.artifacts[:1]))
+    assert (shop.plan().images, shop.plan().notes) == (2, ())
+    assert {end.status for end in shop.prune().values()} == {PruneStatus.DONE}
 
 
 def test_the_pass_after_it_has_nothing_to_do(shop: Shop) -> None:
