@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import argparse
 
     from reconciler.model.outcome import Outcome
+    from reconciler.model.plan import Plan
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,15 +36,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _once(arguments: argparse.Namespace) -> int:
     async with wiring.working(wiring.Choice.of(arguments)) as bench:
-        outcome = await one_pass(bench, arguments)
+        plan, outcome = await one_pass(bench, arguments)
     if arguments.json:
         sys.stdout.write(as_json(outcome.to_json()))
     else:
-        view.show(outcome, sys.stdout, repeat(arguments))
+        view.show(outcome, sys.stdout, repeat(arguments), plan)
     return exits.of_outcome(outcome)
 
 
-async def one_pass(bench: wiring.Bench, arguments: argparse.Namespace) -> Outcome:
+async def one_pass(bench: wiring.Bench, arguments: argparse.Namespace) -> tuple[Plan, Outcome]:
     """One pass with its progress on stderr. Raises LianError if no plan could be made."""
     options = Options(
         only=tuple(arguments.only),
@@ -54,9 +55,9 @@ async def one_pass(bench: wiring.Bench, arguments: argparse.Namespace) -> Outcom
         orphans=Orphans.HEALED,
     )
     with progress(sys.stderr) as shown:
-        _, outcome = await reconcile_once(bench.ports(shown), options)
+        plan, outcome = await reconcile_once(bench.ports(shown), options)
     problems.show(outcome.problems, sys.stderr)
-    return outcome
+    return plan, outcome
 
 
 def repeat(arguments: argparse.Namespace) -> list[str]:

@@ -35,11 +35,11 @@ async def _watch(arguments: argparse.Namespace) -> int:
         async def once(reason: str) -> None:
             errors.line((f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} pass: {reason}", "dim"))
             try:
-                outcome = await one_pass(bench, arguments)
+                plan, outcome = await one_pass(bench, arguments)
             except LianError as error:
                 problems.show(error.problems, sys.stderr)
                 return
-            view.show(outcome, sys.stdout, repeat(arguments))
+            view.show(outcome, sys.stdout, repeat(arguments), plan)
             sys.stdout.flush()
 
         ending = await watch(once, bench.trigger(), arguments.interval, stop)

@@ -6,7 +6,7 @@ import io
 import re
 import unicodedata
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -26,12 +26,10 @@ from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Outcome, Result, Status
 from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
 from reconciler.model.problem import Problem
+from reconciler.plan.story import Story
 from tests import strategies as some
 from tests.cli.test_documents import stories
 from tests.commits import artifact
-
-if TYPE_CHECKING:
-    from reconciler.plan.story import Story
 
 NAME = ArtifactName("shop", "api")
 NASTY = "a\x1b[31m\x9b2J\x07\r\nforged\u202e\u2066\x7f\udcffz"
@@ -210,6 +208,31 @@ def test_a_plan_reads_well() -> None:
     assert "no artifacts" in shown(plan_view.show, Plan("f" * 40))
 
 
+def copy() -> Change:
+    lost = Reason(ReasonCode.ABSENT, None, str(Digest.of(b"a")), "lian-" + "8" * 40)
+    source = artifact("shop/base").image
+    return change(Action.RETAG, lost, digest=Digest.of(b"a"), source=source)
+
+
+def test_a_copy_names_where_it_comes_from() -> None:
+    planned = Plan("f" * 40, (copy(),))
+    written = shown(plan_view.show, planned)
+    assert "copied from registry.example:5000/shop/base" in written
+    assert "is not in the registry" not in written  # it is, elsewhere
+    assert "is not in registry.example:5000/shop/api" in written
+    assert "copied" not in shown(plan_view.show, Plan("f" * 40, (replace(copy(), action=Action.HOLD),)))
+    assert "copied from registry.example:5000/shop/base" in shown(
+        why.show, Story(copy(), "0" * 40, None, {}, {}, (), None)
+    )
+    done = Result(NAME, Action.RETAG, Status.DONE, digest=Digest.of(b"a"), seconds=0.2)
+    stream = io.StringIO()
+    outcome_view.show(Outcome("0" * 40, (done,)), stream, (), planned)
+    assert "in 0.2 s, copied from registry.example:5000/shop/base" in stream.getvalue()
+    stream = io.StringIO()
+    outcome_view.show(Outcome("0" * 40, (replace(done, action=Action.BUILD),)), stream, (), planned)
+    assert "copied" not in stream.getvalue()  # it was built after all
+
+
 @given(some.reasons, st.booleans())
 def test_every_reason_is_a_sentence(reason: Reason, detailed: bool) -> None:
     assert sentence(reason, detailed=detailed)
@@ -248,8 +271,6 @@ def test_a_writer_writes_one_line() -> None:
 
 
 def test_the_story_says_when_there_is_no_record() -> None:
-    from reconciler.plan.story import Story
-
     story = Story(change(Action.NONE), "0" * 40, None, {"latest": Digest.of(b"x")}, {}, (), None)
     assert "not built by lian" in shown(why.show, story)
     assert "not built by lian" not in shown(why.show, replace(story, tags={"latest": None}))

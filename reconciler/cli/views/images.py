@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 from reconciler.audit.images import Why, helm_values, kustomization, variables
 from reconciler.cli.views import problems
 from reconciler.cli.views.plan import summary_word
-from reconciler.cli.views.reasons import sentence
+from reconciler.cli.views.reasons import sentences
 from reconciler.cli.views.text import Writer, as_json, count, printable
 from reconciler.model.plan import Action
 
@@ -61,7 +61,7 @@ def show_rest(told: Images, stream: IO[str]) -> None:
 
 def _because(left: LeftOut) -> str:
     change = left.change
-    told = "; ".join(sentence(reason, conditional=change.conditional) for reason in change.reasons)
+    told = "; ".join(sentences(change))
     return told if change.action in {Action.HOLD, Action.NONE} else f"{summary_word(change.action)}: {told}"
 
 

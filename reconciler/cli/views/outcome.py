@@ -6,6 +6,7 @@ import shlex
 from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views.problems import block, blocks
+from reconciler.cli.views.reasons import place
 from reconciler.cli.views.text import Writer, count
 from reconciler.model.outcome import Status
 from reconciler.model.plan import Action
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reconciler.model.outcome import Outcome, Result
+    from reconciler.model.plan import Plan
+    from reconciler.model.reference import Repository
 
 _STYLE = {
     Status.DONE: "green",
@@ -24,15 +27,17 @@ _STYLE = {
 }
 
 
-def show(outcome: Outcome, stream: IO[str], repeat: Sequence[str]) -> None:
+def show(outcome: Outcome, stream: IO[str], repeat: Sequence[str], plan: Plan | None = None) -> None:
     """A line for each artifact that was not simply in sync, then the failures in full, then one line of counts.
 
-    `repeat` is the command line that would run this pass again; a failure shows it narrowed to its artifact.
+    `repeat` is the command line that would run this pass again; a failure shows it narrowed to its artifact. `plan`
+    tells where copies came from.
     """
     writer = Writer(stream)
+    sources = {change.artifact: change.source for change in plan.changes} if plan else {}
     for result in outcome.results:
         if _worth_a_line(result):
-            writer.line(*line(result))
+            writer.line(*line(result), *_copied(result, sources.get(result.artifact)))
     held = (result.problem for result in outcome.results if result.problem and result.status is Status.HELD)
     blocks(held, writer, word="held", style="yellow")
     for result in outcome.results:
@@ -50,6 +55,13 @@ def line(result: Result) -> tuple[tuple[str, str | None], ...]:
     """One artifact's end on one line."""
     style = _STYLE[result.status]
     return ((f"{words(result):<9}", style), (str(result.artifact), "bold"), (f"  {_detail(result)}", None))
+
+
+def _copied(result: Result, source: Repository | None) -> tuple[str, ...]:
+    """What may not be copied is built after all."""
+    if source is None or result.action is not Action.RETAG or result.status is not Status.DONE:
+        return ()
+    return (f", copied from {place(source)}",)
 
 
 def words(result: Result) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views.problems import blocks
-from reconciler.cli.views.reasons import sentence
+from reconciler.cli.views.reasons import place, sentences
 from reconciler.cli.views.text import Writer, count
 from reconciler.model.plan import Action
 
@@ -69,14 +69,16 @@ def _change(change: Change, writer: Writer, detailed: bool) -> None:
     sign, style = SIGNS[change.action]
     tags = ",".join(change.tags)
     writer.line(
-        (f"{sign} {change.action:<6}", style), (f"{change.artifact}", "bold"), (f"  {_image(change)}:{tags}", "dim")
+        (f"{sign} {change.action:<6}", style),
+        (f"{change.artifact}", "bold"),
+        (f"  {place(change.image)}:{tags}", "dim"),
     )
     if detailed and change.key:
         writer.line("           ", ("key ", "dim"), change.key)
     if detailed and change.digest:
         writer.line("           ", ("digest ", "dim"), str(change.digest))
-    for reason in change.reasons:
-        writer.line("           ", sentence(reason, detailed=detailed, conditional=change.conditional))
+    for told in sentences(change, detailed=detailed):
+        writer.line("           ", told)
 
 
 def _orphans(orphans: Sequence[Change], writer: Writer, detailed: bool) -> None:
@@ -87,12 +89,8 @@ def _orphans(orphans: Sequence[Change], writer: Writer, detailed: bool) -> None:
         word = "orphan" if change.action is Action.NONE else change.action
         some = change.tags if detailed else change.tags[:TAGS_SHOWN]
         more = f" and {len(change.tags) - len(some)} more" if len(some) < len(change.tags) else ""
-        where = f"  {_image(change)}:{','.join(some)}{more}"
+        where = f"  {place(change.image)}:{','.join(some)}{more}"
         writer.line((f"{sign} {word:<6} ", style), (f"{change.artifact}", "bold"), (where, "dim"))
         writer.line("           ", "no commit wants it any more")
     if more_orphans := len(orphans) - len(shown):
         writer.line(f"  and {more_orphans:,} more that no commit wants any more (--detailed lists them)")
-
-
-def _image(change: Change) -> str:
-    return change.image.path if change.image.layout else str(change.image)

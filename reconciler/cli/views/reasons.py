@@ -4,12 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reconciler.model.plan import Action
 from reconciler.model.plan import ReasonCode as Code
 
 if TYPE_CHECKING:
-    from reconciler.model.plan import Reason
+    from reconciler.model.plan import Change, Reason
+    from reconciler.model.reference import Repository
 
 FILES_SHOWN = 3
+
+
+def sentences(change: Change, *, detailed: bool = False) -> tuple[str, ...]:
+    """Why, and for a copy where it comes from; `detailed` gives whole digests and all files."""
+    if change.source is None:
+        return tuple(sentence(reason, detailed=detailed, conditional=change.conditional) for reason in change.reasons)
+    here = place(change.image)
+    told = (
+        f"{reason.subject} is not in {here}" if reason.code is Code.ABSENT else sentence(reason, detailed=detailed)
+        for reason in change.reasons
+    )
+    copied = (f"copied from {place(change.source)}",) if change.action is Action.RETAG else ()
+    return (*copied, *told)
+
+
+def place(repository: Repository) -> str:
+    """A repository's name; without its host in a folder, whose path would only be in the way."""
+    return repository.path if repository.layout else str(repository)
 
 
 def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True) -> str:

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 from reconciler.audit.holdings import Owner, TagKind, drift_of
 from reconciler.cli.views import problems
 from reconciler.cli.views.plan import summary_word
-from reconciler.cli.views.reasons import sentence
+from reconciler.cli.views.reasons import sentences
 from reconciler.cli.views.text import Writer, count, size
 from reconciler.model.plan import Action
 
@@ -84,7 +84,7 @@ def _holding(holding: Holding, moment: float, writer: Writer) -> None:
 def _state(change: Change) -> str:
     if drift_of(change) == "in-sync":
         return "in sync"
-    told = "; ".join(sentence(reason, conditional=change.conditional) for reason in change.reasons)
+    told = "; ".join(sentences(change))
     return told if change.action in {Action.HOLD, Action.NONE} else f"{summary_word(change.action)}: {told}"
 
 

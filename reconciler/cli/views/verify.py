@@ -6,6 +6,7 @@ from typing import IO, TYPE_CHECKING
 
 from reconciler.audit.findings import State
 from reconciler.cli.views import problems
+from reconciler.cli.views.reasons import place
 from reconciler.cli.views.text import Writer, size
 
 if TYPE_CHECKING:
@@ -51,10 +52,8 @@ def summary(told: Verification) -> str:
 
 def _line(result: Verified, writer: Writer) -> None:
     at = f"@{result.digest.short}" if result.digest else ""
-    image = result.image.path if result.image.layout else str(result.image)
-    writer.line(
-        (f"{result.state.value:<10}", _STYLES[result.state]), " ", (str(result.artifact), "bold"), f"  {image}{at}"
-    )
+    image = f"  {place(result.image)}{at}"
+    writer.line((f"{result.state.value:<10}", _STYLES[result.state]), " ", (str(result.artifact), "bold"), image)
     for parent in result.parents:
         writer.line("           ", f"its parent {parent} is broken")
     if result.remedy:

@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views.plan import SIGNS, summary_word
 from reconciler.cli.views.problems import block
-from reconciler.cli.views.reasons import sentence
+from reconciler.cli.views.reasons import sentences
 from reconciler.cli.views.text import Writer
 from reconciler.model.plan import Action
 
@@ -45,8 +45,8 @@ def _state(change: Change, writer: Writer) -> None:
     writer.line((f"{sign} {change.artifact}", "bold"), "  ", (summary_word(change.action), style))
     for problem in dict.fromkeys(change.holds):
         block(problem, writer, word="held", style="yellow")
-    for reason in () if change.holds or change.action is Action.NONE else change.reasons:
-        writer.line("  ", sentence(reason, detailed=True, conditional=change.conditional))
+    for told in () if change.holds or change.action is Action.NONE else sentences(change, detailed=True):
+        writer.line("  ", told)
     if change.key:
         writer.line("  ", ("key ", "dim"), change.key)
 
