@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.model.tree import Entry
 
 _CONTEXTS = {ReasonCode.CONTEXT_CHANGED, ReasonCode.NAMED_CONTEXT_CHANGED}
+_EXPLAINED = {Action.BUILD, Action.HOLD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,9 @@ class Listings:
 
 
 def listings_of(change: Change, resolution: Resolution, observed: Observed) -> dict[Reason, Listings]:
-    """For each changed context of a build, the two listings, where a record kept the old one."""
+    """For each changed context of a build, or of one that is held, the two listings, where a record kept the old one."""
     materials = resolution.desired.wanted[change.artifact].materials
-    if materials is None or change.action is not Action.BUILD:
+    if materials is None or change.action not in _EXPLAINED:
         return {}
     records = observed.records_behind(change.image, change.tags)
     folders = {folder.root: folder for folder in (*materials.folders.values(), materials.context)}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.model.name import ArtifactName
-from reconciler.model.plan import Change, ReasonCode
+from reconciler.model.plan import Action, Change, ReasonCode
+from reconciler.model.policy import Policy
 from reconciler.model.problem import LianError
 from reconciler.reconcile import Options, plan_once, reconcile_once, why_once
 from tests.commits import Commit, artifact
@@ -54,6 +55,17 @@ def test_a_dockerfile_in_its_own_context_is_one_reason(world: World) -> None:
     assert [r.code for r in change(world).reasons] == [ReasonCode.DOCKERFILE_CHANGED]
     world.source.commit = world.source.commit.changed({"shop/api/main.go": b"2"})
     assert [r.code for r in change(world).reasons] == [ReasonCode.CONTEXT_CHANGED, ReasonCode.DOCKERFILE_CHANGED]
+
+
+def test_a_held_change_names_its_files_too(world: World) -> None:
+    changed = world.source.commit.changed({"shop/api/main.go": b"2"}, policy=Policy(immutable_tags=("latest",)))
+    world.source.commit = changed
+    held = change(world)
+    assert held.action is Action.HOLD
+    assert {r.code: r.files for r in held.reasons} == {
+        ReasonCode.IMMUTABLE: (),
+        ReasonCode.CONTEXT_CHANGED: ("main.go",),
+    }
 
 
 @pytest.mark.parametrize("point", ["listing", "blob"])
