@@ -208,6 +208,19 @@ def test_a_plan_reads_well() -> None:
     assert "no artifacts" in shown(plan_view.show, Plan("f" * 40))
 
 
+@pytest.mark.parametrize(
+    ("new", "subject", "told"),
+    [
+        ("registry-unreachable", None, "held, because something could not be read (registry-unreachable)"),
+        ("mostly-vanished", None, "held, because most of what was applied before is gone (mostly-vanished)"),
+        ("tag-foreign", "shop/base", "held, because shop/base is held (tag-foreign)"),
+        ("mostly-vanished", "shop/base", "held, because shop/base is held (mostly-vanished)"),
+    ],
+)
+def test_what_is_held_is_told_why_it_is(new: str, subject: str | None, told: str) -> None:
+    assert sentence(Reason(ReasonCode.UNKNOWN, None, new, subject)) == told
+
+
 def copy() -> Change:
     lost = Reason(ReasonCode.ABSENT, None, str(Digest.of(b"a")), "lian-" + "8" * 40)
     source = artifact("shop/base").image

@@ -60,20 +60,22 @@ def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True
             return f"platform {subject} is " + ("no longer wanted" if reason.new is None else "not in the image")
         case Code.IN_SYNC:
             return "in sync"
-        case Code.UNKNOWN | Code.INVALID | Code.UNSUPPORTED:
-            because = f", inherited from {subject}" if subject else ""
-            return f"{_HELD[reason.code]} ({reason.new}{because})"
+        case Code.UNKNOWN if reason.new == "mostly-vanished" and not subject:
+            return f"held, because most of what was applied before is gone ({reason.new})"
+        case Code.UNKNOWN if subject:
+            return f"held, because {subject} is held ({reason.new})"
+        case Code.UNKNOWN:
+            return f"held, because something could not be read ({reason.new})"
+        case Code.INVALID:
+            return f"held, because {subject or 'it'} is invalid ({reason.new})"
+        case Code.UNSUPPORTED:
+            return f"held, because {subject or 'it'} needs what is not there yet ({reason.new})"
         case Code.EXPIRED if subject == "fresh":
             return "older than its max_age"
         case _:
             return f"{_WHAT[reason.code]}{' ' + subject if subject else ''}: {old} → {new}"
 
 
-_HELD = {
-    Code.UNKNOWN: "held, because something could not be read",
-    Code.INVALID: "held, because it is invalid",
-    Code.UNSUPPORTED: "held, because it needs what is not there yet",
-}
 _DRIFT = {
     Code.RETAGGED: "tag {subject} was moved to {old} by someone else",
     Code.FOREIGN: "tag {subject} points at {old}, which lian did not make",
