@@ -32,7 +32,7 @@ class Listings:
 
 
 def listings_of(change: Change, resolution: Resolution, observed: Observed) -> dict[Reason, Listings]:
-    """For each changed context of a build, or of one that is held, the two listings, where a record kept the old one."""
+    """For each changed context of a build, or of what is held, the two listings, where a record kept the old one."""
     materials = resolution.desired.wanted[change.artifact].materials
     if materials is None or change.action not in _EXPLAINED:
         return {}

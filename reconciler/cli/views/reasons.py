@@ -39,6 +39,8 @@ def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True
     """
     old, new = (_value(value, detailed) for value in (reason.old, reason.new))
     subject = reason.subject or ""
+    if reason.code in _HELD:
+        return f"held, because {_holding(reason)} ({reason.new})"
     if reason.code in _DRIFT:
         return _DRIFT[reason.code].format(subject=subject, old=old)
     match reason.code:
@@ -60,22 +62,13 @@ def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True
             return f"platform {subject} is " + ("no longer wanted" if reason.new is None else "not in the image")
         case Code.IN_SYNC:
             return "in sync"
-        case Code.UNKNOWN if reason.new == "mostly-vanished" and not subject:
-            return f"held, because most of what was applied before is gone ({reason.new})"
-        case Code.UNKNOWN if subject:
-            return f"held, because {subject} is held ({reason.new})"
-        case Code.UNKNOWN:
-            return f"held, because something could not be read ({reason.new})"
-        case Code.INVALID:
-            return f"held, because {subject or 'it'} is invalid ({reason.new})"
-        case Code.UNSUPPORTED:
-            return f"held, because {subject or 'it'} needs what is not there yet ({reason.new})"
         case Code.EXPIRED if subject == "fresh":
             return "older than its max_age"
         case _:
             return f"{_WHAT[reason.code]}{' ' + subject if subject else ''}: {old} → {new}"
 
 
+_HELD = {Code.UNKNOWN, Code.INVALID, Code.UNSUPPORTED}
 _DRIFT = {
     Code.RETAGGED: "tag {subject} was moved to {old} by someone else",
     Code.FOREIGN: "tag {subject} points at {old}, which lian did not make",
@@ -96,6 +89,22 @@ _WHAT = {
     Code.EXPIRED: "freshness",
     Code.FORCED: "forced",
 }
+
+
+def _holding(reason: Reason) -> str:
+    """What holds; a subject is what the artifact stands on, and is held itself."""
+    who = reason.subject or "it"
+    match reason.code:
+        case Code.INVALID:
+            return f"{who} is invalid"
+        case Code.UNSUPPORTED:
+            return f"{who} needs what is not there yet"
+        case _ if reason.subject:
+            return f"{who} is held"
+        case _ if reason.new == "mostly-vanished":
+            return "most of what was applied before is gone"
+        case _:
+            return "something could not be read"
 
 
 def _value(value: str | None, detailed: bool) -> str:
