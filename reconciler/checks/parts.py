@@ -20,11 +20,11 @@ from reconciler.checks.probes import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-READING = ("validate", "diff", "why", "images", "verify", "registry status", "prune")
+READING = ("validate", "diff", "why", "images", "verify", "sign", "registry status", "prune")
 """Commands that evaluate directives and build nothing."""
 BUILDING = ("reconcile", "watch")
 """Commands that build."""
-COMMANDS = (*READING, *BUILDING, "doctor", "version")
+COMMANDS = (*READING, *BUILDING, "doctor", "version", "completion")
 
 
 @dataclass(frozen=True, slots=True)

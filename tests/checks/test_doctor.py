@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 from reconciler.checks.doctor import examine, report_on
 from reconciler.checks.parts import BUILDING, COMMANDS, PARTS, READING, PartStatus, probe
 from reconciler.checks.probes import Found, Surroundings
+from reconciler.cli.arguments import parser
 from reconciler.cli.views.doctor import tables
 from reconciler.providers.builder.binaries import Located, cache_folder, locate
 
@@ -47,7 +48,7 @@ def test_with_every_part_every_command_works() -> None:
 def test_reading_commands_need_no_buildkit(name: str) -> None:
     report = _report(name)
     works = {command.name for command in report.commands if command.works}
-    assert works == {*READING, "doctor", "version"}
+    assert works == {*READING, "doctor", "version", "completion"}
     assert {c.lacking for c in report.commands if not c.works} == {(name,)}
     assert not report.converges
 
@@ -74,6 +75,16 @@ def test_a_command_lacks_exactly_its_broken_parts(broken: set[str]) -> None:
         assert set(command.lacking) == needed & broken
     for table in tables(report):
         assert all(len(row) == len(table.columns) and all(row) for row in table.rows)
+
+
+def test_every_verb_is_told() -> None:
+    root = parser({})
+    found = set()
+    for action in root._actions:
+        for name, command in (action.choices or {}).items() if isinstance(action.choices, dict) else ():
+            inner = [a.choices for a in command._actions if a.dest == "subcommand"]
+            found |= {f"{name} {verb}" for choices in inner for verb in choices or ()} or {name}
+    assert set(COMMANDS) == found
 
 
 def test_parts_name_known_commands_only() -> None:
