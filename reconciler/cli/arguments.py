@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from typing import TYPE_CHECKING, NoReturn
+import sys
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from reconciler import __version__
 
@@ -44,14 +46,45 @@ Digests that run in a cluster are kept with
 """
 
 
+class Mistake(Exception):
+    """A line that means nothing: what is wrong, and with which parser's command."""
+
+    def __init__(self, parser: Parser, message: str) -> None:
+        super().__init__(message)
+        self.parser, self.message = parser, message
+
+
 class Parser(argparse.ArgumentParser):
-    """argparse, but a mistake in use exits with 1: 2 means drift (design section 9)."""
+    """argparse, but what is wrong is told by the verb it is wrong for, with what may have been meant."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and how the command is used, on stderr, without the secrets of a URL."""
-        from reconciler.model.problem import redact
+        """Raises Mistake."""
+        raise Mistake(self, message)
 
-        self.exit(1, f"{self.format_usage()}{self.prog}: {redact(message)}\ntry: {self.prog} --help\n")
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, which has the outermost parser tell what an inner one does not know: here each does."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}{self._meant(rest)}")
+        return found, rest
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        choices = tuple(action.choices or ())
+        if choices and value not in choices:
+            meant = _alike(value, choices) or f" (choose from {', '.join(choices)})"
+            raise argparse.ArgumentError(action, f"invalid choice: {value!r}{meant}")
+
+    def _meant(self, rest: Sequence[str]) -> str:
+        flags = [argument.partition("=")[0] for argument in rest if argument.startswith("--")]
+        found = (_alike(flag, [name for name in self._option_string_actions if name[:2] == "--"]) for flag in flags)
+        return next(filter(None, found), "")
+
+
+def _alike(typed: str, known: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
+    meant = get_close_matches(typed, known, n=1)
+    return f"; did you mean {meant[0]}?" if meant else ""
 
 
 class _Layout(argparse.RawDescriptionHelpFormatter):
@@ -85,8 +118,33 @@ def registry(text: str) -> str:
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> argparse.Namespace:
-    """The command's arguments; `command` names the verb. Exits with 1 on a mistake, with 0 on --help."""
-    return parser(os.environ if environ is None else environ).parse_args(argv)
+    """The command's arguments; `command` names the verb. Exits with 1 on a mistake (2 means drift, design section 9),
+    with 0 on --help."""
+    try:
+        return parser(os.environ if environ is None else environ).parse_args(argv)
+    except Mistake as mistake:
+        _tell(mistake, json=_wants_json(argv))
+        sys.exit(1)
+
+
+def _tell(mistake: Mistake, *, json: bool) -> None:
+    """What is wrong and how the command is used, on stderr, without the secrets of a URL; with `json` also as the
+    document that other errors come in."""
+    from reconciler.model.problem import Problem, redact
+
+    try_this = f"{mistake.parser.prog} --help"
+    if json:
+        from reconciler.cli.views.problems import document
+
+        sys.stdout.write(document([Problem("usage", mistake.message, hint=f"see `{try_this}`")]))
+    usage = mistake.parser.format_usage()
+    sys.stderr.write(f"{usage}{mistake.parser.prog}: {redact(mistake.message)}\ntry: {try_this}\n")
+
+
+def _wants_json(argv: Sequence[str]) -> bool:
+    """Whether the line asks for a document, as far as that can be told of one that means nothing."""
+    flags = list(argv)[: list(argv).index("--")] if "--" in argv else list(argv)
+    return "--json" in flags or "--format=json" in flags or ("--format", "json") in pairwise(flags)
 
 
 def parser(environ: Mapping[str, str]) -> Parser:

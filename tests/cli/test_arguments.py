@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from reconciler.cli.arguments import parse
 from reconciler.cli.reconcile import repeat
+from tests.cli.test_documents import checked
 
 USUAL = {"repo": ".", "rev": "HEAD", "registry": None, "cache": None, "debug": False}
 
@@ -116,6 +117,65 @@ def test_a_mistake_ends_with_1_and_says_how(line: str, told: str, capsys: pytest
     assert "usage: lian" in shown.err
     assert "--help" in shown.err
     assert "secret" not in shown.err
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("dif", ["usage: lian [-h]", "lian: ", "did you mean diff?", "try: lian --help"]),
+        (
+            "diff --onyl x",
+            ["usage: lian diff", "lian diff: ", "--onyl", "did you mean --only?", "try: lian diff --help"],
+        ),
+        ("diff --onyl=x", ["--onyl=x", "did you mean --only?"]),
+        ("diff --qqqqqqq --qqqqq", ["--qqqqqqq", "--qqqqq", "try: lian diff --help"]),
+        ("diff extra", ["usage: lian diff", "extra", "try: lian diff --help"]),
+        ("registry statsu", ["usage: lian registry", "did you mean status?", "try: lian registry --help"]),
+        (
+            "registry status --onyl x",
+            ["usage: lian registry status", "did you mean --only?", "try: lian registry status --help"],
+        ),
+        ("images --format jsn", ["usage: lian images", "did you mean json?", "try: lian images --help"]),
+        ("why", ["usage: lian why", "try: lian why --help"]),
+    ],
+)
+def test_a_mistake_is_told_by_the_verb_it_was_made_with(
+    line: str, told: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(line.split(), {})
+    shown = capsys.readouterr().err
+    assert [text for text in told if text not in shown] == []
+    assert ("did you mean" in shown) == any("did you mean" in text for text in told)
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("diff --json --onyl", "lian diff --help"),
+        ("images --format json --onyl", "lian images --help"),
+        ("images --format=json --onyl", "lian images --help"),
+        ("reconcile --once --json --jobs many", "lian reconcile --help"),
+        ("dif --json", "lian --help"),
+        ("why --json", "lian why --help"),
+    ],
+)
+def test_with_json_a_mistake_is_a_document_too(line: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(line.split(), {})
+    shown = capsys.readouterr()
+    assert ended.value.code == 1
+    (problem,) = checked("problems", shown.out)["problems"]
+    assert problem["code"] == "usage"
+    assert hint in problem["hint"]
+    assert "usage: lian" in shown.err
+
+
+@pytest.mark.parametrize("line", ["diff -- --json", "diff --onyl", "why shop/api --rev=--json --onyl"])
+def test_without_json_stdout_stays_empty(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(line.split(), {})
+    assert capsys.readouterr().out == ""
 
 
 def test_a_wrong_variable_is_a_mistake_too(capsys: pytest.CaptureFixture[str]) -> None:
