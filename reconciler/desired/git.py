@@ -58,6 +58,7 @@ def open_local(location: Path) -> pygit2.Repository:
 
     Raises LianError `not-a-repo`, `repo-untrusted` (owned by someone else), `repo-unreadable`.
     """
+    location = location.absolute()  # `.` says nothing to one who reads it in a log
     if not location.exists():
         raise LianError(Problem("not-a-repo", f"{location} does not exist", hint="give --repo a path or a URL"))
     try:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pygit2
@@ -36,7 +37,6 @@ from tests.desired.repos import Repo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -94,6 +94,15 @@ def test_what_is_not_a_repository_says_so(tmp_path: Path, monkeypatch: pytest.Mo
         found = problem(lambda place=place: open_local(place))
         assert (found.code, bool(found.hint)) == ("not-a-repo", True)
         assert "lian init" not in str(found.hint)
+
+
+def test_a_relative_place_is_told_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`.` says nothing to one who reads it in a log."""
+    monkeypatch.chdir(tmp_path)
+    found = problem(lambda: open_local(Path()))
+    assert found.message == f"{tmp_path} is not inside a git repository"
+    assert str(tmp_path) in str(found.hint)
+    assert problem(lambda: open_local(Path("gone"))).message == f"{tmp_path / 'gone'} does not exist"
 
 
 def test_a_broken_repository_says_so(repo: Repo) -> None:
