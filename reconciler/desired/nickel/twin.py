@@ -118,7 +118,8 @@ class _Reader:
             expected = self._expected(error)
             yield Finding((*path, name), f"the name {_quoted(name)} is not valid: expected {expected}")
         else:
-            got = _quoted(error.instance)
+            repeated = _repeated(_instance(error)) if keyword == "uniqueItems" else None
+            got = _quoted(error.instance) if repeated is None else f"{_quoted(repeated)} more than once"
             yield Finding(path, f"{_subject(path)} is not valid: expected {self._expected(error)}, got {got}")
 
     def _extra(self, error: ValidationError, path: Path) -> Iterator[Finding]:
@@ -195,6 +196,17 @@ def _instance(error: ValidationError) -> Any:
 
 def _subject(path: Path) -> str:
     return f"`{dotted(path)}`" if path else "the file"
+
+
+def _repeated(values: Sequence[Any]) -> Any:
+    """The first value that was there before, None if that is hard to say."""
+    seen: set[str] = set()
+    for value in values:
+        text = json.dumps(value, sort_keys=True)
+        if text in seen:
+            return value
+        seen.add(text)
+    return None
 
 
 def _quoted(value: Any) -> str:

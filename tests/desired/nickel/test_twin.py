@@ -60,6 +60,13 @@ def test_a_wrong_name_is_answered_in_words(field: str) -> None:
     assert "matches" not in name and "^" not in name
 
 
+def test_what_is_there_twice_is_named() -> None:
+    document = copy.deepcopy(GOOD[BUILD_DIRECTIVES.twin])
+    document["artifacts"]["api"]["tags"] = ["1", "b", "2", "b", "1"]  # type: ignore[index]
+    said = [each.message for each in Twin(packaged.find().document(BUILD_DIRECTIVES.twin)).findings(document)]
+    assert said == ['`artifacts.api.tags` is not valid: expected each element once, got "b" more than once']
+
+
 @pytest.mark.parametrize("twin", sorted(GOOD))
 @given(data=st.data())
 def test_both_accept_and_refuse_the_same(twin: str, data: st.DataObject) -> None:
