@@ -175,6 +175,8 @@ def probe_landlock(around: Surroundings) -> Found:
 def probe_space(around: Surroundings) -> Found:
     """Free space where the cache folder lies or will lie."""
     existing = next(folder for folder in (around.cache, *around.cache.parents) if folder.exists())
+    if not existing.is_dir():
+        return Found(path=around.cache, why=f"{existing} is not a folder")
     free = shutil.disk_usage(existing).free
     told = f"{free / 1024**3:.1f} GiB free"
     if free < LOWEST_FREE_BYTES:

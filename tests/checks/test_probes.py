@@ -105,6 +105,13 @@ def test_without_any_evaluator_both_are_named(around: Surroundings, monkeypatch:
     assert probe_nickel(around).why == "nickel is not on PATH, and the Python package py-nickel is not installed"
 
 
+def test_a_cache_that_is_a_file_is_told(around: Surroundings) -> None:
+    file = around.cache / "file"
+    file.write_text("")
+    for cache in (file, file / "deeper"):
+        assert probe_space(replace(around, cache=cache)).why == f"{file} is not a folder"
+
+
 def test_little_space_is_told(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = replace(around, cache=around.cache / "not" / "made" / "yet")
     assert probe_space(deep).why is None

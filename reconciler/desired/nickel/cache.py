@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import logging
 import sqlite3
 import time
@@ -137,7 +138,7 @@ class Cache:
         try:
             yield self._base
         except (sqlite3.OperationalError, OSError) as error:
-            self._say_unused(str(error))
+            self._say_unused(_in_words(error, self._path))
             self._drop()
         except sqlite3.DatabaseError as error:
             _log.warning("the evaluation cache was damaged and begins anew: %s", error)
@@ -151,7 +152,7 @@ class Cache:
         """Once for each file and reason: a pass opens the cache several times."""
         if (self._path, why) not in _unused:
             _unused.add((self._path, why))
-            _log.warning("the evaluation cache is not used: %s", why)
+            _log.warning("the evaluation cache is not used (--cache names another folder): %s", why)
 
     def _drop(self) -> None:
         base, self._base = self._base, None
@@ -165,6 +166,16 @@ class Cache:
         with base:
             for table in ("result", "examined"):
                 base.execute(f"DELETE FROM {table} WHERE used < ?", (self._today - _KEEP,))
+
+
+def _in_words(error: sqlite3.OperationalError | OSError, path: Path | None) -> str:
+    """Why the file cannot be used, with the folder that is to blame."""
+    if path is None:
+        return str(error)
+    there = next(folder for folder in path.parents if os.access(folder, os.F_OK))
+    if not there.is_dir():
+        return f"{there} is not a folder"
+    return f"{error.strerror if isinstance(error, OSError) else error} in {there}"
 
 
 def _create(base: sqlite3.Connection) -> None:

@@ -8,6 +8,8 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from reconciler.desired.nickel.cache import Cache, Stored
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -51,6 +53,36 @@ def test_a_result_is_found_again(tmp_path: Path) -> None:
         cache.remember({b"good": Stored(b"{}")})
     with Cache(tmp_path / "c.sqlite") as cache:
         assert cache.results([b"good", b"other"]) == {b"good": Stored(b"{}")}
+
+
+@pytest.mark.parametrize("deeper", [".", "a/b"])
+def test_a_file_in_the_place_of_the_folder_is_told_in_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, deeper: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    with Cache(tmp_path / "file" / deeper / "c.sqlite") as cache:
+        cache.remember({b"good": Stored(b"{}")})
+        assert cache.results([b"good"]) == {}
+    (said,) = caplog.messages
+    assert f"{tmp_path / 'file'} is not a folder" in said
+    assert "--cache" in said
+    assert "Errno" not in said
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_in_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr(
+        "reconciler.desired.nickel.cache.open_wal", refused
+    )  # for root every folder of a test can be written to
+    with Cache(tmp_path / "c.sqlite"):
+        pass
+    (said,) = caplog.messages
+    assert f"unable to open database file in {tmp_path}" in said
+    assert "--cache" in said
 
 
 def test_a_new_file_that_another_is_just_writing_is_waited_for(tmp_path: Path) -> None:
