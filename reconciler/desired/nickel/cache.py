@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import logging
+import os
 import sqlite3
 import time
 from dataclasses import asdict, dataclass
