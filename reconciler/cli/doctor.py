@@ -32,5 +32,5 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         show(tables(report), sys.stdout)
         Writer(sys.stdout).line()
-        Writer(sys.stdout).line(("directives are evaluated by ", "bold"), evaluation)
+        Writer(sys.stdout).wrapped([("directives are evaluated by ", "bold")], evaluation, indent=2)
     return exits.of_report(report)

@@ -25,6 +25,7 @@ from reconciler.model.event import Ended, Event, Finished, Noted, Planned, Start
 from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Outcome, Result, Status
 from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
+from reconciler.model.platform import Platform
 from reconciler.model.problem import Problem
 from reconciler.plan.story import Story
 from tests import strategies as some
@@ -184,6 +185,44 @@ def test_tables_stay_in_80_columns(rows: list[tuple[str, ...]]) -> None:
     assert max(map(len, written.splitlines())) <= 80
     for row in rows:
         assert all(cell.rstrip() in written for cell in row)
+
+
+LONG = "a word and another " * 12 + "/" + "x" * 90 + " and so on, and on " * 9
+
+
+def broken_lines(written: str) -> list[str]:
+    """Lines over 80 columns, but for those of one word that cannot be broken."""
+    return [line for line in written.splitlines() if len(line) > 80 and not re.fullmatch(r"\s*(\S+ +)?\S{50,}", line)]
+
+
+def test_long_cells_are_wrapped_and_words_are_not_cut() -> None:
+    table = Table(
+        "what to do", ("part", "why", "without it"), (("runc", LONG, "short"), ("x", "\x1b[2J\nforged", LONG))
+    )
+    written = shown(lambda stream: tables.show([table], stream))
+    assert broken_lines(written) == []
+    assert "x" * 90 in written
+    assert not steers(written)
+    assert not any(line.startswith("forged") for line in written.splitlines())
+    assert " ".join(written.split()).count(" ".join(LONG.split())) == 2
+
+
+def test_a_story_stays_in_80_columns() -> None:
+    hold = Problem(
+        "tag-foreign", LONG, file="a/b.ncl", line=3, artifact="shop/api", cause=LONG + "\n" + LONG, hint=LONG
+    )
+    reason = Reason(ReasonCode.ARGS_CHANGED, LONG, LONG, "V")
+    inputs: Any = {
+        Platform("linux", "amd64"): {"args": {"V": LONG, "W": "1"}, "bases": {"alpine:3": "sha256:" + "a" * 64}}
+    }
+    for told in (change(Action.HOLD, holds=(hold,)), change(Action.BUILD, reason)):
+        story = Story(told, "0" * 40, None, {"latest": LONG, "x": Digest.of(b"x")}, inputs, (), None)
+        written = shown(why.show, story)
+        assert broken_lines(written) == []
+        assert not steers(written)
+        assert "x" * 90 in written
+        assert "sha256:" + "a" * 64 in written
+        assert "W: 1" in written
 
 
 def test_a_plan_reads_well() -> None:

@@ -8,8 +8,9 @@ from typing import IO, TYPE_CHECKING
 from reconciler.cli.views.text import Writer, as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from reconciler.cli.views.text import Part
     from reconciler.model.problem import Problem
 
 ARTIFACTS_SHOWN = 3
@@ -38,21 +39,28 @@ def blocks(problems: Iterable[Problem], writer: Writer, *, word: str = "error", 
         block(replace(problem, artifact=joined or None), writer, word=word, style=style)
 
 
-def block(problem: Problem, writer: Writer, *, word: str = "error", style: str = "red") -> None:
-    """One problem; `word` says how grave it is."""
+def block(problem: Problem, writer: Writer, *, word: str = "error", style: str = "red", wrapped: bool = False) -> None:
+    """One problem; `word` says how grave it is. `wrapped`: within 80 columns, where nobody looks for whole lines."""
+
+    def line(lead: Sequence[Part], text: str, look: str | None = None, *, indent: int) -> None:
+        if wrapped:
+            writer.wrapped(lead, text, look, indent=indent)
+        else:
+            writer.line(*lead, (text, look))
+
     message, *more = problem.message.rstrip().split("\n")
-    writer.line((f"{word}[{problem.code}]", style), ": ", (message, "bold"))
-    for line in more:
-        writer.line("  ", line)
+    line([(f"{word}[{problem.code}]", style), ": "], message, "bold", indent=2)
+    for text in more:
+        line(["  "], text, indent=2)
     artifact = f"({problem.artifact})" if problem.artifact else ""
     if problem.place or artifact:
-        writer.line("  ", ("at ", "dim"), " ".join(part for part in (problem.place, artifact) if part))
-    for label, text in (("cause", problem.cause), ("try", problem.hint)):
-        if text:
-            first, *rest = text.rstrip().split("\n")
-            writer.line("  ", (f"{label}: ", "dim"), first)
-            for line in rest:
-                writer.line("    ", line)
+        line(["  ", ("at ", "dim")], " ".join(part for part in (problem.place, artifact) if part), indent=4)
+    for label, told in (("cause", problem.cause), ("try", problem.hint)):
+        if told:
+            first, *rest = told.rstrip().split("\n")
+            line(["  ", (f"{label}: ", "dim")], first, indent=4)
+            for text in rest:
+                line(["    "], text, indent=4)
 
 
 def _order(problem: Problem) -> tuple[str, int, int, str, str]:

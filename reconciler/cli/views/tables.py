@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from reconciler.cli.views.text import Writer
+from reconciler.cli.views.text import WIDTH, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-WIDTH = 80
 _STYLES = {"usable": "green", "yes": "green", "not usable": "red", "no": "red", "optional, not usable": "yellow"}
 
 
@@ -51,4 +50,5 @@ def _list(table: Table, writer: Writer) -> None:
         writer.line("  ", (first, "bold"))
         for column, cell in zip(table.columns[1:], rest, strict=True):
             if cell != "-":
-                writer.line("    ", (f"{column:<{width}}  ", "dim"), (cell, _STYLES.get(cell)))
+                lead = ("    ", (f"{column:<{width}}  ", "dim"))
+                writer.wrapped(lead, cell, _STYLES.get(cell), indent=4 + width + 2)

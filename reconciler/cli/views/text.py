@@ -5,8 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Part: TypeAlias = "str | tuple[str, str | None]"
+"""A text, or a text with a style."""
+
+WIDTH = 80
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 
 
@@ -31,10 +38,32 @@ class Writer:
         text = printable(text)
         return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if style and self.colour and text else text
 
-    def line(self, *parts: str | tuple[str, str | None]) -> None:
+    def line(self, *parts: Part) -> None:
         """One line; a part is a text, or a text with a style."""
         rendered = (self.styled(part, None) if isinstance(part, str) else self.styled(*part) for part in parts)
         self.stream.write("".join(rendered) + "\n")
+
+    def wrapped(self, lead: Sequence[Part], text: str, style: str | None = None, *, indent: int) -> None:
+        """The text after `lead`, on lines of at most WIDTH columns; those after the first begin at `indent`. No word
+        is cut: a path or a digest stays whole."""
+        text = printable(text)
+        taken = sum(len(printable(part if isinstance(part, str) else part[0])) for part in lead)
+        if taken + len(text) <= WIDTH:
+            self.line(*lead, (text, style))
+            return
+        import textwrap
+
+        first, *rest = textwrap.wrap(
+            text,
+            WIDTH,
+            initial_indent=" " * taken,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [" " * taken]
+        self.line(*lead, (first[taken:], style))
+        for line in rest:
+            self.line(" " * indent, (line[indent:], style))
 
 
 def count(number: int, noun: str) -> str:

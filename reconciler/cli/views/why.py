@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from reconciler.cli.views.plan import SIGNS, summary_word
 from reconciler.cli.views.problems import block
@@ -24,12 +24,13 @@ def show(story: Story, stream: IO[str]) -> None:
     writer.line(("registry", "bold"), f"  {story.change.image}")
     for tag, named in story.tags.items():
         own = " (content tag)" if tag == story.content_tag else ""
-        writer.line(f"  {tag}{own}: ", str(named) if named else ("absent", "yellow"))
+        text, style = (str(named), None) if named else ("absent", "yellow")
+        writer.wrapped([f"  {tag}{own}: "], text, style, indent=4)
     for platform, inputs in story.inputs.items():
         writer.line(("inputs", "bold"), f"  {platform}")
         for leaf, value in inputs.items():
             if leaf != "platform":
-                writer.line("  ", (f"{leaf}: ", "dim"), value if isinstance(value, str) else json.dumps(value))
+                _leaf(leaf, value, writer, 2)
     for parent in story.parents:
         writer.line(("parent", "bold"), f"  {parent.artifact}: {summary_word(parent.action)}")
     if story.record:
@@ -40,13 +41,24 @@ def show(story: Story, stream: IO[str]) -> None:
         writer.line(("record", "bold"), "  none: this image was not built by lian, or its record is gone")
 
 
+def _leaf(name: str, value: Any, writer: Writer, indent: int) -> None:
+    """One input; of many values each has a line."""
+    if isinstance(value, dict) and value:
+        writer.line(" " * indent, (f"{name}:", "dim"))
+        for inner, one in value.items():
+            _leaf(inner, one, writer, indent + 2)
+    else:
+        text = value if isinstance(value, str) else json.dumps(value)
+        writer.wrapped([" " * indent, (f"{name}: ", "dim")], text, indent=indent + 2)
+
+
 def _state(change: Change, writer: Writer) -> None:
     sign, style = SIGNS[change.action]
     writer.line((f"{sign} {change.artifact}", "bold"), "  ", (summary_word(change.action), style))
     for problem in dict.fromkeys(change.holds):
-        block(problem, writer, word="held", style="yellow")
+        block(problem, writer, word="held", style="yellow", wrapped=True)
     for told in () if change.holds or change.action is Action.NONE else sentences(change, detailed=True):
-        writer.line("  ", told)
+        writer.wrapped(["  "], told, indent=4)
     if change.key:
         writer.line("  ", ("key ", "dim"), change.key)
 
@@ -54,6 +66,6 @@ def _state(change: Change, writer: Writer) -> None:
 def _record(record: BuildRecord, writer: Writer) -> None:
     builder = ", ".join(record.builder.values())
     writer.line(("record", "bold"), f"  built {record.started} from revision {record.revision[:12]}")
-    writer.line(f"  {record.seconds:.1f} s, {record.steps.get('total', 0)} steps, ", f"{builder}")
+    writer.wrapped([f"  {record.seconds:.1f} s, {record.steps.get('total', 0)} steps, "], builder, indent=4)
     if record.peak_memory:
         writer.line(f"  peak memory of its runner {record.peak_memory / (1 << 20):.0f} MiB")
