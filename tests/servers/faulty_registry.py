@@ -412,7 +412,7 @@ class FaultyRegistry:
         if seen.headers.get("authorization") != f"Basic {_pair()}" and refresh not in self.refresh_tokens:
             return _error(401, "UNAUTHORIZED")
         granted = []
-        for scope in " ".join(query["scope"]).split():
+        for scope in " ".join(query.get("scope", ())).split():
             repository, _, actions = scope.rpartition(":")
             granted += [f"{repository}:{action}" for action in actions.split(",")]
         token = f"canary-token-{secrets.token_hex(8)}"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.digest import Digest
+    from reconciler.providers.registry.refusal import Account, Refusal
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_TLS = re.compile(r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST")
@@ -68,24 +69,56 @@ def failing(host: str, cause: str) -> Problem:
     )
 
 
-def denied(host: str, what: str, cause: str) -> Problem:
-    """401 or 403."""
-    return Problem(
-        "registry-denied",
-        f"the registry {host} refuses access to {what}",
-        cause=cause,
-        hint=f"run `docker login {host}`, or give the account the right; lian reads Docker's config.json",
-    )
+def denied(refusal: Refusal) -> Problem:
+    """401 or 403. What is so for all repositories of a host is told in the same words, and so is told once."""
+    host, account = refusal.host, refusal.account
+    if refusal.what is not None:
+        message = f"the registry {host} refuses access to {refusal.what}"
+        return Problem("registry-denied", message, cause=_asked_as(refusal.cause, account), hint=_way_in(host, account))
+    if account is None:
+        message = f"the registry {host} asks for a login, and there is none for it"
+        hint = f"{_log_in(host)}; LIAN_REGISTRY_USER and LIAN_REGISTRY_PASSWORD are heeded for the fleet's own registry"
+        return Problem("registry-denied", message, cause=refusal.cause, hint=hint)
+    whose = f"of {account.user}" if account.user else f"by {account.kind}"
+    message = f"the registry {host} refuses the login {whose}"
+    cause = f"{refusal.cause}; the login came from {account.origin.place}"
+    return Problem("registry-denied", message, cause=cause, hint=account.origin.remedy)
 
 
-def not_granted(host: str, repository: str, cause: str) -> Problem:
+def not_granted(host: str, repository: str, cause: str, account: Account | None) -> Problem:
     """A 404 to one who was not granted pull."""
     return Problem(
         "registry-denied",
         f"whether {repository} is on the registry {host} cannot be told: reading it was not granted",
-        cause=cause,
-        hint=f"run `docker login {host}`, or give the account the right to pull: absent and hidden look alike without",
+        cause=_asked_as(cause, account),
+        hint=f"{_way_in(host, account, ' to pull')}: absent and hidden look alike without",
     )
+
+
+def realm_untrusted(host: str, realm: str, cause: str) -> Problem:
+    """A registry sends whoever has a login to where no login may go."""
+    return Problem(
+        "registry-denied",
+        f"the registry {host} refuses access without a token from {realm!r}",
+        cause=cause,
+        hint="let the registry name a token service that is reached over HTTPS",
+    )
+
+
+def _asked_as(cause: str, account: Account | None) -> str:
+    if account is None:
+        return f"{cause}; asked without a login"
+    return f"{cause}; asked as {account.name}, a login from {account.origin.place}"
+
+
+def _way_in(host: str, account: Account | None, right: str = "") -> str:
+    if account is None:
+        return f"{_log_in(host)}, as someone who has the right{right}"
+    return f"give {account.name} the right{right}, or take another login: {account.origin.remedy}"
+
+
+def _log_in(host: str) -> str:
+    return f"run `docker login {host}`, whose config.json lian reads"
 
 
 def login_incomplete(host: str, message: str, hint: str) -> Problem:

@@ -15,6 +15,7 @@ from urllib.parse import urlencode, urlsplit
 from reconciler.model.problem import LianError, Problem
 from reconciler.providers.registry import problems
 from reconciler.providers.registry.http.scopes import Challenge, Granted, Scope, challenges
+from reconciler.providers.registry.refusal import Account, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -87,6 +88,10 @@ class _Token:
     since: float
 
 
+class _LoginRefused(LianError):
+    """By the token service, whatever is asked for."""
+
+
 @dataclass(slots=True)
 class Authorizer:
     """Authorization headers for one registry. Asks for nothing until the registry demands it, then keeps what it got.
@@ -99,10 +104,11 @@ class Authorizer:
     credentials: Credentials
     fetch: TokenFetch
     now: Callable[[], float]
-    denied: Callable[[str, str, str], Problem] = problems.denied
-    """Host, what was asked for, cause -> the problem."""
+    denied: Callable[[Refusal], Problem] = problems.denied
     login: bool | None = None
     """Whether there is a credential for this registry; None as long as nobody asked."""
+    account: Account | None = None
+    """As whom it asks, as far as it was found out; None where there is no login."""
     _challenge: Challenge | None = None
     _open: bool | None = None
     """Whether the registry answers those who do not say who they are; None as long as it was not asked."""
@@ -115,11 +121,18 @@ class Authorizer:
     _failed_groups: int = 0
     _locks: dict[Need | str, asyncio.Lock] = field(default_factory=dict)
     _credential: tuple[Credential | None, float] | None = None
+    _proofs: set[str | None] = field(default_factory=set)
+    _refused: tuple[Credential | None, str | None] | None = None
+    """The credential that the token service refused last, and its words where it refuses it whatever is asked for."""
 
     @property
     def asks(self) -> bool:
         """True once the registry has asked who it is."""
         return self._challenge is not None
+
+    def proves(self, header: str | None) -> bool:
+        """True for a header that holds the login itself, and no token that was given for some repositories."""
+        return header in self._proofs
 
     def expect(self, repositories: Iterable[str]) -> None:
         """These will be read soon: one token for many of them saves a request for each."""
@@ -166,8 +179,8 @@ class Authorizer:
         self._challenge = self._challenge or chosen
 
     def unsettle(self) -> None:
-        """Whether the registry wants to know who asks may have changed."""
-        self._open = None
+        """Whether the registry wants to know who asks may have changed, and whom it knows."""
+        self._open, self._refused = None, None
 
     def pull(self, need: Need, header: str | None) -> Pull:
         """What is known of the right to read that a request with this header had."""
@@ -243,6 +256,8 @@ class Authorizer:
         group = self._group(need)
         try:
             token = await self._token(tuple(scope for one in group for scope in one))
+        except _LoginRefused:
+            raise
         except LianError as error:
             if len(group) == 1 or any(problem.code != "registry-denied" for problem in error.problems):
                 raise
@@ -283,6 +298,8 @@ class Authorizer:
                 found = await self.credentials.credential(self.host)
                 self._credential = (found, self.now() + _CREDENTIAL_LIFE)
                 self.login = found is not None
+                self.account = found.account if found else None
+                self._proofs = {found.basic, f"Bearer {found.registry_token}"} if found else set()
             return self._credential
 
     async def _token(self, scopes: tuple[Scope, ...]) -> _Token:
@@ -293,19 +310,36 @@ class Authorizer:
         if credential and credential.registry_token:
             header = f"Bearer {credential.registry_token}"
             return _Token(header, float("inf"), scopes, Granted.by(credential.registry_token), began)
-        reply = await self._request(credential, scopes)
+        asked = [str(scope) for scope in scopes] or ([self._listing] if self._listing else [])
+        reply = await self._request(credential, asked)
         if reply.status == 401 and credential and until - _CREDENTIAL_LIFE < began:
             self._credential = None
             again, _ = await self._own()
             if again != credential:
-                reply = await self._request(again, scopes)
-        return self._read(reply, scopes)
+                credential, reply = again, await self._request(again, asked)
+        if reply.status != 200:
+            refusal = await self._refusal(credential, scopes, reply)
+            raise (LianError if refusal.what else _LoginRefused)(self.denied(refusal))
+        return self._read(reply, scopes, credential)
 
-    async def _request(self, credential: Credential | None, scopes: tuple[Scope, ...]) -> Reply:
+    async def _refusal(self, credential: Credential | None, scopes: tuple[Scope, ...], reply: Reply) -> Refusal:
+        """Asked for nothing at all, a token service answers 401 to a login that it does not know (so `docker login`
+        finds out); to one that it knows, the 401 was for what was asked for."""
+        account = credential.account if credential else None
+        said = None
+        if reply.status == 401:
+            async with self._locks.setdefault("refused", asyncio.Lock()):
+                if self._refused is None or self._refused[0] != credential:
+                    bare = await self._request(credential, [])
+                    self._refused = (credential, bare.told if bare.status == 401 else None)
+                said = self._refused[1]
+        what, told = (None, said) if said else (_told(scopes), reply.told)
+        return Refusal(self.host, what, f"the token service answered {told}", account)
+
+    async def _request(self, credential: Credential | None, asked: list[str]) -> Reply:
         parameters = self._challenge.parameters if self._challenge else {}
         realm, service = self._trusted(parameters["realm"]), parameters.get("service", "")
         query = [("service", service)] if service else []
-        asked = [str(scope) for scope in scopes] or ([self._listing] if self._listing else [])
         if credential and credential.identity_token:
             form = dict(query) | {
                 "grant_type": "refresh_token",
@@ -318,10 +352,8 @@ class Authorizer:
         url = f"{realm}{joined}{urlencode(query + [('scope', scope) for scope in asked])}"
         return await self.fetch(url, credential.basic if credential else None, None)
 
-    def _read(self, reply: Reply, scopes: tuple[Scope, ...]) -> _Token:
-        what = _told(scopes)
-        if reply.status != 200:
-            raise LianError(self.denied(self.host, what, f"the token service answered {reply.told}"))
+    def _read(self, reply: Reply, scopes: tuple[Scope, ...], credential: Credential | None) -> _Token:
+        """Raises LianError for what is no token."""
         try:
             document = json.loads(reply.body)
             token = str(document.get("token") or document["access_token"])
@@ -331,7 +363,8 @@ class Authorizer:
                 raise ValueError("a token is printable ASCII")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             cause = "the token service's answer holds no token"
-            raise LianError(self.denied(self.host, what, cause)) from None
+            account = credential.account if credential else None
+            raise LianError(self.denied(Refusal(self.host, _told(scopes), cause, account))) from None
         left = max(_SHORTEST_LIFE, life - _age(issued, reply.headers.get("date", "")))
         return _Token(f"Bearer {token}", self.now() + 0.75 * left, scopes, Granted.by(token), self.now())
 
@@ -345,7 +378,7 @@ class Authorizer:
             host, plain, there = "", False, urlsplit("")
         if not host or there.username is not None or not (there.scheme == "https" or plain):
             cause = "the token service it names is not reached over HTTPS; no credential is sent there"
-            raise LianError(problems.denied(self.host, f"a token from {realm!r}", cause))
+            raise LianError(problems.realm_untrusted(self.host, realm, cause))
         return realm
 
 

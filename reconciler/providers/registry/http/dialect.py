@@ -10,6 +10,7 @@ from reconciler.providers.registry import problems
 if TYPE_CHECKING:
     from reconciler.model.problem import Problem
     from reconciler.providers.registry.http.reply import Reply
+    from reconciler.providers.registry.refusal import Account, Refusal
 
 
 class Dialect:
@@ -18,17 +19,17 @@ class Dialect:
     explains_get: bool = False
     """Why a HEAD is refused stands in the body of the same GET, and is worth that request."""
 
-    def read(self, host: str, repository: str, reply: Reply, *, login: bool) -> Reply:
-        """A final answer in the specification's words. `login`: it was asked by someone, and not anonymously.
+    def read(self, host: str, repository: str, reply: Reply, account: Account | None) -> Reply:
+        """A final answer in the specification's words. `account`: whose login there is, None for an anonymous reader.
 
         Raises LianError for an answer that only looks like one of the specification's.
         """
-        del host, repository, login
+        del host, repository, account
         return reply
 
-    def denied(self, host: str, what: str, cause: str) -> Problem:
+    def denied(self, refusal: Refusal) -> Problem:
         """The problem of a 401 or 403, from the registry or its token service."""
-        return problems.denied(host, what, cause)
+        return problems.denied(refusal)
 
 
 def dialect_of(provider: RegistryProvider | None, host: str) -> Dialect:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.secret import Secret
 from reconciler.programs import NoAnswer, ask
+from reconciler.providers.registry.refusal import Account, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,13 +28,15 @@ _NOT_FOUND = "credentials not found"
 class Credential:
     """What proves who asks. Cannot be printed or pickled; its parts are read only where a request is made.
 
-    `identity_token` is exchanged at the token service, `registry_token` is a bearer token by itself.
+    `identity_token` is exchanged at the token service, `registry_token` is a bearer token by itself. `origin` is told
+    where it is refused, and makes no difference to what it is.
     """
 
     username: str = ""
     password: str = ""
     identity_token: str = ""
     registry_token: str = ""
+    origin: Origin = field(default=Origin("an unknown place", "log in anew"), compare=False)
 
     def __repr__(self) -> str:
         return "Credential(***)"
@@ -50,6 +53,15 @@ class Credential:
     @property
     def _pair(self) -> str:
         return base64.b64encode(f"{self.username}:{self.password}".encode()).decode("ascii")
+
+    @property
+    def account(self) -> Account:
+        """As whom it asks, which may be told. A token has no name: what stands beside it is not one that counts."""
+        if self.registry_token:
+            return Account("", "a registry token", self.origin)
+        if self.identity_token:
+            return Account("", "an identity token", self.origin)
+        return Account(self.username, "a password without a user name", self.origin)
 
     def entry(self) -> dict[str, str]:
         """As an entry of `auths`."""
@@ -96,7 +108,7 @@ class DockerConfig:
         if helper is not None:
             found = await self._ask(*helper)
             if found:
-                return found
+                return replace(found, origin=_of_helper(f"docker-credential-{helper[0]}", host))
         return self._written(host)
 
     def _helper(self, host: str) -> tuple[str, str, str] | None:
@@ -114,7 +126,8 @@ class DockerConfig:
         for key in _keys(host):
             entry = _mapping(auths.get(key) or by_host.get(key))
             if entry and (found := self._entry(entry)):
-                return found
+                place = str(self.path) if self.path else "Docker's config.json"
+                return replace(found, origin=Origin(place, f"log in again with `docker login {host}`"))
         return None
 
     def _entry(self, entry: Mapping[str, Any]) -> Credential | None:
@@ -148,6 +161,11 @@ class DockerConfig:
         except (ValueError, KeyError, TypeError, RecursionError):
             raise LianError(_helper_failed(command, key, "its answer is not the protocol's JSON")) from None
         return Credential(identity_token=secret) if username == "<token>" else Credential(username, secret)
+
+
+def _of_helper(command: str, host: str) -> Origin:
+    remedy = f"log in again with `docker login {host}`, or where {command} makes its logins by itself"
+    return Origin(f"the credential helper {command}", remedy)
 
 
 def rendered(credentials: Mapping[str, Credential]) -> Secret:

@@ -16,6 +16,7 @@ from reconciler.providers.registry.http.dialect import Dialect
 
 if TYPE_CHECKING:
     from reconciler.providers.registry.http.reply import Reply
+    from reconciler.providers.registry.refusal import Account, Refusal
 
 _RIGHTS = {
     "write_package": "give the token the scope write:packages; a GITHUB_TOKEN writes only packages that are linked to"
@@ -30,16 +31,19 @@ class Ghcr(Dialect):
 
     explains_get = True
 
-    def read(self, host: str, repository: str, reply: Reply, *, login: bool) -> Reply:
+    def read(self, host: str, repository: str, reply: Reply, account: Account | None) -> Reply:
         """A 404 to an anonymous reader says nothing."""
-        if reply.status == 404 and not login:
+        if reply.status == 404 and account is None:
             cause = f"it answered {reply.told} to an anonymous reader, as it does for what is private"
-            raise LianError(problems.not_granted(host, repository, cause))
+            raise LianError(problems.not_granted(host, repository, cause, account))
         return reply
 
-    def denied(self, host: str, what: str, cause: str) -> Problem:
+    def denied(self, refusal: Refusal) -> Problem:
         """Which right is missing, where it says so."""
-        hint = next((advice for right, advice in _RIGHTS.items() if right in cause), None)
-        hint = hint or f"run `docker login {host}` with a personal access token (classic) that has read:packages, and"
-        " write:packages to push; to whom it is hidden, a package looks as if it were not there"
-        return replace(problems.denied(host, what, cause), hint=hint)
+        hint = next((advice for right, advice in _RIGHTS.items() if right in refusal.cause), None)
+        where = refusal.account.origin.remedy if refusal.account else f"run `docker login {refusal.host}`"
+        hint = hint or (
+            f"{where}; it takes a personal access token (classic) that has read:packages, and write:packages to push;"
+            " to whom it is hidden, a package looks as if it were not there"
+        )
+        return replace(problems.denied(refusal), hint=hint)

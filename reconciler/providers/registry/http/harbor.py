@@ -18,6 +18,7 @@ from reconciler.providers.registry.http.dialect import Dialect
 
 if TYPE_CHECKING:
     from reconciler.providers.registry.http.reply import Reply
+    from reconciler.providers.registry.refusal import Account, Refusal
 
 _NOT_FOUND = "NOT_FOUND"
 _REPOSITORY = re.compile(r"\brepository \S+ not found")
@@ -31,9 +32,9 @@ class Harbor(Dialect):
 
     explains_get = True
 
-    def read(self, host: str, repository: str, reply: Reply, *, login: bool) -> Reply:
+    def read(self, host: str, repository: str, reply: Reply, account: Account | None) -> Reply:
         """Its NOT_FOUND is MANIFEST_UNKNOWN or NAME_UNKNOWN; a missing project is a problem, and not an absence."""
-        del login
+        del account
         if reply.status == 404 and (missing := _PROJECT.search(reply.told)):
             raise LianError(_no_project(host, repository, missing["project"]))
         if reply.status != 404 or reply.codes != (_NOT_FOUND,):
@@ -43,21 +44,23 @@ class Harbor(Dialect):
             return reply
         return replace(reply, body=json.dumps({"errors": [{"code": code, "message": reply.told}]}).encode())
 
-    def denied(self, host: str, what: str, cause: str) -> Problem:
+    def denied(self, refusal: Refusal) -> Problem:
         """A missing project and a full quota are told as that."""
-        if missing := _PROJECT.search(cause):
-            return _no_project(host, what, missing["project"])
-        if _QUOTA.search(cause):
+        what = refusal.what or "any repository"
+        if missing := _PROJECT.search(refusal.cause):
+            return _no_project(refusal.host, what, missing["project"])
+        if _QUOTA.search(refusal.cause):
             return Problem(
                 "registry-refused",
-                f"the registry {host} takes no more for {what}: the quota of its Harbor project is used up",
-                cause=cause,
+                f"the registry {refusal.host} takes no more for {what}: the quota of its Harbor project is used up",
+                cause=refusal.cause,
                 hint="raise the project's quota, or remove what is not needed and let Harbor collect its garbage",
             )
+        told = problems.denied(refusal)
         return replace(
-            problems.denied(host, what, cause),
-            hint=f"run `docker login {host}`, or give the account the right; a robot account is called"
-            " robot$PROJECT+NAME, expires (after 30 days unless told otherwise), and needs pull to push",
+            told,
+            hint=f"{told.hint}; a robot account is called robot$PROJECT+NAME, expires (after 30 days unless told"
+            " otherwise), and needs pull to push",
         )
 
 

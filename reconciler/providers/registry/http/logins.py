@@ -21,10 +21,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from reconciler.model.credential import SourceKind
 from reconciler.model.fleet import Author
 from reconciler.model.problem import LianError
 from reconciler.providers.registry import problems
 from reconciler.providers.registry.http.docker_config import Credential, DockerConfig
+from reconciler.providers.registry.refusal import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -35,6 +37,11 @@ if TYPE_CHECKING:
     from reconciler.providers.registry.http.auth import Credentials
 
 USER, PASSWORD, HOSTS = "LIAN_REGISTRY_USER", "LIAN_REGISTRY_PASSWORD", "LIAN_CREDENTIAL_HOSTS"
+_OF_VARIABLES = Origin(
+    f"{USER} and {PASSWORD}",
+    f"set {USER} and {PASSWORD} anew, or unset both: what `docker login` left does not count beside them",
+)
+_SOURCES = {SourceKind.ENV: "the variable", SourceKind.FILE: "the file", SourceKind.COMMAND: "the command"}
 
 
 @dataclass(slots=True)
@@ -98,7 +105,7 @@ class Logins:
             if not self._set(name):
                 message = f"{other} is set, and {name} is not"
                 return LianError(problems.login_incomplete(host, message, f"set both, or unset {other}"))
-        return Credential(self.environ[USER], self.environ[PASSWORD])
+        return Credential(self.environ[USER], self.environ[PASSWORD], origin=_OF_VARIABLES)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -135,7 +142,7 @@ class _Named:
         if "\n" in text:
             hint = "let it hold one line: the password, or USER:PASSWORD"
             raise LianError(problems.login_incomplete(host, f"{ref.name} holds more than one line", hint))
-        return Credential(user or "", password)
+        return Credential(user or "", password, origin=_origin(ref, self.settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +167,14 @@ class _Withheld:
         if await self.docker().credential(host) is not None:
             raise LianError(problems.login_withheld(host))
         return None
+
+
+def _origin(ref: SourceRef, settings: RegistrySettings) -> Origin:
+    name = repr(ref.name) if ref.kind is SourceKind.COMMAND else ref.name
+    source = f"{_SOURCES.get(ref.kind, 'the source')} {name}"
+    named = f"`credentials` in {'the directive' if settings.by is Author.DIRECTIVE else 'lian.ncl'}"
+    holds = "gives" if ref.kind is SourceKind.COMMAND else "holds"
+    return Origin(f"{source}, which {named} names", f"correct what {source} {holds}, or {named}")
 
 
 def _unvouched(settings: RegistrySettings) -> bool:

@@ -21,6 +21,7 @@ from reconciler.providers.registry.http.reply import Broken
 from reconciler.providers.registry.http.retry import TRANSIENT, Retrier, RetryPolicy, Timing, Turn
 from reconciler.providers.registry.http.scopes import PULL, PUSH, Scope
 from reconciler.providers.registry.http.trust import Trust
+from reconciler.providers.registry.refusal import Refusal
 
 if TYPE_CHECKING:
     import ssl
@@ -141,6 +142,8 @@ class Transport:
             self._dialect.denied,
         )
         self._settling, self._finding = asyncio.Lock(), asyncio.Lock()
+        self._door: dict[str | None, str | None] = {}
+        """Header -> the words in which `GET /v2/` refuses it, None if it does not."""
         self._abilities: dict[str, bool] = {}
         self._laned = not _proxied(endpoint.url)
         self._lanes = Lanes(lambda: Lane(*endpoint.address, endpoint.tls))
@@ -156,6 +159,7 @@ class Transport:
         """Another pass begins: what the registry says of itself is asked for anew."""
         self._auth.unsettle()
         self._abilities.clear()
+        self._door.clear()
 
     async def able(self, what: str, find: Callable[[], Awaitable[bool]]) -> bool:
         """Whether the registry can do something: `find` is called once in a pass, however many ask. Who is broken off
@@ -215,7 +219,7 @@ class Transport:
                     return None
         except Broken:
             return None
-        return self._dialect.read(self.endpoint.host, call.repository, reply, login=bool(self._auth.login))
+        return self._dialect.read(self.endpoint.host, call.repository, reply, self._auth.account)
 
     async def _certain(self, lane: Lane, call: Call, header: str | None) -> bool:
         """True if a 404 to this request was told to one who may read."""
@@ -235,8 +239,14 @@ class Transport:
             asked = await ask()
             if asked.status in TRANSIENT:
                 return asked
-            self._auth.settle(asked)
+            self._noted(asked)
             return None
+
+    def _noted(self, asked: Reply, header: str | None = None) -> None:
+        """What `GET /v2/` answers to this header."""
+        self._door[header] = asked.told if asked.status == 401 else None
+        if header is None:
+            self._auth.settle(asked)
 
     def _host_header(self) -> str:
         return urlsplit(self.endpoint.url).netloc
@@ -252,7 +262,7 @@ class Transport:
         for again in (False, True):
             if reply.status != 401:
                 break
-            refused = headers.pop("authorization", None)
+            refused = headers.get("authorization")
             renewed = await self._auth.challenged(reply, call.need, refused, again=again)
             if renewed is None:
                 break
@@ -261,8 +271,29 @@ class Transport:
         if reply.status == 404 and call.actions != PUSH:  # to one who puts, a 404 says: it is yours to put
             reply = await self._granted(call, headers, reply)
         if reply.status in {401, 403}:
-            raise LianError(self._dialect.denied(self.endpoint.host, call.told, await self._why(call, headers, reply)))
-        return self._dialect.read(self.endpoint.host, call.repository, reply, login=bool(self._auth.login))
+            raise LianError(self._dialect.denied(await self._refusal(call, headers, reply)))
+        return self._dialect.read(self.endpoint.host, call.repository, reply, self._auth.account)
+
+    async def _refusal(self, call: Call, headers: Mapping[str, str], reply: Reply) -> Refusal:
+        header = headers.get("authorization")
+        account = self._auth.account if header else None
+        if reply.status == 401 and (told := await self._at_the_door(header)):
+            return Refusal(self.endpoint.host, None, told, account)
+        return Refusal(self.endpoint.host, call.told, await self._why(call, headers, reply), account)
+
+    async def _at_the_door(self, header: str | None) -> str | None:
+        """The words of the 401 with which a registry refuses this login, or the lack of one, whatever is asked for
+        (distribution-spec, end-1). None where it does not: some answer 401 for one repository to whom they know."""
+        if not (self._auth.asks if header is None else self._auth.proves(header)):
+            return None
+        async with self._settling:
+            if header not in self._door:
+                own = {"user-agent": "lian"} | ({"authorization": header} if header else {})
+                asked = await self._followed(Call("GET", "/v2/", ""), own)
+                if asked.status in TRANSIENT:
+                    return None
+                self._noted(asked, header)
+            return self._door[header]
 
     async def _granted(self, call: Call, headers: Mapping[str, str], reply: Reply) -> Reply:
         """The answer that stands in the place of a 404: absent is only what someone with the right to pull is told to
@@ -294,7 +325,8 @@ class Transport:
             case _:
                 return
         cause = f"{why}; the registry answered {reply.told}"
-        raise LianError(problems.not_granted(self.endpoint.host, call.repository, cause))
+        account = self._auth.account if header else None
+        raise LianError(problems.not_granted(self.endpoint.host, call.repository, cause, account))
 
     async def _why(self, call: Call, headers: Mapping[str, str], reply: Reply) -> str:
         """What the registry says of a refusal; an answer to HEAD has no body to say it in."""
