@@ -231,7 +231,10 @@ def test_what_is_said_of_it(shop: World) -> None:
     shop.clock.now += 3 * 86_400
     move(shop, SITE, "theirs")
     text = shown(told(shop, able=Able(referrers=False, search=True)))
-    assert f"{HOST}  Distribution\n    catalogue: yes, referrers API: no, bulk search: yes, deletes: unknown\n" in text
+    able = "catalogue: yes, referrers API: no, bulk search: yes, deletes: not asked"
+    assert f"{HOST}  Distribution\n    {able}\n" in text
+    assert "referrers API: unknown" in shown(told(shop, able=Able()))
+    assert "deletes: yes" in shown(told(shop, able=Able(deletes=True)))
     assert "  www/site\n    web/site in sync\n" in text
     assert "4 tags (1 wanted, 1 content, 1 document, 1 other), 1 image, 1 foreign" in text
     assert "3 d old" in text

@@ -53,13 +53,13 @@ def age(started: str | None, moment: float) -> str | None:
 def _shelf(shelf: Shelf, moment: float, writer: Writer) -> None:
     writer.line((shelf.host, "bold"), (f"  {shelf.provider}" if shelf.provider else "", "dim"))
     able = (
-        ("catalogue", shelf.catalog),
-        ("referrers API", shelf.able.referrers),
-        ("bulk search", shelf.able.search),
-        ("deletes", shelf.able.deletes),
+        ("catalogue", shelf.catalog, "unknown"),
+        ("referrers API", shelf.able.referrers, "unknown"),
+        ("bulk search", shelf.able.search, "unknown"),
+        ("deletes", shelf.able.deletes, "not asked"),  # only a deletion would tell, and a report sends none
     )
-    words = {True: "yes", False: "no", None: "unknown"}
-    for line in _wrapped([f"{name}: {words[answer]}" for name, answer in able], ", "):
+    words = [f"{name}: {unknown if answer is None else 'yes' if answer else 'no'}" for name, answer, unknown in able]
+    for line in _wrapped(words, ", "):
         writer.line((line, "dim"))
     for holding in shelf.holdings:
         _holding(holding, moment, writer)
