@@ -319,7 +319,8 @@ def test_every_wrong_rule_is_told_at_its_place(bench: Bench) -> None:
         (6, 7): ("`policy.drift.foreign` is not valid: expected one of 'Heal, 'Hold, 'Report, got \"Delete\"", None),
         (8, 15): ("`policy.prune.keep_last` is not valid: expected a number of at least 0, got -1", None),
         (8, 31): (
-            "`policy.prune.min_age` is not valid: expected a string (a whole number of at least 1 and m, h, d or w), got 7",
+            "`policy.prune.min_age` is not valid: "
+            "expected a string (a whole number of at least 1 and m, h, d or w), got 7",
             None,
         ),
         (8, 73): (
