@@ -154,9 +154,12 @@ async def read_records(
 
 def newest_records(records: Iterable[Descriptor]) -> list[Descriptor]:
     """The newest of each key, newest first, at most RECORDS_READ; all of those that do not tell their key."""
-    newest = sorted(records, key=lambda d: d.annotations.get(TIME_ANNOTATION, ""), reverse=True)
-    of_key = {d.annotations.get(KEY_ANNOTATION, str(d.digest)): d for d in reversed(newest)}
-    return [d for d in newest if d in of_key.values()][:RECORDS_READ]
+    found: dict[str, Descriptor] = {}
+    for d in sorted(records, key=lambda d: d.annotations.get(TIME_ANNOTATION, ""), reverse=True):
+        found.setdefault(d.annotations.get(KEY_ANNOTATION, str(d.digest)), d)
+        if len(found) == RECORDS_READ:
+            break
+    return list(found.values())
 
 
 async def read_record(registry: Registry, repository: Repository, descriptor: Descriptor) -> BuildRecord | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import random
 import tracemalloc
@@ -310,7 +311,9 @@ def test_a_large_blob_is_sent_in_little_memory(
     async def use() -> None:
         async with opened(running.host) as (registry, publisher):
             await publisher.publish(source, manifest, blobs=blobs)
+            gc.collect()
             tracemalloc.start()
+            tracemalloc.reset_peak()
             assert await publisher.copy(source, target, manifest.digest) == manifest
             _, most = tracemalloc.get_traced_memory()
             tracemalloc.stop()

@@ -88,6 +88,8 @@ def test_a_fault_that_passes_is_outlived(server: FaultyRegistry, image: Image, f
         (faults.status(404, b"[" * 60000), "registry-not-oci"),
         (faults.status(418), "registry-not-oci"),
         (faults.status(302, Location="ftp://127.0.0.1/x"), "registry-not-oci"),
+        (faults.status(302, Location="http://[::1/x"), "registry-not-oci"),
+        (faults.status(302, Location="http://127.0.0.1:99999/x"), "registry-not-oci"),
         (faults.status(302, Location="/v2/app/manifests/latest"), "registry-not-oci"),
         (faults.status(304), "registry-not-oci"),
     ],

@@ -158,3 +158,58 @@ def test_questions_share_connections() -> None:
 
     with server.running():
         asyncio.run(use())
+
+
+def test_what_comes_unasked_is_never_an_answer() -> None:
+    """A server that sends a body after the answer to a HEAD, where a body may look like an answer."""
+    asked_for = 0
+
+    async def handler(request: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked_for
+        asked_for += 1
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 60\r\n\r\n")
+        await writer.drain()
+        await sent.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async def use() -> list[int]:
+        async with serving(handler) as host:
+            name, port = host.split(":")
+            async with Lane(name, int(port), None) as lane:
+                first = await lane.exchange("HEAD", "/", [("host", host)])
+                sent.set()
+                while lane.open:  # noqa: ASYNC110 - bytes that arrive set no event
+                    await asyncio.sleep(0)
+                return [first.status, (await lane.exchange("HEAD", "/", [("host", host)])).status]
+
+    sent = asyncio.Event()
+    assert asyncio.run(use()) == [404, 404]
+    assert asked_for == 2
+
+
+@pytest.mark.parametrize("host", [f"{'a' * 64}.example", "a..example", "a b"])
+def test_a_host_that_cannot_be_is_no_connection(host: str) -> None:
+    async def use() -> None:
+        async with Lane(host, 80, None, connect=5.0) as lane:
+            with pytest.raises(Broken):
+                await lane.exchange("HEAD", "/", [("host", host)])
+
+    asyncio.run(use())
+
+
+def test_a_lane_in_use_when_all_are_ended_is_ended_when_it_is_given_back() -> None:
+    async def use() -> None:
+        async with serving(lambda _, writer: _write(writer, OK)) as host:
+            name, port = host.split(":")
+            lanes = Lanes(lambda: Lane(name, int(port), None))
+            async with lanes.one() as lane:
+                await lane.exchange("GET", "/", [("host", host)])
+                await lanes.aclose()
+                assert lane.open
+            assert not lane.open
+
+    asyncio.run(use())
+
+
+async def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(data)

@@ -26,9 +26,11 @@ class Lanes:
     def __init__(self, make: Callable[[], Lane]) -> None:
         self._make = make
         self._free: list[tuple[Lane, float]] = []
+        self._closed = False
 
     async def aclose(self) -> None:
-        """End all connections that are free."""
+        """End all connections that are free; one in use ends when it is given back."""
+        self._closed = True
         free, self._free = self._free, []
         for lane, _ in free:
             await lane.aclose()
@@ -40,7 +42,7 @@ class Lanes:
         try:
             yield lane
         finally:
-            if lane.open:
+            if lane.open and not self._closed:
                 self._free.append((lane, asyncio.get_running_loop().time()))
             else:
                 await lane.aclose()

@@ -345,12 +345,17 @@ class Transport:
                 return reply
             if call.method not in {"GET", "HEAD"} and reply.status not in {307, 308}:
                 return reply
-            url = self._safe(urljoin(url, location))
+            url = self._absolute(location, url)
             reply = await self._exchange(call, url, self._trusting(url, headers))
         raise LianError(self._odd(call, f"it redirects more than {_MAX_REDIRECTS} times"))
 
-    def _absolute(self, target: str) -> str:
-        return self._safe(urljoin(self.endpoint.url + "/", target))
+    def _absolute(self, target: str, base: str | None = None) -> str:
+        try:
+            url = urljoin(base or self.endpoint.url + "/", target)
+            urlsplit(url).port  # noqa: B018 - it is read for what it raises
+        except ValueError:  # brackets that hold no address, a port that is none
+            raise LianError(problems.not_oci(self.endpoint.host, "content", "it redirects to what is no URL")) from None
+        return self._safe(url)
 
     def _safe(self, url: str) -> str:
         """The URL, never weaker than the registry's own: a proxy that forgot about TLS names itself by http://.
