@@ -106,17 +106,16 @@ async def _orphans(ports: Reading, desired: Desired, options: Options) -> tuple[
     try:
         found = await find_applied(ports, desired.fleet.name, wanted, desired.registries.keys())
         found.take(await find_tags(ports.registry, suspects(desired, found).keys()))
-        for revision in {entry.revision for entry in suspects(desired, found).values()} - {desired.revision}:
-            found.lineage[revision] = await ports.source.descends(revision)
-        notes = left_to(strangers(desired, found))
-        if not orphans(desired, found, ()):
-            return (), notes
+        if not (entries := suspects(desired, found).values()):
+            return (), ()
         kept = await load_kept(ports.revisions, desired.fleet.policy.prune.revisions, desired.revision)
+        for revision in {entry.revision for entry in entries} - {desired.revision}:
+            found.lineage[revision] = await ports.source.descends(revision)
     except LianError as error:
         return (), (f"what no commit wants any more was not looked for: {error.problems[0].message}",)
     if problems := (*kept.problems, *(problem for one in kept.desired for problem in one.problems)):
         return (), (f"what no commit wants any more is not known: {problems[0].message}",)
-    return orphans(desired, found, kept.desired), notes
+    return orphans(desired, found, kept.desired), left_to(strangers(desired, found))
 
 
 async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]:

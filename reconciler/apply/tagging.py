@@ -69,26 +69,27 @@ class Tagger:
         repository = artifact.image
         moved: list[str] = []
         async with self._locks.setdefault(repository, asyncio.Lock()):
-            await self._announce(artifact, manifest, tags)
+            told = await self._announce(artifact, manifest, tags)
             try:
                 for tag in tags:
-                    if await self._move(artifact, tag, manifest):
+                    if await self._move(artifact, tag, manifest, told=told):
                         moved.append(tag)
             finally:
                 if moved:
                     await self.witness.testify(artifact, manifest.digest, moved)
         return tuple(moved)
 
-    async def _announce(self, artifact: Artifact, manifest: Manifest, tags: Sequence[str]) -> None:
-        """Of tags that will be moved from where the plan saw them, the applied document tells where to beforehand."""
+    async def _announce(self, artifact: Artifact, manifest: Manifest, tags: Sequence[str]) -> bool:
+        """Of tags that will be moved from where the plan saw them, the applied document tells where to beforehand. True
+        if it had to be written."""
         seen = self.observed.named(artifact.image, tags)
         away = [tag for tag, digest in seen.items() if digest != manifest.digest and not self._fixed(tag)]
         if not away:
-            return
+            return False
         document = self.witness.tag(artifact.image)
         heads = await self._now(artifact.image, [*away, document])
         targets = {tag: manifest.digest for tag in away if _names(heads[tag], seen[tag])}
-        await self.witness.announce(artifact.image, heads[document], targets)
+        return await self.witness.announce(artifact.image, heads[document], targets)
 
     async def stand(self, repository: Repository, named: Mapping[str, Digest]) -> bool:
         """True if each of these tags names what it should, at one look. Raises LianError."""
@@ -102,8 +103,8 @@ class Tagger:
             if there and tag not in left and self._fixed(tag):
                 raise HeldBack(immutable(f"{artifact.image}:{tag}"))
 
-    async def _move(self, artifact: Artifact, tag: str, manifest: Manifest) -> bool:
-        """True if the tag had to be moved."""
+    async def _move(self, artifact: Artifact, tag: str, manifest: Manifest, *, told: bool) -> bool:
+        """True if the tag had to be moved. `told`: our own writing may have cost the document another's word."""
         repository = artifact.image
         document = self.witness.tag(repository)
         heads = await self._now(repository, [tag, document])
@@ -111,11 +112,13 @@ class Tagger:
         if _names(head, manifest.digest):
             return False
         applied = await self.witness.read(repository, heads[document])
-        await self._guard(artifact, tag, head, applied)
+        await self._guard(artifact, tag, head, applied, told=told)
         await self.ports.publisher.publish(repository, manifest, tags=[tag])
         return True
 
-    async def _guard(self, artifact: Artifact, tag: str, head: Sighting, applied: Applied | None) -> None:
+    async def _guard(
+        self, artifact: Artifact, tag: str, head: Sighting, applied: Applied | None, *, told: bool
+    ) -> None:
         """Raises HeldBack if the tag must not be moved by this pass."""
         where = f"{artifact.image}:{tag}"
         if applied is not None and (newer := await self.witness.newer(applied, tag)):
@@ -128,18 +131,20 @@ class Tagger:
             return
         last = applied.tags.get(tag) if applied is not None else None
         if last is None or last.digest != head.digest:
-            await self._moved_meanwhile(artifact.image, tag, head.digest)
+            await self._moved_meanwhile(artifact.image, tag, head.digest, told=told)
 
-    async def _moved_meanwhile(self, repository: Repository, tag: str, digest: Digest) -> None:
+    async def _moved_meanwhile(self, repository: Repository, tag: str, digest: Digest, *, told: bool) -> None:
         """Someone moved the tag while this pass ran, and no applied document tells who. Goes on only if it was a pass
-        of this fleet for the same commit or an older one. Raises HeldBack."""
+        of this fleet for the same commit or, if the document is sure to be whole, an older one: the image of an older
+        commit may be what a newer one went back to. Raises HeldBack."""
         records = [r for r in await self._records(repository, digest) if r.fleet == self.desired.fleet.name]
         stands = {record.revision: await self.witness.descends(record.revision) for record in records}
         if self.witness.allow_older and records:
             return
         for revision in (revision for revision, newer in stands.items() if newer):
             raise HeldBack(superseded(f"{repository}:{tag}", revision))
-        if False not in stands.values():
+        excused = self.desired.revision in stands if told else False in stands.values()
+        if not excused:
             raise HeldBack(moved_meanwhile(f"{repository}:{tag}", digest))
 
     async def _records(self, repository: Repository, digest: Digest, key: str | None = None) -> tuple[BuildRecord, ...]:

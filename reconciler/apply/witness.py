@@ -63,25 +63,27 @@ class Witness:
             self._lineage[revision] = await self.ports.source.descends(revision)
         return self._lineage[revision]
 
-    async def announce(self, repository: Repository, head: Sighting, targets: Mapping[str, Digest]) -> None:
+    async def announce(self, repository: Repository, head: Sighting, targets: Mapping[str, Digest]) -> bool:
         """Before these tags are moved: have the document, which `head` is a fresh look at, name where to, if it names
-        another place now. A pass that is cut off after a move leaves no tag that looks like another's doing. Raises
-        LianError."""
+        another place now. A pass that is cut off after a move leaves no tag that looks like another's doing. True if
+        the document was written: what another wrote in that moment may be lost with it. Raises LianError."""
         for left in reversed(range(TRIES)):
             applied = await self.read(repository, head)
             if applied is None:
-                return
+                return False
             ours = {tag: digest for tag, digest in targets.items() if not await self.newer(applied, tag)}
             announced = applied.about_to_move(ours)
             if announced == applied:
-                return
+                return False
             try:
                 await self._put(repository, announced)
-                return
             except LianError as error:
                 if not left or not is_not_moved(error):
                     raise
                 head = await self._look(repository)
+            else:
+                return True
+        return False
 
     async def testify(self, artifact: Artifact, digest: Digest, moved: Sequence[str]) -> None:
         """After these tags were moved: write so, but for those that have to go back. Raises HeldBack for these,

@@ -3,7 +3,7 @@ section 5). It tells a tag that someone else moved from a revert, and stops an o
 
 It lies in the repository itself, as an artifact under a tag with the fleet's name: fleets that share a repository do
 not write over one another's. Registries have no compare-and-swap, so it is a witness, not a lock: what two writers in
-the same moment lose of it costs a reason in a plan, never an image.
+the same moment lose of it costs a reason in a plan, or an older pass that is not stopped, until the next pass.
 """
 
 from __future__ import annotations

@@ -81,6 +81,8 @@ def orphans(desired: Desired, observed: Observed, kept: Iterable[Desired]) -> tu
         if not newer and (repository, entry.artifact) not in others and reference not in others_tags:
             found.setdefault((name, repository), {})[tag] = head.digest
     changes = tuple(_change(desired, *of, dict(sorted(tags.items()))) for of, tags in sorted(found.items()))
+    if desired.fleet.name == UNNAMED:
+        return _withheld(changes, _unnamed())
     return _unless_most(changes, len(desired.wanted))
 
 
@@ -91,7 +93,11 @@ def _unless_most(changes: tuple[Change, ...], wanted: int) -> tuple[Change, ...]
         return changes
     message = f"{healed:,} artifacts would be taken away at once, and only {wanted:,} are wanted"
     hint = "see whether this is the right commit; if it is, `lian prune --allow-most` takes them away"
-    held = Problem("prune-most", message, cause="so many look like a wrong commit", hint=hint)
+    return _withheld(changes, Problem("prune-most", message, cause="so many look like a wrong commit", hint=hint))
+
+
+def _withheld(changes: Iterable[Change], held: Problem) -> tuple[Change, ...]:
+    """The changes, but that nothing is taken away."""
     return tuple(
         replace(change, action=Action.HOLD, holds=(held.of(str(change.artifact)),), left=())
         if change.action is Action.PRUNE
@@ -135,6 +141,12 @@ def _change(desired: Desired, name: ArtifactName, repository: Repository, tags: 
         holds=(_held(name, repository),) if action is Action.HOLD else (),
         left=left,
     )
+
+
+def _unnamed() -> Problem:
+    """A fork, or a repo made from the same template, knows the commits of the other as its own."""
+    message = "a fleet without a name takes nothing away by itself: another repo may be as nameless, and want it"
+    return Problem("fleet-unnamed", message, hint='name the fleet in lian.ncl, fleet = "…"')
 
 
 def _held(name: ArtifactName, repository: Repository) -> Problem:

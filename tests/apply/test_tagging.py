@@ -788,3 +788,26 @@ def test_an_announcement_that_cannot_be_understood_is_an_error(waiting: Waiting)
     waiting.world.registry.put(WHERE, manifest)
     waiting.world.registry.tags[WHERE, PRUNING_TAG] = manifest.digest
     assert status(waiting.run()) == (Status.FAILED, "document-unreadable")
+
+
+@pytest.mark.parametrize("knows", [True, False])
+@pytest.mark.parametrize("point", ["announced", "publish manifest"])
+def test_a_revert_that_ends_while_a_move_is_told_is_not_rolled_back(bench: Bench, point: str, knows: bool) -> None:
+    """Our document goes over that of a newer commit, which went back to an image that an older one built: neither the
+    document nor the image's record tells of it any more."""
+    bench.applied(History.of(OLDER, 0, (), complete=True), "before", revision=OLDER)
+    bench.record("before", OLDER)
+    bench.record("old", OLDER)
+    if knows:
+        bench.world.source.descendants = {NEWER}
+
+    def newer_pass() -> None:
+        if bench.now() == "before":
+            bench.points("latest", "old")
+            bench.applied(History.of(NEWER, 120, (OURS, OLDER), complete=True), "old", time=120)
+
+    meanwhile(bench, {point: newer_pass})
+    with pytest.raises(HeldBack) as raised:
+        bench.move()
+    assert bench.now() == "old"
+    assert raised.value.problems[0].code in {"tag-moved-meanwhile", "superseded"}

@@ -123,6 +123,20 @@ def test_a_fleet_without_a_name_still_knows_what_its_own_commits_left(tmp_path: 
     assert diff(world).notes == ()
 
 
+def test_a_fleet_without_a_name_takes_nothing_away_by_itself(tmp_path: Path) -> None:
+    """A fork knows the commits of the other repo as its own."""
+    world = World(first(fleet=UNNAMED), tmp_path)
+    passed(world)
+    heal = Policy(DriftPolicy(orphaned=Response.HEAL))
+    world.source.commit = world.source.commit.changed(artifacts=world.source.commit.artifacts[:1], policy=heal)
+    work = diff(world)
+    assert {action for action, _ in told(work).values()} == {"hold"}
+    assert {p.code for c in work.plan.orphans for p in c.holds} == {"fleet-unnamed"}
+    before = dict(world.registry.tags)
+    passed(world)
+    assert world.registry.tags == before
+
+
 def test_a_pass_does_not_take_away_most_of_all_by_itself(world: World) -> None:
     policy(world, Response.HEAL)
     world.source.commit = world.source.commit.changed(artifacts=())
