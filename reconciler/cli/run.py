@@ -42,7 +42,7 @@ def _run(arguments: argparse.Namespace) -> int:
     except Exception as error:
         if arguments.debug:
             raise
-        _show((_bug(error),), arguments)
+        _show((bug(error),), arguments)
         return exits.ERROR
     return code
 
@@ -98,7 +98,8 @@ def _show(problems: tuple[Problem, ...], arguments: argparse.Namespace) -> None:
     view.show(problems, sys.stderr)
 
 
-def _bug(error: Exception) -> Problem:
+def bug(error: Exception) -> Problem:
+    """What is said of an error that nobody foresaw."""
     return Problem(
         "internal-error",
         f"lian itself failed: {type(error).__name__}: {error}",

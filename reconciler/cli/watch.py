@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler import wiring
 from reconciler.cli import exits
 from reconciler.cli.reconcile import one_pass, repeat
-from reconciler.cli.run import on_stop
+from reconciler.cli.run import bug, on_stop
 from reconciler.cli.views import outcome as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.text import Writer
@@ -38,6 +38,11 @@ async def _watch(arguments: argparse.Namespace) -> int:
                 plan, outcome = await one_pass(bench, arguments)
             except LianError as error:
                 problems.show(error.problems, sys.stderr)
+                return
+            except Exception as error:  # what broke this pass may be gone in the next
+                if arguments.debug:
+                    raise
+                problems.show((bug(error),), sys.stderr)
                 return
             view.show(outcome, sys.stdout, repeat(arguments), plan)
             sys.stdout.flush()

@@ -1,0 +1,60 @@
+"""`lian watch` outlives what a pass meets."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reconciler.cli import exits, watch
+from reconciler.desired.refs import NoTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+
+class _Bench:
+    def trigger(self) -> NoTrigger:
+        return NoTrigger()
+
+
+@asynccontextmanager
+async def _working(choice: object) -> AsyncIterator[_Bench]:
+    yield _Bench()
+
+
+def _arguments(**more: Any) -> argparse.Namespace:
+    return argparse.Namespace(interval=0.001, **{"debug": False, **more})
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Passes of which each but the last breaks; that one stops the watch."""
+    made: list[str] = []
+    stops: list[Callable[[], None]] = []
+
+    async def one_pass(bench: object, arguments: object) -> Any:
+        made.append("pass")
+        if len(made) == 3:
+            stops[0]()
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(watch, "one_pass", one_pass)
+    monkeypatch.setattr(watch, "on_stop", stops.append)
+    monkeypatch.setattr(watch.wiring, "working", _working)
+    monkeypatch.setattr(watch.wiring.Choice, "of", lambda arguments: arguments)
+    return made
+
+
+def test_a_bug_in_one_pass_is_told_and_the_next_is_made(passes: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert watch.run(_arguments()) == exits.DONE
+    assert len(passes) == 3
+    assert capsys.readouterr().err.count("lian itself failed: RuntimeError: planted") == 3
+
+
+def test_with_debug_it_is_raised(passes: list[str]) -> None:
+    with pytest.raises(RuntimeError, match="planted"):
+        watch.run(_arguments(debug=True))
+    assert len(passes) == 1
