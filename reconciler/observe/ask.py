@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from reconciler.finishing import all_of
 from reconciler.model.applied import APPLIED_LAYER, APPLIED_TYPE, Applied, applied_at
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import layer_of, parse
@@ -49,9 +50,9 @@ async def ask(questions: Questions, registry: Registry) -> Observed:
     gate = asyncio.Semaphore(CONCURRENCY)
     heads = await registry.heads(questions.heads) if questions.heads else {}
     images, documents, whole = sorted(questions.records), list(questions.applied), sorted(questions.whole)
-    records = await asyncio.gather(*(_gated(gate, read_records, registry, *image) for image in images))
-    applied = await asyncio.gather(*(_gated(gate, read_applied, registry, where) for where in documents))
-    missing = await asyncio.gather(*(_gated(gate, registry.missing, *image) for image in whole))
+    records = await all_of(_gated(gate, read_records, registry, *image) for image in images)
+    applied = await all_of(_gated(gate, read_applied, registry, where) for where in documents)
+    missing = await all_of(_gated(gate, registry.missing, *image) for image in whole)
     return Observed(
         dict(heads),
         dict(zip(images, records, strict=True)),
