@@ -17,6 +17,7 @@ from reconciler.model.plan import Action
 from reconciler.model.policy import Response
 from reconciler.model.problem import LianError
 from reconciler.observe.ask import ask, read_listing
+from reconciler.observe.lineage import lineage
 from reconciler.plan.audit import audited, not_audited
 from reconciler.plan.compare import Overrides, make_plan
 from reconciler.plan.drift import revisions_behind
@@ -78,16 +79,29 @@ async def plan_once(ports: Reading, options: Options) -> Work:
     observed = Observed()
     while questions := resolution.still_needed(observed):  # one round for each level of the graph, each in bulk
         observed.take(await ask(questions, ports.registry))
-    for revision in revisions_behind(observed) - {desired.revision}:
-        observed.lineage[revision] = await ports.source.descends(revision)
     left, notes = await _orphans(ports, desired, options)
-    plan = replace(make_plan(resolution, observed, options.overrides), orphans=left)
-    if not options.overrides.vanished and some_are_gone(plan, observed):
-        plan = unless_vanished(plan, observed, await ports.memory.recall())
+    plan = await decide(ports, resolution, observed, options.overrides, left)
     gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
     changes = await asyncio.gather(*(_with_files(c, resolution, observed, ports, gate) for c in plan.changes))
     notes = (*notes, *not_audited(desired.fleet.policy, observed))
     return Work(replace(plan, changes=tuple(changes)), resolution, observed, notes)
+
+
+async def decide(
+    ports: Reading,
+    resolution: Resolution,
+    observed: Observed,
+    overrides: Overrides,
+    orphans: tuple[Change, ...] = (),
+) -> Plan:
+    """The plan of what was found, without the files behind it; `observed` learns where the commits behind it stand.
+    Raises LianError."""
+    desired = resolution.desired
+    observed.lineage |= await lineage(ports.source, revisions_behind(observed), desired.revision)
+    plan = replace(make_plan(resolution, observed, overrides), orphans=orphans)
+    if overrides.vanished or not some_are_gone(plan, observed):
+        return plan
+    return unless_vanished(plan, observed, await ports.memory.recall())
 
 
 async def _orphans(ports: Reading, desired: Desired, options: Options) -> tuple[tuple[Change, ...], tuple[str, ...]]:
@@ -105,12 +119,11 @@ async def _orphans(ports: Reading, desired: Desired, options: Options) -> tuple[
         wanted.setdefault(one.artifact.image, set()).update(one.artifact.tags)
     try:
         found = await find_applied(ports, desired.fleet.name, wanted, desired.registries.keys())
-        found.take(await find_tags(ports.registry, suspects(desired, found).keys()))
-        if not (entries := suspects(desired, found).values()):
+        if not (entries := suspects(desired, found)):
             return (), ()
+        found.take(await find_tags(ports.registry, entries.keys()))
         kept = await load_kept(ports.revisions, desired.fleet.policy.prune.revisions, desired.revision)
-        for revision in {entry.revision for entry in entries} - {desired.revision}:
-            found.lineage[revision] = await ports.source.descends(revision)
+        found.lineage |= await lineage(ports.source, (one.revision for one in entries.values()), desired.revision)
     except LianError as error:
         return (), (f"what no commit wants any more was not looked for: {error.problems[0].message}",)
     if problems := (*kept.problems, *(problem for one in kept.desired for problem in one.problems)):

@@ -104,7 +104,8 @@ class Worker:
             return Result(name, Action.NONE, Status.NONE, digest, time.monotonic() - start, platforms=platforms)
         self.ports.recorder.record(Started(name))
         if len(identity.keys) == 1:
-            await single_out(self.ports, wanted.artifact, identity.key, manifest, known)
+            fleet = self.resolution.desired.fleet.name
+            await single_out(self.ports, wanted.artifact, fleet, identity.key, manifest, known)
         manifest = await self.settler.settle(wanted.artifact, identity, manifest, left)
         digest, platforms = manifest.digest, platforms_in(identity, manifest)
         return Result(name, Action.RETAG, Status.DONE, digest, time.monotonic() - start, platforms=platforms)

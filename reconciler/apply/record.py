@@ -101,10 +101,13 @@ async def carry_over(
         return
 
 
-async def single_out(ports: Ports, artifact: Artifact, key: str, image: Manifest, known: Iterable[BuildRecord]) -> None:
+async def single_out(
+    ports: Ports, artifact: Artifact, fleet: str, key: str, image: Manifest, known: Iterable[BuildRecord]
+) -> None:
     """Give an image of one platform a record of its own, if it has none because it was built as part of an index: what
-    the index's record, one of the `known`, says of it. Raises LianError."""
-    parts = [(r, {p: b}) for r in known for p, b in r.platforms.items() if (b.key, b.digest) == (key, image.digest)]
+    this fleet's record of the index, one of the `known`, says of it. Raises LianError."""
+    ours = (record for record in known if record.fleet == fleet)
+    parts = [(r, {p: b}) for r in ours for p, b in r.platforms.items() if (b.key, b.digest) == (key, image.digest)]
     if not parts or await read_records(ports.registry, artifact.image, image.digest, key):
         return
     record, platforms = parts[0]

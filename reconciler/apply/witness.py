@@ -101,8 +101,8 @@ class Witness:
             except LianError as error:  # whoever wrote in the same moment is read and written on
                 if not left or not is_not_moved(error):
                     raise
-        for tag, revision in undone.items():
-            raise HeldBack(superseded(f"{repository}:{tag}", revision))
+        if undone:
+            raise HeldBack([superseded(f"{repository}:{tag}", revision) for tag, revision in undone.items()])
 
     async def _look(self, repository: Repository) -> Sighting:
         tag = self.tag(repository)

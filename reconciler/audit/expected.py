@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from reconciler.audit.findings import Finding, State
 from reconciler.model.plan import Action, ReasonCode
 from reconciler.model.problem import Next, Problem
-from reconciler.plan.compare import make_plan
-from reconciler.plan.drift import revisions_behind
-from reconciler.plan.vanished import some_are_gone, unless_vanished
+from reconciler.plan.compare import Overrides
+from reconciler.reconcile import decide
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,12 +22,7 @@ if TYPE_CHECKING:
 
 async def expected(ports: Reading, resolution: Resolution, observed: Observed) -> dict[ArtifactName, Change]:
     """What `lian diff` says of each artifact, from what is known already. Raises LianError if git cannot be read."""
-    ours = resolution.desired.revision
-    for revision in revisions_behind(observed) - {ours}:
-        observed.lineage[revision] = await ports.source.descends(revision)
-    plan = make_plan(resolution, observed)
-    if some_are_gone(plan, observed):
-        plan = unless_vanished(plan, observed, await ports.memory.recall())
+    plan = await decide(ports, resolution, observed, Overrides())
     return {change.artifact: change for change in plan.changes}
 
 

@@ -223,6 +223,18 @@ def test_one_platform_of_several_has_its_own_record_when_it_is_wanted_alone(one:
     settled(one)
 
 
+def test_what_another_fleet_said_of_the_whole_is_not_said_again_of_a_part(one: World) -> None:
+    one.source.commit = replace(both("shop/api", platforms=(AMD64, ARM64)), fleet="umbrella")
+    run(one)
+    image = one.source.commit.artifacts[0].image
+    policy = Policy(drift=DriftPolicy(foreign=Response.HEAL))
+    one.source.commit = both("shop/api", platforms=(AMD64,)).changed({}, policy=policy)
+    assert ends(run(one)) == {"shop/api": ("retag", "done")}
+    digest = one.tag(image, "latest")
+    assert digest
+    assert asyncio.run(read_records(one.registry, image, digest)) == ()
+
+
 @pytest.mark.parametrize("lost", ["config", "unknown"])
 def test_what_cannot_be_copied_whole_is_built(one: World, lost: str) -> None:
     files = {f"shop/{name}/{file}": b"FROM scratch\n" for name in "ab" for file in ("Dockerfile", "app")}
