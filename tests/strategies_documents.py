@@ -144,6 +144,7 @@ cache_policy = st.one_of(
         mounts=st.booleans(),
     ),
 )
+artifact_cache = optionally({}, mode=tags_of("Max", "Min", "Off"), mounts=st.booleans())
 build_spec = optionally(
     {}, cpu=st.integers(1, 256), memory_gb=memory, time_budget=st.integers(1, 1440), language=language
 )
@@ -219,6 +220,7 @@ build_artifact = optionally(
     source_date_epoch=seconds,
     rebuild_on_rotate=st.booleans(),
     runner=runner_override,
+    cache=artifact_cache,
 )
 build_directives = optionally(
     {"workspace": name},
@@ -231,6 +233,7 @@ build_directives = optionally(
 )
 _pinned = st.sampled_from([f"syft@sha256:{'0f' * 32}", f"scan.example.org:5000/a/syft:1@sha512:{'0f' * 64}"])
 _response = tags_of("Heal", "Hold", "Report")
+_account = st.sampled_from(["ci", "robot$cache+ada", "ada@example.org"])
 fleet_policy = optionally(
     {},
     drift=optionally({}, retagged=_response, foreign=_response, broken=_response, orphaned=_response),
@@ -247,6 +250,12 @@ fleet_policy = optionally(
         optionally({"key": _key_outside, "sbom": st.just(True), "scanner": _pinned}, provenance=st.booleans()),
     ),
     verify=optionally({}, keys=_few(path)),
+    access=optionally(
+        {},
+        ci=_few(_account, 1),
+        actors=_map(name, optionally({}, accounts=_few(_account, 1), workspaces=_few(name, 1))),
+        admins=_few(_account),
+    ),
 )
 fleet_settings = optionally(
     {},

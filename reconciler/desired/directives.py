@@ -13,9 +13,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from reconciler.desired import unheeded
+from reconciler.model.access import Access, ActorAccess
 from reconciler.model.artifact import Artifact, BaseImage, Folder, GitFolder, ParentImage
+from reconciler.model.cache import CacheMode, CachePolicy
 from reconciler.model.credential import SourceKind, SourceRef
-from reconciler.model.fleet import Author, ComputeProvider, Fleet, RegistryProvider, RegistrySettings
+from reconciler.model.fleet import CACHE_PREFIX, Author, ComputeProvider, Fleet, RegistryProvider, RegistrySettings
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
 from reconciler.model.policy import DriftPolicy, Policy, PrunePolicy, Response, SignPolicy
@@ -78,6 +80,9 @@ def read_fleet(value: Mapping[str, Any], home: Path, override: RegistrySettings 
         builder=value.get("builder"),
         source_date_epoch=int(value["source_date_epoch"]),
         policy=_policy(value["policy"], value["immutable_tags"]),
+        cache_prefix=value["registry"].get("cache_prefix", CACHE_PREFIX),
+        access=_access(value["policy"]["access"]),
+        cache=_cache(value["cache"]),
     )
 
 
@@ -97,6 +102,21 @@ def _policy(value: Mapping[str, Any], immutable_tags: Sequence[str]) -> Policy:
         sign=_sign(value["sign"]) if "sign" in value else None,
         verify_keys=tuple(value["verify"]["keys"]),
     )
+
+
+def _access(value: Mapping[str, Any]) -> Access:
+    """An actor who names no account has the one of his own name."""
+    actors = {
+        actor: ActorAccess(
+            tuple(each.get("accounts", [actor])), tuple(each["workspaces"]) if "workspaces" in each else None
+        )
+        for actor, each in value["actors"].items()
+    }
+    return Access(tuple(value["ci"]), actors, tuple(value["admins"]))
+
+
+def _cache(value: Mapping[str, Any]) -> CachePolicy:
+    return CachePolicy(CacheMode(value["mode"].lower()), value["mounts"])
 
 
 def _sign(value: Mapping[str, Any]) -> SignPolicy:
@@ -127,7 +147,7 @@ class DirectiveReader:
         for key, declared in sorted(value["artifacts"].items()):
             name = ArtifactName(value["workspace"], key)
             try:
-                artifacts.append(self._artifact(name, declared, value.get("runner"), registry, text))
+                artifacts.append(self._artifact(name, declared, value, registry, text))
             except _Wrong as wrong:
                 at = text.field(("artifacts", key, *wrong.field))
                 problems.append(Problem("directive-invalid", f"{name}: {wrong}", artifact=str(name)).at(at))
@@ -139,8 +159,9 @@ class DirectiveReader:
     ) -> tuple[Problem, ...]:
         if own and (misplaced := unheeded.mirrors(own, text)):
             return (misplaced,)
-        if missing := unheeded.compute(value, text):
-            return (missing,)
+        for misfit in (unheeded.cache_prefix, unheeded.compute, unheeded.session):
+            if problem := misfit(value, text):
+                return (problem,)
         compute = value.get("compute")
         if compute is None or ComputeProvider(compute["provider"]) == self._fleet.compute:
             return ()
@@ -152,7 +173,7 @@ class DirectiveReader:
         self,
         name: ArtifactName,
         one: Mapping[str, Any],
-        runner: Mapping[str, Any] | None,
+        file: Mapping[str, Any],
         registry: RegistrySettings,
         text: DirectiveText,
     ) -> Artifact:
@@ -174,8 +195,22 @@ class DirectiveReader:
             max_age=_seconds(one["max_age"]) if "max_age" in one else None,
             os_epoch=one.get("os_epoch"),
             source_date_epoch=int(one.get("source_date_epoch", self._fleet.source_date_epoch)),
-            runner=_runner(one.get("runner"), runner),
+            runner=_runner(one.get("runner"), file.get("runner")),
+            cache=self._policy(file.get("cache"), one.get("cache")),
+            registry=_host(registry),
         )
+
+    def _policy(self, of_file: Mapping[str, Any] | None, own: Mapping[str, Any] | None) -> CachePolicy:
+        """The artifact's wishes, then the file's, then the fleet's."""
+        policy = _cache(of_file) if of_file is not None else self._fleet.cache
+        return _narrowed(policy, own.get("mode"), own.get("mounts")) if own else policy
+
+
+@lru_cache(maxsize=64)
+def _narrowed(policy: CachePolicy, mode: str | None, mounts: bool | None) -> CachePolicy:
+    return CachePolicy(
+        policy.mode if mode is None else CacheMode(mode.lower()), policy.mounts if mounts is None else mounts
+    )
 
 
 class _Wrong(ValueError):

@@ -21,7 +21,7 @@ from reconciler.desired.nickel.evaluate import evaluate
 from reconciler.desired.nickel.settings import BUILD_DIRECTIVES, FLEET_SETTINGS, EvaluatorSettings, SourceFile
 from reconciler.desired.places import DirectiveText
 from reconciler.desired.tree import CommitTree, Node
-from reconciler.desired.unheeded import LOCK, Unheeded, compute, credentials
+from reconciler.desired.unheeded import LOCK, Unheeded, compute, credentials, session
 from reconciler.desired.variables import named_variables
 from reconciler.model.desired import Desired, Wanted
 from reconciler.model.fleet import Author
@@ -265,7 +265,8 @@ class _Assembly:
     registries: dict[str, tuple[RegistrySettings, str]] = field(default_factory=dict)
     logins: dict[str, Problem] = field(default_factory=dict)
     """Host of a registry -> why nothing can be decided of any artifact on it."""
-    no_compute: Problem | None = None
+    nothing_builds: Problem | None = None
+    """Why nothing of the fleet can be built."""
     unheeded: Unheeded = field(default_factory=Unheeded)
 
     def desired(self, directives: _Directives) -> Desired:
@@ -296,7 +297,7 @@ class _Assembly:
         node = self.commit.tree.at(SETTINGS)
         if node is not None:
             text = DirectiveText(SETTINGS, node, self.commit.tree)
-            self.no_compute = compute(self.settings, text)
+            self.nothing_builds = compute(self.settings, text) or session(self.settings, text)
             if self.override is None and (login := credentials(self.fleet.registry, text)):
                 self.logins[self.fleet.registry.host] = login
             self.unheeded.take_fleet(SETTINGS, self.settings)
@@ -310,8 +311,8 @@ class _Assembly:
         self.problems += declared.problems
         self.unheeded.take_directive(path, value)
         holds = list(declared.holds)
-        if self.no_compute and not holds:
-            holds.append(self.no_compute)
+        if self.nothing_builds and not holds:
+            holds.append(self.nothing_builds)
         if declared.registry and declared.login:
             if self.registries.get(declared.registry.host, (declared.registry, path))[0].by is Author.DIRECTIVE:
                 self.logins.setdefault(declared.registry.host, declared.login)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from reconciler.model.fleet import RegistrySettings
 
 LOCK = "lian.lock"
-_OF_A_FLEET = ("events", "cache", "tiers", "secrets")
-_OF_A_DIRECTIVE = ("events", "cache")
+_OF_A_FLEET = ("events", "tiers", "secrets")
+_OF_A_DIRECTIVE = ("events",)
 _OF_A_RUNNER = ("tier", "labels")
 _MAX_FILES = 3
 """Directives that get a line each; where there are more, each setting gets one."""
@@ -69,6 +69,27 @@ def mirrors(registry: RegistrySettings, text: DirectiveText) -> Problem | None:
     )
 
 
+def cache_prefix(value: Mapping[str, Any], text: DirectiveText) -> Problem | None:
+    """The hold for a directive that would decide where CI's caches lie: where a session may write, say (ADR 052)."""
+    if "cache_prefix" not in value.get("registry", {}):
+        return None
+    message = "`cache_prefix` stands in a directive, and is the fleet's"
+    return Problem("cache-prefix-misplaced", message, hint="move it to `registry` in lian.ncl").at(
+        text.field(("registry", "cache_prefix"))
+    )
+
+
+def session(value: Mapping[str, Any], text: DirectiveText) -> Problem | None:
+    """The hold for a document whose cache policy is a session's: a pass is CI, and never reads what an actor wrote
+    (ADR 052)."""
+    if value.get("cache", {}).get("build_mode", "Ci") == "Ci":
+        return None
+    message = "the cache policy is a session's, and a pass builds as CI: it never reads what an actor's session wrote"
+    return Problem("cache-session", message, hint="leave `build_mode` and `actor` out of `cache`").at(
+        text.field(("cache", "build_mode"))
+    )
+
+
 @dataclass(slots=True)
 class Unheeded:
     """Collects settings without effect, and words them in few lines however many files there are."""
@@ -78,12 +99,11 @@ class Unheeded:
 
     def take_fleet(self, path: str, value: Mapping[str, Any]) -> None:
         """Look through the fleet's settings, as evaluated."""
-        found = [name for name in _OF_A_FLEET if value.get(name)]
-        self.fleet = (path, [*found, *_of_registry(value)])
+        self.fleet = (path, [name for name in _OF_A_FLEET if value.get(name)])
 
     def take_directive(self, path: str, value: Mapping[str, Any]) -> None:
         """Look through a directive, as evaluated."""
-        found = [name for name in _OF_A_DIRECTIVE if value.get(name)] + _of_registry(value)
+        found = [name for name in _OF_A_DIRECTIVE if value.get(name)]
         artifacts = value["artifacts"].values()
         if any(one["rebuild_on_rotate"] for one in artifacts):
             found.append("rebuild_on_rotate")
@@ -106,10 +126,6 @@ class Unheeded:
         for name, paths in sorted(files.items()):
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
             yield f"{paths[0]}{more}: {name} has no effect yet"
-
-
-def _of_registry(value: Mapping[str, Any]) -> list[str]:
-    return ["registry.cache_prefix"] if value.get("registry", {}).get("cache_prefix") else []
 
 
 def _note(path: str, names: Sequence[str]) -> str:

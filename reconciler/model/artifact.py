@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from reconciler.model.cache import CachePolicy
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -81,6 +83,15 @@ class Artifact:
     os_epoch: str | None = None
     source_date_epoch: int = 0
     runner: RunnerOverride | None = None
+    cache: CachePolicy = field(default_factory=CachePolicy)
+    registry: str | None = None
+    """Host of the registry that its file or the fleet chooses, where its cache lies; the image may name another one.
+    None is the image's own."""
+
+    @property
+    def cache_host(self) -> str:
+        """Where its cache lies, see model.reference.Repository."""
+        return self.image.host if self.registry is None else self.registry
 
     @property
     def parents(self) -> tuple[ArtifactName, ...]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from reconciler.model.access import Access
+from reconciler.model.cache import CachePolicy
 from reconciler.model.policy import Policy
 
 if TYPE_CHECKING:
@@ -88,6 +90,9 @@ class RegistrySettings:
 UNNAMED = "default"
 """What a fleet is called whose settings do not name it: any number of them may push to one registry (ADR 049)."""
 
+CACHE_PREFIX = "cache"
+"""Where caches lie in a registry unless the fleet says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
@@ -102,3 +107,8 @@ class Fleet:
     """A declared builder pin: an input of every key."""
     source_date_epoch: int = 0
     policy: Policy = field(default_factory=Policy)
+    cache_prefix: str = CACHE_PREFIX
+    """In front of every cache, on every registry. The owner's to say: caches elsewhere might be someone else's."""
+    access: Access = field(default_factory=Access)
+    """Who logs in to the registry as what."""
+    cache: CachePolicy = field(default_factory=CachePolicy)

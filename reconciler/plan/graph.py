@@ -8,6 +8,7 @@ from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
+from reconciler.cache.home import reserved
 from reconciler.model.problem import Problem
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def checked(desired: Desired) -> Desired:
 
     The problems found are added to `Desired.problems`; artifacts that no problem names are left as they are.
     """
-    found = [*_clashes(desired), *_parents(desired), *_cycles(desired)]
+    found = [*_clashes(desired), *_reserved(desired), *_parents(desired), *_cycles(desired)]
     if not found:
         return desired
     wanted = dict(desired.wanted)
@@ -57,6 +58,15 @@ def _clashes(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:
                 f"{artifact.name} and {others} both want {image}:{tag}",
                 "give one of them another image or another tag",
             )
+
+
+def _reserved(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:
+    """Images that would lie where only caches or sessions may write: whoever wrote the directive would write there."""
+    for name in sorted(desired.wanted):
+        artifact = desired.wanted[name].artifact
+        if (whose := reserved(desired, artifact.image)) is not None:
+            message = f"{artifact.image.path} lies where {whose} are kept"
+            yield _problem(artifact, "image-reserved", message, "give the image another path")
 
 
 def _parents(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:

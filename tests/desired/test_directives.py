@@ -39,7 +39,9 @@ SETTINGS: dict[str, Any] = {
             "min_age": "7d",
         },
         "verify": {"keys": []},
+        "access": {"ci": ["ci"], "actors": {}, "admins": []},
     },
+    "cache": {"mode": "Max", "build_mode": "Ci", "mounts": False},
     "immutable_tags": [],
 }
 ARTIFACT: dict[str, Any] = {

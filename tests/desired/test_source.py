@@ -256,7 +256,7 @@ def test_what_has_no_effect_yet_is_noted(bench: Bench) -> None:
         **images("base"),
     }
     assert bench.load(files).notes == (
-        "lian.ncl: events, cache, tiers, secrets have no effect yet",
+        "lian.ncl: events, tiers, secrets have no effect yet",
         "directives/a.ncl: runner.tier has no effect yet",
         "lian.lock is not read yet: nothing is pinned by it",
     )

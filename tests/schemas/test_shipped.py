@@ -37,7 +37,9 @@ SURFACE = {
         "NatsEventConfig",
     },
     "schemas/build_spec.ncl": {"BuildSpec", "bounded_cpu_", "bounded_time_budget_"},
-    "schemas/cache_policy.ncl": {"CachePolicy", "BuildMode", "SessionActor", "SessionCacheDisposition"},
+    "schemas/cache_policy.ncl": {
+        "CachePolicy", "ArtifactCache", "BuildMode", "SessionActor", "SessionCacheDisposition",
+    },
     "schemas/build_result.ncl": {"BuildResult"},
     "schemas/vault_refs.ncl": {"VaultCredRef", "VaultKeyRef"},
     "schemas/fleet.ncl": {"FleetSettings", "FleetPolicy"},
@@ -106,7 +108,7 @@ def test_defaults_of_both_surfaces_are_equal() -> None:
         "FleetPolicy": evaluate('{} | (import "schemas/fleet.ncl").FleetPolicy'),
     }
     signed = evaluate('{ sign.key = { source = \'Env, name = "K" } } | (import "schemas/fleet.ncl").FleetPolicy')
-    filled |= {f"{name.capitalize()}Policy": signed[name] for name in ("drift", "prune", "sign", "verify")}
+    filled |= {f"{name.capitalize()}Policy": signed[name] for name in ("drift", "prune", "sign", "verify", "access")}
     definitions = json.loads((ROOT / "schemas/json/fleet.json").read_text("utf-8"))["$defs"]
     definitions |= json.loads((ROOT / "schemas/json/build_directives.json").read_text("utf-8"))["$defs"]
     for name, document in filled.items():
