@@ -22,6 +22,7 @@ from reconciler.model.digest import Digest
 from reconciler.model.manifest import EMPTY_BLOB, IMAGE_INDEX, IMAGE_MANIFEST, Descriptor, Manifest, artifact, parse
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.cache_use import StepRun
 from reconciler.ports.builder import Built, PinnedImage, StepSeen
 from reconciler.ports.bundle import Ports, Removing
 from reconciler.ports.compute import Runner
@@ -447,12 +448,12 @@ class FakeBuilder:
             raise problem("build-failed", "RUN false exited with 1")
         if request.destination is None:
             self.checked.append(f"{request.artifact}:{target}")
-            return Built(None, 0.1, 1, 0)
+            return Built(None, 0.1, (StepRun("[1/1] RUN x", False, 0.1),))
         inputs = self._inputs(request) if self.reproducible else {**self._inputs(request), "runner": runner.lease}
         config = canonical({"lines": lines, **inputs})
         digest = await self._push(request, config)
         self.built.append(f"{request.artifact} {request.platform}")
-        return Built(digest, 0.1, 1, 0)
+        return Built(digest, 0.1, (StepRun("[1/1] RUN x", False, 0.1),))
 
     def _inputs(self, request: BuildRequest) -> dict[str, object]:
         assert isinstance(request.destination, PushTo)

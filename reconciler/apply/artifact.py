@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from reconciler.apply.attesting import Recorded
 from reconciler.apply.building import Building
+from reconciler.apply.caching import Caches
 from reconciler.apply.held import HeldBack
+from reconciler.apply.hosts import freshness_of, share_of
 from reconciler.apply.record import Facts, attach, carry_over, single_out
 from reconciler.apply.send import Sender
 from reconciler.apply.settling import content_tags, platforms_in
 from reconciler.identity.resolve import Keyed, identify
+from reconciler.model.cache import Ci
 from reconciler.model.event import Started, Waiting
 from reconciler.model.manifest import Descriptor, index
 from reconciler.model.observed import Found
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from reconciler.apply.runners import Runners
     from reconciler.apply.settling import Settler
     from reconciler.identity.resolve import Resolution
+    from reconciler.model.cache import BuildMode
     from reconciler.model.desired import Materials, Wanted
     from reconciler.model.digest import Digest
     from reconciler.model.manifest import Manifest
@@ -62,6 +66,8 @@ class Worker:
     """How many artifacts may be worked on at a time."""
     settler: Settler
     attester: Attester
+    mode: BuildMode = Ci()  # noqa: RUF009 - frozen
+    """Who builds: decides which caches are read and written."""
     _senders: dict[str, Sender] = field(default_factory=dict)
 
     async def close(self) -> None:
@@ -159,7 +165,16 @@ class Worker:
             seconds = time.monotonic() - start
             return Result(wanted.artifact.name, Action.BUILD, Status.FAILED, None, seconds, problem, log=work.last_log)
         seconds, name, digests = time.monotonic() - start, wanted.artifact.name, platforms_in(identity, manifest)
-        return Result(name, Action.BUILD, Status.DONE, manifest.digest, seconds, platforms=digests, log=work.last_log)
+        return Result(
+            name,
+            Action.BUILD,
+            Status.DONE,
+            manifest.digest,
+            seconds,
+            platforms=digests,
+            log=work.last_log,
+            caches=work.caches.uses,
+        )
 
     async def _begin(self, wanted: Wanted, identity: Keyed) -> Building:
         """A build on its runner. Raises LianError if none can be had."""
@@ -168,11 +183,13 @@ class Worker:
         deadline = min(tier.time_budget * 60.0, self.limits.build_timeout or float("inf"))
         self.ports.recorder.record(Waiting(artifact.name, "a runner"))
         self._make_log_folder()
-        runner = await self.runners.runner(artifact.name.workspace, tier, deadline)
+        desired, moment = self.resolution.desired, self.resolution.moment
+        runner = await self.runners.runner(share_of(artifact.name, desired, moment), tier, deadline)
         self.ports.recorder.record(Started(artifact.name))
         sender = self._sender(runner)
+        caches = Caches(self.ports, desired, artifact, self.mode, freshness_of(artifact, desired, moment))
         return Building(
-            self.ports, self.resolution, self.attester, wanted, materials, identity, runner, sender, deadline
+            self.ports, self.resolution, self.attester, wanted, materials, identity, runner, sender, deadline, caches
         )
 
     async def _record(
@@ -192,6 +209,7 @@ class Worker:
             builds=tuple(work.built),
             peak_memory=await self.ports.compute.peak_memory(runner),
             logs=tuple(work.logs),
+            caches=dict(work.caches.uses),
         )
         record = await attach(self.ports, wanted, work.identity, subject, digests, facts)
         image = Recorded(subject, tuple(manifests.values()), record, work.sboms)

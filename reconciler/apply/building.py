@@ -14,7 +14,7 @@ from reconciler.model.manifest import Descriptor
 from reconciler.model.observed import Absent, Found, Unknown
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.observe.ask import known_heads
-from reconciler.ports.builder import PUSH_FAILED, BuildRequest
+from reconciler.ports.builder import CACHE_BROKEN, CACHE_STALLED, PUSH_FAILED, UNCLEAR, BuildRequest
 from reconciler.sizing.choose import tier_for
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.apply.attesting import Attester
+    from reconciler.apply.caching import Caches, Lookup
     from reconciler.apply.send import Sender
     from reconciler.identity.inputs import Inputs
     from reconciler.identity.resolve import Keyed, Resolution
@@ -50,6 +51,7 @@ class Building:
     runner: Runner
     sender: Sender
     deadline: float
+    caches: Caches
     built: list[Built] = field(default_factory=list)
     logs: list[Path] = field(default_factory=list)
     """Of all solves, in their order."""
@@ -72,7 +74,10 @@ class Building:
             needs = self.materials.check_needs[platform]
             inputs = await self._check_inputs(needs, platform, parents)
             for target in self.wanted.artifact.checks:
-                await self._run(await self._request(platform, needs, inputs, None, target, self.log(platform, target)))
+                log = self.log(platform, target)
+                lookup = await self.caches.look(platform, self.runner.scratch)
+                request = await self._request(platform, needs, inputs, None, target, log)
+                await self._tried(replace(request, cache_from=lookup.sources), lookup)
 
     async def _check_inputs(
         self, needs: Needs, platform: Platform, parents: Mapping[tuple[ArtifactName, Platform], Digest]
@@ -137,7 +142,11 @@ class Building:
         scratch.mkdir(parents=True, exist_ok=True)
         destination = publisher.destination(artifact.image, scratch)
         needs, inputs = self.materials.needs[platform], self.identity.inputs[platform]
-        built = await self._pushed(await self._request(platform, needs, inputs, destination, artifact.target, log))
+        request = await self._request(platform, needs, inputs, destination, artifact.target, log)
+        lookup = await self.caches.look(platform, scratch / "cache")
+        request = replace(request, cache_from=lookup.sources, cache_to=lookup.target)
+        built, lookup = await self._tried(request, lookup)
+        await self.caches.keep(platform, lookup, built)
         if built.digest is None:
             problem = Problem("digest-missing", "BuildKit reported success without a digest", next=Next.BUG)
             raise LianError(problem.of(str(artifact.name)))
@@ -178,17 +187,23 @@ class Building:
             deadline=self.deadline,
         )
 
-    async def _pushed(self, request: BuildRequest) -> Built:
-        """Built and pushed. A push that fails is tried once more, which builds nothing again: two pipelines that push
-        the same content at once can be refused by docker-registry, which finds a part empty that the other is just
-        writing."""
+    async def _tried(self, request: BuildRequest, lookup: Lookup) -> tuple[Built, Lookup]:
+        """Built and pushed, with what has become of the caches. A push that fails is tried once more, which builds
+        nothing again: two pipelines that push the same content at once can be refused by docker-registry, which finds a
+        part empty that the other is just writing. So is a build that failed on a cache it read, then without any:
+        BuildKit fetches layers late, and what it lacks then looks like a failed push. And one whose cache could not be
+        written in time, then without writing it."""
         try:
-            return await self._run(request)
+            return await self._run(request), lookup
         except LianError as error:
-            if any(problem.code != PUSH_FAILED for problem in error.problems):
+            first = error.problems[0]
+            if first.code not in (
+                {PUSH_FAILED, CACHE_STALLED} | ({CACHE_BROKEN, UNCLEAR} if request.cache_from else set())
+            ):
                 raise
-        again = request.log.with_name(f"{request.log.stem}_again.log")
-        return await self._run(replace(request, log=again))
+            lookup = lookup.after(first)
+        log = request.log.with_name(f"{request.log.stem}_again.log")
+        return await self._run(replace(request, log=log, cache_from=lookup.sources, cache_to=lookup.target)), lookup
 
     async def _run(self, request: BuildRequest) -> Built:
         self.logs.append(request.log)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.apply.artifact import Limits, Worker
 from reconciler.apply.attesting import Attester
 from reconciler.apply.held import HeldBack
-from reconciler.apply.hosts import hosts_of_workspaces
+from reconciler.apply.hosts import hosts_of_shares, share_of
 from reconciler.apply.in_sync import in_sync
 from reconciler.apply.orphans import take_away
 from reconciler.apply.runners import Runners
@@ -27,6 +27,8 @@ from reconciler.model.problem import LianError, Next, Problem
 from reconciler.observe.ask import known_heads
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from reconciler.apply.work import Work
     from reconciler.model.desired import Desired, Wanted
     from reconciler.model.digest import Digest
@@ -46,20 +48,24 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     """
     plan = work.plan
     desired = work.resolution.desired
-    building = [c for c in plan.changes if _may_build(c, desired)]
+    shares = {
+        c.artifact: share_of(c.artifact, desired, work.resolution.moment)
+        for c in plan.changes
+        if _may_build(c, desired)
+    }
     runners = Runners.of(
         ports.compute,
         desired.fleet.name,
         ports.pass_id,
         jobs,
-        hosts_of_workspaces(desired, (c.artifact for c in building)),
-        (c.artifact.workspace for c in building),
+        hosts_of_shares(desired, shares.items()),
+        shares.values(),
     )
     tagger = Tagger(ports, desired, work.observed, Witness(ports, desired, limits.allow_older))
     attester = Attester(ports, desired)
     settler = Settler(ports, tagger, attester)
     worker = Worker(ports, work.resolution, runners, limits, asyncio.Semaphore(jobs), settler, attester)
-    carrier = _Carrier(work, worker, tagger, runners)
+    carrier = _Carrier(work, worker, tagger, runners, shares)
     problems = plan.problems
     try:
         async with runners:
@@ -79,6 +85,8 @@ class _Carrier:
     worker: Worker
     tagger: Tagger
     runners: Runners
+    shares: Mapping[ArtifactName, str]
+    """What each artifact that may be built shares a runner with."""
     tasks: dict[ArtifactName, asyncio.Task[Result]] = field(default_factory=dict)
 
     async def run(self) -> tuple[Result, ...]:
@@ -98,8 +106,8 @@ class _Carrier:
             result = self._failed(change, error.problems[0])
         except Exception as error:  # noqa: BLE001 - a bug in one artifact must not stop the others; it is reported as one
             result = self._failed(change, _bug(error))
-        if _may_build(change, self.work.resolution.desired):
-            await self.runners.done(change.artifact.workspace)
+        if (share := self.shares.get(change.artifact)) is not None:
+            await self.runners.done(share)
         if change.action is not Action.NONE or result.status is not Status.NONE:
             self.worker.ports.recorder.record(Finished(result))
         return result

@@ -1,29 +1,48 @@
-"""Which registries the builds of a workspace speak to."""
+"""Which builds may share a runner, and which registries these speak to."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reconciler.identity.inputs import freshness_leaves
 from reconciler.model.artifact import BaseImage, ParentImage
+from reconciler.model.cache import CacheMode
+from reconciler.model.canonical import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from reconciler.model.artifact import Artifact
     from reconciler.model.desired import Desired, Wanted
     from reconciler.model.name import ArtifactName
 
 
-def hosts_of_workspaces(desired: Desired, building: Iterable[ArtifactName]) -> Mapping[str, frozenset[str]]:
-    """Workspace -> the hosts of everything that builds of these artifacts pull or push, checks included."""
+def freshness_of(artifact: Artifact, desired: Desired, moment: float) -> str:
+    """How fresh an artifact's builds are asked to be, as a text; empty where they are not."""
+    leaves = freshness_leaves(artifact, builder=desired.fleet.builder, moment=moment)
+    return canonical(leaves).decode() if leaves else ""
+
+
+def share_of(name: ArtifactName, desired: Desired, moment: float) -> str:
+    """What its builds share a runner with: those of its workspace that are asked to be as fresh. A builder's own cache
+    would give a build that is to be fresh what another one has just read of an old cache (ADR 054)."""
+    freshness = freshness_of(desired.wanted[name].artifact, desired, moment)
+    return f"{name.workspace} {freshness}".rstrip()
+
+
+def hosts_of_shares(desired: Desired, shares: Iterable[tuple[ArtifactName, str]]) -> Mapping[str, frozenset[str]]:
+    """Share -> the hosts of everything that builds of these artifacts pull or push, checks and caches included."""
     found: dict[str, frozenset[str]] = {}
-    for name in building:
-        found[name.workspace] = found.get(name.workspace, frozenset()).union(_hosts(desired.wanted[name], desired))
+    for name, share in shares:
+        found[share] = found.get(share, frozenset()).union(_hosts(desired.wanted[name], desired))
     return found
 
 
 def _hosts(wanted: Wanted, desired: Desired) -> set[str]:
     artifact, materials = wanted.artifact, wanted.materials
     hosts = {artifact.image.host}
+    if artifact.cache.mode is not CacheMode.OFF or artifact.cache.mounts:
+        hosts.add(artifact.cache_host)
     if (sign := desired.fleet.policy.sign) and sign.scanner:
         hosts.add(sign.scanner.repository.host)
     for context in artifact.contexts.values():

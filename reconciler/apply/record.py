@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from reconciler.identity.resolve import Keyed
     from reconciler.model.artifact import Artifact
+    from reconciler.model.cache_use import CacheUse
     from reconciler.model.desired import SentFolder, Wanted
     from reconciler.model.manifest import Manifest
     from reconciler.model.platform import Platform
@@ -54,6 +55,7 @@ class Facts:
     builds: Sequence[Built]
     peak_memory: int | None
     logs: Sequence[Path]
+    caches: Mapping[Platform, CacheUse]
 
 
 async def attach(
@@ -67,6 +69,7 @@ async def attach(
     """Write the record as a referrer of `subject`, with the listings of what was sent and the log. Raises LianError."""
     listings = await _listings(ports.source, wanted)
     log = await asyncio.to_thread(log_text, facts.logs)
+    steps = [step for built in facts.builds for step in built.steps]
     record = BuildRecord(
         artifact=str(wanted.artifact.name),
         revision=facts.revision,
@@ -79,11 +82,12 @@ async def attach(
         seconds=round(facts.seconds, 3),  # as its document says it: what is said of the record is said of that
         builder={"builder": facts.builder},
         tier=facts.tier.to_json(),
-        steps={"total": sum(b.steps for b in facts.builds), "cached": sum(b.cached_steps for b in facts.builds)},
+        steps={"total": len(steps), "cached": sum(step.hit for step in steps)},
         peak_memory=facts.peak_memory,
         listings={root: Digest.of(data) for root, data in listings.items()},
         fleet=facts.fleet,
         log=Digest.of(log),
+        caches=facts.caches,
     )
     layers = [(LISTING_LAYER, data) for data in listings.values()]
     await _put(ports, wanted.artifact.image, subject, record, [*layers, (LOG_LAYER, log)])

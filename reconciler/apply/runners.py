@@ -1,5 +1,6 @@
-"""Runners of one pass: one for each workspace at most (design section 5), rented at the first need, returned when
-the workspace's last build has ended, and in any case when the pass ends."""
+"""Runners of one pass: one at most for builds that may share it (design section 5: those of one workspace, and of one
+freshness), rented at the first need, returned when the last of these builds has ended, and in any case when the pass
+ends. What may share one is a text, the `share`, which `hosts.share_of` makes."""
 
 from __future__ import annotations
 
@@ -37,9 +38,9 @@ class Runners:
     pass_id: str
     parallelism: int
     hosts: Mapping[str, frozenset[str]]
-    """Workspace -> the registry hosts that its builds speak to."""
+    """Share -> the registry hosts that its builds speak to."""
     expected: Counter[str]
-    """Workspace -> artifacts of it that may still ask for a runner."""
+    """Share -> artifacts of it that may still ask for a runner."""
     _rented: dict[str, _Rented] = field(default_factory=dict)
     _failures: list[Exception] = field(default_factory=list)
     """Of runners that could not be returned; told at the end, so that they stop nobody's build."""
@@ -54,7 +55,7 @@ class Runners:
         hosts: Mapping[str, frozenset[str]],
         work: Iterable[str],
     ) -> Runners:
-        """`work` names the workspace of each artifact that may be built."""
+        """`work` names the share of each artifact that may be built."""
         return cls(compute, fleet, pass_id, parallelism, hosts, Counter(work))
 
     async def __aenter__(self) -> Self:
@@ -69,38 +70,38 @@ class Runners:
         for failure in self._failures if error else ():
             error.add_note(f"a runner could not be returned: {failure}")  # type: ignore[union-attr]
 
-    async def runner(self, workspace: str, tier: Tier, deadline: float) -> Runner:
-        """The workspace's runner, rented at the first call. Raises LianError if it fails.
+    async def runner(self, share: str, tier: Tier, deadline: float) -> Runner:
+        """The share's runner, rented at the first call. Raises LianError if it fails.
 
         `deadline` is one build's, in seconds; the lease is long enough for all that may come, one after another.
         """
-        rented = self._rented.get(workspace)
+        rented = self._rented.get(share)
         if rented is None:
-            until = deadline * max(1, self.expected[workspace])
+            until = deadline * max(1, self.expected[share])
             request = LeaseRequest(
                 self.fleet,
                 self.pass_id,
-                self._lease(workspace),
+                self._lease(share),
                 tier,
                 until,
                 self.parallelism,
-                self.hosts.get(workspace, frozenset()),
+                self.hosts.get(share, frozenset()),
             )
             future: asyncio.Future[Runner] = asyncio.get_running_loop().create_future()
             release = asyncio.Event()
-            task = asyncio.create_task(self._hold(request, future, release), name=f"runner of {workspace}")
-            rented = self._rented[workspace] = _Rented(future, release, task)
+            task = asyncio.create_task(self._hold(request, future, release), name=f"runner of {share}")
+            rented = self._rented[share] = _Rented(future, release, task)
         return await asyncio.shield(rented.runner)
 
-    async def done(self, workspace: str) -> None:
-        """One artifact of the workspace has ended; with the last one the runner goes back."""
-        self.expected[workspace] -= 1
-        if self.expected[workspace] <= 0 and workspace in self._rented:
-            await self._return([workspace])
+    async def done(self, share: str) -> None:
+        """One artifact of the share has ended; with the last one the runner goes back."""
+        self.expected[share] -= 1
+        if self.expected[share] <= 0 and share in self._rented:
+            await self._return([share])
 
-    def _lease(self, workspace: str) -> str:
-        """Unique for the pass and the workspace; the name is hashed, because a workspace's may be too long."""
-        return f"{self.pass_id}-{hashlib.sha256(workspace.encode()).hexdigest()[:16]}"
+    def _lease(self, share: str) -> str:
+        """Unique for the pass and the share; the text is hashed, because it may be too long."""
+        return f"{self.pass_id}-{hashlib.sha256(share.encode()).hexdigest()[:16]}"
 
     async def _hold(self, request: LeaseRequest, future: asyncio.Future[Runner], release: asyncio.Event) -> None:
         """Keep the lease open in a task of its own: it is entered and left in one place, however the pass ends."""
@@ -116,8 +117,8 @@ class Runners:
             if isinstance(error, asyncio.CancelledError):
                 raise
 
-    async def _return(self, workspaces: list[str]) -> None:
-        leases = [self._rented.pop(workspace) for workspace in workspaces]
+    async def _return(self, shares: list[str]) -> None:
+        leases = [self._rented.pop(share) for share in shares]
         for lease in leases:
             lease.release.set()
             if not lease.runner.done():

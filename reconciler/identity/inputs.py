@@ -30,6 +30,17 @@ def freshness(artifact: ArtifactName, max_age: int, moment: float) -> int:
     return int((moment + shift) // max_age)
 
 
+def freshness_leaves(artifact: Artifact, *, builder: str | None, moment: float) -> Inputs:
+    """The leaves by which an artifact asks to be made anew although nothing else changed. What was made under others
+    must not come back out of a cache: its packages would be the old ones (ADR 054)."""
+    leaves: Inputs = {
+        "fresh": freshness(artifact.name, artifact.max_age, moment) if artifact.max_age else None,
+        "os_epoch": artifact.os_epoch,
+        "builder": builder,
+    }
+    return {name: leaf for name, leaf in leaves.items() if leaf is not None}
+
+
 def platform_inputs(
     artifact: Artifact,
     materials: Materials,
@@ -66,10 +77,8 @@ def platform_inputs(
         "contexts": contexts,
         "bases": {written: str(ref.digest or images[ref]) for written, ref in needs.images.items()},
         "secrets": dict(artifact.secrets),
-        "fresh": freshness(artifact.name, artifact.max_age, moment) if artifact.max_age else None,
-        "os_epoch": artifact.os_epoch,
+        **freshness_leaves(artifact, builder=builder, moment=moment),
         "source_date_epoch": artifact.source_date_epoch or None,
-        "builder": builder,
     }
     return {
         "platform": str(platform),

@@ -1,4 +1,4 @@
-"""Words of the build cache: who builds, what is kept, and what a build made of it (design section 6)."""
+"""Words of the build cache: who builds, and what of it is kept (design section 6)."""
 
 from __future__ import annotations
 
@@ -27,6 +27,36 @@ class CachePolicy:
 
     mode: CacheMode = CacheMode.MAX
     mounts: bool = False
+
+
+MAX_MOUNTS = 32
+"""Cache mounts of one build that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a cache mount's folder is when it is made. `mode` holds permission bits."""
+
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o755
+
+    def __str__(self) -> str:
+        return f"{self.uid}:{self.gid}:{self.mode:o}"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheMount:
+    """A folder of `RUN --mount=type=cache`. BuildKit knows it by its id and, where the step says whose it is, by that
+    as well: two mounts that differ in either are two folders."""
+
+    id: str
+    """The `id` of the mount, or where it has none its target."""
+    owner: Owner | None = None
+    """None exactly where the step says neither uid nor gid nor mode."""
+
+    def __str__(self) -> str:
+        return self.id if self.owner is None else f"{self.id} ({self.owner})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.model.cache_use import CacheUse
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
     from reconciler.model.plan import Action
@@ -38,6 +39,8 @@ class Result:
     problem: Problem | None = None
     platforms: Mapping[Platform, Digest] = field(default_factory=dict)
     log: str | None = None
+    caches: Mapping[Platform, CacheUse] = field(default_factory=dict)
+    """What the cache did for each platform that was built."""
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in outcome.json (schemas/json/outcome.json)."""
@@ -50,6 +53,7 @@ class Result:
             "problem": self.problem.to_json() if self.problem else None,
             "platforms": {str(p): str(d) for p, d in self.platforms.items()},
             "log": self.log,
+            "caches": {str(p): use.to_json() for p, use in self.caches.items()},
         }
 
 

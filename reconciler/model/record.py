@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.cache_use import CacheUse
 from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import texts
@@ -58,6 +59,8 @@ class BuildRecord:
     """Whose image it is: what prunes and applied documents go by."""
     log: Digest | None = None
     """The record's layer with the build's log, credentials in URLs and headers taken out."""
+    caches: Mapping[Platform, CacheUse] = field(default_factory=dict)
+    """What the cache did for each platform that was built."""
 
     def to_json(self) -> dict[str, Any]:
         """The record layer's document."""
@@ -81,6 +84,7 @@ class BuildRecord:
             "listings": {root: str(digest) for root, digest in self.listings.items()},
             "fleet": self.fleet,
             "log": str(self.log) if self.log else None,
+            "caches": {str(p): use.to_json() for p, use in self.caches.items()},
         }
 
     @classmethod
@@ -107,6 +111,7 @@ class BuildRecord:
                 listings={root: Digest.parse(d) for root, d in document["listings"].items()},
                 fleet=str(document.get("fleet") or ""),
                 log=Digest.parse(document["log"]) if document.get("log") else None,
+                caches={Platform.parse(p): CacheUse.from_json(u) for p, u in (document.get("caches") or {}).items()},
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a build record: {error}") from error

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from reconciler.model.cache import CacheMode
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from reconciler.model.cache_use import StepRun
     from reconciler.model.digest import Digest
     from reconciler.model.platform import Platform
     from reconciler.model.reference import Reference
@@ -26,6 +29,23 @@ class PinnedImage:
 
 
 ContextInput: TypeAlias = "Path | PinnedImage"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSource:
+    """A cache that may be read, by digest: what was looked at is what is read."""
+
+    digest: Digest
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class CacheTarget:
+    """Where the cache of a build goes, under which tag, and how much of it. It never fails the build."""
+
+    destination: Destination
+    tag: str
+    mode: CacheMode = CacheMode.MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +72,8 @@ class BuildRequest:
     source_date_epoch: int = 0
     deadline: float = 3600.0
     """Seconds until the build is given up."""
+    cache_from: tuple[CacheSource, ...] = ()
+    cache_to: CacheTarget | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +86,40 @@ class StepSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheMade:
+    """What became of a build's cache: its manifest, or why there is none; both None where it was empty."""
+
+    digest: Digest | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Built:
     """What came out. `digest` is None exactly for a build without destination. Seconds of wall time."""
 
     digest: Digest | None
     seconds: float
-    steps: int
-    cached_steps: int
+    steps: tuple[StepRun, ...] = ()
+    """In the order in which BuildKit named them; FROM is none."""
+    pulled: int = 0
+    """Bytes read from caches."""
+    cache: CacheMade = field(default_factory=CacheMade)
+
+    @property
+    def hits(self) -> int:
+        """How many steps were taken from a cache."""
+        return sum(step.hit for step in self.steps)
 
 
 PUSH_FAILED = "push-failed"
 """Code of the problem of an image that was built and then not taken, for no reason that would stay."""
+UNCLEAR = "build-error"
+"""Code of the problem of a build whose failure nobody knows the meaning of; it may go well another time."""
+CACHE_STALLED = "cache-stalled"
+"""Code of the problem of a build that was given up because its cache took too long to write: its image is made, and
+making it again on the same runner takes no time."""
+CACHE_BROKEN = "cache-broken"
+"""Code of the problem of a build that failed because a cache it read lacks what it promises, or has something else."""
 
 
 class Builder(Protocol):
@@ -82,6 +127,6 @@ class Builder(Protocol):
 
     async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
         """Raises LianError with one problem: `build-failed` (the step, its last lines, the log), `build-out-of-memory`,
-        `build-timeout`, `builder-lost`, `disk-full`, `push-refused`, PUSH_FAILED, … When cancelled, the build's
-        processes are gone before the cancellation is raised on."""
+        `build-timeout`, `builder-lost`, `disk-full`, `push-refused`, PUSH_FAILED, CACHE_BROKEN,
+        CACHE_STALLED, … When cancelled, the build's processes are gone before the cancellation is raised on."""
         ...

@@ -1,11 +1,12 @@
-"""Which registries the builds of a workspace speak to."""
+"""Which builds share a runner, and which registries these speak to."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.apply.hosts import hosts_of_workspaces
+from reconciler.apply.hosts import hosts_of_shares, share_of
 from reconciler.model.artifact import BaseImage, ParentImage
+from reconciler.model.cache import CacheMode, CachePolicy
 from reconciler.model.desired import Needs
 from reconciler.model.name import ArtifactName
 from reconciler.model.reference import Reference, Repository
@@ -30,8 +31,29 @@ def test_what_is_pulled_and_pushed_checks_included_and_nothing_else() -> None:
     materials = replace(wanted.materials, needs=needs, check_needs=checks)
     desired = replace(desired, wanted={**desired.wanted, api.name: replace(wanted, materials=materials)})
 
-    assert hosts_of_workspaces(desired, [api.name, base.name]) == {
+    assert hosts_of_shares(desired, [(api.name, "shop"), (base.name, "team")]) == {
         "shop": {"shop.example", "team.example", "tools.example", "docker.io", "lint.example"},
         "team": {"team.example"},
     }
-    assert hosts_of_workspaces(desired, []) == {}
+    assert hosts_of_shares(desired, []) == {}
+
+
+def test_a_cache_elsewhere_is_spoken_to_unless_there_is_none() -> None:
+    api = replace(artifact("shop/api"), image=Repository("shop.example", "shop/api"), registry="fleet.example")
+    for policy, hosts in (
+        (CachePolicy(), {"shop.example", "fleet.example"}),
+        (CachePolicy(CacheMode.OFF), {"shop.example"}),
+    ):
+        desired = Commit([replace(api, cache=policy)]).desired
+        assert hosts_of_shares(desired, [(api.name, "shop")]) == {"shop": hosts}
+
+
+def test_builds_of_one_workspace_and_one_freshness_share_a_runner() -> None:
+    plain, other = artifact("shop/a"), artifact("shop/b")
+    fresh, newer = (replace(artifact(f"shop/{name}"), os_epoch=name) for name in ("c", "d"))
+    as_fresh, elsewhere = replace(artifact("shop/e"), os_epoch="c"), artifact("team/a")
+    desired = Commit([plain, other, fresh, newer, as_fresh, elsewhere]).desired
+    shares = [share_of(one.name, desired, 0.0) for one in (plain, other, fresh, newer, as_fresh, elsewhere)]
+    assert shares[0] == shares[1] == "shop"
+    assert shares[2] == shares[4]
+    assert len(set(shares)) == 4

@@ -58,9 +58,12 @@ class Hand:
         kinds = ("application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar")
         parts = [{"mediaType": k, "digest": d, "size": s} for k, (d, s) in zip(kinds, (config, layer), strict=True)]
         document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": parts[0], "layers": parts[1:]}
-        put = _ask(
-            "PUT", f"{self._base}/manifests/{tag}", content=json.dumps(document), headers={"content-type": MANIFEST}
-        )
+        return self.put(tag, document)
+
+    def put(self, tag: str, document: dict[str, Any]) -> str:
+        """Any manifest under a tag; its digest."""
+        where, headers = f"{self._base}/manifests/{tag}", {"content-type": MANIFEST}
+        put = _ask("PUT", where, content=json.dumps(document), headers=headers)
         return str(put.raise_for_status().headers["docker-content-digest"])
 
     def delete_blob(self, digest: str) -> None:

@@ -15,6 +15,7 @@ from reconciler.identity.inputs import freshness, platform_inputs
 from reconciler.identity.keys import artifact_key, content_tag, platform_key
 from reconciler.identity.resolve import identify, images_of, parents_in_use
 from reconciler.model.artifact import Artifact, BaseImage, Folder, ParentImage, Place
+from reconciler.model.cache import CacheMode, CachePolicy
 from reconciler.model.desired import Materials, Needs, SentFolder, Wanted
 from reconciler.model.digest import Digest
 from reconciler.model.name import ArtifactName
@@ -124,6 +125,8 @@ NOT_INPUTS: dict[str, Any] = {
     "checks": ("test",),
     "language": "rust",
     "runner": RunnerOverride(1, 1, 1),
+    "cache": CachePolicy(CacheMode.OFF, mounts=True),
+    "registry": "registry.example",
     "context": Folder("elsewhere"),
     "dockerfile": "Other",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import IO, TYPE_CHECKING
 
+from reconciler.cli.views import cache_use
 from reconciler.cli.views.problems import block, blocks
 from reconciler.cli.views.reasons import place
 from reconciler.cli.views.text import Writer, count
@@ -38,6 +39,8 @@ def show(outcome: Outcome, stream: IO[str], repeat: Sequence[str], plan: Plan | 
     for result in outcome.results:
         if _worth_a_line(result):
             writer.line(*line(result), *_copied(result, sources.get(result.artifact)))
+            for complaint in (c for use in result.caches.values() for c in cache_use.complaints(use)):
+                writer.wrapped(["  ", ("cache: ", "yellow")], complaint, indent=4)
     held = (result.problem for result in outcome.results if result.problem and result.status is Status.HELD)
     blocks(held, writer, word="held", style="yellow")
     for result in outcome.results:
@@ -47,6 +50,9 @@ def show(outcome: Outcome, stream: IO[str], repeat: Sequence[str], plan: Plan | 
             if result.action is Action.BUILD:
                 command = shlex.join([*repeat, "--only", str(result.artifact)])
                 writer.line("  ", ("again: ", "dim"), command)
+    uses = [use for result in outcome.results for use in result.caches.values()]
+    if told := cache_use.in_sum(uses):
+        writer.line(("cache", "dim"), f": {told}")
     problems = [count(len(outcome.problems), "problem")] if outcome.problems else []
     writer.line((f"revision {outcome.revision[:12]}", "dim"), ": ", (", ".join([summary(outcome), *problems]), "bold"))
 
@@ -88,5 +94,7 @@ def _worth_a_line(result: Result) -> bool:
 def _detail(result: Result) -> str:
     if result.status in {Status.DONE, Status.NONE}:
         seconds = f" in {result.seconds:.1f} s" if result.seconds else ""
+        if told := cache_use.in_short(result.caches.values()):
+            seconds += f", {told}"
         return f"{result.digest.algorithm}:{result.digest.short}{seconds}" if result.digest else seconds.strip()
     return result.problem.message.split("\n")[0] if result.problem else ""

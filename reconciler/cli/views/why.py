@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import IO, TYPE_CHECKING, Any
 
+from reconciler.cli.views import cache_use
 from reconciler.cli.views.plan import SIGNS, summary_word
 from reconciler.cli.views.problems import block
 from reconciler.cli.views.reasons import sentences
@@ -69,3 +70,5 @@ def _record(record: BuildRecord, writer: Writer) -> None:
     writer.wrapped([f"  {record.seconds:.1f} s, {record.steps.get('total', 0)} steps, "], builder, indent=4)
     if record.peak_memory:
         writer.line(f"  peak memory of its runner {record.peak_memory / (1 << 20):.0f} MiB")
+    for platform, use in record.caches.items():
+        cache_use.story(str(platform), use, writer)

@@ -15,7 +15,7 @@ from reconciler.ports.publisher import PullFrom, PushTo
 
 if TYPE_CHECKING:
     from reconciler.model.tier import Tier
-    from reconciler.ports.builder import BuildRequest, ContextInput
+    from reconciler.ports.builder import BuildRequest, CacheSource, CacheTarget, ContextInput
     from reconciler.ports.publisher import Destination
 
 CPU_PERIOD = 100_000
@@ -37,6 +37,12 @@ _IMAGE = {
     "compression": "gzip",
 }
 """Said although some are defaults: a default that changes in a new release would change every digest."""
+_CACHE = {
+    "image-manifest": "true",
+    "oci-mediatypes": "true",
+    "compression": "gzip",
+    "ignore-error": "true",
+}
 
 
 def build_words(address: str, request: BuildRequest, metadata: Path, *, limit_swap: bool = True) -> list[str]:
@@ -52,6 +58,10 @@ def build_words(address: str, request: BuildRequest, metadata: Path, *, limit_sw
         words += _context(number, name, value)
     if request.destination is not None:
         words += ["--output", csv_record(output_fields(request.destination))]
+    for source in request.cache_from:
+        words += ["--import-cache", csv_record(import_fields(source))]
+    if request.cache_to is not None:
+        words += ["--export-cache", csv_record(export_fields(request.cache_to))]
     _check(words)
     return words
 
@@ -66,9 +76,26 @@ def output_fields(destination: Destination) -> dict[str, str]:
     if not isinstance(destination, PushTo):
         return {"type": "oci", "tar": "false", "dest": str(destination.folder)} | _IMAGE
     fields = {"type": "image", "name": str(destination.repository), "push": "true", "push-by-digest": "true"} | _IMAGE
-    if destination.plain and not _is_loopback(destination.repository.host):
-        fields["registry.insecure"] = "true"
-    return fields
+    return fields | _insecure(destination)
+
+
+def import_fields(source: CacheSource) -> dict[str, str]:
+    """A cache that is read, by its digest."""
+    if isinstance(source.origin, PullFrom):
+        fields = {"type": "registry", "ref": f"{source.origin.repository}@{source.digest}"}
+        return fields | _insecure(source.origin)
+    return {"type": "local", "src": str(source.origin.folder), "digest": str(source.digest)}
+
+
+def export_fields(target: CacheTarget) -> dict[str, str]:
+    """Where the cache goes. It is compressed as the image is, or every layer would be made twice; an ordinary image
+    manifest, which every registry takes; and a failure of it is told, and fails no build."""
+    destination = target.destination
+    common = {"mode": target.mode.value, **_CACHE}
+    if isinstance(destination, PushTo):
+        fields = {"type": "registry", "ref": f"{destination.repository}:{target.tag}"}
+        return fields | common | _insecure(destination)
+    return {"type": "local", "dest": str(destination.folder), "tag": target.tag} | common
 
 
 def familiar(name: str) -> str:
@@ -119,6 +146,10 @@ def _context(number: int, name: str, value: ContextInput) -> list[str]:
         return ["--opt", f"{option}docker-image://{value.origin.repository}@{value.digest}"]
     layout = f"layout{number}"
     return ["--opt", f"{option}oci-layout://{layout}@{value.digest}", "--oci-layout", f"{layout}={value.origin.folder}"]
+
+
+def _insecure(place: PushTo | PullFrom) -> dict[str, str]:
+    return {"registry.insecure": "true"} if place.plain and not _is_loopback(place.repository.host) else {}
 
 
 def _local(identity: str, folder: Path) -> list[str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from reconciler.finishing import to_its_end
 from reconciler.model.digest import Digest
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.builder import Built
+from reconciler.ports.builder import CACHE_STALLED, Built, CacheMade
 from reconciler.providers.builder.arguments import build_words
 from reconciler.providers.builder.credentials import hand_over, hosts_of
 from reconciler.providers.builder.failure import Evidence, explain, timed_out
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from reconciler.ports.compute import Runner
 
 CHUNK = 1 << 16
+KEEP_SECONDS = 600.0
+"""Exports of caches have been seen to hang for hours (buildkit#6008)."""
 
 _TIE = '[ "$PPID" = "$0" ] && exec "$@"'
 _PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -42,7 +44,8 @@ _PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FI
 class BuildctlBuilder:
     """`access` gives credentials and certificates for the registries that a build needs, None for none. `limit_swap`
     False is for machines whose kernel does not account swap, where runc refuses such a limit. `end_seconds` is how long
-    a build may take to end its steps once it is told to, before its client is killed."""
+    a build may take to end its steps once it is told to, before its client is killed. `keep_seconds` is how long it may
+    go on writing its cache after everything else is done."""
 
     def __init__(
         self,
@@ -51,11 +54,13 @@ class BuildctlBuilder:
         *,
         limit_swap: bool = True,
         end_seconds: float = 5.0,
+        keep_seconds: float = KEEP_SECONDS,
     ) -> None:
         self._buildctl = buildctl
         self._access = access
         self._limit_swap = limit_swap
         self._end_seconds = end_seconds
+        self._keep_seconds = keep_seconds
 
     async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
         """See the port; the codes are those of `failure.RULES` and `failure.explain`."""
@@ -71,7 +76,8 @@ class BuildctlBuilder:
             if status != 0:
                 raise LianError(explain(_evidence(request, progress, status)))
             digest = None if request.destination is None else _digest(metadata, request)
-        return Built(digest, time.monotonic() - began, progress.steps, progress.cached_steps)
+            cache = CacheMade() if request.cache_to is None else _cache(metadata, progress)
+        return Built(digest, time.monotonic() - began, progress.steps, progress.pulled, cache)
 
     async def _started(self, words: list[str], home: Path) -> Process:
         """Start it; a cancellation in that moment ends it again."""
@@ -108,18 +114,25 @@ class BuildctlBuilder:
     ) -> int:
         """Wait for the end of buildctl; returns its status. Whatever else ends the wait ends buildctl first."""
         assert process.stderr is not None
-        reading = asyncio.create_task(_read(process.stderr, progress, log, seen))
+        keeping = asyncio.Event()
+        reading = asyncio.create_task(_read(process.stderr, progress, log, seen, keeping))
+        stalling = asyncio.create_task(_stall(keeping, self._keep_seconds))
         try:
             async with asyncio.timeout(request.deadline) as limit:
-                await asyncio.shield(reading)
+                await asyncio.wait({reading, stalling}, return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done():
+                    raise LianError(_stalled(request, self._keep_seconds))
+                await reading
                 return await process.wait()
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise LianError(_gave_up(request, progress)) from error
+            late = _stalled(request, request.deadline) if progress.only_keeps else _gave_up(request, progress)
+            raise LianError(late) from error
         except OSError as error:
             raise LianError(_unwritable(request, error)) from error
         finally:
+            stalling.cancel()
             await to_its_end(_end(process, reading, self._end_seconds))
 
 
@@ -131,12 +144,20 @@ def _environment(inherited: Mapping[str, str], home: Path) -> dict[str, str]:
     return passed | {"HOME": str(home), "DOCKER_CONFIG": str(home)}
 
 
-async def _read(stream: StreamReader, progress: Progress, log: BinaryIO, seen: Callable[[StepSeen], None]) -> None:
-    """Every line to the progress, what it makes of them to the log and the callback."""
+async def _read(
+    stream: StreamReader,
+    progress: Progress,
+    log: BinaryIO,
+    seen: Callable[[StepSeen], None],
+    keeping: asyncio.Event,
+) -> None:
+    """Every line to the progress, what it makes of them to the log and the callback; `keeping` is set while nothing but
+    the export of the cache is under way."""
     rest = b""
     while chunk := await stream.read(CHUNK):
         *lines, rest = (rest + chunk).split(b"\n")
         _take(lines, progress, log, seen)
+        (keeping.set if progress.only_keeps else keeping.clear)()
     _take([rest] if rest else [], progress, log, seen)
 
 
@@ -147,6 +168,15 @@ def _take(lines: list[bytes], progress: Progress, log: BinaryIO, seen: Callable[
         for step in update.seen:
             seen(step)
     log.flush()
+
+
+async def _stall(keeping: asyncio.Event, seconds: float) -> None:
+    """Returns when a build has gone on for so long with nothing left but its cache."""
+    while True:
+        await keeping.wait()
+        await asyncio.sleep(seconds)
+        if keeping.is_set():
+            return
 
 
 async def _end(process: Process, reading: asyncio.Task[None], seconds: float) -> None:
@@ -223,6 +253,17 @@ def _digest(metadata: Path, request: BuildRequest) -> Digest:
         ) from error
 
 
+def _cache(metadata: Path, progress: Progress) -> CacheMade:
+    """`cache.manifest` is a JSON text in a JSON text; it is not there for a cache that is empty, or failed."""
+    if (failure := progress.export_failure) is not None:
+        return CacheMade(failure=failure)
+    try:
+        descriptor = json.loads(metadata.read_bytes()).get("cache.manifest")
+        return CacheMade(Digest.parse(json.loads(descriptor)["digest"]) if descriptor else None)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return CacheMade(failure=f"BuildKit does not say what it exported: {error!r}")
+
+
 def _evidence(request: BuildRequest, progress: Progress, status: int) -> Evidence:
     return Evidence(
         artifact=request.artifact,
@@ -233,6 +274,7 @@ def _evidence(request: BuildRequest, progress: Progress, status: int) -> Evidenc
         text=progress.text,
         step=progress.failed,
         scanner=f"{request.scanner.repository}@{request.scanner.digest}" if request.scanner else None,
+        reads_cache=bool(request.cache_from),
     )
 
 
@@ -241,6 +283,16 @@ def _gave_up(request: BuildRequest, progress: Progress) -> Problem:
     running = progress.running
     step = progress.interrupted(running[0]) if running else None
     return timed_out(replace(evidence, step=step), request.deadline)
+
+
+def _stalled(request: BuildRequest, seconds: float) -> Problem:
+    return Problem(
+        CACHE_STALLED,
+        f"the image was built, but its cache was not written within {seconds:g} s",
+        artifact=request.artifact,
+        hint=f"look at the registry, or keep less with `cache.mode = 'Min`; see the whole log: {request.log}",
+        next=Next.RETRY,
+    )
 
 
 def _unwritable(request: BuildRequest, error: OSError) -> Problem:

@@ -31,8 +31,9 @@ def hosts_of(request: BuildRequest) -> frozenset[str]:
     """The registry hosts that one build pulls from or pushes to."""
     origins = (context.origin for context in request.contexts.values() if isinstance(context, PinnedImage))
     hosts = {origin.repository.host for origin in origins if isinstance(origin, PullFrom)}
-    if isinstance(request.destination, PushTo):
-        hosts.add(request.destination.repository.host)
+    hosts |= {c.origin.repository.host for c in request.cache_from if isinstance(c.origin, PullFrom)}
+    destinations = (request.destination, request.cache_to.destination if request.cache_to else None)
+    hosts |= {d.repository.host for d in destinations if isinstance(d, PushTo)}
     if request.scanner is not None:
         hosts.add(request.scanner.repository.host)
     return frozenset(hosts)

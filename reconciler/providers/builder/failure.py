@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import Next, Problem
+from reconciler.ports.builder import CACHE_BROKEN, PUSH_FAILED, UNCLEAR
 
 if TYPE_CHECKING:
     from reconciler.model.tier import Tier
@@ -27,6 +28,13 @@ _EXIT = re.compile(r"did not complete successfully: exit code: (\d+)")
 _KILLED = re.compile(
     r"\bKilled\b|\bOOM\b|signal: killed|signal: 9\b|signal 9\b|[Oo]ut of memory|OutOfMemory|[Cc]annot allocate memory"
 )
+_FETCHED = re.compile(
+    r"could not fetch content descriptor|httpReadSeeker|unexpected commit digest|failed to load cache"
+    r"|from remote: not found|content sha256:[0-9a-f]{64}: not found|unexpected EOF|failed to copy: .*\b416\b"
+    r"|gzip: invalid|invalid tar header|archive/tar: |missing descriptor",
+    re.DOTALL,
+)
+"""Content that was not to be had as it was promised (containerd: remotes/docker, content)."""
 _NO_SPACE = re.compile(r"no space left on device|Disk quota exceeded", re.IGNORECASE)
 
 
@@ -44,6 +52,8 @@ class Evidence:
     step: FailedStep | None
     scanner: str | None = None
     """The image that was to list the parts, as BuildKit names it."""
+    reads_cache: bool = False
+    """Whether it read a cache, whose layers BuildKit fetches late and cannot do without then."""
 
     @property
     def error(self) -> str:
@@ -168,7 +178,7 @@ RULES = (
     _rule(_PUSH + r"(?:429 |toomanyrequests)", "registry-busy", "the registry asks to push slower", Next.RETRY),
     _rule(
         _PUSH,
-        "push-failed",
+        PUSH_FAILED,
         "the image was built, but the push to {where} failed",
         Next.RETRY,
         "check that the registry is up and can be reached from the builder",
@@ -226,6 +236,8 @@ def explain(evidence: Evidence) -> Problem:
         return _failed_command(evidence)
     if "cannot allocate memory" in evidence.said:
         return _out_of_memory(evidence)
+    if evidence.reads_cache and _FETCHED.search(evidence.said):
+        return _cache_broken(evidence)
     for rule in RULES:
         match = rule.pattern.search(evidence.said)
         if match:
@@ -283,6 +295,17 @@ def _out_of_memory(evidence: Evidence) -> Problem:
     )
 
 
+def _cache_broken(evidence: Evidence) -> Problem:
+    return Problem(
+        CACHE_BROKEN,
+        "a cache that the build read lacks what it promises",
+        artifact=evidence.artifact,
+        cause=_first_line(evidence.error) or _first_line(evidence.said),
+        hint=f"see the whole log: {evidence.log}",
+        next=Next.RETRY,
+    )
+
+
 def _disk_full(evidence: Evidence) -> Problem:
     return Problem(
         "disk-full",
@@ -332,7 +355,7 @@ def _unclear(evidence: Evidence) -> Problem:
     file, line = _place(evidence)
     how = f"was killed by signal {-evidence.status}" if evidence.status < 0 else f"ended with status {evidence.status}"
     return Problem(
-        "build-error",
+        UNCLEAR,
         f"BuildKit's client {how}" + (f", in {_name(evidence)}" if evidence.step else ""),
         file=file,
         line=line,

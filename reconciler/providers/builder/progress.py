@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.cache_use import StepRun
 from reconciler.ports.builder import StepSeen
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ MAX_OUTPUT_LINES = 40
 MAX_LINE = 2000
 """Bytes kept of a line, in memory; the log gets all of it."""
 
-_STEP = re.compile(r"\[(?:[^\]]* )?\d+/\d+\] ")
+_STEP = re.compile(r"\[(?:[^\]]* )?\d+/\d+\] (?!FROM )")
+_FROM = re.compile(r"\[[^\]]*\] FROM ")
+_CACHE = re.compile(r"(?P<way>importing cache manifest from|exporting cache to) ")
+_EXPORT = "exporting cache to"
+_LAYER = re.compile(r"sha256:[0-9a-f]{64}")
 _CANCELLED = re.compile(r"context canceled|code = Canceled|^Canceled:|operation was canceled")
 
 
@@ -41,6 +46,9 @@ class Vertex:
     ended: bool = False
     """It has completed at least once."""
     cached: bool = False
+    """It was taken from a cache; also where its layer is fetched later, as for an image's last one."""
+    ran: float = 0.0
+    """Seconds between its begins and its ends."""
     error: str = ""
     pending: bytes = b""
     """The begin of a line of output whose end has not come yet."""
@@ -53,8 +61,14 @@ class Vertex:
 
     @property
     def is_step(self) -> bool:
-        """True for an instruction of the Dockerfile: `[2/5] RUN …`, `[stage 2/5] …`, not `[internal] …`."""
+        """True for an instruction of the Dockerfile but FROM: `[2/5] RUN …`, `[stage 2/5] …`, not `[internal] …`."""
         return _STEP.match(self.name) is not None
+
+    @property
+    def cache_way(self) -> str | None:
+        """`importing cache manifest from` or `exporting cache to`. What goes wrong there fails no build."""
+        match = _CACHE.match(self.name)
+        return match["way"] if match else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,7 @@ class Progress:
         self._vertices: dict[str, Vertex] = {}
         self._text: deque[str] = deque(maxlen=MAX_TEXT_LINES)
         self._first_error: Vertex | None = None
+        self._layers: dict[str, int] = {}
 
     def feed(self, line: bytes) -> Update:
         """Take one line, without its newline."""
@@ -109,14 +124,26 @@ class Progress:
         return "\n".join(self._text)
 
     @property
-    def steps(self) -> int:
-        """Instructions seen."""
-        return sum(vertex.is_step for vertex in self._vertices.values())
+    def steps(self) -> tuple[StepRun, ...]:
+        """Instructions seen, stage by stage; fetching a hit is not counted as running it."""
+        steps = sorted((vertex for vertex in self._vertices.values() if vertex.is_step), key=_place)
+        return tuple(StepRun(v.name, v.cached, 0.0 if v.cached else round(v.ran, 3)) for v in steps)
 
     @property
-    def cached_steps(self) -> int:
-        """Instructions that needed no work."""
-        return sum(vertex.is_step and vertex.cached for vertex in self._vertices.values())
+    def pulled(self) -> int:
+        """Bytes of layers that were fetched for instructions: they came from caches."""
+        return sum(self._layers.values())
+
+    @property
+    def only_keeps(self) -> bool:
+        """True while nothing is under way but the export of the cache: the image is made and pushed."""
+        begun = [v for v in self._vertices.values() if v.started and not v.completed]
+        return bool(begun) and all(v.cache_way == _EXPORT for v in begun)
+
+    @property
+    def export_failure(self) -> str | None:
+        """Why the cache was not exported, None if nothing was said of that."""
+        return next((v.error for v in self._vertices.values() if v.cache_way == _EXPORT and v.error), None)
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -149,9 +176,11 @@ class Progress:
             log.append(f"#{vertex.number} {_end(cached, error)}\n".encode(errors="replace"))
             seen.append(StepSeen(vertex.name, True, cached))
             vertex.ended = True
+        if completed and not vertex.completed:
+            vertex.ran += _seconds(began or vertex.started, _time(document.get("completed")))
         vertex.started, vertex.completed = began or vertex.started, completed
-        vertex.cached, vertex.error = cached, error
-        if error and self._first_error is None and not _CANCELLED.search(error):
+        vertex.cached, vertex.error = vertex.cached or cached, error
+        if error and self._first_error is None and not _CANCELLED.search(error) and not vertex.cache_way:
             self._first_error = vertex
 
     def _output(self, entry: dict[str, Any]) -> Iterator[bytes]:
@@ -164,12 +193,24 @@ class Progress:
         vertex = self._vertices.get(str(status.get("vertex", "")))
         if vertex is not None and status.get("completed"):
             what = status.get("name") or status.get("id") or ""
+            self._layer(vertex, str(status.get("id")), status.get("current"))
             yield f"#{vertex.number} {what} done\n".encode(errors="replace")
+
+    def _layer(self, vertex: Vertex, identity: str, size: object) -> None:
+        """A layer has been fetched. Those of base images belong to their FROM."""
+        if isinstance(size, int) and size > 0 and _LAYER.fullmatch(identity) and not _FROM.match(vertex.name):
+            self._layers[identity] = size
 
     def _warning(self, warning: dict[str, Any]) -> Iterator[bytes]:
         vertex = self._vertices.get(str(warning.get("vertex", "")))
         if vertex is not None:
             yield b"#%d WARN: %s\n" % (vertex.number, _bytes(warning.get("short")))
+
+
+def _place(vertex: Vertex) -> tuple[str, int]:
+    """By stage, then by number: `[build 2/5] …`."""
+    stage, _, numbers = vertex.name.partition("] ")[0].rpartition(" ")
+    return stage, int(numbers.strip("[").partition("/")[0])
 
 
 def _lines(vertex: Vertex, data: bytes) -> list[bytes]:
@@ -210,6 +251,14 @@ def _bytes(value: object) -> bytes:
         return base64.b64decode(value) if isinstance(value, str) else b""
     except ValueError:
         return b""
+
+
+def _seconds(began: datetime | None, ended: datetime | None) -> float:
+    """Clocks may lack a zone, or run backwards; then nobody knows."""
+    try:
+        return max(0.0, (ended - began).total_seconds()) if began and ended else 0.0
+    except TypeError:
+        return 0.0
 
 
 def _time(value: object) -> datetime | None:

@@ -46,7 +46,7 @@ def test_equal_inputs_give_equal_digests_on_fresh_builders_at_other_times(tmp_pa
         set_times(context, (20_000 + number) * DAY)
         async with open_bench(tmp_path / f"bench-{number}") as bench:
             built, _ = await bench.build(bench.request(context))
-            assert (built.steps, built.cached_steps) == (4, 0)
+            assert (len(built.steps), built.hits) == (4, 0)
             return built.digest
 
     first, second = asyncio.run(run(1)), asyncio.run(run(2))
@@ -163,7 +163,7 @@ def test_a_check_builds_its_target_and_keeps_nothing(tmp_path: Path) -> None:
         async with open_bench(tmp_path / "bench") as bench:
             built, _ = await bench.build(bench.request(context, destination=None, target="good"))
             assert built.digest is None
-            assert built.steps == 1
+            assert len(built.steps) == 1
             bad = write_context(tmp_path / "bad", SHELL + "RUN exit 4\n")
             with pytest.raises(LianError, match="exit code 4"):
                 await bench.build(bench.request(bad, destination=None))
@@ -180,7 +180,7 @@ def test_steps_are_told_and_the_second_time_cached(tmp_path: Path) -> None:
             _, request = await bench.build(bench.request(context), seen.append)
             assert b"hello\n" in request.log.read_bytes()
             built, _ = await bench.build(bench.request(context))
-            return built.cached_steps
+            return built.hits
 
     assert asyncio.run(run()) == 3
     assert StepSeen("[3/3] RUN echo hello", False, False) in seen
@@ -393,6 +393,6 @@ def test_limits_are_no_part_of_the_cache(tmp_path: Path) -> None:
             request = bench.request(context)
             await bench.build(request)
             larger = replace(request, tier=Tier(1, 0.5, 10), destination=WriteLayout(tmp_path / "again"))
-            return (await bench.build(larger))[0].cached_steps
+            return (await bench.build(larger))[0].hits
 
     assert asyncio.run(run()) == 3

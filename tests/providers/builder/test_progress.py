@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.model.cache_use import StepRun
 from reconciler.ports.builder import StepSeen
 from reconciler.providers.builder.progress import MAX_OUTPUT_LINES, Progress
 
@@ -44,9 +45,42 @@ def test_steps_are_the_instructions_of_the_dockerfile() -> None:
     progress = Progress()
     names = ["[internal] load build context", "[1/2] FROM a", "[build 2/2] RUN x", "[linux/arm64 b 3/3] RUN y"]
     names += ["exporting to image", "[auth] a:pull token for r", "[context base] load from client"]
-    cached = [vertex(str(n), name, started=T0, completed=T0, cached=n == 1) for n, name in enumerate(names)]
+    cached = [vertex(str(n), name, started=T0, completed=T1, cached=n == 2) for n, name in enumerate(names)]
     progress.feed(line(vertexes=cached))
-    assert (progress.steps, progress.cached_steps) == (3, 1)
+    assert progress.steps == (
+        StepRun("[build 2/2] RUN x", True, 0.0),
+        StepRun("[linux/arm64 b 3/3] RUN y", False, 7.123),
+    )
+
+
+def test_a_step_that_was_found_stays_found_while_its_layer_is_fetched() -> None:
+    """BuildKit takes the last step of an image from a cache, and opens it again to fetch what the export needs."""
+    progress = Progress()
+    layer = f"sha256:{'0f' * 32}"
+    progress.feed(line(vertexes=[vertex("a", "[1/1] RUN x", started=T0, completed=T0, cached=True)]))
+    progress.feed(line(vertexes=[vertex("a", "[1/1] RUN x", started=T0)]))
+    for current in (10, 70):
+        progress.feed(line(statuses=[{"id": layer, "vertex": "a", "current": current, "total": 70, "completed": T1}]))
+    progress.feed(line(vertexes=[vertex("a", "[1/1] RUN x", started=T0, completed=T1)]))
+    assert progress.steps == (StepRun("[1/1] RUN x", True, 0.0),)
+    assert progress.pulled == 70
+
+
+def test_what_a_base_image_brings_is_no_cache() -> None:
+    progress = Progress()
+    progress.feed(line(vertexes=[vertex("a", "[base 1/2] FROM docker.io/library/x", started=T0)]))
+    progress.feed(
+        line(statuses=[{"id": f"sha256:{'0f' * 32}", "vertex": "a", "current": 9, "total": 9, "completed": T1}])
+    )
+    assert (progress.pulled, progress.steps) == (0, ())
+
+
+def test_what_goes_wrong_with_a_cache_is_not_what_failed() -> None:
+    progress = Progress()
+    read = vertex("a", "importing cache manifest from r/c:x", started=T0, completed=T1, error="r/c:x: not found")
+    written = vertex("b", "exporting cache to registry", started=T0, completed=T1, error="error writing layer blob")
+    progress.feed(line(vertexes=[read, written]))
+    assert (progress.failed, progress.export_failure) == (None, "error writing layer blob")
 
 
 def test_an_export_that_opens_again_is_seen_again_but_loading_is_not() -> None:
@@ -122,7 +156,7 @@ def test_any_json_is_taken(documents: list[Any]) -> None:
     progress = Progress()
     for document in documents:
         progress.feed(json.dumps(document).encode())
-    assert progress.cached_steps <= progress.steps
+    assert all(step.seconds >= 0 for step in progress.steps)
 
 
 @given(st.lists(st.binary(max_size=30), max_size=8))

@@ -1,0 +1,85 @@
+"""What the cache did for builds, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.cli.views.text import count, size
+from reconciler.model.cache import CacheMode
+from reconciler.model.cache_use import LookStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from reconciler.cli.views.text import Writer
+    from reconciler.model.cache_use import CacheUse
+
+SHOWN_STEPS = 8
+"""Steps of a build that are listed as having run."""
+_WORDS = {
+    LookStatus.ABSENT: "nothing is there yet",
+    LookStatus.UNREADABLE: "it could not be read",
+    LookStatus.FOREIGN: "it is no cache",
+    LookStatus.TOO_LARGE: "it is too large",
+    LookStatus.STALE: "it is not fresh enough",
+    LookStatus.BROKEN: "it lacks what it promises",
+}
+_QUIET = {LookStatus.READ, LookStatus.ABSENT}
+
+
+def in_short(uses: Collection[CacheUse]) -> str:
+    """`3 of 7 steps cached, 12 s saved`; empty where nothing was cached, and nothing could be."""
+    used = [use for use in uses if use.mode is not CacheMode.OFF and use.steps]
+    if not used:
+        return ""
+    hits, steps, saved = (sum(each) for each in zip(*((u.hits, len(u.steps), u.saved) for u in used), strict=True))
+    return f"{hits} of {count(steps, 'step')} cached{_saved(saved)}"
+
+
+def in_sum(uses: Collection[CacheUse]) -> str:
+    """The same of a whole pass, with what was read and written."""
+    told = in_short(uses)
+    moved = f", {size(sum(u.pulled for u in uses))} read, {size(sum(u.pushed for u in uses))} written"
+    return told and told + moved
+
+
+def complaints(use: CacheUse) -> Iterator[str]:
+    """What did not go as it should: the build is good all the same."""
+    for look in use.looked:
+        if look.status not in _QUIET:
+            yield f"{look.reference} was not used: {_WORDS[look.status]}{_cause(look.cause)}"
+    if use.problem is not None:
+        yield f"{use.problem.message}{_cause(use.problem.cause)}"
+
+
+def story(platform: str, use: CacheUse, writer: Writer) -> None:
+    """All of it, for one build: what was found where, what had to run, what was written."""
+    writer.line(("cache", "bold"), f"  {platform}: {in_sum([use]) or 'off'}")
+    for look in use.looked:
+        if look.status is LookStatus.READ:
+            writer.wrapped(["  ", ("read ", "dim")], look.reference, indent=4)
+        else:
+            style = "dim" if look.status is LookStatus.ABSENT else "yellow"
+            text = f"{look.reference}: {_WORDS[look.status]}{_cause(look.cause)}"
+            writer.wrapped(["  ", ("not read ", style)], text, indent=4)
+    ran = [step for step in use.steps if not step.hit]
+    for step in ran[:SHOWN_STEPS]:
+        writer.wrapped(["  ", ("ran ", "dim")], f"{step.name} ({step.seconds or 0.0:.1f} s)", indent=4)
+    if len(ran) > SHOWN_STEPS:
+        writer.line(f"  and {len(ran) - SHOWN_STEPS} more that ran")
+    if use.written:
+        writer.wrapped(["  ", ("written ", "dim")], use.written, indent=4)
+    if use.problem:
+        writer.wrapped(["  "], f"{use.problem.message}{_cause(use.problem.cause)}", "yellow", indent=4)
+
+
+def _saved(seconds: float) -> str:
+    if seconds < 0.05:
+        return ""
+    if seconds < 120:
+        return f", {seconds:.1f} s saved"
+    return f", {int(seconds // 60)} min {int(seconds % 60)} s saved"
+
+
+def _cause(cause: str | None) -> str:
+    return f" ({cause})" if cause else ""
