@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
+from reconciler.cache.home import is_cache
 from reconciler.model.fleet import ComputeProvider
 from reconciler.model.problem import LianError, Problem
 from reconciler.ports.bundle import Ports, Reading, Removing, Surveying
@@ -19,13 +20,15 @@ from reconciler.providers.builder import binaries
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
     from reconciler.desired.source import GitSource
     from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.tree import Entry
     from reconciler.ports.access import Access
+    from reconciler.ports.archives import Archives
+    from reconciler.ports.blob_files import BlobFiles
     from reconciler.ports.builder import BuildRequest, Built, StepSeen
     from reconciler.ports.clock import Clock
     from reconciler.ports.compute import Compute, LeaseRequest, Runner
@@ -113,13 +116,15 @@ async def surveying(choice: Choice) -> AsyncIterator[Surveying]:
 @asynccontextmanager
 async def working(choice: Choice) -> AsyncIterator[Bench]:
     """What whole passes are run on."""
+    from reconciler.providers.registry.blob_files_router import RoutedBlobFiles
     from reconciler.providers.registry.remover_router import RoutedRemover
     from reconciler.providers.registry.router import RoutedPublisher
 
     async with _connections() as connections:
         publisher, remover = RoutedPublisher(connections), RoutedRemover(connections)
-        source = _Learning(_source(choice), connections, (publisher, remover))
-        yield Bench(choice, source, _read(choice, source), {"publisher": publisher, "remover": remover})
+        files = RoutedBlobFiles(connections)
+        source = _Learning(_source(choice), connections, (publisher, remover, files))
+        yield Bench(choice, source, _read(choice, source), {"publisher": publisher, "remover": remover}, files)
 
 
 @asynccontextmanager
@@ -201,12 +206,18 @@ def _source(choice: Choice) -> GitSource:
     return GitSource(choice.repo, choice.rev, cache=choice.cache, registry_override=choice.registry, secret=withhold)
 
 
+class _Writer(Protocol):
+    """What changes registries."""
+
+    def allow(self, hosts: Collection[str]) -> None:
+        """From now on these hosts, and no others."""
+        ...
+
+
 class _Learning:
     """The source, with the registries told what the commit says of them: how each is reached, which may be written."""
 
-    def __init__(
-        self, source: GitSource, connections: Connections, writers: Sequence[RoutedPublisher | RoutedRemover] = ()
-    ) -> None:
+    def __init__(self, source: GitSource, connections: Connections, writers: Sequence[_Writer] = ()) -> None:
         self._source, self.connections, self._writers = source, connections, writers
         self.mirrored = True
         """Whether base images are looked for on mirrors first."""
@@ -223,7 +234,8 @@ class _Learning:
         own = {wanted.artifact.image for wanted in desired.wanted.values()}
         settings = desired.registries.values()
         fleet = desired.fleet.registry if self.mirrored else replace(desired.fleet.registry, mirrors=())
-        await self.connections.learn(settings, fleet=fleet, own=own, blob=self._source.blob)
+        caches = partial(is_cache, desired)
+        await self.connections.learn(settings, fleet=fleet, own=own, is_cache=caches, blob=self._source.blob)
         for writer in self._writers:
             writer.allow({image.host for image in own} | set(desired.registries))
         return desired
@@ -313,6 +325,13 @@ class _ChosenCompute:
         return self._made
 
 
+def _archives() -> Archives:
+    from reconciler.providers.archive.mount_archives import MountArchives
+    from reconciler.providers.archive.tool import find_tool
+
+    return MountArchives(find_tool)
+
+
 class _LateBuilder:
     """BuildKit's client, looked for at the first build, and given what it needs of credentials for each."""
 
@@ -336,6 +355,7 @@ class Bench:
     source: _Learning
     read: _Read
     written: _Written
+    files: BlobFiles
 
     def ports(self, recorder: Recorder) -> Ports:
         """The ports of one pass, with a name and a log folder of its own."""
@@ -345,6 +365,8 @@ class Bench:
             **self.written,
             compute=_ChosenCompute(self.source, self.choice.cache / "leases"),
             builder=_LateBuilder(self.source.connections),
+            blob_files=self.files,
+            archives=_archives(),
             keyring=_Keyring(),
             recorder=recorder,
             pass_id=pass_id,

@@ -23,6 +23,17 @@ def session_layout(desired: Desired, host: str) -> Layout:
     return Layout(settings.images_prefix.strip("/") if settings else "", _in_projects(desired, host))
 
 
+def is_cache(desired: Desired, repository: Repository) -> bool:
+    """True for a repository that holds an artifact's cache: what it holds is no image, and `lian cache` looks after
+    it."""
+    return cache_layout(desired, repository.host).parse(repository.path) is not None
+
+
+def is_cache(desired: Desired, repository: Repository) -> bool:
+    """True for a repository of the fleet's caches."""
+    return cache_layout(desired, repository.host).parse(repository.path) is not None
+
+
 def reserved(desired: Desired, image: Repository) -> str | None:
     """Whose place it is that this image would take, None if it is nobody's."""
     if cache_layout(desired, image.host).reserves(image.path):

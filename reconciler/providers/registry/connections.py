@@ -88,6 +88,7 @@ class Connections:
         )
         self._mirrors: dict[str, tuple[Mirror, ...]] = {}
         self._own: frozenset[Repository] = frozenset()
+        self._is_cache: Callable[[Repository], bool] = lambda repository: False
         self._transports: dict[str, Transport] = {}
         self._adapters: dict[str, dict[object, object]] = {}
         self._used: set[str] = set()
@@ -99,13 +100,14 @@ class Connections:
         *,
         fleet: RegistrySettings | None = None,
         own: Iterable[Repository] = (),
+        is_cache: Callable[[Repository], bool] | None = None,
         blob: Callable[[str], Awaitable[bytes]] | None = None,
     ) -> None:
         """A pass begins. From now on these settings hold; a transport that they would make differently is ended, and
         so is one that the last pass had no use for.
 
-        `fleet` is the fleet's own registry, `own` are the repositories that the fleet writes, `blob` reads a file of
-        the commit. What cannot be used of a host is told when that host is asked for.
+        `fleet` is the fleet's own registry, `own` are the repositories that the fleet writes, `is_cache` tells those of
+        its caches, `blob` reads a file of the commit. What cannot be used of a host is told when that host is asked for.
         """
         described = {s.host: s for s in settings}
         self._logins = replace(self._logins, settings=described, fleet=fleet.host if fleet else None)
@@ -115,6 +117,7 @@ class Connections:
         if mirrors != self._mirrors:
             kept.clear()
         self._known, self._mirrors, self._own = known, mirrors, frozenset(own)
+        self._is_cache = is_cache or (lambda repository: False)
         self._used.clear()
         await self._end(kept)
         for transport in self._transports.values():
@@ -130,7 +133,7 @@ class Connections:
 
     def is_own(self, repository: Repository) -> bool:
         """True for a repository that the fleet writes: no mirror is asked what it holds."""
-        return repository in self._own
+        return repository in self._own or self._is_cache(repository)
 
     def transport(self, host: str) -> Transport:
         """Raises LianError `docker-config-invalid`, `ca-unreadable`, `client-cert-unusable`, or what kept a key of the

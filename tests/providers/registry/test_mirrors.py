@@ -62,7 +62,12 @@ def seen(
 
     async def use() -> list[Sighting]:
         async with Connections(config=docker, certificates=()) as connections:
-            await connections.learn([fleet], fleet=fleet, own=[Repository(origin.host, path) for path in own])
+            await connections.learn(
+                [fleet],
+                fleet=fleet,
+                own=[Repository(origin.host, path) for path in own],
+                is_cache=lambda repository: repository.path.startswith("cache/ci/"),
+            )
             wanted = [Reference(Repository(origin.host, path), "latest") for path in paths]
             return list((await RoutedRegistry(connections).heads(wanted)).values())
 
@@ -131,8 +136,9 @@ def test_a_mirror_is_asked_nothing_of_the_fleets_own_repositories(
     """It may be hours behind: a pass would undo what the one before it did."""
     put(mirror, "shop/api", Image())
     put(mirror, "library/a", Image())
-    sightings = seen(origin, (mirror.url,), "shop/api", "library/a", own=("shop/api",))
-    assert sightings[0] == ABSENT
+    put(mirror, "cache/ci/shop/api", Image())
+    sightings = seen(origin, (mirror.url,), "shop/api", "library/a", "cache/ci/shop/api", own=("shop/api",))
+    assert sightings[0] == sightings[2] == ABSENT
     assert isinstance(sightings[1], Found)
     assert not [one for one in mirror.requests if "shop/api" in one.path]
 
