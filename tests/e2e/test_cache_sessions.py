@@ -21,13 +21,13 @@ from reconciler.cache.namespace import Namespace
 from reconciler.model.cache import Ci, Session
 from reconciler.model.cache_use import CacheUse, LookStatus
 from reconciler.model.name import ArtifactName
-from reconciler.model.reference import Repository
+from reconciler.model.observed import Found
+from reconciler.model.reference import Reference, Repository
 from reconciler.model.tier import Tier
-from reconciler.ports.builder import BuildRequest, CacheTarget
+from reconciler.ports.builder import BuildRequest, CacheTarget, PinnedImage
 from reconciler.ports.compute import LeaseRequest
 from reconciler.ports.publisher import PushTo
 from reconciler.reconcile import load
-from tests.e2e.bench import Bench
 from tests.e2e.test_cache import SHOP, cache_of, shop
 from tests.servers.secured_registry import run_secured
 from tests.servers.token_server import READ, WRITE, TokenServer, User
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.cache import BuildMode
+    from tests.e2e.bench import Bench
     from tests.servers.running import RegistryServer
 
 pytestmark = pytest.mark.buildkit
@@ -107,7 +108,9 @@ async def _session_build(bench: Bench, user: str, mode: BuildMode, target: Repos
                 dockerfile=await sender.dockerfile(materials),
                 log=bench.cache / f"{user}.log",
                 tier=TIER,
-                destination=PushTo(Repository(host, f"dev/{user}-shop/shop/api"), plain=True),
+                destination=PushTo(
+                    Repository(host, "shop/api" if user == "ci" else f"dev/{user}-shop/shop/api"), plain=True
+                ),
                 contexts=await _pinned(ports, host),
                 cache_from=lookup.sources,
                 cache_to=lookup.target,
@@ -119,10 +122,6 @@ async def _session_build(bench: Bench, user: str, mode: BuildMode, target: Repos
 
 
 async def _pinned(ports: Any, host: str) -> dict[str, Any]:
-    from reconciler.model.observed import Found
-    from reconciler.model.reference import Reference
-    from reconciler.ports.builder import PinnedImage
-
     base = Reference(Repository(host, "shop/base"), "latest")
     head = (await ports.registry.heads([base]))[base]
     assert isinstance(head, Found)
@@ -165,19 +164,16 @@ def test_a_lian_that_broke_its_own_rules_is_stopped_by_the_registry(
     bench: Bench, server: RegistryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it wrote wrongly is refused, and the build is good all the same."""
-    kept = (
-        server.storage / "docker/registry/v2/repositories" / CI_CACHE / "_manifests/tags/linux-amd64/current/link"
-    ).read_text()
+    repositories = server.storage / "docker/registry/v2/repositories"
+    ours = repositories / CI_CACHE / "_manifests/tags/linux-amd64/current/link"
+    kept = ours.read_text()
     for where in (CI_CACHE, "cache/dev/bob-shop/api", "cache/ci/tools/api", "shop/api"):
         use = session_build(bench, "ada", Session("ada"), monkeypatch, Repository(server.host, where))
         assert use.problem is not None
         assert use.problem.code == "cache-not-written"
         assert use.written is None
-    assert (
-        server.storage / "docker/registry/v2/repositories" / CI_CACHE / "_manifests/tags/linux-amd64/current/link"
-    ).read_text() == kept
-    tags = server.storage / "docker/registry/v2/repositories/cache/dev/bob-shop/api/_manifests"
-    assert not tags.exists()
+    assert ours.read_text() == kept
+    assert not (repositories / "cache/dev/bob-shop/api/_manifests").exists()
 
 
 def test_ci_cannot_read_what_a_session_wrote_even_if_it_asks(
