@@ -118,7 +118,7 @@ async def _orphans(ports: Reading, desired: Desired, options: Options) -> tuple[
     for one in desired.wanted.values():
         wanted.setdefault(one.artifact.image, set()).update(one.artifact.tags)
     try:
-        found = await find_applied(ports, desired.fleet.name, wanted, desired.registries.keys())
+        found = await find_applied(ports, desired, wanted)
         if not (entries := suspects(desired, found)):
             return (), ()
         found.take(await find_tags(ports.registry, entries.keys()))

@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from reconciler.ports.source import Source
     from reconciler.ports.trigger import Trigger
     from reconciler.providers.registry.connections import Connections
-    from reconciler.providers.registry.remover_router import RoutedRemover
-    from reconciler.providers.registry.router import RoutedPublisher
     from reconciler.providers.secrets.handed_on import HandedOn
     from reconciler.providers.secrets.sources import Sources
     from reconciler.record.memory import FileMemory

@@ -21,7 +21,9 @@ from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import EMPTY_BLOB, IMAGE_INDEX, IMAGE_MANIFEST, Descriptor, Manifest, artifact, parse
 from reconciler.model.observed import ABSENT, Found, Unknown
+from reconciler.model.platform import Platform
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.ports.archives import Packed, Tool
 from reconciler.model.cache_use import StepRun
 from reconciler.ports.builder import Built, PinnedImage, StepSeen
 from reconciler.ports.bundle import Ports, Removing
@@ -192,6 +194,19 @@ class FakeRegistry:
         if data is None or len(data) > limit:
             raise problem("blob-unknown", f"{digest.short} is not in {repository}")
         return data
+
+    async def fetch(self, repository: Repository, blob: Descriptor, into: Path) -> None:
+        await self.points.at("fetch")
+        data = self.blobs.get((repository, blob.digest))
+        if data is None or len(data) != blob.size:
+            raise problem("blob-unknown", f"{blob.digest.short} is not in {repository}")
+        into.write_bytes(data)
+
+    async def store(self, repository: Repository, file: Path, media_type: str) -> Descriptor:
+        await self.points.at("store")
+        data = file.read_bytes()
+        self.blobs[repository, Digest.of(data)] = data
+        return Descriptor.of(media_type, data)
 
     async def referrers(
         self, repository: Repository, subject: Digest, artifact_type: str | None
@@ -522,6 +537,42 @@ def _bytes_of(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+class FakeArchives:
+    """An archive is its tar. `refused` are contents that are no good."""
+
+    def __init__(self, folder: Path, points: Points) -> None:
+        self.folder, self.points = folder, points
+        self.refused: dict[bytes, str] = {}
+        """Content -> code of the problem."""
+        self.lacking = False
+        """There is no tool."""
+
+    async def tool(self) -> Tool:
+        await self.points.at("tool")
+        if self.lacking:
+            raise problem("cache-mounts-tool-missing", "there is no busybox")
+        path = self.folder / "busybox"
+        path.write_bytes(b"a busybox")
+        return Tool(path, Platform("linux", "amd64"))
+
+    async def pack(self, tar: Path, into: Path) -> Packed:
+        await self.points.at("pack")
+        self._check(tar)
+        into.write_bytes(tar.read_bytes())
+        return Packed(tar.stat().st_size, int(tar.stat().st_size > 0))
+
+    async def unpack(self, archive: Path, into: Path, after: Path, told: Packed) -> None:
+        await self.points.at("unpack")
+        self._check(archive)
+        assert archive.stat().st_size == told.size
+        into.write_bytes(archive.read_bytes())
+        after.write_bytes(b"")
+
+    def _check(self, file: Path) -> None:
+        if code := self.refused.get(file.read_bytes()):
+            raise LianError(Problem(code, "planted by the test"))
+
+
 class FakeRecorder:
     """Keeps every event."""
 
@@ -620,6 +671,7 @@ class World:
         self.registry = FakeRegistry(self.points)
         self.compute = FakeCompute(folder, self.points)
         self.builder = FakeBuilder(self.registry, self.compute, self.points)
+        self.archives = FakeArchives(folder, self.points)
         self.keyring = FakeKeyring(self.points)
         self.clock = FakeClock()
         self.memory = FakeMemory()
@@ -642,6 +694,8 @@ class World:
             revisions=self.revisions,
             compute=self.compute,
             builder=self.builder,
+            blob_files=self.registry,
+            archives=self.archives,
             keyring=self.keyring,
             recorder=self.recorder,
             pass_id=f"pass{self._passes['']}",

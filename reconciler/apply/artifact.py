@@ -11,6 +11,7 @@ from reconciler.apply.building import Building
 from reconciler.apply.caching import Caches
 from reconciler.apply.held import HeldBack
 from reconciler.apply.hosts import freshness_of, share_of
+from reconciler.apply.mounts import CacheMounts
 from reconciler.apply.record import Facts, attach, carry_over, single_out
 from reconciler.apply.send import Sender
 from reconciler.apply.settling import content_tags, platforms_in
@@ -188,8 +189,19 @@ class Worker:
         self.ports.recorder.record(Started(artifact.name))
         sender = self._sender(runner)
         caches = Caches(self.ports, desired, artifact, self.mode, freshness_of(artifact, desired, moment))
+        mounts = CacheMounts(self.ports, desired, artifact, self.mode, runner, tier)
         return Building(
-            self.ports, self.resolution, self.attester, wanted, materials, identity, runner, sender, deadline, caches
+            self.ports,
+            self.resolution,
+            self.attester,
+            wanted,
+            materials,
+            identity,
+            runner,
+            sender,
+            deadline,
+            caches,
+            mounts,
         )
 
     async def _record(

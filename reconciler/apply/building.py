@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from reconciler.apply.mounts import kept
 from reconciler.apply.scanned import scanned
 from reconciler.apply.send import contexts
 from reconciler.identity.resolve import missing_base
 from reconciler.model.artifact import BaseImage, ParentImage
 from reconciler.model.event import Step
 from reconciler.model.manifest import Descriptor
+from reconciler.model.mount_use import MountUse
 from reconciler.model.observed import Absent, Found, Unknown
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.observe.ask import known_heads
@@ -23,12 +25,14 @@ if TYPE_CHECKING:
 
     from reconciler.apply.attesting import Attester
     from reconciler.apply.caching import Caches, Lookup
+    from reconciler.apply.mounts import CacheMounts
     from reconciler.apply.send import Sender
     from reconciler.identity.inputs import Inputs
     from reconciler.identity.resolve import Keyed, Resolution
     from reconciler.model.attestation import Statement
     from reconciler.model.desired import Materials, Needs, Wanted
     from reconciler.model.digest import Digest
+    from reconciler.model.mount_use import MountsMoved
     from reconciler.model.name import ArtifactName
     from reconciler.model.platform import Platform
     from reconciler.model.reference import Reference
@@ -52,9 +56,14 @@ class Building:
     sender: Sender
     deadline: float
     caches: Caches
+    mounts: CacheMounts
     built: list[Built] = field(default_factory=list)
+    solves: dict[Platform, list[Built]] = field(default_factory=dict)
+    """The same, for each platform."""
     logs: list[Path] = field(default_factory=list)
     """Of all solves, in their order."""
+    restored: dict[Platform, MountsMoved] = field(default_factory=dict)
+    """What became of each platform's cache mounts before its first solve."""
     sboms: dict[Digest, tuple[Statement, ...]] = field(default_factory=dict)
     """Of the platforms' manifests."""
 
@@ -71,6 +80,7 @@ class Building:
     async def checks(self, parents: Mapping[tuple[ArtifactName, Platform], Digest]) -> None:
         """Build every check target; the first that fails fails the artifact before anything is pushed."""
         for platform in self.wanted.artifact.platforms if self.wanted.artifact.checks else ():
+            await self._restore(platform)
             needs = self.materials.check_needs[platform]
             inputs = await self._check_inputs(needs, platform, parents)
             for target in self.wanted.artifact.checks:
@@ -129,6 +139,11 @@ class Building:
                     present[platform] = head.descriptor or await self._described(head.digest)
         return {platform: present.get(platform) or await self._platform(platform) for platform in artifact.platforms}
 
+    async def _restore(self, platform: Platform) -> None:
+        """What the platform's cache mounts held when they were last saved, before its first solve."""
+        if platform not in self.restored:
+            self.restored[platform] = await self.mounts.restore(platform, kept(self.materials, platform))
+
     async def _described(self, digest: Digest) -> Descriptor:
         """Of a manifest in the artifact's repository. Raises LianError if it cannot be read."""
         manifest = await self.ports.registry.manifest(self.wanted.artifact.image, digest)
@@ -142,11 +157,13 @@ class Building:
         scratch.mkdir(parents=True, exist_ok=True)
         destination = publisher.destination(artifact.image, scratch)
         needs, inputs = self.materials.needs[platform], self.identity.inputs[platform]
+        await self._restore(platform)
         request = await self._request(platform, needs, inputs, destination, artifact.target, log)
         lookup = await self.caches.look(platform, scratch / "cache")
         request = replace(request, cache_from=lookup.sources, cache_to=lookup.target)
         built, lookup = await self._tried(request, lookup)
-        await self.caches.keep(platform, lookup, built)
+        saved = await self.mounts.save(platform, kept(self.materials, platform), self.solves[platform])
+        await self.caches.keep(platform, lookup, built, MountUse(self.restored[platform], saved))
         if built.digest is None:
             problem = Problem("digest-missing", "BuildKit reported success without a digest", next=Next.BUG)
             raise LianError(problem.of(str(artifact.name)))
@@ -185,6 +202,7 @@ class Building:
             scanner=self.attester.scanner if destination else None,
             source_date_epoch=artifact.source_date_epoch,
             deadline=self.deadline,
+            mount_namespace=self.mounts.namespace(platform),
         )
 
     async def _tried(self, request: BuildRequest, lookup: Lookup) -> tuple[Built, Lookup]:
@@ -212,6 +230,7 @@ class Building:
         except LianError as error:
             raise LianError(self._in_repo(p) for p in error.problems) from error
         self.built.append(built)
+        self.solves.setdefault(request.platform, []).append(built)
         return built
 
     def _in_repo(self, problem: Problem) -> Problem:

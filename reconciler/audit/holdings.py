@@ -104,6 +104,8 @@ class Shelf:
     able: Able
     holdings: tuple[Holding, ...] = ()
     problems: tuple[Problem, ...] = ()
+    caches: int = 0
+    """Repositories of build caches, which are not among the holdings: `lian cache` tells of them."""
 
     @property
     def size(self) -> int | None:
@@ -125,6 +127,7 @@ class Shelf:
             "bulk_search": self.able.search,
             "deletes": self.able.deletes,
             "bytes": self.size,
+            "caches": self.caches,
             "repositories": [holding.to_json() for holding in self.holdings],
             "problems": [problem.to_json() for problem in self.problems],
         }

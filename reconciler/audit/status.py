@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.audit.chosen import chosen
 from reconciler.audit.holdings import Holding, RegistryStatus, Shelf
 from reconciler.audit.survey import Surveyor, Wanted
+from reconciler.cache.home import is_cache
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
 from reconciler.ports.abilities import Able
@@ -88,7 +89,8 @@ class _Describing:
         plain = Shelf(host, settings.provider if settings else None, None, Able())
         wanted = sorted(repository for repository in self.changes if repository.host == host)
         catalog, listed, problems = await self._catalogue(host)
-        repositories = sorted({*wanted, *listed})
+        caches = frozenset(one for one in listed if is_cache(self.desired, one)) - frozenset(wanted)
+        repositories = sorted({*wanted, *listed} - caches)
         if problems:
             unread = tuple(self._unread(repository, problems) for repository in repositories)
             return replace(plain, holdings=unread, problems=problems)
@@ -96,7 +98,7 @@ class _Describing:
         there = [r for r, listed in tags.items() if listed and not isinstance(listed, LianError)]
         able, unable = await self._able([*there, *repositories])
         holdings = await self._holdings(tags)
-        return replace(plain, catalog=catalog, able=able, holdings=holdings, problems=unable)
+        return replace(plain, catalog=catalog, able=able, holdings=holdings, problems=unable, caches=len(caches))
 
     async def _catalogue(self, host: str) -> tuple[bool | None, tuple[Repository, ...], tuple[Problem, ...]]:
         try:

@@ -29,11 +29,6 @@ def is_cache(desired: Desired, repository: Repository) -> bool:
     return cache_layout(desired, repository.host).parse(repository.path) is not None
 
 
-def is_cache(desired: Desired, repository: Repository) -> bool:
-    """True for a repository of the fleet's caches."""
-    return cache_layout(desired, repository.host).parse(repository.path) is not None
-
-
 def reserved(desired: Desired, image: Repository) -> str | None:
     """Whose place it is that this image would take, None if it is nobody's."""
     if cache_layout(desired, image.host).reserves(image.path):

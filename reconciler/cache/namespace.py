@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache, total_ordering
 
 from reconciler.model.name import is_name
 from reconciler.model.reference import MAX_NAME
@@ -18,9 +19,11 @@ CI, DEV = "ci", "dev"
 _LONE_DASH = re.compile(r"(?<!-)-(?!-)")
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@total_ordering
+@dataclass(frozen=True, slots=True)
 class Namespace:
-    """CI's cache of a workspace, or with an `actor` that actor's. Raises ValueError for what is no name."""
+    """CI's cache of a workspace, or with an `actor` that actor's. Raises ValueError for what is no name. In order, CI's
+    comes before those of the workspace's actors."""
 
     workspace: str
     actor: str | None = None
@@ -29,6 +32,9 @@ class Namespace:
         _name(self.workspace, "a workspace")
         if self.actor is not None:
             _name(self.actor, "an actor")
+
+    def __lt__(self, other: Namespace) -> bool:
+        return (self.workspace, self.actor or "") < (other.workspace, other.actor or "")
 
     @property
     def is_ci(self) -> bool:
@@ -66,15 +72,7 @@ class Layout:
 
         Raises ValueError where the registry has no such path.
         """
-        if not self.projects:
-            return "/".join(filter(None, (self.prefix, str(namespace))))
-        kind = [CI] if namespace.actor is None else [DEV, namespace.actor]
-        parts = [*filter(None, (self.prefix,)), *kind, namespace.workspace]
-        if "/" in self.prefix:
-            raise ValueError(f"the prefix {self.prefix!r} has several parts, and a project has one")
-        if doubled := next((part for part in parts if "--" in part), None):
-            raise ValueError(f"{doubled!r} has two dashes in a row, which no project's name may have")
-        return ".".join(parts)
+        return _folder(self.prefix, self.projects, namespace)
 
     def repository(self, namespace: Namespace, artifact: str) -> str:
         """The path of the repository that holds an artifact's cache. Raises ValueError if there can be none: a name is
@@ -89,7 +87,8 @@ class Layout:
         `repository`."""
         head, slash, artifact = path.rpartition("/")
         namespace = self.namespace(head)
-        return (namespace, artifact) if slash and namespace and is_name(artifact) else None
+        fits = slash and is_name(artifact) and len(path) <= MAX_NAME
+        return (namespace, artifact) if fits and namespace else None
 
     def namespace(self, folder: str) -> Namespace | None:
         """The inverse of `folder`."""
@@ -115,6 +114,24 @@ class Layout:
         joint = "." if self.projects else "/"
         lead = f"{self.prefix}{joint}" if self.prefix else ""
         return any(f"{path}/".startswith(f"{lead}{kind}{end}") for kind in (CI, DEV) for end in {joint, "/"})
+
+
+@lru_cache(maxsize=4096)
+def _folder(prefix: str, projects: bool, namespace: Namespace) -> str:
+    folder = _project(prefix, namespace) if projects else "/".join(filter(None, (prefix, str(namespace))))
+    if len(folder) > MAX_NAME - len("/a"):
+        raise ValueError(f"the cache's folder would have {len(folder)} characters; {MAX_NAME} with a name below it")
+    return folder
+
+
+def _project(prefix: str, namespace: Namespace) -> str:
+    kind = [CI] if namespace.actor is None else [DEV, namespace.actor]
+    parts = [*filter(None, (prefix,)), *kind, namespace.workspace]
+    if "/" in prefix:
+        raise ValueError(f"the prefix {prefix!r} has several parts, and a project has one")
+    if doubled := next((part for part in parts if "--" in part or "__" in part), None):
+        raise ValueError(f"{doubled!r} has two signs in a row, which no project's name may have")
+    return ".".join(parts)
 
 
 def _name(text: str, what: str) -> str:

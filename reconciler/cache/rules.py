@@ -6,17 +6,18 @@ CI reads and writes its own namespace of the workspace. A session reads its acto
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.cache.namespace import Namespace
-from reconciler.model.cache import BuildMode, Ci, Session
+from reconciler.model.cache import Ci, Session
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.reference import Reference, Repository
 
 if TYPE_CHECKING:
     from reconciler.cache.namespace import Layout
+    from reconciler.model.cache import BuildMode
     from reconciler.model.platform import Platform
 
 
@@ -31,9 +32,11 @@ class Generation(StrEnum):
     """The folders of `RUN --mount=type=cache`."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Slot:
-    """One tag of the cache: an artifact's, for one platform, in one namespace."""
+_LAYERS = (Generation.LATEST, Generation.PREVIOUS)
+
+
+class Slot(NamedTuple):
+    """One tag of the cache: an artifact's, for one platform, in one namespace. A tuple: a fleet has many thousands."""
 
     namespace: Namespace
     artifact: str
@@ -43,13 +46,25 @@ class Slot:
     @property
     def tag(self) -> str:
         """`linux-arm-v7`, `linux-amd64.previous`: no part of a platform holds a dash or a dot."""
-        return f"{str(self.platform).replace('/', '-')}{self.generation}"
+        return _tag(self.platform, self.generation)
 
     def at(self, host: str, layout: Layout) -> Reference:
         """Where it lies in a registry. Raises ValueError where there is no such place."""
-        return Reference(Repository(host, layout.repository(self.namespace, self.artifact)), self.tag)
+        return Reference(_repository(host, layout, self.namespace, self.artifact), self.tag)
 
 
+@lru_cache(maxsize=256)
+def _repository(host: str, layout: Layout, namespace: Namespace, artifact: str) -> Repository:
+    """An artifact's slots are asked for one after another, and share it."""
+    return Repository(host, layout.repository(namespace, artifact))
+
+
+@lru_cache(maxsize=4096)
+def _tag(platform: Platform, generation: Generation) -> str:
+    return f"{str(platform).replace('/', '-')}{generation.value}"
+
+
+@lru_cache(maxsize=4096)
 def own_namespace(mode: BuildMode, workspace: str) -> Namespace:
     """The one that is written."""
     match mode:
@@ -59,6 +74,7 @@ def own_namespace(mode: BuildMode, workspace: str) -> Namespace:
             return Namespace(workspace, actor)
 
 
+@lru_cache(maxsize=4096)
 def namespaces_read(mode: BuildMode, workspace: str) -> tuple[Namespace, ...]:
     """Those that are read, the own one first."""
     return tuple(dict.fromkeys((own_namespace(mode, workspace), Namespace(workspace))))
@@ -66,8 +82,7 @@ def namespaces_read(mode: BuildMode, workspace: str) -> tuple[Namespace, ...]:
 
 def imports(mode: BuildMode, workspace: str, artifact: str, platform: Platform) -> tuple[Slot, ...]:
     """What a build reads, in the order in which it is looked at."""
-    kept = (Generation.LATEST, Generation.PREVIOUS)
-    return tuple(Slot(n, artifact, platform, g) for n in namespaces_read(mode, workspace) for g in kept)
+    return tuple([Slot(n, artifact, platform, g) for n in namespaces_read(mode, workspace) for g in _LAYERS])
 
 
 def export(mode: BuildMode, workspace: str, artifact: str, platform: Platform) -> Slot:
@@ -126,7 +141,8 @@ def _builder(mode: BuildMode) -> str:
 
 
 def _requested(text: str, flag: str, host: str, layout: Layout) -> tuple[Reference, Namespace]:
-    hint = f"write {host}/{layout.prefix}/ci/WORKSPACE/ARTIFACT:PLATFORM, as `lian cache refs` shows it"
+    folder = ("." if layout.projects else "/").join(filter(None, (layout.prefix, "ci", "WORKSPACE")))
+    hint = f"write {host}/{folder}/ARTIFACT:PLATFORM, as `lian cache refs` shows it"
     try:
         reference = Reference.parse(text)
     except ValueError as error:

@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 
 _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_AGE = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[mhdw])")
+_AGES = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
+_VOLUME = re.compile(r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,6})?)(?P<unit>(?:[kmgt]i?)?b)", re.IGNORECASE)
+_VOLUMES = {"B": 1} | {f"{sign}B": 1000**power for power, sign in enumerate("KMGT", 1)}
+_VOLUMES |= {f"{sign}IB": 1024**power for power, sign in enumerate("KMGT", 1)}
 SHELLS = ("bash", "zsh", "tcsh")
 IMAGE_FORMATS = ("text", "json", "env", "kustomize", "helm")
+POLICY_PROVIDERS = ("zot", "harbor", "distribution-token")
 
 DESCRIPTION = "GitOps for container images: commit a Nickel directive, the registry converges."
 EPILOG = """\
@@ -43,6 +49,27 @@ holds. Without a terminal and without --yes the plan is shown, nothing is
 removed, and the exit code is 1; a no to the question is 4.
 Digests that run in a cluster are kept with
   lian prune --keep-from 'cmd:kubectl get pods -A -o json'
+"""
+
+CACHE_PRUNE_EPILOG = """\
+Without limits only CI's caches go, of artifacts and platforms that neither
+HEAD (or --rev) nor a ref that matches policy.prune.revisions wants any more.
+Sessions' caches go by age and size alone. What was written within the last
+hour stays, and so do other fleets' caches and what is not certain.
+Without a terminal and without --yes the plan is shown, nothing is removed,
+and the exit code is 1; a no to the question is 4. In CI:
+  lian cache prune --yes --older-than 30d --max-size 20GB
+"""
+
+POLICY_EPILOG = """\
+Without --check the policy is printed, sorted, one item a line: keep it under
+version control, and deploy what is printed. What is given:
+  zot                 http.accessControl of its config
+  harbor              bodies of POST /projects and POST /robots, without secrets
+  distribution-token  the acl of docker_auth
+With --check FILE, what is deployed is read from FILE (JSON; - is stdin), and
+each difference is told: `opens` is more than the rule gives, `lacks` is less,
+`unknown` could not be told. Accounts are those of policy.access in lian.ncl.
 """
 
 
@@ -101,6 +128,22 @@ def seconds(text: str) -> float:
     if not match or float(match["number"]) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration: write 90s, 15m or 1.5h")
     return float(match["number"]) * _UNITS[match["unit"] or "s"]
+
+
+def age(text: str) -> float:
+    """`45m`, `12h`, `30d`, `8w` in seconds. Raises argparse.ArgumentTypeError."""
+    match = _AGE.fullmatch(text)
+    if not match or int(match["number"]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an age: write 12h, 30d or 8w")
+    return float(int(match["number"]) * _AGES[match["unit"]])
+
+
+def volume(text: str) -> int:
+    """`20GB`, `1.5TiB`, `500MB` in bytes. Raises argparse.ArgumentTypeError."""
+    match = _VOLUME.fullmatch(text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: write 20GB, 500MiB or 0B")
+    return int(float(match["number"]) * _VOLUMES[match["unit"].upper()])
 
 
 def jobs(text: str) -> int:
@@ -173,6 +216,7 @@ def parser(environ: Mapping[str, str]) -> Parser:
     _json(command)
     _json(verb("sign", "sign the images that are in sync and are not signed yet", _desired, _selection))
     _registry(verbs, environ)
+    _cache(verbs, environ)
     command = verb("prune", "remove images that no kept revision wants; shows its plan and asks", _desired)
     _prune(command)
     _json(command)
@@ -262,6 +306,80 @@ def _registry(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, s
     command = verb("status", "what is there, whose it is, how much, how old, and what drifts", _desired)
     _chosen(command)
     _json(command)
+
+
+def _cache(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:
+    """Verbs about the build cache; `subcommand` names which."""
+    purpose = "the build cache: who may use which, what is in it, and its upkeep"
+    group = verbs.add_parser("cache", help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
+    verb = _verbs(
+        group.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, parser_class=Parser), environ
+    )
+    command = verb("policy", "access control for the registry, so that it enforces who writes which cache", _desired)
+    _cache_policy(command)
+    _json(command)
+    command = verb("refs", "which caches a build of an artifact reads and writes", _desired)
+    _cache_refs(command)
+    _json(command)
+    _json(verb("ls", "what is in the caches, how large and how old it is, and how it stands", _desired, _caches))
+    _json(verb("du", "how much the caches take, by namespace and artifact", _desired, _caches))
+    command = verb("prune", "remove caches by age, size and reachability; shows its plan and asks", _desired, _caches)
+    _cache_prune(command)
+    _json(command)
+
+
+def _cache_policy(command: Parser) -> None:
+    command.epilog = POLICY_EPILOG
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.add_argument(
+        "--provider", choices=POLICY_PROVIDERS, required=True, help="what enforces it: " + ", ".join(POLICY_PROVIDERS)
+    )
+    command.add_argument("--check", metavar="FILE", help="compare with what is deployed; 2 if it differs")
+
+
+def _cache_refs(command: Parser) -> None:
+    command.add_argument("artifact", metavar="ARTIFACT", help="workspace/artifact")
+    command.add_argument("--actor", metavar="NAME", help="of a session of this actor [CI's]")
+    command.add_argument(
+        "--cache-from",
+        metavar="REF",
+        action="append",
+        default=[],
+        help="would this cache be read too? 1 if the rules forbid it (may be given again)",
+    )
+    command.add_argument("--cache-to", metavar="REF", help="would this cache be written too? 1 if the rules forbid it")
+
+
+def _caches(command: Parser, environ: Mapping[str, str]) -> None:
+    del environ
+    _chosen(command)
+    command.add_argument(
+        "--namespace",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        help="only these namespaces (ci/WORKSPACE, dev/ACTOR-WORKSPACE, may be given again)",
+    )
+    command.add_argument(
+        "--actor", metavar="NAME", action="append", default=[], help="only this actor's (may be given again)"
+    )
+
+
+def _cache_prune(command: Parser) -> None:
+    command.epilog = CACHE_PRUNE_EPILOG
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.add_argument(
+        "--older-than", metavar="AGE", type=age, help="also what was written before that: 12h, 30d, 8w"
+    )
+    command.add_argument(
+        "--max-size", metavar="SIZE", type=volume, help="also the oldest of each namespace beyond that: 20GB, 500MiB"
+    )
+    command.add_argument("--undated", action="store_true", help="also what nothing tells the age of")
+    command.add_argument("--strange", action="store_true", help="also what lies there and is no cache")
+    command.add_argument("--dry-run", action="store_true", help="only show the plan; 2 if something would go")
+    command.add_argument("--yes", action="store_true", help="do not ask; needed where there is no terminal")
+    command.add_argument("--detailed", action="store_true", help="show every cache that goes")
+    command.add_argument("--allow-most", action="store_true", help="let more than half of the caches go")
 
 
 def _images(command: Parser) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reconciler.audit.findings import Verification
     from reconciler.audit.holdings import RegistryStatus
     from reconciler.audit.images import Images
+    from reconciler.cache.holding import CacheEnd, CachePlan
     from reconciler.checks.doctor import Report
     from reconciler.model.outcome import Outcome
     from reconciler.model.plan import Plan
@@ -79,6 +80,19 @@ def of_prune(ends: Iterable[Pruned]) -> int:
     """What `lian prune` exits with when it has done what it could."""
     codes = {"failed": FAILED, "held": HELD}
     return worst(codes[end.status.value] for end in ends if end.status.value in codes)
+
+
+def of_cache_plan(plan: CachePlan) -> int:
+    """What `lian cache prune --dry-run` exits with: 2 if something would go."""
+    held = plan.problems or plan.caches.unread
+    return worst(code for code, applies in ((HELD, held), (DRIFT, plan.going)) if applies)
+
+
+def of_cache_ends(plan: CachePlan, ends: Iterable[CacheEnd]) -> int:
+    """What `lian cache prune` exits with when it has done what it could."""
+    codes = {"failed": FAILED, "held": HELD}
+    ended = [codes[end.status.value] for end in ends if end.status.value in codes]
+    return worst(ended + ([HELD] if plan.caches.unread else []))
 
 
 def of_report(report: Report) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from functools import partial
@@ -10,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli import exits
+from reconciler.cli.asking import agreed
 from reconciler.cli.keep import EMPTY, UNREADABLE, in_use
 from reconciler.cli.run import complete
 from reconciler.cli.views import problems
 from reconciler.cli.views import prune as view
 from reconciler.cli.views.text import Writer, as_json, count
-from reconciler.model.problem import LianError, Problem
+from reconciler.model.problem import LianError
 from reconciler.prune.once import MOVED, prune_once
 from reconciler.prune.plan import PruneOptions, plan_prune
 
@@ -89,26 +89,4 @@ async def _agreed(plan: PrunePlan, arguments: argparse.Namespace) -> bool:
     """Whether a person wants it. Tidying up alone needs no leave. Raises LianError where there is nobody to ask."""
     if arguments.yes or not (plan.images or plan.tags):
         return True
-    what = count(plan.images, "image") if plan.images else count(plan.tags, "tag")
-    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
-        message = f"{what} would be removed, and there is nobody to ask"
-        hint = "look through the plan, then give --yes; --dry-run only looks"
-        raise LianError(Problem("confirmation-needed", message, hint=hint))
-    sys.stderr.write(f"Remove {what}? Only 'yes' is taken for yes: ")
-    sys.stderr.flush()
-    if (await _line()).strip().lower() == "yes":
-        return True
-    print("nothing was removed", file=sys.stderr)
-    return False
-
-
-async def _line() -> str:
-    """What is typed; a signal still ends the command meanwhile."""
-    readable = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(sys.stdin, readable.set)
-    try:
-        await readable.wait()
-    finally:
-        loop.remove_reader(sys.stdin)
-    return sys.stdin.readline()
+    return await agreed(count(plan.images, "image") if plan.images else count(plan.tags, "tag"))

@@ -19,6 +19,7 @@ from reconciler.desired.ignore import NAME as IGNORE
 from reconciler.desired.ignore import find_ignore
 from reconciler.desired.tree import BROKEN_REPOSITORY, SUBMODULE, normal
 from reconciler.model.artifact import Folder, GitFolder
+from reconciler.model.cache import CacheMount, Owner
 from reconciler.model.canonical import canonical, fingerprint
 from reconciler.model.desired import Materials, Needs, SentFolder
 from reconciler.model.platform import Platform
@@ -272,6 +273,7 @@ def _key(artifact: Artifact, inputs: _Inputs) -> str | None:
             folders,
             sorted(artifact.contexts),
             dict(artifact.args),
+            *(["mounts"] if artifact.cache.mounts else []),
         ]
     )
 
@@ -301,16 +303,29 @@ def _revived(inputs: _Inputs, kept: list[Any]) -> Found:
 
 def _needs_kept(needs: Mapping[Platform, Needs]) -> str:
     kept = {
-        str(platform): [{name: str(image) for name, image in need.images.items()}, list(need.contexts)]
+        str(platform): [
+            {name: str(image) for name, image in need.images.items()},
+            list(need.contexts),
+            *([[_mount_kept(mount) for mount in need.mounts]] if need.mounts else []),
+        ]
         for platform, need in needs.items()
     }
     return canonical(kept).decode("utf-8", "surrogateescape")
+
+
+def _mount_kept(mount: CacheMount) -> list[object]:
+    owner = mount.owner
+    return [mount.id] if owner is None else [mount.id, owner.uid, owner.gid, owner.mode]
 
 
 @lru_cache(maxsize=4096)
 def _needs_revived(kept: str) -> Mapping[Platform, Needs]:
     """One object for equal needs: thousands of artifacts stand on few bases."""
     return {
-        Platform.parse(platform): Needs({name: Reference.parse(image) for name, image in images.items()}, tuple(used))
-        for platform, (images, used) in json.loads(kept).items()
+        Platform.parse(platform): Needs(
+            {name: Reference.parse(image) for name, image in images.items()},
+            tuple(used),
+            tuple(CacheMount(name, Owner(*owner) if owner else None) for mounts in more for name, *owner in mounts),
+        )
+        for platform, (images, used, *more) in json.loads(kept).items()
     }

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from reconciler.desired.dockerfile import read_dockerfile, requirements
+from reconciler.desired.dockerfile import CacheMountSeen, read_dockerfile, requirements
 from reconciler.desired.dockerfile.names import NameFault, parse_reference
+from reconciler.model.cache import MAX_MOUNTS
 from reconciler.model.desired import Needs
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.reference import Reference
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from reconciler.desired.dockerfile import DockerfileFacts, ImageNeed, Requirements
     from reconciler.model.artifact import Artifact, Place
+    from reconciler.model.cache import CacheMount
     from reconciler.model.platform import Platform
 
 _BUILDERS = ("linux/amd64", "linux/arm64")
@@ -63,10 +65,11 @@ def read_needs(content: bytes, path: str, artifact: Artifact, place: Callable[[t
         for key, targets, into in (("target", (artifact.target,), platforms), ("checks", artifact.checks, checks)):
             try:
                 found = [reader.ask(platform, target) for target in targets]
+                mounts, unkept = _kept_mounts(found) if artifact.cache.mounts else ((), ())
                 if targets:
-                    into[platform] = _joined(found, path)
+                    into[platform] = _joined(found, path, mounts)
                 used |= {name for each in found for name in each.contexts}
-                notes |= dict.fromkeys(_remote(found))
+                notes |= dict.fromkeys((*_remote(found), *unkept))
             except LianError as error:
                 problems.extend(_misnamed(problem, path, key, place) for problem in error.problems)
     if problems:
@@ -93,7 +96,12 @@ class _Reader:
                 message = "which image a FROM means depends on the platform of the machine that builds"
                 hint = "use TARGETPLATFORM or TARGETARCH in the image's name instead of BUILDPLATFORM or BUILDARCH"
                 raise LianError(Problem("dockerfile-builder-platform", message, self.facts.source, hint=hint))
-        return first
+        if all(other.cache_mounts == first.cache_mounts for other in others):
+            return first
+        why = "what it is called depends on the platform of the machine that builds"
+        agreed = frozenset[CacheMountSeen].intersection(*(frozenset(each.cache_mounts) for each in (first, *others)))
+        mounts = (m if m in agreed else replace(m, mount=None, why=m.why or why) for m in first.cache_mounts)
+        return replace(first, cache_mounts=tuple(mounts))
 
     def _ask(self, platform: Platform, target: str | None, builder: str) -> Requirements:
         found = requirements(
@@ -129,14 +137,14 @@ def _context_names(artifact: Artifact) -> dict[str, str]:
     return names
 
 
-def _joined(found: Iterable[Requirements], path: str) -> Needs:
+def _joined(found: Iterable[Requirements], path: str, mounts: tuple[CacheMount, ...]) -> Needs:
     images: dict[str, Reference] = {}
     contexts: set[str] = set()
     for each in found:
         contexts |= set(each.contexts)
         for need in each.images:
             images[_name(need, path)] = Reference.parse(need.reference)
-    return Needs(dict(sorted(images.items())), tuple(sorted(contexts)))
+    return Needs(dict(sorted(images.items())), tuple(sorted(contexts)), mounts)
 
 
 def _name(need: ImageNeed, path: str) -> str:
@@ -154,6 +162,20 @@ def _remote(found: Iterable[Requirements]) -> Iterator[str]:
     for each in found:
         for source in each.remote_sources:
             yield f"adds {source.written} from outside (line {source.line}), which lian does not watch yet"
+
+
+def _kept_mounts(found: Iterable[Requirements]) -> tuple[tuple[CacheMount, ...], tuple[str, ...]]:
+    """The cache mounts that can be kept between builds, and notes of those that cannot."""
+    kept: dict[CacheMount, None] = {}
+    notes: dict[str, None] = {}
+    for seen in (mount for each in found for mount in each.cache_mounts):
+        if seen.mount is None:
+            notes[f"has a cache mount that is not kept (line {seen.line}): {seen.why}"] = None
+        elif seen.mount in kept or len(kept) < MAX_MOUNTS:
+            kept[seen.mount] = None
+        else:
+            notes[f"has more than {MAX_MOUNTS} cache mounts; no more are kept"] = None
+    return tuple(kept), tuple(notes)
 
 
 def _sorted(artifact: Artifact, problems: Iterable[Problem]) -> NeedsFound:

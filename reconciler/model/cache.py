@@ -31,6 +31,15 @@ class CachePolicy:
 
 MAX_MOUNTS = 32
 """Cache mounts of one build that are kept."""
+MAX_MOUNT_ID = 1024
+"""Characters of a cache mount's id."""
+MAX_MOUNT_BYTES = 4 << 30
+"""Of one mount's archive before it is compressed. What is larger is not kept: to bring it would take longer than most
+builds."""
+MAX_MOUNTS_BYTES = 2 * MAX_MOUNT_BYTES
+"""Of all archives of one build."""
+MAX_MOUNT_MEMBERS = 500_000
+"""Files, folders and links of one mount."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.cache import CacheMode
 from reconciler.model.digest import Digest
+from reconciler.model.mount_use import MountUse
 from reconciler.model.problem import Problem
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class CacheUse:
     written: str | None = None
     problem: Problem | None = None
     """Why the cache was not written, or not used at all. The build is good all the same."""
+    mounts: MountUse = field(default_factory=MountUse)
+    """What became of its cache mounts, where they are kept."""
 
     @property
     def hits(self) -> int:
@@ -114,6 +117,7 @@ class CacheUse:
             "saved": round(self.saved, 3),
             "written": self.written,
             "problem": self.problem.to_json() if self.problem else None,
+            "mounts": self.mounts.to_json(),
         }
 
     @classmethod
@@ -128,6 +132,7 @@ class CacheUse:
             _count(document["pushed"]),
             None if written is None else str(written),
             None if problem is None else _problem(problem),
+            MountUse.from_json(document["mounts"]),
         )
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.model.artifact import Artifact
+    from reconciler.model.cache import CacheMount
     from reconciler.model.fleet import Fleet, RegistrySettings
     from reconciler.model.name import ArtifactName
     from reconciler.model.platform import Platform
@@ -37,6 +38,9 @@ class Needs:
     """As written in the Dockerfile (arguments filled in) -> the image it means."""
     contexts: tuple[str, ...] = ()
     """Names of the named contexts in use."""
+    mounts: tuple[CacheMount, ...] = ()
+    """The cache mounts that are kept between builds; none unless the artifact's cache policy says so. No part of a
+    key."""
 
 
 @dataclass(frozen=True, slots=True)

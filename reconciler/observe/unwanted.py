@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from reconciler.cache.home import is_cache
 from reconciler.finishing import all_of
 from reconciler.model.applied import applied_at
 from reconciler.model.observed import Observed, Unknown
@@ -17,19 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from reconciler.model.applied import Applied
+    from reconciler.model.desired import Desired
     from reconciler.model.reference import Reference, Repository
     from reconciler.ports.bundle import Reading
     from reconciler.ports.registry import Registry
 
 
-async def find_applied(
-    ports: Reading, fleet: str, wanted: Mapping[Repository, Collection[str]], hosts: Collection[str]
-) -> Observed:
-    """The fleet's applied documents that may name something unwanted: of repositories on these hosts that nobody wants,
+async def find_applied(ports: Reading, desired: Desired, wanted: Mapping[Repository, Collection[str]]) -> Observed:
+    """The fleet's applied documents that may name something unwanted: of repositories on its hosts that nobody wants,
     and of those of `wanted` that have other tags than the wanted ones. A host that does not list its repositories is
-    asked for the wanted ones alone. Raises LianError."""
+    asked for the wanted ones alone. Caches are no images, and are passed by. Raises LianError."""
+    fleet, hosts = desired.fleet.name, desired.registries.keys()
     listed = (await catalogue(ports.inventory, hosts)).repositories
-    strangers = await witnessed(ports.registry, fleet, [one for one in listed if one not in wanted])
+    others = [one for one in listed if one not in wanted and not is_cache(desired, one)]
+    strangers = await witnessed(ports.registry, fleet, others)
     names = await ports.inventory.all_names([repository for repository in wanted if repository.host in hosts])
     more = {repository for repository, tags in names.items() if _others(tags, wanted[repository])}
     gate = asyncio.Semaphore(CONCURRENCY)

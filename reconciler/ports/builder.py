@@ -49,6 +49,13 @@ class CacheTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteFolder:
+    """The builder writes the files of the last stage into this folder. There is no digest then."""
+
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
 class BuildRequest:
     """One solve: one target for one platform. `destination` None means: build, keep nothing (a check)."""
 
@@ -60,7 +67,7 @@ class BuildRequest:
     log: Path
     """Where the whole log goes; its folder exists."""
     tier: Tier
-    destination: Destination | None
+    destination: Destination | WriteFolder | None
     target: str | None = None
     args: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -74,6 +81,8 @@ class BuildRequest:
     """Seconds until the build is given up."""
     cache_from: tuple[CacheSource, ...] = ()
     cache_to: CacheTarget | None = None
+    mount_namespace: str | None = None
+    """Keeps the cache mounts of this build apart from those of others on the same builder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,7 @@ class CacheMade:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What came out. `digest` is None exactly for a build without destination. Seconds of wall time."""
+    """What came out. `digest` is None exactly for a build that makes no image. Seconds of wall time."""
 
     digest: Digest | None
     seconds: float

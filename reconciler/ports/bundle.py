@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.ports.abilities import Abilities
+    from reconciler.ports.archives import Archives
+    from reconciler.ports.blob_files import BlobFiles
     from reconciler.ports.builder import Builder
     from reconciler.ports.clock import Clock
     from reconciler.ports.compute import Compute
@@ -56,6 +58,8 @@ class Ports(Removing):
 
     compute: Compute
     builder: Builder
+    blob_files: BlobFiles
+    archives: Archives
     keyring: Keyring
     recorder: Recorder
     pass_id: str

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from reconciler.cache.home import is_cache
 from reconciler.finishing import all_of
 from reconciler.identity.resolve import Held, Resolution
 from reconciler.model.fleet import UNNAMED
@@ -149,7 +150,8 @@ async def _shelves(ports: Removing, head: Desired, desired: Iterable[Desired]) -
             found = await catalogue(ports.inventory, [host])
             if host in found.silent:
                 notes.append(f"{host} does not list its repositories: only those that a kept revision wants are pruned")
-            here |= await _marked(ports, head.fleet.name, [r for r in found.repositories if r not in wanted])
+            others = [r for r in found.repositories if r not in wanted and not is_cache(head, r)]
+            here |= await _marked(ports, head.fleet.name, others)
         except LianError as error:
             shelves.problems |= dict.fromkeys(here, error.problems)
             continue

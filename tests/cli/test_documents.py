@@ -82,7 +82,21 @@ def test_versions(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["plan", "outcome", "problems", "story", "version", "doctor", "images", "verify", "status"]
+    "kind",
+    [
+        "plan",
+        "outcome",
+        "problems",
+        "story",
+        "version",
+        "doctor",
+        "images",
+        "verify",
+        "status",
+        "cache_list",
+        "cache_usage",
+        "cache_prune",
+    ],
 )
 def test_each_schema_is_one_and_refuses_strangers(kind: str) -> None:
     check = schema(kind)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.bench import BASE, Bench, directive
+from tests.e2e.bench import BASE, Bench, directive, layout_files
 from tests.e2e.test_drift import Hand
 from tests.servers.registry import run_registry
 from tests.servers.secured_registry import run_secured
@@ -243,3 +243,26 @@ def test_nobody_writes_where_caches_lie_by_a_directive(tmp_path: Path) -> None:
         bench.commit({"directives/shop.ncl": text.replace("  artifacts", f"  {line},\n  artifacts", 1)})
         held = bench.plan(4)["shop/base"]["holds"]
         assert [hold["code"] for hold in held] == [code]
+
+
+@pytest.mark.parametrize("kind", ["registry", "layout"])
+def test_cache_mounts_come_back_on_a_fresh_builder(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
+    """A step that runs finds what its last run left; one that is cached leaves what is saved alone."""
+    registry = request.getfixturevalue("server").url if kind == "registry" else f"oci-layout:{tmp_path / 'layout'}"
+    run = "RUN --mount=type=cache,target=/var/seen cat /app >> /var/seen/all; cp /var/seen/all /all\n"
+    dockerfile = f"FROM base\nCOPY app /app\n{run}"
+    kept = {**SHOP, "api": SHOP["api"] + ", cache.mounts = true"}
+    bench = shop(tmp_path / "bench", registry, kept, dockerfile)
+    first = cache_of(bench.reconcile()["shop/api"])["mounts"]
+    assert (first["restored"]["end"], first["saved"]["end"], first["saved"]["mounts"]) == ("absent", "saved", 1)
+    second = built(bench, "two\n")
+    mounts = cache_of(second)["mounts"]
+    assert (mounts["restored"]["end"], mounts["restored"]["mounts"], mounts["saved"]["end"]) == ("restored", 1, "saved")
+    if kind == "layout":
+        assert layout_files(tmp_path / "layout", "shop/api", second["digest"])["all"] == b"one\ntwo\n"
+    told = bench.lian("why", "shop/api").out
+    assert "cache mounts restored: 1 folder" in told
+    # Another label makes another image of the same steps: none runs, so nothing is saved.
+    bench.commit({"directives/shop.ncl": directive("shop", {**kept, "api": kept["api"] + ', labels = { a = "b" }'})})
+    third = cache_of(bench.reconcile()["shop/api"])
+    assert (third["misses"], third["mounts"]["saved"]["end"]) == (0, "none")

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from reconciler.cache.content import CacheContent, CacheKind
+from reconciler.cache.holding import (
+    CacheEnd,
+    CacheList,
+    CachePlan,
+    Caches,
+    CacheStatus,
+    Cupboard,
+    Fate,
+    FoundCache,
+    Verdict,
+)
+from reconciler.cache.namespace import Namespace
+from reconciler.cache.usage import CacheUsage
 from reconciler.model.digest import Digest
+from reconciler.model.fleet import RegistryProvider
 from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Outcome, Result, Status
 from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
@@ -54,6 +70,26 @@ _CHANGES = tuple(
         (Action.HOLD, None, None),
     ]
 )
+_CACHE = FoundCache(
+    Repository.parse("cache/dev/a-shop/api", "127.0.0.1:5000"),
+    Namespace("shop", "a"),
+    "api",
+    "linux-amd64",
+    _DIGEST,
+    CacheContent(CacheKind.LAYERS, {_DIGEST: 7}, 1.5, 1.0, "acme", _REVISION),
+)
+_VERDICTS = (
+    Verdict(_CACHE, Fate.EXPIRED, 1.0, 1.0),
+    Verdict(replace(_CACHE, tag="odd", content=CacheContent(CacheKind.STRANGE)), Fate.STRANGE),
+    *(Verdict(_CACHE, fate) for fate in Fate),
+)
+_CACHES = Caches(
+    (_CACHE,),
+    (Cupboard("127.0.0.1:5000", True, RegistryProvider.ZOT), Cupboard("other:1", None)),
+    (_PROBLEM,),
+    (_HERE,),
+    ("a note",),
+)
 DOCUMENTS: dict[str, dict[str, Any]] = {
     "plan": Plan(_REVISION, _CHANGES, (_PROBLEM,)).to_json(),
     "outcome": Outcome(
@@ -82,6 +118,11 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
         (_PROBLEM,),
         ("a note",),
     ).to_json({_HERE: Pruned(_HERE, PruneStatus.DONE, (_DIGEST,), ("1.3",), (_DIGEST,), (_PROBLEM,))}),
+    "cache_list": CacheList("acme", _REVISION, _CACHES, _VERDICTS, (_PROBLEM,), ("a note",)).to_json(),
+    "cache_usage": CacheUsage.of("acme", _REVISION, _CACHES, ("a note",)).to_json(),
+    "cache_prune": CachePlan("acme", _REVISION, _CACHES, _VERDICTS, (_PROBLEM,), ("a note",)).to_json(
+        [CacheEnd(_CACHE.repository, CacheStatus.FAILED, ("linux-amd64",), problems=(_PROBLEM,))]
+    ),
     "problems": {"kind": "problems", "version": 1, "problems": [_PROBLEM.to_json(), Problem("a", "b").to_json()]},
 }
 

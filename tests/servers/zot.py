@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shutil
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from tests.needs import not_run
 from tests.servers.running import RegistryServer, running, write_htpasswd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 VARIABLE = "LIAN_TEST_ZOT"
 
@@ -41,12 +42,25 @@ def password_zot_server(tmp_path: Path) -> Iterator[RegistryServer]:
 
 @contextlib.contextmanager
 def run_zot(
-    folder: Path, *, password: bool = False, everyone: str | None = None, port: int = 0
+    folder: Path,
+    *,
+    password: bool = False,
+    everyone: str | None = None,
+    port: int = 0,
+    access: Access | None = None,
 ) -> Iterator[RegistryServer]:
     """See `running`; with `password`, as `password_zot_server`, but that everyone may read repositories that match the
-    glob `everyone`."""
-    with running(folder, partial(_zot, _program(), folder, password, everyone), port) as server:
+    glob `everyone`; with `access` for those accounts, with those rights."""
+    with running(folder, partial(_zot, _program(), folder, password, everyone, access), port) as server:
         yield server
+
+
+@dataclass(frozen=True)
+class Access:
+    """`control` is the `accessControl` of zot's settings; `accounts` are lines of a file of bcrypt hashes."""
+
+    control: Mapping[str, Any]
+    accounts: Sequence[str]
 
 
 def _program() -> Path:
@@ -58,7 +72,9 @@ def _program() -> Path:
     return Path(found) if found else not_run(f"zot is not on PATH, nor named by {VARIABLE}", optional=True)
 
 
-def _zot(program: Path, folder: Path, password: bool, everyone: str | None, host: str) -> Sequence[str | Path]:
+def _zot(
+    program: Path, folder: Path, password: bool, everyone: str | None, access: Access | None, host: str
+) -> Sequence[str | Path]:
     """What runs it. Nothing is collected as garbage: it would take what has no tag. Other extensions than search work
     by themselves (mgmt), or have nothing that a test could ask (metrics, scrub)."""
     address, port = host.split(":")
@@ -75,5 +91,8 @@ def _zot(program: Path, folder: Path, password: bool, everyone: str | None, host
         logged_in = {"defaultPolicy": ["read", "create", "update", "delete"]}
         rights = {"**": logged_in, everyone: logged_in | {"anonymousPolicy": ["read"]}}
         settings["http"]["accessControl"] = {"repositories": rights}
+    if access:
+        (folder / "accounts").write_text("".join(f"{line}\n" for line in access.accounts), encoding="utf-8")
+        settings["http"] |= {"auth": {"htpasswd": {"path": str(folder / "accounts")}}, "accessControl": access.control}
     (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
     return [program, "serve", folder / "config.json"]

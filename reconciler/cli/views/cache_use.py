@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reconciler.cli.views.text import count, size
 from reconciler.model.cache import CacheMode
 from reconciler.model.cache_use import LookStatus
+from reconciler.model.mount_use import MountsEnd
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -48,8 +49,8 @@ def complaints(use: CacheUse) -> Iterator[str]:
     for look in use.looked:
         if look.status not in _QUIET:
             yield f"{look.reference} was not used: {_WORDS[look.status]}{_cause(look.cause)}"
-    if use.problem is not None:
-        yield f"{use.problem.message}{_cause(use.problem.cause)}"
+    for problem in ([use.problem] if use.problem else []) + list(use.mounts.problems):
+        yield f"{problem.message}{_cause(problem.cause)}"
 
 
 def story(platform: str, use: CacheUse, writer: Writer) -> None:
@@ -69,8 +70,12 @@ def story(platform: str, use: CacheUse, writer: Writer) -> None:
         writer.line(f"  and {len(ran) - SHOWN_STEPS} more that ran")
     if use.written:
         writer.wrapped(["  ", ("written ", "dim")], use.written, indent=4)
-    if use.problem:
-        writer.wrapped(["  "], f"{use.problem.message}{_cause(use.problem.cause)}", "yellow", indent=4)
+    for moved in (use.mounts.restored, use.mounts.saved):
+        if moved.end is not MountsEnd.NONE:
+            text = f"{moved.end.value}: {count(moved.mounts, 'folder')}, {size(moved.bytes)} in {moved.seconds:.1f} s"
+            writer.wrapped(["  ", ("cache mounts ", "dim")], text, indent=4)
+    for problem in ([use.problem] if use.problem else []) + list(use.mounts.problems):
+        writer.wrapped(["  "], f"{problem.message}{_cause(problem.cause)}", "yellow", indent=4)
 
 
 def _saved(seconds: float) -> str:

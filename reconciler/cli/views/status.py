@@ -9,7 +9,7 @@ from reconciler.audit.holdings import Owner, TagKind, drift_of
 from reconciler.cli.views import problems
 from reconciler.cli.views.plan import summary_word
 from reconciler.cli.views.reasons import sentences
-from reconciler.cli.views.text import Writer, count, size
+from reconciler.cli.views.text import Writer, count, lasting, size
 from reconciler.model.plan import Action
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Change
 
 WIDTH = 78
-_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _STYLES = {"in-sync": "green", "drift": "yellow", "held": "red"}
 
 
@@ -46,8 +45,7 @@ def age(started: str | None, moment: float) -> str | None:
         seconds = max(0.0, moment - datetime.fromisoformat(started or "").timestamp())
     except (ValueError, OverflowError):
         return None
-    unit, length = next((u for u in _UNITS if seconds >= u[1]), _UNITS[-1])
-    return f"{seconds / length:.0f} {unit}"
+    return lasting(seconds)
 
 
 def _shelf(shelf: Shelf, moment: float, writer: Writer) -> None:
@@ -63,6 +61,9 @@ def _shelf(shelf: Shelf, moment: float, writer: Writer) -> None:
         writer.line((line, "dim"))
     for holding in shelf.holdings:
         _holding(holding, moment, writer)
+    if shelf.caches:
+        what = "repository" if shelf.caches == 1 else "repositories"
+        writer.line("  ", (f"{shelf.caches:,} {what} of build caches: see `lian cache ls`", "dim"))
     total = f"{len(shelf.holdings):,} {'repository' if len(shelf.holdings) == 1 else 'repositories'}"
     images = sum(sum(holding.images.values()) for holding in shelf.holdings)
     seen = count(images, "image") if shelf.size is not None else f"at least {count(images, 'image')}"

@@ -14,6 +14,7 @@ Part: TypeAlias = "str | tuple[str, str | None]"
 """A text, or a text with a style."""
 
 WIDTH = 80
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 
 
@@ -79,6 +80,12 @@ def size(number: int) -> str:
             break
         value, unit = value / 1024, larger
     return f"{value:,.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+
+
+def lasting(seconds: float) -> str:
+    """In the largest unit that fits: `3 d`, `45 min`."""
+    unit, length = next((u for u in _UNITS if seconds >= u[1]), _UNITS[-1])
+    return f"{seconds / length:.0f} {unit}"
 
 
 def as_json(document: Any) -> str:

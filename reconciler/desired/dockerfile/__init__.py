@@ -5,10 +5,12 @@ BuildKit, it would pin the wrong images; so BuildKit's packages are the oracle i
 """
 
 from reconciler.desired.dockerfile.facts import DockerfileFacts, Stage, read_dockerfile
+from reconciler.desired.dockerfile.mounts import CacheMountSeen
 from reconciler.desired.dockerfile.remotes import RemoteKind, RemoteSource
 from reconciler.desired.dockerfile.requirements import ImageNeed, Requirements, requirements
 
 __all__ = [
+    "CacheMountSeen",
     "DockerfileFacts",
     "ImageNeed",
     "RemoteKind",

@@ -46,6 +46,8 @@ class Step:
     copies_from: str = ""
     mounts_from: tuple[str, ...] = ()
     """For each mount of a RUN, what its `from` says; empty where it says nothing."""
+    mounts: tuple[str, ...] = ()
+    """The mounts of a RUN, as written."""
     adds: tuple[str, ...] = ()
     sets: tuple[tuple[str, str | None], ...] = ()
     """Names and unexpanded values of an ARG or ENV; None where an ARG has no default."""
@@ -157,8 +159,8 @@ def _run(instruction: Instruction) -> Step:
                 raise Fault("syntax", f"--{name} is one of {', '.join(allowed)}, not {value!r}")
     for device in flags.get("device", ()):
         _check_device(device)
-    mounts = tuple(_mount_from(mount) for mount in flags.get("mount", ()))
-    return Step("run", instruction.line, mounts_from=mounts)
+    mounts = tuple(flags.get("mount", ()))
+    return Step("run", instruction.line, mounts_from=tuple(map(_mount_from, mounts)), mounts=mounts)
 
 
 def _mount_from(mount: str) -> str:

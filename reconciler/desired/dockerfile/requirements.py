@@ -11,10 +11,12 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from reconciler.desired.dockerfile.environment import StageEnvironment
 from reconciler.desired.dockerfile.expand import Quoting
 from reconciler.desired.dockerfile.fault import Fault, nearest, raised
 from reconciler.desired.dockerfile.instructions import From, Step, read_instruction
 from reconciler.desired.dockerfile.lines import read_instructions
+from reconciler.desired.dockerfile.mounts import CacheMountSeen, cache_mounts
 from reconciler.desired.dockerfile.names import SCRATCH, NameFault, PlatformName, parse_platform, parse_reference
 from reconciler.desired.dockerfile.remotes import RemoteSource, remote_sources
 from reconciler.desired.dockerfile.variables import automatic_variables, expanded, global_variables, unresolved
@@ -53,6 +55,7 @@ class Requirements:
     stages: tuple[int, ...]
     """Indexes of the stages that are reached."""
     remote_sources: tuple[RemoteSource, ...]
+    cache_mounts: tuple[CacheMountSeen, ...] = ()
 
 
 def requirements(
@@ -257,7 +260,7 @@ class _Graph:
             tuple(self.images.values()),
             tuple(self.contexts),
             tuple(stage.index for stage in stages),
-            self.remotes(reached),
+            *self.followed(reached),
         )
 
     def resolve(self, state: _State, reached: bool) -> None:
@@ -319,20 +322,26 @@ class _Graph:
                     if name and not source.dispatched:
                         raise Fault("stage-order", f"the stage {name!r} stands below the stage that uses it", step.line)
 
-    def remotes(self, reached: Collection[_State]) -> tuple[RemoteSource, ...]:
-        envs: dict[_State, dict[str, str] | None] = {}
-        found: dict[RemoteSource, None] = {}
+    def followed(self, reached: Collection[_State]) -> tuple[tuple[RemoteSource, ...], tuple[CacheMountSeen, ...]]:
+        """What the steps of the stages fetch, and the caches they mount, with the variables that each sees."""
+        ends: dict[_State, dict[str, str] | None] = {}
+        remotes: dict[RemoteSource, None] = {}
+        mounts: dict[CacheMountSeen, None] = {}
         for state in self.states:
             if state not in reached or state.listed is None or state.context is not None:
                 continue
             from_image = state.parent is None and state.base != SCRATCH
-            begin = envs.get(state.parent) if state.parent is not None else {}
+            begin = ends.get(state.parent) if state.parent is not None else {}
             complete = not from_image and begin is not None
-            steps = [step for step, _ in state.steps]
-            sources, env = remote_sources(steps, begin or {}, complete, self.env, self.args, self.quoting)
-            envs[state] = env
-            found |= dict.fromkeys(sources)
-        return tuple(found)
+            environment = StageEnvironment(begin or {}, complete, self.env, self.args, self.quoting)
+            for step, _ in state.steps:
+                environment.take(step)
+                if step.adds:
+                    remotes |= dict.fromkeys(remote_sources(step, environment))
+                if step.mounts:
+                    mounts |= dict.fromkeys(cache_mounts(step, environment))
+            ends[state] = environment.end
+        return tuple(remotes), tuple(mounts)
 
 
 def _triggered(step: Step) -> Step:

@@ -6,12 +6,15 @@ and `--opt` and `--local` split at their first `=`.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.model.cache import CacheMode
 from reconciler.model.problem import LianError, Problem
-from reconciler.ports.publisher import PullFrom, PushTo
+from reconciler.ports.builder import WriteFolder
+from reconciler.ports.publisher import PullFrom, PushTo, WriteLayout
 
 if TYPE_CHECKING:
     from reconciler.model.tier import Tier
@@ -27,6 +30,7 @@ RESERVED_ARGS = {
     "SOURCE_DATE_EPOCH": "the directive's `source_date_epoch` sets it",
     "BUILDKIT_SYNTAX": "lian builds with the builder's own frontend only",
     "BUILDKIT_MULTI_PLATFORM": "lian makes the index of an image itself",
+    "BUILDKIT_CACHE_MOUNT_NS": "lian keeps the cache mounts of artifacts apart by it",
 }
 MAX_WORD = 128 * 1024 - 1
 """Bytes in one argument (execve(2), MAX_ARG_STRLEN less its final NUL)."""
@@ -59,9 +63,9 @@ def build_words(address: str, request: BuildRequest, metadata: Path, *, limit_sw
     if request.destination is not None:
         words += ["--output", csv_record(output_fields(request.destination))]
     for source in request.cache_from:
-        words += ["--import-cache", csv_record(import_fields(source))]
+        words += ["--import-cache", import_record(source)]
     if request.cache_to is not None:
-        words += ["--export-cache", csv_record(export_fields(request.cache_to))]
+        words += ["--export-cache", export_record(request.cache_to)]
     _check(words)
     return words
 
@@ -71,31 +75,36 @@ def csv_record(fields: dict[str, str]) -> str:
     return ",".join('"' + f"{key}={value}".replace('"', '""') + '"' for key, value in fields.items())
 
 
-def output_fields(destination: Destination) -> dict[str, str]:
+_CACHE_RECORDS = {mode: csv_record({"mode": mode.value, **_CACHE}) for mode in (CacheMode.MAX, CacheMode.MIN)}
+
+
+def output_fields(destination: Destination | WriteFolder) -> dict[str, str]:
     """The exporter and its attributes. No provenance by BuildKit: it would differ at each build."""
+    if isinstance(destination, WriteFolder):
+        return {"type": "local", "dest": str(destination.folder)}
     if not isinstance(destination, PushTo):
         return {"type": "oci", "tar": "false", "dest": str(destination.folder)} | _IMAGE
     fields = {"type": "image", "name": str(destination.repository), "push": "true", "push-by-digest": "true"} | _IMAGE
-    return fields | _insecure(destination)
+    return fields | ({"registry.insecure": "true"} if _is_insecure(destination) else {})
 
 
-def import_fields(source: CacheSource) -> dict[str, str]:
-    """A cache that is read, by its digest."""
-    if isinstance(source.origin, PullFrom):
-        fields = {"type": "registry", "ref": f"{source.origin.repository}@{source.digest}"}
-        return fields | _insecure(source.origin)
-    return {"type": "local", "src": str(source.origin.folder), "digest": str(source.digest)}
+def import_record(source: CacheSource) -> str:
+    """A cache that is read, by its digest. No part of a repository needs to be quoted."""
+    origin = source.origin
+    if isinstance(origin, PullFrom):
+        return f'"type=registry","ref={origin.repository}@{source.digest}"{_insecure(origin)}'
+    return csv_record({"type": "local", "src": str(origin.folder), "digest": str(source.digest)})
 
 
-def export_fields(target: CacheTarget) -> dict[str, str]:
+def export_record(target: CacheTarget) -> str:
     """Where the cache goes. It is compressed as the image is, or every layer would be made twice; an ordinary image
     manifest, which every registry takes; and a failure of it is told, and fails no build."""
-    destination = target.destination
-    common = {"mode": target.mode.value, **_CACHE}
+    destination, common = target.destination, _CACHE_RECORDS[target.mode]
     if isinstance(destination, PushTo):
-        fields = {"type": "registry", "ref": f"{destination.repository}:{target.tag}"}
-        return fields | common | _insecure(destination)
-    return {"type": "local", "dest": str(destination.folder), "tag": target.tag} | common
+        return f'"type=registry","ref={destination.repository}:{target.tag}",{common}{_insecure(destination)}'
+    if isinstance(destination, WriteLayout):
+        return f"{csv_record({'type': 'local', 'dest': str(destination.folder), 'tag': target.tag})},{common}"
+    raise TypeError(f"{destination} cannot hold a cache")
 
 
 def familiar(name: str) -> str:
@@ -123,6 +132,8 @@ def _options(request: BuildRequest, limit_swap: bool) -> list[str]:
         _refuse_reserved(name)
         options[f"build-arg:{_key(name)}"] = value
     options["build-arg:SOURCE_DATE_EPOCH"] = str(request.source_date_epoch)
+    if request.mount_namespace is not None:
+        options["build-arg:BUILDKIT_CACHE_MOUNT_NS"] = request.mount_namespace
     options |= {f"label:{_key(name)}": value for name, value in sorted(request.labels.items())}
     options |= _limits(request.tier, limit_swap)
     if request.scanner is not None:
@@ -148,14 +159,20 @@ def _context(number: int, name: str, value: ContextInput) -> list[str]:
     return ["--opt", f"{option}oci-layout://{layout}@{value.digest}", "--oci-layout", f"{layout}={value.origin.folder}"]
 
 
-def _insecure(place: PushTo | PullFrom) -> dict[str, str]:
-    return {"registry.insecure": "true"} if place.plain and not _is_loopback(place.repository.host) else {}
+def _insecure(place: PushTo | PullFrom) -> str:
+    """What follows in a record where plain HTTP is not BuildKit's own guess."""
+    return ',"registry.insecure=true"' if _is_insecure(place) else ""
+
+
+def _is_insecure(place: PushTo | PullFrom) -> bool:
+    return place.plain and not _is_loopback(place.repository.host)
 
 
 def _local(identity: str, folder: Path) -> list[str]:
     return ["--local", f"{identity}={folder}"]
 
 
+@lru_cache(maxsize=256)
 def _is_loopback(host: str) -> bool:
     """True where BuildKit speaks plain HTTP unasked (containerd, docker.MatchLocalhost)."""
     name = host if host.endswith("]") else host.rpartition(":")[0] or host

@@ -18,6 +18,7 @@ from reconciler.finishing import to_its_end
 from reconciler.model.digest import Digest
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.builder import CACHE_STALLED, Built, CacheMade
+from reconciler.ports.publisher import PushTo, WriteLayout
 from reconciler.providers.builder.arguments import build_words
 from reconciler.providers.builder.credentials import hand_over, hosts_of
 from reconciler.providers.builder.failure import Evidence, explain, timed_out
@@ -75,7 +76,8 @@ class BuildctlBuilder:
             status = await self._follow(process, progress, log, seen, request)
             if status != 0:
                 raise LianError(explain(_evidence(request, progress, status)))
-            digest = None if request.destination is None else _digest(metadata, request)
+            image = isinstance(request.destination, PushTo | WriteLayout)
+            digest = _digest(metadata, request) if image else None
             cache = CacheMade() if request.cache_to is None else _cache(metadata, progress)
         return Built(digest, time.monotonic() - began, progress.steps, progress.pulled, cache)
 

@@ -260,6 +260,19 @@ def disk(folder: Path, error: OSError) -> Problem:
     return Problem("registry-unreachable", f"the image layout {folder} cannot be used", cause=cause, next=Next.RETRY)
 
 
+def unwritten(file: Path, error: OSError) -> Problem:
+    """What a registry holds cannot be brought to disk."""
+    if error.errno in _FULL:
+        message = f"no space is left for what is fetched to {file.parent}"
+        return Problem("disk-full", message, hint="free some space, then run again", next=Next.RETRY)
+    return Problem("cache-unusable", f"{file} cannot be written", cause=error.strerror or str(error))
+
+
+def unread(file: Path, error: OSError) -> Problem:
+    """What is to go into a registry cannot be read."""
+    return Problem("cache-unusable", f"{file} cannot be read", cause=error.strerror or str(error), next=Next.RETRY)
+
+
 def ca_unreadable(host: str, cause: str) -> Problem:
     """A certificate authority for a registry is none."""
     return Problem(

@@ -8,21 +8,21 @@ where the registry says it stands, or starts over.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urljoin
 
 from reconciler.model.problem import LianError
-from reconciler.ports.registry import BLOB_UNKNOWN
 from reconciler.providers.registry import problems
-from reconciler.providers.registry.distribution.calls import ABSENT_BLOB_CODES, content_range
+from reconciler.providers.registry.distribution.reading import BlobReader
 from reconciler.providers.registry.distribution.writes import push_call
 from reconciler.providers.registry.http.scopes import PUSH
 from reconciler.providers.registry.http.transport import Call
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from reconciler.model.digest import Digest
     from reconciler.model.manifest import Descriptor
     from reconciler.model.reference import Repository
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CHUNK = 4 << 20
 """Bytes sent at a time: ghcr.io takes no larger chunk."""
 MOST_CHUNK = 64 << 20
-"""No registry may ask for more by OCI-Chunk-Min-Length; also what is read of a blob that comes only as a whole."""
+"""No registry may ask for more by OCI-Chunk-Min-Length."""
 _TRIES = 3
 _STALLS = 5
 """Answers in a row that do not bring an upload forward."""
@@ -51,6 +51,18 @@ class Session:
 
     location: str
     least: int = 0
+
+
+class Content(Protocol):
+    """What is sent."""
+
+    async def read(self, at: int, length: int) -> bytes:
+        """Exactly these bytes. Raises LianError."""
+        ...
+
+    def check(self) -> None:
+        """Raises LianError unless what was read is all of it."""
+        ...
 
 
 class Uploads:
@@ -87,15 +99,24 @@ class Uploads:
     async def bring(self, source: Repository, target: Repository, blob: Descriptor) -> None:
         """A blob of `source` into `target`. Raises LianError `registry-refused`, `registry-wrong-digest`, …"""
         session = await self._mount(source, target, blob.digest)
-        if session is None:
-            return
+        if session is not None:
+            await self._send(target, blob, lambda: BlobReader(self._transport, source, blob), session)
+
+    async def send(self, target: Repository, blob: Descriptor, content: Callable[[], Content]) -> None:
+        """A large blob, unless it is there; `content` opens it for each try. Raises LianError `registry-refused`, …"""
+        if not await self.has(target, blob.digest):
+            await self._send(target, blob, content, await self._session(target))
+
+    async def _send(
+        self, target: Repository, blob: Descriptor, content: Callable[[], Content], session: Session
+    ) -> None:
         told = ""
         for _ in range(_TRIES):
             if await self.has(target, blob.digest):
                 await self._cancel(target, session)
                 return
             try:
-                await self._transfer(source, target, blob, session)
+                await self._transfer(content(), target, blob, session)
             except Lost as error:
                 told = str(error)
             else:
@@ -126,21 +147,20 @@ class Uploads:
             raise self._refused(repository, f"it takes no chunk under {smallest:,} bytes")
         return Session(urljoin(f"/v2/{quote(repository.path)}/blobs/uploads/", location), smallest)
 
-    async def _transfer(self, source: Repository, target: Repository, blob: Descriptor, session: Session) -> None:
+    async def _transfer(self, content: Content, target: Repository, blob: Descriptor, session: Session) -> None:
         """Raises Lost when it has to start over."""
-        reader = _Reader(self._transport, source, blob)
         chunk = max(CHUNK, session.least)
         location, at, stalls = session.location, 0, 0
         while blob.size - at > chunk:
-            data = await reader.read(at, chunk)
+            data = await content.read(at, chunk)
             location, now = await self._patch(target, location, at, data)
             stalls = 0 if now > at else stalls + 1
             if stalls > _STALLS or not 0 <= now <= at + len(data):
                 raise Lost(f"the upload stands at {now} after {at + len(data)} bytes")
             at = now
-        data = await reader.read(at, blob.size - at)
+        data = await content.read(at, blob.size - at)
         try:
-            reader.check()
+            content.check()
         except LianError:
             await self._cancel(target, Session(location))
             raise
@@ -193,67 +213,3 @@ def _stands(reply: Reply, sent: int) -> int:
     if told is None:
         return sent
     return int(told["last"]) + 1 if int(told["last"]) else 0
-
-
-class _Reader:
-    """Reads a blob in parts, each verified as far as a part can be; what was read in order is hashed on the way."""
-
-    def __init__(self, transport: Transport, repository: Repository, blob: Descriptor) -> None:
-        self._transport, self._repository, self._blob = transport, repository, blob
-        self._hash, self._hashed = hashlib.new(blob.digest.algorithm), 0
-        self._all: bytes | None = None
-        """The whole content, from a registry that gives no parts."""
-
-    async def read(self, at: int, length: int) -> bytes:
-        """Exactly these bytes. Raises LianError `blob-unknown`, `registry-wrong-digest`, `content-too-large`, …"""
-        data = b""
-        while len(data) < length:
-            data += await self._part(at + len(data), min(length - len(data), CHUNK))
-        if at <= self._hashed < at + length:
-            self._hash.update(memoryview(data)[self._hashed - at :])
-            self._hashed = at + length
-        return data
-
-    def check(self) -> None:
-        """Raises LianError `registry-wrong-digest` unless the whole content was read and has the blob's digest."""
-        if self._hashed != self._blob.size or self._hash.hexdigest() != self._blob.digest.hex:
-            raise self._wrong("the bytes have another digest")
-
-    async def _part(self, at: int, length: int) -> bytes:
-        if self._all is not None:
-            return self._all[at : at + length]
-        target = f"/v2/{quote(self._repository.path)}/blobs/{self._blob.digest}"
-        wanted = {"range": f"bytes={at}-{at + length - 1}"}
-        reply = await self._transport.send(Call("GET", target, self._repository.path, headers=wanted, limit=MOST_CHUNK))
-        if reply.status == 404 and ABSENT_BLOB_CODES.intersection(reply.codes):
-            raise LianError(problems.missing(BLOB_UNKNOWN, self._host, self._what))
-        if reply.status == 200:
-            return self._whole(reply)[at : at + length]
-        part = content_range(reply)
-        if reply.status != 206 or part is None or part.total is None or reply.truncated:
-            raise LianError(problems.not_oci(self._host, self._what, reply.told))
-        if part.total != self._blob.size:
-            raise self._wrong(f"it has {part.total} bytes, not {self._blob.size}")
-        if part.first != at or not 0 < len(reply.body) <= length:
-            raise LianError(problems.not_oci(self._host, self._what, "it returned another part than was asked for"))
-        return reply.body
-
-    def _whole(self, reply: Reply) -> bytes:
-        if reply.truncated:
-            what = f"{self._what} comes only as a whole, and"
-            raise LianError(problems.too_large(self._host, what, MOST_CHUNK))
-        if len(reply.body) != self._blob.size:
-            raise self._wrong(f"it has {len(reply.body)} bytes, not {self._blob.size}")
-        self._all = reply.body
-        return reply.body
-
-    def _wrong(self, cause: str) -> LianError:
-        return LianError(problems.wrong_digest(self._host, self._what, cause))
-
-    @property
-    def _host(self) -> str:
-        return self._transport.endpoint.host
-
-    @property
-    def _what(self) -> str:
-        return f"{self._repository.path}@{self._blob.digest}"

@@ -14,13 +14,21 @@ from reconciler.model.parts import below
 from reconciler.model.problem import LianError
 from reconciler.ports.publisher import ReadLayout, WriteLayout
 from reconciler.providers.registry import problems, referrers
-from reconciler.providers.registry.layout import durable
-from reconciler.providers.registry.layout.folder import BLOBS, INDEX, MARK, LayoutFolder
+from reconciler.providers.registry.layout.folder import LayoutFolder
 from reconciler.providers.registry.layout.index import LayoutIndex
 from reconciler.providers.registry.layout.intake import Intake
 from reconciler.providers.registry.layout.registry import LayoutRegistry, told
 from reconciler.providers.registry.layout.sweep import Sweeper
-from reconciler.providers.registry.layout.writing import changing, listing, put, putting, retiring, save, tidy
+from reconciler.providers.registry.layout.writing import (
+    changing,
+    listing,
+    prepared,
+    put,
+    putting,
+    retiring,
+    save,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,8 +37,6 @@ if TYPE_CHECKING:
     from reconciler.model.digest import Digest
     from reconciler.model.reference import Repository
     from reconciler.ports.publisher import Destination, Origin
-
-_MARK = b'{"imageLayoutVersion":"1.0.0"}\n'
 
 
 class LayoutPublisher:
@@ -80,7 +86,7 @@ class LayoutPublisher:
 
     def _take_in(self, repository: Repository, source: Path, digest: Digest) -> Manifest:
         with told(self._root):
-            folder = self._prepared(repository)
+            folder = prepared(self._root, repository)
             with putting(folder):
                 manifest = Intake(LayoutFolder(source), folder, problems.incomplete).manifest(digest)
                 self._enter(folder, Descriptor.of(manifest.media_type, manifest.data), ())
@@ -88,7 +94,7 @@ class LayoutPublisher:
 
     def _copy(self, source: Repository, target: Repository, digest: Digest) -> Manifest:
         with told(self._root):
-            origin, folder = self._registry.folder(source), self._prepared(target)
+            origin, folder = self._registry.folder(source), prepared(self._root, target)
             with putting(origin), putting(folder):
                 manifest = Intake(origin, folder, problems.damaged).manifest(digest)
                 subject = referrers.subject_of(manifest)
@@ -101,7 +107,7 @@ class LayoutPublisher:
     ) -> Descriptor:
         plain = Descriptor.of(manifest.media_type, manifest.data)
         with told(self._root):
-            folder = self._prepared(repository)
+            folder = prepared(self._root, repository)
             with putting(folder):
                 for digest, data in blobs.items():
                     if not digest.matches(data):
@@ -128,24 +134,6 @@ class LayoutPublisher:
                 cause = f"MANIFEST_BLOB_UNKNOWN: {part.digest} ({part.size} bytes)"
                 raise LianError(problems.refused(str(self._root), what, cause))
         return subject
-
-    def _prepared(self, repository: Repository) -> LayoutFolder:
-        """The repository's layout, made if need be. The index comes before the mark that makes it a layout, so that
-        a marked layout without index is never an unfinished one."""
-        if not self._root.exists():
-            durable.make_folder(self._root)
-            durable.write(self._root / ".gitignore", b"*\n", self._root)
-        folder = self._registry.folder(repository)
-        durable.make_folder(folder.path / BLOBS / "sha256")
-        if not (folder.path / MARK).exists():
-            with changing(folder):
-                if not (folder.path / INDEX).exists():
-                    durable.write(folder.path / INDEX, LayoutIndex.empty().to_bytes(), folder.path)
-                    durable.sync_folder(folder.path)
-                durable.write(folder.path / MARK, _MARK, folder.path)
-                durable.sync_folder(folder.path)
-        durable.sweep(folder.path)
-        return folder
 
     def _enter(
         self, folder: LayoutFolder, descriptor: Descriptor, tags: Sequence[str], subject: Digest | None = None

@@ -10,17 +10,18 @@ from reconciler.model.manifest import Descriptor
 from reconciler.model.problem import LianError
 from reconciler.providers.registry import referrers
 from reconciler.providers.registry.layout import durable
-from reconciler.providers.registry.layout.folder import BLOBS, INDEX, LOCK, WRITERS
+from reconciler.providers.registry.layout.folder import BLOBS, INDEX, LOCK, MARK, WRITERS, LayoutFolder, folder_of
+from reconciler.providers.registry.layout.index import LayoutIndex
 from reconciler.providers.registry.layout.registry import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reconciler.model.digest import Digest
-    from reconciler.providers.registry.layout.folder import LayoutFolder
-    from reconciler.providers.registry.layout.index import LayoutIndex
+    from reconciler.model.reference import Repository
     from reconciler.providers.registry.layout.sweep import Sweeper
 
+_MARK = b'{"imageLayoutVersion":"1.0.0"}\n'
 PATIENCE = 60.0
 """Seconds to wait for others. An index is changed within milliseconds; putting a large image may take longer."""
 
@@ -44,6 +45,25 @@ def changing(folder: LayoutFolder) -> Iterator[None]:
     """As long as it lasts nobody else changes the index. What cannot be read becomes LianError `registry-damaged`."""
     with durable.locked(folder.path / LOCK, PATIENCE), unreadable(folder):
         yield
+
+
+def prepared(root: Path, repository: Repository) -> LayoutFolder:
+    """The repository's layout, made if need be. The index comes before the mark that makes it a layout, so that a
+    marked layout without index is never an unfinished one."""
+    if not root.exists():
+        durable.make_folder(root)
+        durable.write(root / ".gitignore", b"*\n", root)
+    folder = LayoutFolder(folder_of(root, repository))
+    durable.make_folder(folder.path / BLOBS / "sha256")
+    if not (folder.path / MARK).exists():
+        with changing(folder):
+            if not (folder.path / INDEX).exists():
+                durable.write(folder.path / INDEX, LayoutIndex.empty().to_bytes(), folder.path)
+                durable.sync_folder(folder.path)
+            durable.write(folder.path / MARK, _MARK, folder.path)
+            durable.sync_folder(folder.path)
+    durable.sweep(folder.path)
+    return folder
 
 
 def put(folder: LayoutFolder, digest: Digest, data: bytes) -> None:

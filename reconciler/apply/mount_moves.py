@@ -1,0 +1,271 @@
+"""One way of the cache mounts of a build: from the registry into the builder, or back. Each works in a folder of its
+own, and leaves nothing there that anyone needs."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from reconciler.apply.mount_steps import ARCHIVES, OUT, emptying, name_of, restoring, saving
+from reconciler.cache import mounts as forms
+from reconciler.cache import notes
+from reconciler.cache.mounts import SavedMount
+from reconciler.finishing import all_of
+from reconciler.model.cache import MAX_MOUNTS_BYTES
+from reconciler.model.digest import Digest
+from reconciler.model.manifest import EMPTY_BLOB
+from reconciler.model.mount_use import MountsEnd, MountsMoved
+from reconciler.model.observed import Found, Unknown
+from reconciler.model.problem import LianError, Next, Problem
+from reconciler.ports.archives import TOO_LARGE, Packed
+from reconciler.ports.builder import BuildRequest, WriteFolder
+from reconciler.ports.registry import GONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from reconciler.apply.mount_steps import MountStep
+    from reconciler.model.cache import CacheMount
+    from reconciler.model.manifest import Manifest
+    from reconciler.model.name import ArtifactName
+    from reconciler.model.observed import Sighting
+    from reconciler.model.platform import Platform
+    from reconciler.model.reference import Reference
+    from reconciler.model.tier import Tier
+    from reconciler.ports.archives import Tool
+    from reconciler.ports.bundle import Ports
+    from reconciler.ports.compute import Runner
+    from reconciler.ports.registry import Registry
+
+STEP_SECONDS = 600.0
+"""How long a builder may take to unpack, or to pack, what a build keeps."""
+_AT_ONCE = 2
+"""Mounts that are fetched or packed at a time: one is waited for while another is worked on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lying:
+    """What lies in a slot."""
+
+    reference: Reference
+    manifest: Manifest
+    saved: tuple[SavedMount, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """Whose mounts they are, for which platform, on which runner."""
+
+    name: ArtifactName
+    platform: Platform
+    runner: Runner
+    tier: Tier
+
+
+async def lying(registry: Registry, reference: Reference, head: Sighting) -> Lying | None:
+    """What was seen at the reference, None if nothing is there. Raises LianError if it cannot be read, ValueError for
+    what is no saved mounts."""
+    if isinstance(head, Unknown):
+        raise LianError(head.problem)
+    if not isinstance(head, Found):
+        return None
+    try:
+        manifest = await registry.manifest(reference.repository, head.digest)
+    except LianError as error:
+        if all(problem.code in GONE for problem in error.problems):
+            return None
+        raise
+    return Lying(reference, manifest, forms.parsed(manifest))
+
+
+@dataclass(slots=True)
+class _Moving:
+    ports: Ports
+    build: Build
+    tool: Tool
+    folder: Path
+    problems: list[Problem]
+    """What kept a mount from being brought; the others are."""
+    nonce: str = field(default_factory=lambda: secrets.token_hex(8))
+    _gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+
+    async def _solve(
+        self, what: str, step: MountStep, *, archives: Path | None = None, out: Path | None = None
+    ) -> None:
+        """Run one of lian's own steps. Raises LianError, OSError."""
+        name, platform = self.build.name, self.build.platform
+        dockerfile = self.folder / "steps" / f"{self.nonce}.{what}.Dockerfile"
+        dockerfile.parent.mkdir(exist_ok=True)
+        dockerfile.write_text(step.text, encoding="utf-8")
+        log = f"{name.workspace}_{name.artifact}_{str(platform).replace('/', '-')}_mounts-{what}.log"
+        request = BuildRequest(
+            artifact=str(name),
+            platform=self.tool.platform,
+            context=self.folder / "tool",
+            dockerfile=dockerfile,
+            log=self.ports.logs / log,
+            tier=self.build.tier,
+            destination=WriteFolder(out) if out else None,
+            args=step.args,
+            contexts={ARCHIVES: archives} if archives else {},
+            deadline=STEP_SECONDS,
+            mount_namespace=forms.namespace(name, platform),
+        )
+        await self.ports.builder.build(self.build.runner, request, lambda seen: None)
+
+    async def _lay_tool(self) -> str:
+        """The busybox in a context of its own, under a name that follows from its content: see `name_of`."""
+        context = self.folder / "tool"
+        context.mkdir(exist_ok=True)
+
+        def lay() -> str:
+            data = self.tool.path.read_bytes()
+            name = f"busybox-{hashlib.sha256(data).hexdigest()[:32]}"
+            (context / name).write_bytes(data)
+            (context / name).chmod(0o755)
+            return name
+
+        return await asyncio.to_thread(lay)
+
+    def _note(self, mount: CacheMount, error: LianError) -> None:
+        told = (replace(problem, message=f"the cache mount {mount}: {problem.message}") for problem in error.problems)
+        self.problems.extend(told)
+
+
+@dataclass(slots=True)
+class Restoring(_Moving):
+    """From the registry into the builder."""
+
+    refused: set[CacheMount] = field(default_factory=set)
+    """Those whose archive is no good, now or later."""
+
+    async def run(self, found: Lying, mounts: Sequence[CacheMount]) -> MountsMoved:
+        """Raises LianError, OSError."""
+        archives = self.folder / ARCHIVES
+        archives.mkdir()
+        wanted = [one for one in found.saved if one.mount in mounts]
+        brought = await all_of(self._brought(found, one, archives / str(n)) for n, one in enumerate(wanted))
+        good = [(number, one) for number, one in enumerate(wanted) if brought[number]]
+        if not good:
+            return MountsMoved()
+        for new, (old, _) in enumerate(good):
+            for late in (False, True):
+                _numbered(archives / str(old), late=late).rename(archives / name_of(self.nonce, new, late=late))
+        await self._unpacked([one.mount for _, one in good], archives)
+        size = sum(one.blob.size for _, one in good)
+        return MountsMoved(MountsEnd.RESTORED, str(found.reference), len(good), size)
+
+    async def _brought(self, found: Lying, one: SavedMount, into: Path) -> bool:
+        """False if it cannot be used; why is noted."""
+        packed = self.folder / f"{into.name}.zst"
+        async with self._gate:
+            try:
+                await self.ports.blob_files.fetch(found.reference.repository, one.blob, packed)
+                told = Packed(one.size, one.members)
+                await self.ports.archives.unpack(packed, into, _numbered(into, late=True), told)
+            except LianError as error:
+                self._note(one.mount, error)
+                if any(problem.code in GONE or problem.next is not Next.RETRY for problem in error.problems):
+                    self.refused.add(one.mount)
+                return False
+            finally:
+                packed.unlink(missing_ok=True)
+        return True
+
+    async def _unpacked(self, mounts: Sequence[CacheMount], archives: Path) -> None:
+        """Raises LianError; then the mounts are empty, unless the builder is lost."""
+        tool = await self._lay_tool()
+        try:
+            await self._solve("restore", restoring(mounts, tool, self.nonce), archives=archives)
+        except LianError:
+            await self._solve("empty", emptying(mounts, tool, secrets.token_hex(8)))
+            raise
+
+
+@dataclass(slots=True)
+class Saving(_Moving):
+    """From the builder into the registry, in the name of a fleet and its commit. Of what lies there of `refused` mounts
+    nothing is kept."""
+
+    fleet: str = ""
+    revision: str = ""
+    refused: frozenset[CacheMount] = frozenset()
+
+    async def run(self, place: Reference, mounts: Sequence[CacheMount]) -> MountsMoved:
+        """Raises LianError, OSError."""
+        out = self.folder / OUT
+        await self._solve("save", saving(mounts, await self._lay_tool(), self.nonce), out=out)
+        before = await self._before(place)
+        packed = await all_of(self._packed(n, mount, out / OUT) for n, mount in enumerate(mounts))
+        made = {mount: one for mount, one in zip(mounts, packed, strict=True) if one is not None}
+        saved = [*await self._stored(place, made), *self._carried(made, before)]
+        known = {one.blob.digest for one in before.saved} if before else frozenset[Digest]()
+        new = sum(one.blob.size for one in saved if one.blob.digest not in known)
+        moved = MountsMoved(MountsEnd.UNCHANGED, str(place), len(saved), new)
+        now = self.ports.clock()
+        if not saved or (before is not None and forms.is_current(before.manifest, saved, now)):
+            return moved
+        blobs = {Digest.of(EMPTY_BLOB): EMPTY_BLOB}
+        manifest = forms.formed(saved, self._annotations(now))
+        await self.ports.publisher.publish(place.repository, manifest, tags=[place.name], blobs=blobs)
+        return replace(moved, end=MountsEnd.SAVED)
+
+    async def _before(self, place: Reference) -> Lying | None:
+        """What is saved now; what is no such thing is overwritten. Raises LianError if nobody can tell."""
+        head = (await self.ports.registry.heads([place]))[place]
+        try:
+            return await lying(self.ports.registry, place, head)
+        except ValueError:
+            return None
+
+    async def _packed(self, number: int, mount: CacheMount, folder: Path) -> tuple[Path, Packed] | None:
+        """None if it cannot be kept; why is noted. The tar goes at once: it is large."""
+        tar, into = folder / name_of(self.nonce, number), self.folder / f"{number}.zst"
+        async with self._gate:
+            try:
+                return into, await self.ports.archives.pack(tar, into)
+            except LianError as error:
+                self._note(mount, error)
+                return None
+            finally:
+                tar.unlink(missing_ok=True)
+
+    async def _stored(self, place: Reference, made: dict[CacheMount, tuple[Path, Packed]]) -> list[SavedMount]:
+        """What is not empty, in the registry. Raises LianError."""
+        saved: list[SavedMount] = []
+        total = 0
+        for mount, (file, packed) in made.items():
+            total += packed.size
+            if total > MAX_MOUNTS_BYTES:
+                self._note(mount, LianError(_too_much()))
+            elif packed.members:
+                blob = await self.ports.blob_files.store(place.repository, file, forms.LAYER)
+                saved.append(SavedMount(mount, blob, packed.size, packed.members))
+        return saved
+
+    def _carried(self, made: dict[CacheMount, tuple[Path, Packed]], before: Lying | None) -> Iterator[SavedMount]:
+        """What was saved of mounts that are empty now: their steps did not run here."""
+        for one in before.saved if before else ():
+            if one.mount in made and not made[one.mount][1].members and one.mount not in self.refused:
+                yield one
+
+    def _annotations(self, now: float) -> dict[str, str]:
+        created = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        said = {notes.ARTIFACT: str(self.build.name), notes.FLEET: self.fleet, notes.REVISION: self.revision}
+        return {**said, notes.CREATED: created}
+
+
+def _numbered(path: Path, *, late: bool) -> Path:
+    """An archive on its way, and the one that is unpacked after it."""
+    return path.with_name(f"{path.name}.late") if late else path
+
+
+def _too_much() -> Problem:
+    cause = f"all cache mounts of the build together have more than {MAX_MOUNTS_BYTES:,} bytes"
+    hint = "keep less in the folders, or leave `cache.mounts` off"
+    return Problem(TOO_LARGE, "it is not kept", cause=cause, hint=hint)

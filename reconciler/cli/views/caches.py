@@ -1,0 +1,257 @@
+"""What is in the caches, how much they take, and what an upkeep would take away and did, at 80 columns."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import groupby
+from typing import IO, TYPE_CHECKING
+
+from reconciler.cache.holding import CacheStatus, Fate, freed, size_of
+from reconciler.cli.views.problems import blocks
+from reconciler.cli.views.text import WIDTH, Writer, count, lasting, size
+from reconciler.model.fleet import RegistryProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from reconciler.cache.holding import CacheEnd, CacheList, CachePlan, Caches, Verdict
+    from reconciler.cache.rules import Slot
+    from reconciler.cache.usage import CacheUsage, Usage
+
+SHOWN = 5
+"""Caches of one namespace that go, and repositories that nobody knows."""
+_STYLES = {
+    Fate.UNWANTED: "yellow",
+    Fate.KEPT_STRANGE: "yellow",
+    Fate.KEPT_UNKNOWN: "red",
+    Fate.KEPT_FOREIGN: "dim",
+}
+_STAYS = {
+    Fate.KEPT_WANTED: "wanted",
+    Fate.KEPT_SESSION: "of sessions",
+    Fate.KEPT_YOUNG: "young",
+    Fate.KEPT_UNDATED: "undated",
+    Fate.KEPT_STRANGE: "no caches",
+    Fate.KEPT_FOREIGN: "not this fleet's",
+}
+_FREES = {
+    RegistryProvider.OCI_LAYOUT: "the space is free now",
+    RegistryProvider.ZOT: "zot frees the space by itself, at its next garbage collection",
+    RegistryProvider.HARBOR: "Harbor frees the space at its next garbage collection",
+    RegistryProvider.GHCR: "ghcr frees the space by itself",
+    RegistryProvider.DISTRIBUTION: "the registry frees the space when its garbage is collected (distribution: "
+    "`registry garbage-collect CONFIG`, while nobody pushes)",
+}
+
+
+# -- ls
+
+
+def show(told: CacheList, stream: IO[str]) -> None:
+    """Namespace by namespace, with headings; then what could not be read, then a line of counts."""
+    writer = Writer(stream)
+    platforms = [_platform(verdict) for verdict in told.verdicts]
+    widths = _Widths(
+        max([len(verdict.cache.artifact) for verdict in told.verdicts], default=0), max(map(len, platforms), default=0)
+    )
+    if told.verdicts:
+        widths.heading(writer)
+    for namespace, those in _by_namespace(told.verdicts, writer):
+        writer.line((namespace, "bold"))
+        artifact = ""
+        for verdict in those:
+            widths.row(verdict, "" if verdict.cache.artifact == artifact else verdict.cache.artifact, writer)
+            artifact = verdict.cache.artifact
+    _unrecognised(told.caches, writer)
+    blocks((*told.problems, *told.caches.unread), writer, word="unknown", style="yellow")
+    writer.line((f"revision {told.revision[:12]}", "dim"), ": ", (_counted(told.verdicts), "bold"))
+
+
+def _by_namespace(verdicts: Iterable[Verdict], writer: Writer) -> Iterator[tuple[str, list[Verdict]]]:
+    """Each namespace with its caches; the registry is written down where it changes."""
+    for host, there in groupby(verdicts, lambda verdict: verdict.cache.repository.host):
+        writer.line((host, "dim"))
+        for namespace, those in groupby(there, lambda verdict: str(verdict.cache.namespace)):
+            yield namespace, list(those)
+
+
+def _counted(verdicts: Sequence[Verdict]) -> str:
+    if not verdicts:
+        return "no caches"
+    return f"{count(len(verdicts), 'cache')}, {size(size_of(verdict.cache for verdict in verdicts))}"
+
+
+class _Widths:
+    """Columns that fit a terminal: a long artifact has a line of its own."""
+
+    def __init__(self, artifact: int, platform: int) -> None:
+        self._platform = min(max(platform, len("platform")), 16)
+        self._artifact = max(min(artifact, WIDTH - self._platform - 45), len("artifact"))
+
+    def heading(self, writer: Writer) -> None:
+        cells = ("artifact", "platform", "generation", "size", "age", "state")
+        writer.line((self._line(*cells).rstrip(), "dim"))
+
+    def row(self, verdict: Verdict, artifact: str, writer: Writer) -> None:
+        slot = verdict.cache.slot
+        if len(artifact) > self._artifact:
+            writer.line(f"  {artifact}")
+            artifact = ""
+        platform = _platform(verdict)
+        if len(platform) > self._platform:
+            if artifact:
+                writer.line(f"  {artifact}")
+            writer.line(f"    {platform}")
+            artifact = ""
+            platform = ""
+        which = _called(slot) if slot else ""
+        cells = self._line(artifact, platform, which, size(verdict.cache.content.size), _age(verdict), "")
+        state = verdict.fate.removeprefix("kept-")
+        writer.line(cells, (state, _STYLES.get(verdict.fate)))
+
+    def _line(self, artifact: str, platform: str, which: str, much: str, age: str, state: str) -> str:
+        left = f"  {artifact:<{self._artifact}}  {platform:<{self._platform}}"
+        return f"{left}  {which:<10}  {much:>8}  {age:>7}  {state}"
+
+
+def _platform(verdict: Verdict) -> str:
+    """The tag of what is no cache."""
+    slot = verdict.cache.slot
+    return str(slot.platform) if slot else verdict.cache.tag
+
+
+def _called(slot: Slot) -> str:
+    return slot.generation.removeprefix(".") or "latest"
+
+
+def _age(verdict: Verdict) -> str:
+    if verdict.age is not None:
+        return lasting(verdict.age)
+    return "?" if verdict.at_most is None else f"<{lasting(verdict.at_most)}"
+
+
+def _unrecognised(caches: Caches, writer: Writer) -> None:
+    if not caches.unrecognised:
+        return
+    names = [repository.path for repository in caches.unrecognised]
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    text = f"where caches lie and by their names none: {', '.join(names[:SHOWN])}{more}"
+    writer.wrapped((), text, "yellow", indent=2)
+
+
+# -- du
+
+
+def show_usage(told: CacheUsage, stream: IO[str]) -> None:
+    """Registry by registry, namespace by namespace, artifact by artifact."""
+    writer = Writer(stream)
+    artifacts: dict[tuple[str, str], list[tuple[str, Usage]]] = defaultdict(list)
+    for (host, namespace, artifact), used in told.artifacts.items():
+        artifacts[host, namespace].append((artifact, used))
+    for cupboard in told.caches.cupboards:
+        writer.line((cupboard.host, "bold"))
+        whole = told.registries[cupboard.host]
+        if whole.caches:
+            writer.line((f"    {'':<{WIDTH - 40}}{'caches':>8}  {'size':>8}  {'shared':>8}", "dim"))
+        for (host, namespace), used in told.namespaces.items():
+            if host == cupboard.host:
+                _used(f"  {namespace}", used, writer)
+                for artifact, part in artifacts[host, namespace]:
+                    _used(f"    {artifact.partition('/')[2]}", part, writer, plain=True)
+        _used("  all", whole, writer)
+    blocks(told.problems, writer, word="unknown", style="yellow")
+    text = "shared: of the size, what other artifacts' caches have too; counted once for all"
+    writer.wrapped((), text, "dim", indent=0)
+
+
+def _used(name: str, used: Usage, writer: Writer, *, plain: bool = False) -> None:
+    style = None if plain else "bold"
+    if len(name) > WIDTH - 37:
+        writer.line((name, style))
+        name = ""
+    numbers = f"{used.caches:>8,}  {size(used.size):>8}  {size(used.shared):>8}"
+    writer.line((f"{name:<{WIDTH - 36}}", style), numbers)
+
+
+# -- prune
+
+
+def show_plan(plan: CachePlan, stream: IO[str], *, detailed: bool = False) -> None:
+    """Each namespace that something goes from, then what holds, then one line of counts."""
+    writer = Writer(stream)
+    going = plan.going
+    for namespace, some in _by_namespace(going, writer):
+        told = f"  {count(len(some), 'cache')}, {size(size_of(v.cache for v in some))}"
+        writer.line(("- ", "red"), (namespace, "bold"), (told, "dim"))
+        for verdict in some if detailed else some[:SHOWN]:
+            _goes(verdict, writer)
+        if not detailed and len(some) > SHOWN:
+            writer.line(f"    and {len(some) - SHOWN:,} more")
+    _unrecognised(plan.caches, writer)
+    held = (*plan.problems, *plan.caches.unread)
+    blocks(held, writer, word="held", style="yellow")
+    if going or held:
+        writer.line()
+    writer.line((f"revision {plan.revision[:12]}", "dim"), ": ", (_summary(plan), "bold"))
+    if stays := _kept(plan.kept):
+        writer.wrapped((), f"stays: {stays}", "dim", indent=2)
+
+
+def _goes(verdict: Verdict, writer: Writer) -> None:
+    slot = verdict.cache.slot
+    which = f"  {_called(slot)}" if slot else ""
+    facts = f"{verdict.fate}  {size(verdict.cache.content.size)}  {_old(verdict)}"
+    name, rest = f"    {verdict.cache.artifact}", f"{_platform(verdict)}{which}  {facts}"
+    if len(name) + 2 + len(rest) > WIDTH:
+        writer.line(name)
+        name = "    "
+    writer.line(f"{name}  {rest}")
+
+
+def _old(verdict: Verdict) -> str:
+    age = _age(verdict)
+    return "of unknown age" if age == "?" else f"{age} old"
+
+
+def _summary(plan: CachePlan) -> str:
+    if not plan.going:
+        return "nothing to remove"
+    alone = freed(plan.verdicts)
+    return f"{count(len(plan.going), 'cache')} to remove, {size(alone)} that no other cache needs"
+
+
+def _kept(kept: Mapping[Fate, int]) -> str:
+    return ", ".join(f"{kept[fate]:,} {words}" for fate, words in _STAYS.items() if kept.get(fate))
+
+
+def progress(end: CacheEnd) -> tuple[str | tuple[str, str | None], ...]:
+    """A line for a repository from which something was to go."""
+    parts = [f"{count(len(end.removed), 'cache')} removed"] if end.removed else []
+    parts += [f"{len(end.spared):,} spared"] if end.spared else []
+    parts += [end.status.value] if end.status is not CacheStatus.DONE else []
+    return ((end.repository.path, "bold"), f"  {', '.join(parts)}")
+
+
+def ended(plan: CachePlan, ends: Sequence[CacheEnd], stream: IO[str]) -> None:
+    """The problems in full, then what was done, in one line, then when the space is free."""
+    writer = Writer(stream)
+    held = (problem for end in ends if end.status is CacheStatus.HELD for problem in end.problems)
+    blocks(held, writer, word="held", style="yellow")
+    blocks((problem for end in ends if end.status is CacheStatus.FAILED for problem in end.problems), writer)
+    removed, spared = sum(len(end.removed) for end in ends), sum(len(end.spared) for end in ends)
+    parts = [f"{count(removed, 'cache')} removed"]
+    parts += [f"{spared:,} spared, because they were written meanwhile"] if spared else []
+    for status in (CacheStatus.FAILED, CacheStatus.HELD):
+        number = sum(end.status is status for end in ends)
+        parts += [f"{number:,} {'repository' if number == 1 else 'repositories'} {status}"] if number else []
+    writer.line((", ".join(parts), "bold"))
+    hosts = {end.repository.host for end in ends if end.removed}
+    for line in _frees(plan, hosts):
+        writer.wrapped((), line, "dim", indent=2)
+
+
+def _frees(plan: CachePlan, hosts: Iterable[str]) -> Iterable[str]:
+    some = set(hosts)
+    for cupboard in plan.caches.cupboards:
+        if cupboard.host in some:
+            yield f"{cupboard.host}: {_FREES[cupboard.provider or RegistryProvider.DISTRIBUTION]}"

@@ -1,0 +1,84 @@
+"""Large blobs as files, in a registry that is a folder on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.model.problem import LianError
+from reconciler.ports.registry import BLOB_UNKNOWN
+from reconciler.providers.registry import problems
+from reconciler.providers.registry.files import described, made
+from reconciler.providers.registry.layout import durable
+from reconciler.providers.registry.layout.folder import LayoutFolder, folder_of
+from reconciler.providers.registry.layout.registry import told
+from reconciler.providers.registry.layout.writing import prepared, putting
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from reconciler.model.manifest import Descriptor
+    from reconciler.model.reference import Repository
+
+_CHUNK = 1 << 20
+
+
+class LayoutBlobFiles:
+    """The port BlobFiles on disk. `root` holds the repositories' folders."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def fetch(self, repository: Repository, blob: Descriptor, into: Path) -> None:
+        """See the port. Raises LianError `blob-unknown`, `registry-damaged`, `disk-full`, …"""
+        await asyncio.to_thread(self._fetch, repository, blob, into)
+
+    async def store(self, repository: Repository, file: Path, media_type: str) -> Descriptor:
+        """See the port: a hard link where the file system has them. Raises LianError `disk-full`, …"""
+        return await asyncio.to_thread(self._store, repository, file, media_type)
+
+    def _fetch(self, repository: Repository, blob: Descriptor, into: Path) -> None:
+        folder = LayoutFolder(folder_of(self._root, repository))
+        with contextlib.ExitStack() as stack:
+            with told(self._root):
+                try:
+                    reader = stack.enter_context(Path(folder.blob_path(blob.digest)).open("rb"))
+                except FileNotFoundError:
+                    what = f"{repository.path}@{blob.digest}"
+                    raise LianError(problems.missing(BLOB_UNKNOWN, str(self._root), what)) from None
+            if not _copied(reader, blob, stack.enter_context(made(into))):
+                cause = f"the bytes of blob {blob.digest} have another digest"
+                raise LianError(problems.damaged(folder.path, cause))
+
+    def _store(self, repository: Repository, file: Path, media_type: str) -> Descriptor:
+        blob = described(file, media_type)
+        with told(self._root):
+            folder = prepared(self._root, repository)
+            target = Path(folder.blob_path(blob.digest))
+            with putting(folder):
+                if folder.holds_verified(blob.digest, blob.size):
+                    _renew(target)
+                else:
+                    durable.adopt(file, target, folder.path)
+                    durable.sync_folder(target.parent)
+        return blob
+
+
+def _copied(reader: BinaryIO, blob: Descriptor, writer: BinaryIO) -> bool:
+    """Copy the blob, no more than its size; False if it is not what its descriptor says."""
+    seen, left = hashlib.new(blob.digest.algorithm), blob.size
+    while left and (data := reader.read(min(left, _CHUNK))):
+        seen.update(data)
+        writer.write(data)
+        left -= len(data)
+    return not left and not reader.read(1) and seen.hexdigest() == blob.digest.hex
+
+
+def _renew(path: Path) -> None:
+    """What nothing names yet is young again, so that no sweep takes it before it is named."""
+    with contextlib.suppress(OSError):
+        os.utime(path)
