@@ -5,10 +5,11 @@ Never here: what is waited for."""
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
 T = TypeVar("T")
 
@@ -42,3 +43,26 @@ async def to_its_end(work: Awaitable[T]) -> T:
     if cancelled is not None:
         raise cancelled
     return result
+
+
+class Stopped(Exception):
+    """Nobody waits for it any more."""
+
+
+async def in_thread(work: Callable[[Callable[[], None]], T]) -> T:
+    """What a blocking piece of work gives. It is handed a function to call often, which raises Stopped once this task
+    is cancelled; the cancellation is raised on when the work has ended."""
+    stop = threading.Event()
+
+    def going_on() -> None:
+        if stop.is_set():
+            raise Stopped
+
+    running = asyncio.ensure_future(asyncio.to_thread(work, going_on))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        stop.set()
+        await to_its_end(asyncio.wait({running}))
+        running.exception()  # seen: the cancellation goes on
+        raise

@@ -52,8 +52,17 @@ LOGS_KEPT = 20
 KEY_PASSWORD = "COSIGN_PASSWORD"
 """Opens the signing key; cosign's own name for it. Set and empty is a password too."""
 
-locate = binaries.locate
-"""Where a program is that lian needs, for `lian doctor`."""
+
+def locate(name: str) -> binaries.Located:
+    """Where a program is that lian needs, for `lian doctor`. A busybox has to be one that runs inside a builder."""
+    if name != "busybox":
+        return binaries.locate(name)
+    from reconciler.providers.archive.tool import find_tool
+
+    try:
+        return binaries.examine_program(name, find_tool().path, binaries.Wanted(asked="--help"))
+    except LianError as error:
+        return binaries.Located(name, None, None, error.problems[0].cause)
 
 
 def cache_folder(chosen: str | None) -> Path:

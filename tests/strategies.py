@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from reconciler.model.applied import ANCESTORS, Applied, AppliedTag, History
 from reconciler.model.artifact import Artifact, BaseImage, Folder, ParentImage, Place
+from reconciler.model.cache import CacheMode
+from reconciler.model.cache_use import CachedStep, CacheLook, CacheUse, LookStatus
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import IMAGE_INDEX, IMAGE_MANIFEST, Descriptor
+from reconciler.model.mount_use import MountsEnd, MountsMoved, MountUse
 from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Outcome, Result, Status
 from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
@@ -172,6 +175,28 @@ _SCALAR_LEAVES = st.fixed_dictionaries(
 )
 inputs = st.builds(lambda platform, leaves: {"platform": str(platform), **leaves}, platforms, _SCALAR_LEAVES)
 """Input documents as `identity.inputs` makes them."""
+_BYTES = st.integers(0, 1 << 50)
+_MOVED = st.builds(
+    MountsMoved,
+    st.sampled_from(MountsEnd),
+    st.none() | texts,
+    st.integers(0, 32),
+    _BYTES,
+    st.integers(0, 10**6).map(lambda milliseconds: milliseconds / 1000),
+)
+cache_uses = st.builds(
+    CacheUse,
+    st.sampled_from(CacheMode),
+    st.lists(
+        st.builds(CacheLook, texts, st.sampled_from(LookStatus), st.none() | digests, st.none() | texts), max_size=2
+    ).map(tuple),
+    st.lists(st.builds(CachedStep, texts, st.booleans(), st.none() | st.floats(0, 10**6)), max_size=2).map(tuple),
+    _BYTES,
+    _BYTES,
+    st.none() | texts,
+    st.none() | st.just(Problem("cache-not-written", "the build's cache was not written", cause="503")),
+    st.builds(MountUse, _MOVED, _MOVED),
+)
 records = st.builds(
     BuildRecord,
     artifact=artifact_names.map(str),
@@ -186,6 +211,7 @@ records = st.builds(
     steps=st.just({"total": 3, "cached": 1}),
     peak_memory=st.none() | st.integers(0, 1 << 40),
     listings=st.dictionaries(hexes(64), sha256s, max_size=2),
+    caches=st.dictionaries(platforms, cache_uses, max_size=2),
 )
 _VALUES = st.none() | texts
 reasons = st.builds(
@@ -217,6 +243,7 @@ results = st.builds(
     st.none() | problems,
     st.dictionaries(platforms, digests, max_size=2),
     st.none() | st.just("/logs/a.log"),
+    st.dictionaries(platforms, cache_uses, max_size=2),
 )
 outcomes = st.builds(
     Outcome, hexes(40), st.lists(results, max_size=3).map(tuple), st.lists(problems, max_size=2).map(tuple)

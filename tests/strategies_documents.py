@@ -254,6 +254,7 @@ fleet_policy = optionally(
         {},
         ci=_few(_account, 1),
         actors=_map(name, optionally({}, accounts=_few(_account, 1), workspaces=_few(name, 1))),
+        readers=_few(_account),
         admins=_few(_account),
     ),
 )

@@ -235,7 +235,7 @@ def _new_bytes(manifest: Manifest, known: tuple[Manifest, ...]) -> int:
 
 
 def _not_written(cause: str | None) -> Problem:
-    hint = "the image is good; the next build may take longer. See docs/cache.md"
+    hint = "the image is good, and the next build may take longer; see docs/cache.md"
     return Problem("cache-not-written", "the build's cache was not written", cause=cause, hint=hint, next=Next.RETRY)
 
 

@@ -58,7 +58,7 @@ def namespace(name: ArtifactName, platform: Platform) -> str:
 
 def formed(saved: Iterable[SavedMount], annotations: Mapping[str, str]) -> Manifest:
     """The artifact that holds them; their order is of no account."""
-    layers = sorted((_layer(one) for one in saved), key=lambda layer: (layer.annotations[ID], str(layer.digest)))
+    layers = sorted(map(_layer, saved), key=lambda layer: (layer.annotations[ID], layer.annotations.get(OWNER, "")))
     return artifact(KIND, None, tuple(layers), annotations)
 
 

@@ -111,9 +111,28 @@ class Layout:
 
     def reserves(self, path: str) -> bool:
         """True for a path that no image may have: it lies where caches do."""
-        joint = "." if self.projects else "/"
-        lead = f"{self.prefix}{joint}" if self.prefix else ""
-        return any(f"{path}/".startswith(f"{lead}{kind}{end}") for kind in (CI, DEV) for end in {joint, "/"})
+        return any(f"{path}/".startswith(f"{root}{end}") for root in self.roots for end in {self._joint, "/"})
+
+    def meets(self, sessions: Layout) -> bool:
+        """True if the images of sessions, in this layout, may lie where caches do, or below, or caches below them:
+        whoever has a session could then write what CI reads."""
+        own, theirs = self._joint, sessions._joint
+        return any(
+            one == other or one.startswith(f"{other}{theirs}") or other.startswith(f"{one}{own}")
+            for one in self.roots
+            for other in sessions.roots
+            if other.endswith(DEV)
+        )
+
+    @property
+    def roots(self) -> tuple[str, str]:
+        """What all of CI's folders, and all of actors', begin with, less what joins them to the rest."""
+        lead = f"{self.prefix}{self._joint}" if self.prefix else ""
+        return f"{lead}{CI}", f"{lead}{DEV}"
+
+    @property
+    def _joint(self) -> str:
+        return "." if self.projects else "/"
 
 
 @lru_cache(maxsize=4096)

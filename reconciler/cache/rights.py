@@ -66,8 +66,10 @@ class Ground:
 def territories(access: Access, ground: Ground) -> tuple[Territory, ...]:
     """All of them, in the order of their folders: the same for the same fleet, whatever the order it is told in.
 
-    Raises ValueError where the registry has no path for a namespace.
+    Raises ValueError where the registry has no path for a namespace, or a session's images would lie among caches.
     """
+    if ground.caches.meets(ground.sessions):
+        raise ValueError("the images of sessions and the caches would lie in one another's folders")
     builders = list(_builders(access))
     found = [_caches(workspace, builders, ground, None) for workspace in ground.workspaces]
     for mode, _, workspaces in builders:
@@ -75,7 +77,7 @@ def territories(access: Access, ground: Ground) -> tuple[Territory, ...]:
             for workspace in ground.workspaces if workspaces is None else workspaces:
                 found.append(_caches(workspace, builders, ground, mode.actor))
                 found.append(_session_images(workspace, builders, ground, mode.actor))
-    found += _products(builders, ground)
+    found += _products(builders, ground, access.readers)
     return tuple(sorted(found, key=lambda each: (each.folder, each.exact)))
 
 
@@ -110,8 +112,8 @@ def _session_images(workspace: str, builders: Iterable[_Builder], ground: Ground
     return _territory(ground.sessions.folder(Namespace(workspace, actor)), rights)
 
 
-def _products(builders: Iterable[_Builder], ground: Ground) -> Iterator[Territory]:
-    """CI writes the products, the actors of a workspace read them."""
+def _products(builders: Iterable[_Builder], ground: Ground, readers: Iterable[str]) -> Iterator[Territory]:
+    """CI writes the products; the actors of a workspace read them, and so does what runs them."""
     owners: dict[str, set[str]] = {}
     for workspace, path in ground.products:
         owners.setdefault(path, set()).add(workspace)
@@ -120,6 +122,7 @@ def _products(builders: Iterable[_Builder], ground: Ground) -> Iterator[Territor
         for mode, accounts, of_actor in builders:
             reads = of_actor is None or not workspaces.isdisjoint(of_actor)
             _give(rights, accounts, WRITES if isinstance(mode, Ci) else READS if reads else frozenset())
+        _give(rights, readers, READS)
         yield _territory(path, rights, exact=True)
 
 

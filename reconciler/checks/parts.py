@@ -98,6 +98,13 @@ PARTS = (
     ),
     Part("cache-space", BUILDING, "builds end with a full disk", "free some space, or set XDG_CACHE_HOME", probe_space),
     Part(
+        "busybox",
+        (),
+        "cache mounts are not kept between builds, also where `cache.mounts` says so",
+        "apt-get install busybox-static, or apk add busybox-static",
+        probe_program("busybox"),
+    ),
+    Part(
         "landlock",
         (),
         "the evaluator keeps its limits on time, memory and output, but the kernel does not confine what it reads",

@@ -112,7 +112,7 @@ def _access(value: Mapping[str, Any]) -> Access:
         )
         for actor, each in value["actors"].items()
     }
-    return Access(tuple(value["ci"]), actors, tuple(value["admins"]))
+    return Access(tuple(value["ci"]), actors, tuple(value["admins"]), tuple(value["readers"]))
 
 
 def _cache(value: Mapping[str, Any]) -> CachePolicy:

@@ -24,3 +24,5 @@ class Access:
     ci: tuple[str, ...] = ("ci",)
     actors: Mapping[str, ActorAccess] = field(default_factory=dict)
     admins: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()
+    """Of what runs the images: they are pulled, and nothing else."""

@@ -111,10 +111,18 @@ class BuildRecord:
                 listings={root: Digest.parse(d) for root, d in document["listings"].items()},
                 fleet=str(document.get("fleet") or ""),
                 log=Digest.parse(document["log"]) if document.get("log") else None,
-                caches={Platform.parse(p): CacheUse.from_json(u) for p, u in (document.get("caches") or {}).items()},
+                caches=_caches(document.get("caches")),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a build record: {error}") from error
+
+
+def _caches(value: object) -> dict[Platform, CacheUse]:
+    """Told for people: of what another release wrote otherwise nothing is known, and the record counts all the same."""
+    try:
+        return {Platform.parse(p): CacheUse.from_json(use) for p, use in dict(value or {}).items()}  # type: ignore[call-overload]
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return {}
 
 
 def _number(value: object) -> float:

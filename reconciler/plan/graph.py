@@ -8,7 +8,7 @@ from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
-from reconciler.cache.home import reserved
+from reconciler.cache.home import cache_layout, reserved, session_layout
 from reconciler.model.problem import Problem
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def checked(desired: Desired) -> Desired:
 
     The problems found are added to `Desired.problems`; artifacts that no problem names are left as they are.
     """
-    found = [*_clashes(desired), *_reserved(desired), *_parents(desired), *_cycles(desired)]
+    found = [*_clashes(desired), *_mixed(desired), *_reserved(desired), *_parents(desired), *_cycles(desired)]
     if not found:
         return desired
     wanted = dict(desired.wanted)
@@ -58,6 +58,17 @@ def _clashes(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:
                 f"{artifact.name} and {others} both want {image}:{tag}",
                 "give one of them another image or another tag",
             )
+
+
+def _mixed(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:
+    """Prefixes that would have sessions write where CI reads: nothing of that registry is built."""
+    hosts = {host for host in desired.registries if cache_layout(desired, host).meets(session_layout(desired, host))}
+    for name in sorted(desired.wanted) if hosts else ():
+        artifact = desired.wanted[name].artifact
+        if artifact.cache_host in hosts:
+            message = "`cache_prefix` and `images_prefix` would have the images of sessions lie among the caches"
+            hint = "give them prefixes of which neither begins with the other"
+            yield name, Problem("cache-prefix-mixed", message, file="lian.ncl", artifact=str(name), hint=hint)
 
 
 def _reserved(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:

@@ -37,7 +37,13 @@ class Fault:
 
 def fails(room: Room, name: str, **chosen: Any) -> bool:
     """Whether a property does not hold in the room: always the same answer."""
-    usual = {"derandomize": True, "database": None, "phases": [Phase.generate], "report_multiple_bugs": False}
+    usual = {
+        "derandomize": True,
+        "database": None,
+        "deadline": None,
+        "phases": [Phase.generate],
+        "report_multiple_bugs": False,
+    }
     try:
         PROPERTIES[name](room, **{**usual, **chosen})
     except (AssertionError, LianError):  # the latter where what is right was refused
@@ -365,7 +371,7 @@ def print_table() -> None:
         others = [
             name
             for name in PROPERTIES
-            if name != fault.found_by and fails(fault.room, name, max_examples=8 if name == MACHINE else 50)
+            if name != fault.found_by and fails(fault.room, name, max_examples=4 if name == MACHINE else 25)
         ]
         first = fault.found_by if fails(fault.room, fault.found_by) else "NOT FOUND"
         print(f"{fault.room.name}\n    {first}" + "".join(f"\n    also: {name}" for name in others), flush=True)

@@ -21,7 +21,8 @@ BY_STEPS = (
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.room.name)
 def test_a_fault_is_found_by_the_property_that_is_for_it(fault: Fault) -> None:
-    assert fails(fault.room, fault.found_by)
+    """What hypothesis draws depends on which modules are loaded; so many examples are enough whatever they are."""
+    assert fails(fault.room, fault.found_by, max_examples=2000)
 
 
 @pytest.mark.parametrize("fault", [f for f in FAULTS if f.room.name in BY_STEPS], ids=lambda fault: fault.room.name)

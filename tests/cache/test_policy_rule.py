@@ -16,7 +16,7 @@ from reconciler.cache.policy import harbor, tokens, zot
 from reconciler.cache.policy.compare import Deployed, compare
 from reconciler.cache.policy.findings import ANONYMOUS, Check, Finding, Kind, Standing, Who
 from reconciler.cache.policy.rule import rule
-from reconciler.cache.rights import Ground
+from reconciler.cache.rights import READS, Ground
 from reconciler.model.access import Access, ActorAccess
 from reconciler.model.problem import LianError
 from tests.cache.policies import ACCESS, ground
@@ -35,6 +35,7 @@ def fleets(draw: st.DrawFn) -> tuple[Access, Ground]:
         tuple(draw(st.permutations(["ci.main", "ci.night"]))),
         {actor: ActorAccess((f"user.{actor}", f"laptop.{actor}"), draw(some)) for actor in actors},
         tuple(draw(st.permutations(["root", "ops"]))),
+        tuple(draw(st.permutations(["cluster", "laptops"]))),
     )
     images = st.tuples(st.sampled_from(workspaces), names).map(lambda pair: (pair[0], f"p{pair[0]}/{pair[1]}"))
     layouts = Layout("cache"), Layout(draw(st.sampled_from(["", "images"])))
@@ -57,7 +58,7 @@ def shuffled(fleet: tuple[Access, Ground], seed: int) -> tuple[Access, Ground]:
         for actor, each in other(access.actors.items())
     }
     return (
-        Access(other(access.ci), actors, other(access.admins)),
+        Access(other(access.ci), actors, other(access.admins), other(access.readers)),
         Ground(place.caches, place.sessions, other(place.products), other(place.workspaces)),
     )
 
@@ -69,6 +70,17 @@ def documents(access: Access, place: Ground) -> list[tuple[Any, Deployed, Any]]:
         (ours, tokens.read(tokens.render(ours)), tokens.render(ours)),
         (harbor.named(theirs), harbor.read(harbor.render(theirs)), harbor.render(theirs)),
     ]
+
+
+def test_readers_pull_products_and_see_no_caches() -> None:
+    found = rule(
+        Access(("ci",), {"ada": ActorAccess(("ada",))}, readers=("cluster",)),
+        Ground(Layout("cache"), Layout(""), (("shop", "shop/api"),), ("shop",)),
+    )
+    given = {each.folder: each.of("cluster") for each in found.territories}
+    assert given.pop("shop/api") == READS
+    assert given
+    assert not any(given.values())
 
 
 @given(fleets(), st.integers(0, 99))

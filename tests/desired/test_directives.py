@@ -39,7 +39,7 @@ SETTINGS: dict[str, Any] = {
             "min_age": "7d",
         },
         "verify": {"keys": []},
-        "access": {"ci": ["ci"], "actors": {}, "admins": []},
+        "access": {"ci": ["ci"], "actors": {}, "readers": [], "admins": []},
     },
     "cache": {"mode": "Max", "build_mode": "Ci", "mounts": False},
     "immutable_tags": [],

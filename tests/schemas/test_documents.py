@@ -21,7 +21,11 @@ from reconciler.cache.holding import (
     Verdict,
 )
 from reconciler.cache.namespace import Namespace
+from reconciler.cache.policy.findings import Check, Finding, Who
+from reconciler.cache.policy.findings import Kind as FindingKind
+from reconciler.cache.refs import PlatformRefs, Refs
 from reconciler.cache.usage import CacheUsage
+from reconciler.model.cache import CachePolicy, Session
 from reconciler.model.digest import Digest
 from reconciler.model.fleet import RegistryProvider
 from reconciler.model.name import ArtifactName
@@ -29,7 +33,7 @@ from reconciler.model.outcome import Outcome, Result, Status
 from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
 from reconciler.model.platform import Platform
 from reconciler.model.problem import Problem
-from reconciler.model.reference import Repository
+from reconciler.model.reference import Reference, Repository
 from reconciler.model.removal import (
     Doomed,
     Gone,
@@ -50,6 +54,7 @@ _DIGEST = Digest.parse("sha256:" + "a" * 64)
 _AMD64 = Platform.parse("linux/amd64")
 _PROBLEM = Problem("build-failed", "Step 3 exited with 1.", "images/api/Dockerfile", 3, 1, "shop/api", "why", "try")
 _HERE = Repository.parse("shop/api", "127.0.0.1:5000")
+_CACHE_REF = Reference.parse("127.0.0.1:5000/cache/dev/ada-shop/api:linux-amd64")
 _CHANGES = tuple(
     Change(
         artifact=_API,
@@ -123,6 +128,24 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
     "cache_prune": CachePlan("acme", _REVISION, _CACHES, _VERDICTS, (_PROBLEM,), ("a note",)).to_json(
         [CacheEnd(_CACHE.repository, CacheStatus.FAILED, ("linux-amd64",), problems=(_PROBLEM,))]
     ),
+    "cache_policy_check": Check(
+        "zot",
+        _REVISION,
+        (
+            Finding(FindingKind.OPENS, Who("ada"), "cache/ci/shop/**", "cache/ci/shop/api", ("create",), "an entry"),
+            Finding(FindingKind.UNKNOWN, because="an entry that is not read"),
+        ),
+        ("a note",),
+    ).to_json(),
+    "cache_refs": Refs(
+        _API,
+        Session("ada"),
+        _REVISION,
+        CachePolicy(),
+        (PlatformRefs(_AMD64, (_CACHE_REF,), (_CACHE_REF,)),),
+        (_CACHE_REF,),
+        _CACHE_REF,
+    ).to_json(),
     "problems": {"kind": "problems", "version": 1, "problems": [_PROBLEM.to_json(), Problem("a", "b").to_json()]},
 }
 

@@ -87,7 +87,7 @@ def _projects(rule: Rule) -> dict[str, Territory]:
 
 def _shared(project: str, one: Territory, other: Territory) -> Problem:
     message = f"{one.folder} and {other.folder} lie in one project, {project}, with different rights"
-    cause = f"Harbor gives rights for whole projects; these differ for {', '.join(_differing(one, other))}"
+    cause = f"rights are for whole projects, and these differ for {', '.join(_differing(one, other))}"
     hint = "move one to a project of its own, or give both to the same actors in policy.access of lian.ncl"
     return Problem("cache-policy-project", message, cause=cause, hint=hint)
 

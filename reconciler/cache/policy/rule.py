@@ -89,7 +89,7 @@ def notes_of(desired: Desired) -> tuple[str, ...]:
     ]
     if not access.actors:
         found.append("policy.access names no actors: only CI gets rights")
-    builders = {*access.ci, *(account for each in access.actors.values() for account in each.accounts)}
+    builders = {*access.ci, *access.readers, *(one for each in access.actors.values() for one in each.accounts)}
     found += [
         f"{account} is an admin too, and no registry keeps an admin from anything"
         for account in sorted(builders & set(access.admins))
@@ -98,13 +98,15 @@ def notes_of(desired: Desired) -> tuple[str, ...]:
 
 
 def _misplaced(access: Access) -> Iterator[Problem]:
-    """An account of two builders would join what they must not both have."""
+    """An account of two parties would join what they must not both have."""
     owners: dict[str, list[str]] = {}
     for account in sorted(set(access.ci)):
         owners.setdefault(account, []).append("CI")
     for actor, each in sorted(access.actors.items()):
         for account in sorted(set(each.accounts)):
             owners.setdefault(account, []).append(actor)
+    for account in sorted(set(access.readers)):
+        owners.setdefault(account, []).append("a reader")
     for account, several in sorted(owners.items()):
         if len(several) > 1:
             message = f"the account {account} is that of {' and of '.join(several)}"

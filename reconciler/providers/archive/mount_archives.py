@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import TYPE_CHECKING, TypeVar
 
-from reconciler.finishing import to_its_end
+from reconciler.finishing import in_thread
 from reconciler.providers.archive import problems
 
 if TYPE_CHECKING:
@@ -16,10 +15,6 @@ if TYPE_CHECKING:
     from reconciler.ports.archives import Packed, Tool
 
 T = TypeVar("T")
-
-
-class _Stopped(Exception):
-    """Nobody waits for it any more."""
 
 
 class MountArchives:
@@ -49,14 +44,9 @@ class MountArchives:
 
 
 async def _worked(work: Callable[[Callable[[], None]], T], *made: Path) -> T:
-    """Done in a thread; what it `made` is gone unless it went well. A cancellation stops the thread first."""
-    stop = threading.Event()
+    """Done in a thread; what it `made` is gone unless it went well."""
 
-    def going_on() -> None:
-        if stop.is_set():
-            raise _Stopped
-
-    def run() -> T:
+    def run(going_on: Callable[[], None]) -> T:
         try:
             return work(going_on)
         except BaseException as error:
@@ -66,10 +56,4 @@ async def _worked(work: Callable[[Callable[[], None]], T], *made: Path) -> T:
                 raise problems.unwritten(made[0], error) from error
             raise
 
-    running = asyncio.ensure_future(asyncio.to_thread(run))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        stop.set()
-        await to_its_end(asyncio.wait({running}))
-        raise
+    return await in_thread(run)

@@ -15,7 +15,7 @@ from reconciler.model.digest import Digest
 from reconciler.model.manifest import IMAGE_MANIFEST, Descriptor, Manifest, index
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
-from reconciler.providers.registry.distribution import uploads
+from reconciler.providers.registry.distribution import reading, uploads
 from reconciler.providers.registry.distribution.uploads import Session, Uploads
 from reconciler.providers.registry.layout.publisher import LayoutPublisher
 from reconciler.providers.registry.layout.registry import LayoutRegistry
@@ -237,7 +237,7 @@ def test_a_registry_without_ranges_is_read_as_a_whole_up_to_a_limit(
     assert arrived(server)
     assert len(server.asked("GET", str(Digest.of(b"0123456789")))) == 1
     server.blobs = {key: data for key, data in server.blobs.items() if key[0] == "from/here"}
-    monkeypatch.setattr(uploads, "MOST_CHUNK", 9)
+    monkeypatch.setattr(reading, "MAX_UNDIVIDED", 9)
     with pytest.raises(LianError) as error:
         copy(server, manifest)
     assert codes(error) == {"content-too-large"}

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.finishing import in_thread
 from reconciler.model.problem import LianError
 from reconciler.ports.registry import BLOB_UNKNOWN
 from reconciler.providers.registry import problems
@@ -19,6 +20,7 @@ from reconciler.providers.registry.layout.registry import told
 from reconciler.providers.registry.layout.writing import prepared, putting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import BinaryIO
 
     from reconciler.model.manifest import Descriptor
@@ -35,13 +37,13 @@ class LayoutBlobFiles:
 
     async def fetch(self, repository: Repository, blob: Descriptor, into: Path) -> None:
         """See the port. Raises LianError `blob-unknown`, `registry-damaged`, `disk-full`, …"""
-        await asyncio.to_thread(self._fetch, repository, blob, into)
+        await in_thread(lambda going_on: self._fetch(repository, blob, into, going_on))
 
     async def store(self, repository: Repository, file: Path, media_type: str) -> Descriptor:
         """See the port: a hard link where the file system has them. Raises LianError `disk-full`, …"""
         return await asyncio.to_thread(self._store, repository, file, media_type)
 
-    def _fetch(self, repository: Repository, blob: Descriptor, into: Path) -> None:
+    def _fetch(self, repository: Repository, blob: Descriptor, into: Path, going_on: Callable[[], None]) -> None:
         folder = LayoutFolder(folder_of(self._root, repository))
         with contextlib.ExitStack() as stack:
             with told(self._root):
@@ -50,7 +52,7 @@ class LayoutBlobFiles:
                 except FileNotFoundError:
                     what = f"{repository.path}@{blob.digest}"
                     raise LianError(problems.missing(BLOB_UNKNOWN, str(self._root), what)) from None
-            if not _copied(reader, blob, stack.enter_context(made(into))):
+            if not _copied(reader, blob, stack.enter_context(made(into)), going_on):
                 cause = f"the bytes of blob {blob.digest} have another digest"
                 raise LianError(problems.damaged(folder.path, cause))
 
@@ -68,10 +70,11 @@ class LayoutBlobFiles:
         return blob
 
 
-def _copied(reader: BinaryIO, blob: Descriptor, writer: BinaryIO) -> bool:
+def _copied(reader: BinaryIO, blob: Descriptor, writer: BinaryIO, going_on: Callable[[], None]) -> bool:
     """Copy the blob, no more than its size; False if it is not what its descriptor says."""
     seen, left = hashlib.new(blob.digest.algorithm), blob.size
     while left and (data := reader.read(min(left, _CHUNK))):
+        going_on()
         seen.update(data)
         writer.write(data)
         left -= len(data)
