@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.applied import APPLIED_PREFIX, Applied
 from reconciler.model.attestation import BUNDLE, SBOM_PREDICATE, STATEMENT_PAYLOAD, sbom_statement
+from reconciler.model.cache_use import StepRun
 from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import EMPTY_BLOB, IMAGE_INDEX, IMAGE_MANIFEST, Descriptor, Manifest, artifact, parse
@@ -24,7 +25,6 @@ from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.platform import Platform
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.archives import Packed, Tool
-from reconciler.model.cache_use import StepRun
 from reconciler.ports.builder import Built, PinnedImage, StepSeen
 from reconciler.ports.bundle import Ports, Removing
 from reconciler.ports.compute import Runner

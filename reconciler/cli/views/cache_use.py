@@ -29,8 +29,8 @@ _QUIET = {LookStatus.READ, LookStatus.ABSENT}
 
 
 def in_short(uses: Collection[CacheUse]) -> str:
-    """`3 of 7 steps cached, 12 s saved`; empty where nothing was cached, and nothing could be."""
-    used = [use for use in uses if use.mode is not CacheMode.OFF and use.steps]
+    """`3 of 7 steps cached, 12 s saved`; empty where no cache was there, or none is kept."""
+    used = [use for use in uses if use.steps and not _is_first(use)]
     if not used:
         return ""
     hits, steps, saved = (sum(each) for each in zip(*((u.hits, len(u.steps), u.saved) for u in used), strict=True))
@@ -38,10 +38,18 @@ def in_short(uses: Collection[CacheUse]) -> str:
 
 
 def in_sum(uses: Collection[CacheUse]) -> str:
-    """The same of a whole pass, with what was read and written."""
-    told = in_short(uses)
-    moved = f", {size(sum(u.pulled for u in uses))} read, {size(sum(u.pushed for u in uses))} written"
-    return told and told + moved
+    """The same of a whole pass, with what was read and written; empty where no cache is kept."""
+    used = [use for use in uses if use.mode is not CacheMode.OFF]
+    if not used:
+        return ""
+    read, written = (size(sum(each)) for each in zip(*((u.pulled, u.pushed) for u in used), strict=True))
+    told = in_short(used)
+    return f"{told}, {read} read, {written} written" if told else f"nothing was there yet, {written} written"
+
+
+def _is_first(use: CacheUse) -> bool:
+    """True for a build that found nothing where caches lie: there is nothing to tell of it."""
+    return use.hits == 0 and all(look.status is LookStatus.ABSENT for look in use.looked)
 
 
 def complaints(use: CacheUse) -> Iterator[str]:

@@ -165,7 +165,7 @@ class Progress:
         identity, name = str(document.get("digest", "")), str(document.get("name", ""))
         vertex = self._vertices.setdefault(identity, Vertex(len(self._vertices) + 1, name))
         began = _time(document.get("started"))
-        completed, cached = bool(document.get("completed")), bool(document.get("cached"))
+        completed, cached = bool(document.get("completed")), bool(document.get("cached")) or vertex.cached
         error = str(document.get("error", ""))
         reopened = vertex.completed and not completed and not vertex.is_internal
         if began and (vertex.started is None or reopened):
@@ -179,7 +179,7 @@ class Progress:
         if completed and not vertex.completed:
             vertex.ran += _seconds(began or vertex.started, _time(document.get("completed")))
         vertex.started, vertex.completed = began or vertex.started, completed
-        vertex.cached, vertex.error = vertex.cached or cached, error
+        vertex.cached, vertex.error = cached, error
         if error and self._first_error is None and not _CANCELLED.search(error) and not vertex.cache_way:
             self._first_error = vertex
 

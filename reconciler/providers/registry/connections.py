@@ -107,7 +107,7 @@ class Connections:
         so is one that the last pass had no use for.
 
         `fleet` is the fleet's own registry, `own` are the repositories that the fleet writes, `is_cache` tells those of
-        its caches, `blob` reads a file of the commit. What cannot be used of a host is told when that host is asked for.
+        its caches, `blob` reads a file of the commit. What cannot be used of a host is told when it is asked for.
         """
         described = {s.host: s for s in settings}
         self._logins = replace(self._logins, settings=described, fleet=fleet.host if fleet else None)
