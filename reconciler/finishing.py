@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 T = TypeVar("T")
 
@@ -23,6 +24,22 @@ async def all_of(works: Iterable[Awaitable[T]]) -> list[T]:
             raise end
         results.append(end)
     return results
+
+
+@asynccontextmanager
+async def beside(work: Awaitable[None]) -> AsyncIterator[None]:
+    """Work that goes on while the block runs, and has ended when it is left: awaited, or if the block raises cancelled.
+    Raises what the work raises."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    except BaseException:
+        task.cancel()
+        await to_its_end(asyncio.wait({task}))
+        if not task.cancelled():
+            task.exception()  # seen: what the block raised goes on
+        raise
+    await task
 
 
 async def to_its_end(work: Awaitable[T]) -> T:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from reconciler.apply.mounts import kept
 from reconciler.apply.scanned import scanned
 from reconciler.apply.send import contexts
+from reconciler.finishing import beside
 from reconciler.identity.resolve import missing_base
 from reconciler.model.artifact import BaseImage, ParentImage
 from reconciler.model.event import Step
@@ -157,13 +158,15 @@ class Building:
         scratch.mkdir(parents=True, exist_ok=True)
         destination = publisher.destination(artifact.image, scratch)
         needs, inputs = self.materials.needs[platform], self.identity.inputs[platform]
-        await self._restore(platform)
-        request = await self._request(platform, needs, inputs, destination, artifact.target, log)
-        lookup = await self.caches.look(platform, scratch / "cache")
+        async with beside(self._restore(platform)):
+            request = await self._request(platform, needs, inputs, destination, artifact.target, log)
+            lookup = await self.caches.look(platform, scratch / "cache")
         request = replace(request, cache_from=lookup.sources, cache_to=lookup.target)
         built, lookup = await self._tried(request, lookup)
-        saved = await self.mounts.save(platform, kept(self.materials, platform), self.solves[platform])
-        await self.caches.keep(platform, lookup, built, MountUse(self.restored[platform], saved))
+        async with beside(self.caches.keep(platform, lookup, built)):
+            saved = await self.mounts.save(platform, kept(self.materials, platform), self.solves[platform])
+        use = self.caches.uses[platform]
+        self.caches.uses[platform] = replace(use, mounts=MountUse(self.restored[platform], saved))
         if built.digest is None:
             problem = Problem("digest-missing", "BuildKit reported success without a digest", next=Next.BUG)
             raise LianError(problem.of(str(artifact.name)))

@@ -18,7 +18,6 @@ from reconciler.cache.notes import Note
 from reconciler.cache.vet import unfit
 from reconciler.model.cache import CacheMode
 from reconciler.model.cache_use import CacheLook, CacheUse, LookStatus
-from reconciler.model.mount_use import MountUse
 from reconciler.model.observed import Found, Unknown
 from reconciler.model.parts import below
 from reconciler.model.problem import LianError, Next, Problem
@@ -102,9 +101,8 @@ class Caches:
             return Lookup(problem=error.problems[0])
         return await self._looked(list(slots.values()), place, target)
 
-    async def keep(self, platform: Platform, lookup: Lookup, built: Built, mounts: MountUse | None = None) -> None:
-        """After a build: note what it wrote, and what the cache did for it, its `mounts` included. Raises nothing but a
-        cancellation."""
+    async def keep(self, platform: Platform, lookup: Lookup, built: Built) -> None:
+        """After a build: note what it wrote, and what the cache did for it. Raises nothing but a cancellation."""
         known = {name: s for one in reversed(lookup.found) for name, s in notes.note_of(one).seconds.items()}
         use = CacheUse(
             self.artifact.cache.mode,
@@ -112,7 +110,6 @@ class Caches:
             notes.tally(built.steps, known),
             built.pulled,
             problem=lookup.problem,
-            mounts=mounts or MountUse(),
         )
         if lookup.target is not None and lookup.place is not None:
             use = await self._written(lookup, lookup.place, lookup.target, built, use)

@@ -61,7 +61,8 @@ class CacheMounts:
     mode: BuildMode
     runner: Runner
     tier: Tier
-    _refused: set[CacheMount] = field(default_factory=set)
+    _refused: dict[Platform, set[CacheMount]] = field(default_factory=dict)
+    """Those of which what is saved is no good."""
 
     def namespace(self, platform: Platform) -> str | None:
         """For `BuildRequest.mount_namespace` of each of the artifact's builds; None if nothing is kept."""
@@ -78,9 +79,8 @@ class CacheMounts:
             found = await self._first([self._at(slot) for slot in slots], problems)
             if found is not None:
                 async with self._workplace() as folder:
-                    restoring = Restoring(
-                        self.ports, self._build(platform), tool, folder, problems, refused=self._refused
-                    )
+                    refused = self._refused.setdefault(platform, set())
+                    restoring = Restoring(self.ports, self._build(platform), tool, folder, problems, refused=refused)
                     moved = await restoring.run(found, mounts)
         except LianError as error:
             problems += error.problems
@@ -104,7 +104,7 @@ class CacheMounts:
                     problems,
                     fleet=self.desired.fleet.name,
                     revision=self.desired.revision,
-                    refused=frozenset(self._refused),
+                    refused=frozenset(self._refused.get(platform, ())),
                 )
                 moved = await saving.run(place, mounts)
         except LianError as error:

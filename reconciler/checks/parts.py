@@ -20,7 +20,8 @@ from reconciler.checks.probes import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-READING = ("validate", "diff", "why", "images", "verify", "sign", "registry status", "prune")
+CACHES = tuple(f"cache {verb}" for verb in ("policy", "refs", "ls", "du", "prune"))
+READING = ("validate", "diff", "why", "images", "verify", "sign", "registry status", "prune", *CACHES)
 """Commands that evaluate directives and build nothing."""
 BUILDING = ("reconcile", "watch")
 """Commands that build."""

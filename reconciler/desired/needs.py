@@ -65,7 +65,7 @@ def read_needs(content: bytes, path: str, artifact: Artifact, place: Callable[[t
         for key, targets, into in (("target", (artifact.target,), platforms), ("checks", artifact.checks, checks)):
             try:
                 found = [reader.ask(platform, target) for target in targets]
-                mounts, unkept = _kept_mounts(found) if artifact.cache.mounts else ((), ())
+                mounts, unkept = _kept_mounts(found)
                 if targets:
                     into[platform] = _joined(found, path, mounts)
                 used |= {name for each in found for name in each.contexts}
@@ -111,6 +111,7 @@ class _Reader:
             platform=str(platform),
             named_contexts=tuple(self.names),
             build_platform=builder,
+            mounts=self.artifact.cache.mounts,
         )
         return replace(found, contexts=tuple(self.names[name] for name in found.contexts))
 

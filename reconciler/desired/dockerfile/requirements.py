@@ -66,8 +66,9 @@ def requirements(
     platform: str,
     named_contexts: Collection[str] = (),
     build_platform: str,
+    mounts: bool = True,
 ) -> Requirements:
-    """What building this target for this platform brings in.
+    """What building this target for this platform brings in, with its cache mounts if `mounts`.
 
     `args` are the build arguments, `named_contexts` the keys as BuildKit gets them (`NAME` or `NAME::PLATFORM`).
     Raises LianError: `dockerfile-frontend-custom`, `dockerfile-target-unknown`, `dockerfile-arg-unresolved`,
@@ -85,7 +86,7 @@ def requirements(
                 hint,
             )
         builder = _platform(build_platform, None)
-        graph = _Graph(facts, target or None, args, _platform(platform, builder), builder, named_contexts)
+        graph = _Graph(facts, target or None, args, _platform(platform, builder), builder, named_contexts, mounts)
         return graph.requirements()
     except Fault as fault:
         raise raised([fault], facts.source) from fault
@@ -135,8 +136,10 @@ class _Graph:
         platform: PlatformName,
         builder: PlatformName,
         named_contexts: Collection[str],
+        mounts: bool,
     ) -> None:
         self.facts = facts
+        self.mounts = mounts
         self.args = dict(args)
         self.platform = platform
         self.builder = builder
@@ -338,7 +341,7 @@ class _Graph:
                 environment.take(step)
                 if step.adds:
                     remotes |= dict.fromkeys(remote_sources(step, environment))
-                if step.mounts:
+                if step.mounts and self.mounts:
                     mounts |= dict.fromkeys(cache_mounts(step, environment))
             ends[state] = environment.end
         return tuple(remotes), tuple(mounts)

@@ -14,7 +14,7 @@ from reconciler.model.digest import Digest
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
 from reconciler.model.tier import Tier
-from reconciler.ports.builder import BuildRequest, PinnedImage
+from reconciler.ports.builder import BuildRequest, PinnedImage, WriteFolder
 from reconciler.ports.publisher import PullFrom, PushTo, ReadLayout, WriteLayout
 from reconciler.providers.builder.arguments import (
     MAX_WORD,
@@ -104,6 +104,18 @@ def test_a_scanner_is_named_by_its_digest_alone() -> None:
     assert hosts_of(replace(REQUEST, scanner=scanner)) == hosts_of(REQUEST) | {"[::1]:5000"}
 
 
+def test_cache_mounts_are_kept_apart_by_a_namespace_and_only_then() -> None:
+    found = options(replace(REQUEST, mount_namespace="lian.shop.api.linux-amd64"))
+    assert found["build-arg:BUILDKIT_CACHE_MOUNT_NS"] == "lian.shop.api.linux-amd64"
+    assert "build-arg:BUILDKIT_CACHE_MOUNT_NS" not in options(REQUEST)
+
+
+def test_files_go_into_a_folder() -> None:
+    request = replace(REQUEST, destination=WriteFolder(Path("/o,ut")))
+    assert after(request, "--output") == ['"type=local","dest=/o,ut"']
+    assert hosts_of(request) == frozenset()
+
+
 def test_a_check_has_no_output() -> None:
     assert after(replace(REQUEST, destination=None), "--output") == []
 
@@ -171,6 +183,7 @@ def test_names_are_given_as_buildkit_looks_them_up(written: str, looked_up: str)
         ({"args": {"SOURCE_DATE_EPOCH": "1"}}, "argument-reserved"),
         ({"args": {"BUILDKIT_SYNTAX": "x"}}, "argument-reserved"),
         ({"args": {"BUILDKIT_MULTI_PLATFORM": "1"}}, "argument-reserved"),
+        ({"args": {"BUILDKIT_CACHE_MOUNT_NS": "1"}}, "argument-reserved"),
         ({"args": {"A=B": "1"}}, "argument-invalid"),
         ({"labels": {"": "1"}}, "argument-invalid"),
         ({"args": {"A": "\0"}}, "argument-invalid"),
