@@ -23,15 +23,17 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.measure import not_run
 from reconciler import wiring
 from reconciler.apply.caching import Caches
+from reconciler.apply.mounts import CacheMounts
 from reconciler.apply.send import Sender
 from reconciler.cache import rules
 from reconciler.cache.namespace import Layout
-from reconciler.model.cache import Ci, Session
+from reconciler.model.cache import CacheMount, Ci, Session
 from reconciler.model.digest import Digest
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
+from reconciler.model.reference import Repository
 from reconciler.model.tier import Tier
-from reconciler.ports.builder import BuildRequest, CacheSource, CacheTarget
+from reconciler.ports.builder import BuildRequest, CacheSource, CacheTarget, PinnedImage
 from reconciler.ports.compute import LeaseRequest
 from reconciler.ports.publisher import PullFrom, PushTo
 from reconciler.providers.builder.arguments import export_record, import_record
@@ -53,17 +55,25 @@ RUN dd if=/dev/urandom of=/dependencies bs=1024k count=20; sleep 3
 COPY source /source
 RUN for i in 1 2 3 4 5 6; do cat /dependencies /source | sha256sum; done > /made
 """
+GO_DOCKERFILE = """FROM toolchain
+ENV GOCACHE=/cache CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-mod=mod HOME=/work TMPDIR=/work
+WORKDIR /work
+COPY source /source
+WORKDIR /source
+RUN --mount=type=cache,target=/cache ["/usr/local/go/bin/go", "build", "-o", "/app", "."]
+"""
+PACKAGES, FUNCTIONS = 120, 60
 DIRECTIVE = """let lian = import "defaults/build_directives.ncl" in
 lian.make_build_directives {
   workspace = "shop",
-  artifacts.api = lian.make_artifact { image = "shop/api", context.path = "images/api" },
+  artifacts.api = lian.make_artifact { image = "shop/api", context.path = "images/api"@more },
 }
 """
 
 
 def rows(rounds: int = ROUNDS) -> list[dict[str, Any]]:
     """One row for each comparison: name, n, seconds, baseline_seconds, ratio, target."""
-    return [_changed_layer(rounds), *_by_number()]
+    return [_changed_layer(rounds), _restored_mount(max(1, rounds // 2)), *_by_number()]
 
 
 def _changed_layer(rounds: int) -> dict[str, Any]:
@@ -75,6 +85,19 @@ def _changed_layer(rounds: int) -> dict[str, Any]:
         except LookupError as error:
             return not_run(name, 1, str(error))
     return _row(name, 1, statistics.median(fresh), statistics.median(warm), "<= 1.5")
+
+
+def _restored_mount(rounds: int) -> dict[str, Any]:
+    name = "second compile, fresh runner and restored cache mount / warm daemon"
+    go = shutil.which("go")
+    if go is None:
+        return not_run(name, 1, "go is not on PATH")
+    with tempfile.TemporaryDirectory(prefix="lian-bench-") as folder, run_registry(Path(folder) / "server") as server:
+        compiler = Compiler(Path(folder), server.url, Path(go).resolve().parents[1])
+        fresh, warm = asyncio.run(compiler.measured(rounds))
+    saved, size = compiler.saved_seconds, compiler.size
+    note = f"restoring included; {size >> 20} MiB stored; saving takes {statistics.median(saved):.1f} s more"
+    return _row(name, 1, statistics.median(fresh), statistics.median(warm), "<= 1.3", note)
 
 
 def _row(name: str, n: int, seconds: float, baseline: float, target: str, note: str = "") -> dict[str, Any]:
@@ -93,8 +116,9 @@ def _row(name: str, n: int, seconds: float, baseline: float, target: str, note: 
 class Shop:
     """A desired repo with one artifact, and both ways to build it after its source has changed."""
 
-    def __init__(self, folder: Path, registry: str) -> None:
+    def __init__(self, folder: Path, registry: str, dockerfile: str = DOCKERFILE, more: str = "") -> None:
         self._repo = folder / "repo"
+        self._host = registry.partition("://")[2]
         self._choice = wiring.Choice(str(self._repo), "HEAD", registry, folder / "cache")
         busybox = shutil.which("busybox")
         if busybox is None:
@@ -102,9 +126,9 @@ class Shop:
         context = self._repo / "images" / "api"
         (context / "rootfs" / "bin").mkdir(parents=True)
         shutil.copy(busybox, context / "rootfs" / "bin" / "busybox")
-        (context / "Dockerfile").write_text(DOCKERFILE)
+        (context / "Dockerfile").write_text(dockerfile)
         (self._repo / "directives").mkdir()
-        (self._repo / "directives" / "shop.ncl").write_text(DIRECTIVE)
+        (self._repo / "directives" / "shop.ncl").write_text(DIRECTIVE.replace("@more", more))
         (self._repo / ".gitignore").write_text("")
         self._git("init", "-q", "-b", "main")
         self._changes = 0
@@ -114,6 +138,7 @@ class Shop:
         self._change()
         async with wiring.working(self._choice) as working:
             ports = working.ports(SimpleNamespace(record=lambda event: None))  # type: ignore[arg-type]
+            ports.logs.mkdir(parents=True)
             await load(ports)
             async with ports.compute.rent(self._lease("warm")) as warm:
                 await self._build(ports, warm, "warm-up", cached=True)
@@ -131,8 +156,7 @@ class Shop:
         return fresh_seconds, warm_seconds
 
     def _lease(self, name: str) -> LeaseRequest:
-        host = (self._choice.registry or "").partition("://")[2]
-        return LeaseRequest("bench", "bench", name, TIER, 600.0, hosts=frozenset({host}))
+        return LeaseRequest("bench", "bench", name, TIER, 600.0, hosts=frozenset({self._host}))
 
     async def _build(self, ports: Any, runner: Runner, name: str, *, cached: bool) -> None:
         desired = await ports.source.load()
@@ -160,11 +184,140 @@ class Shop:
     def _change(self) -> None:
         self._changes += 1
         (self._repo / "images" / "api" / "source").write_text(f"{self._changes}\n")
+        self._commit()
+
+    def _commit(self) -> None:
         self._git("add", "-A")
         self._git("-c", "user.name=bench", "-c", "user.email=bench@example.invalid", "commit", "-qm", "change")
 
     def _git(self, *words: str) -> None:
         subprocess.run(["git", *words], cwd=self._repo, check=True, env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull})
+
+
+class Compiler(Shop):
+    """A Go program of many packages with its build cache in a cache mount, compiled again after a package that half of
+    the others use has changed. The compiler is there beforehand on both sides: it is a base image, not a cache."""
+
+    def __init__(self, folder: Path, registry: str, goroot: Path) -> None:
+        super().__init__(folder, registry, GO_DOCKERFILE, ", cache.mounts = true, cache.mode = 'Off")
+        self._folder, self._goroot = folder, goroot
+        self.saved_seconds: list[float] = []
+        self.size = 0
+
+    async def measured(self, rounds: int) -> tuple[list[float], list[float]]:
+        """Seconds of each round, on a fresh runner and on the warm one, in turns."""
+        self._change()
+        async with wiring.working(self._choice) as working:
+            ports = working.ports(SimpleNamespace(record=lambda event: None))  # type: ignore[arg-type]
+            ports.logs.mkdir(parents=True)
+            await load(ports)
+            async with ports.compute.rent(self._lease("warm")) as warm:
+                base = await self._toolchain(ports, warm)
+                await self._compile(ports, warm, "first", base, restore=True, save=True)
+                fresh_seconds, warm_seconds = [], []
+                for number in range(rounds):
+                    self._change()
+                    await load(ports)
+                    name = f"round-{number}"
+                    warm_seconds.append(await self._compile(ports, warm, name, base, restore=False, save=False))
+                    async with ports.compute.rent(self._lease(name)) as fresh:
+                        await self._pulled(ports, fresh, base)
+                        fresh_seconds.append(await self._compile(ports, fresh, name, base, restore=True, save=True))
+        return fresh_seconds, warm_seconds
+
+    async def _toolchain(self, ports: Any, runner: Runner) -> PinnedImage:
+        """The compiler as an image of the registry."""
+        context = self._folder / "toolchain"
+        for part in ("bin/go", "pkg/tool", "pkg/include", "src", "go.env", "VERSION"):
+            source, target = self._goroot / part, context / "go" / part
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+        (context / "Dockerfile").write_text("FROM scratch\nCOPY go /usr/local/go\n")
+        repository = Repository(self._host, "shop/toolchain")
+        built = await ports.builder.build(runner, self._request(context, repository), lambda step: None)
+        return PinnedImage(built.digest, ports.publisher.origin(repository))
+
+    async def _pulled(self, ports: Any, runner: Runner, base: PinnedImage) -> None:
+        context = self._folder / "pull"
+        context.mkdir(exist_ok=True)
+        (context / "Dockerfile").write_text('FROM toolchain\nRUN ["/usr/local/go/bin/go", "version"]\n')
+        request = replace(self._request(context, None), contexts={"toolchain": base})
+        await ports.builder.build(runner, request, lambda step: None)
+
+    async def _compile(
+        self, ports: Any, runner: Runner, name: str, base: PinnedImage, *, restore: bool, save: bool
+    ) -> float:
+        """Seconds until the image is pushed; what saving takes is kept apart."""
+        desired = await ports.source.load()
+        wanted = desired.wanted[ArtifactName("shop", "api")]
+        folder = self._repo / "images" / "api"
+        mounts = CacheMounts(ports, desired, wanted.artifact, Ci(), runner, TIER)
+        held = (CacheMount("/cache"),)
+        began = time.perf_counter()
+        if restore:
+            moved = await mounts.restore(PLATFORM, held)
+            assert not moved.problems, moved.problems
+        request = replace(
+            self._request(folder, wanted.artifact.image),
+            contexts={"toolchain": base},
+            mount_namespace=mounts.namespace(PLATFORM),
+            log=self._choice.cache / f"compile-{runner.lease}-{name}.log",
+        )
+        built = await ports.builder.build(runner, request, lambda step: None)
+        seconds = time.perf_counter() - began
+        if save:
+            began = time.perf_counter()
+            kept = await mounts.save(PLATFORM, held, [built])
+            assert not kept.problems, kept.problems
+            self.saved_seconds.append(time.perf_counter() - began)
+            self.size = kept.bytes
+        return seconds
+
+    def _request(self, context: Path, repository: Repository | None) -> BuildRequest:
+        return BuildRequest(
+            artifact="shop/api",
+            platform=PLATFORM,
+            context=context,
+            dockerfile=context / "Dockerfile",
+            log=self._choice.cache / "bench.log",
+            tier=TIER,
+            destination=None if repository is None else PushTo(repository, plain=True),
+        )
+
+    def _change(self) -> None:
+        source = self._repo / "images" / "api" / "source"
+        if self._changes == 0:
+            for number in range(PACKAGES):
+                _write(source / f"p{number}" / "p.go", _package(number))
+            imports = "".join(f'\t"bench/p{number}"\n' for number in range(PACKAGES))
+            calls = " + ".join(f"p{number}.F0(1)" for number in range(PACKAGES))
+            body = f'package main\n\nimport (\n\t"bench/core"\n\t"fmt"\n\t"net/http"\n{imports})\n\n'
+            body += f"func main() {{ fmt.Println({calls} + core.Value(1), http.StatusOK) }}\n"
+            _write(source / "main.go", body)
+            _write(source / "go.mod", "module bench\n\ngo 1.21\n")
+        self._changes += 1
+        core = f"package core\n\nfunc Value(n int) int {{ return n + {self._changes} }}\n"
+        _write(source / "core" / "core.go", core)
+        self._commit()
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _package(number: int) -> str:
+    """Every second one uses what changes."""
+    uses = number % 2 == 0
+    head = f"package p{number}\n\n" + ('import "bench/core"\n\n' if uses else "")
+    value = "core.Value(n)" if uses else "n"
+    functions = (
+        f"func F{i}(n int) int {{\n\ts := {value}\n"
+        + "".join(f"\tfor i := 0; i < n; i++ {{ s += (i*{k + i}) ^ (s >> {k % 7 + 1}) }}\n" for k in range(8))
+        + "\treturn s\n}\n"
+        for i in range(FUNCTIONS)
+    )
+    return head + "\n".join(functions)
 
 
 def _by_number() -> list[dict[str, Any]]:

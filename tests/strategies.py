@@ -176,24 +176,26 @@ _SCALAR_LEAVES = st.fixed_dictionaries(
 inputs = st.builds(lambda platform, leaves: {"platform": str(platform), **leaves}, platforms, _SCALAR_LEAVES)
 """Input documents as `identity.inputs` makes them."""
 _BYTES = st.integers(0, 1 << 50)
+_LINES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 _MOVED = st.builds(
     MountsMoved,
     st.sampled_from(MountsEnd),
-    st.none() | texts,
+    st.none() | _LINES,
     st.integers(0, 32),
     _BYTES,
     st.integers(0, 10**6).map(lambda milliseconds: milliseconds / 1000),
+    dropped=st.integers(0, 10**6),
 )
 cache_uses = st.builds(
     CacheUse,
     st.sampled_from(CacheMode),
     st.lists(
-        st.builds(CacheLook, texts, st.sampled_from(LookStatus), st.none() | digests, st.none() | texts), max_size=2
+        st.builds(CacheLook, _LINES, st.sampled_from(LookStatus), st.none() | digests, st.none() | _LINES), max_size=2
     ).map(tuple),
-    st.lists(st.builds(CachedStep, texts, st.booleans(), st.none() | st.floats(0, 10**6)), max_size=2).map(tuple),
+    st.lists(st.builds(CachedStep, _LINES, st.booleans(), st.none() | st.floats(0, 10**6)), max_size=2).map(tuple),
     _BYTES,
     _BYTES,
-    st.none() | texts,
+    st.none() | _LINES,
     st.none() | st.just(Problem("cache-not-written", "the build's cache was not written", cause="503")),
     st.builds(MountUse, _MOVED, _MOVED),
 )

@@ -25,9 +25,11 @@ def freshness_of(artifact: Artifact, desired: Desired, moment: float) -> str:
 
 def share_of(name: ArtifactName, desired: Desired, moment: float) -> str:
     """What its builds share a runner with: those of its workspace that are asked to be as fresh. A builder's own cache
-    would give a build that is to be fresh what another one has just read of an old cache (ADR 054)."""
-    freshness = freshness_of(desired.wanted[name].artifact, desired, moment)
-    return f"{name.workspace} {freshness}".rstrip()
+    would give a build that is to be fresh what another one has just read of an old cache (ADR 054). Windows of
+    `max_age` begin for each artifact at another time, so such an artifact shares with nobody."""
+    artifact = desired.wanted[name].artifact
+    own = f" {name.artifact}" if artifact.max_age else ""
+    return f"{name.workspace} {freshness_of(artifact, desired, moment)}{own}".rstrip()
 
 
 def hosts_of_shares(desired: Desired, shares: Iterable[tuple[ArtifactName, str]]) -> Mapping[str, frozenset[str]]:

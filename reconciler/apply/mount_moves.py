@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,19 +16,20 @@ from reconciler.cache import mounts as forms
 from reconciler.cache import notes
 from reconciler.cache.mounts import SavedMount
 from reconciler.finishing import all_of
-from reconciler.model.cache import MAX_MOUNTS_BYTES
+from reconciler.model.cache import MAX_MOUNTS, MAX_MOUNTS_BYTES
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import EMPTY_BLOB
 from reconciler.model.mount_use import MountsEnd, MountsMoved
 from reconciler.model.observed import Found, Unknown
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.archives import TOO_LARGE, Packed
+from reconciler.ports.archives import BROKEN, TOO_LARGE, UNSAFE, Packed
 from reconciler.ports.builder import BuildRequest, WriteFolder
 from reconciler.ports.registry import GONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import TypeAlias
 
     from reconciler.apply.mount_steps import MountStep
     from reconciler.model.cache import CacheMount
@@ -42,8 +44,14 @@ if TYPE_CHECKING:
     from reconciler.ports.compute import Runner
     from reconciler.ports.registry import Registry
 
+    _Made: TypeAlias = Mapping[CacheMount, tuple[Path, Packed]]
+
 STEP_SECONDS = 600.0
 """How long a builder may take to unpack, or to pack, what a build keeps."""
+EMPTYING_SECONDS = 60.0
+"""How long it may take to empty the mounts when a restore was broken off."""
+LATE = "cache-mounts-late"
+"""Code of the problem that it took too long to bring cache mounts."""
 _AT_ONCE = 2
 """Mounts that are fetched or packed at a time: one is waited for while another is worked on."""
 
@@ -81,6 +89,22 @@ async def lying(registry: Registry, reference: Reference, head: Sighting) -> Lyi
             return None
         raise
     return Lying(reference, manifest, forms.parsed(manifest))
+
+
+@asynccontextmanager
+async def within(until: float) -> AsyncIterator[None]:
+    """Raises LianError LATE if the block has not ended by then, in the event loop's time; it is cancelled. Any other
+    cancellation passes."""
+    limit = asyncio.timeout_at(until)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        hint = "if it is the rule, keep less in the folders, or leave `cache.mounts` off"
+        message = "it took too long to bring the cache mounts, and they were given up"
+        raise LianError(Problem(LATE, message, hint=hint, next=Next.RETRY)) from error
 
 
 @dataclass(slots=True)
@@ -139,8 +163,9 @@ class _Moving:
 
 @dataclass(slots=True)
 class Restoring(_Moving):
-    """From the registry into the builder."""
+    """From the registry into the builder, `until` then."""
 
+    until: float = field(kw_only=True)
     refused: set[CacheMount] = field(default_factory=set)
     """Those whose archive is no good, now or later."""
 
@@ -149,7 +174,8 @@ class Restoring(_Moving):
         archives = self.folder / ARCHIVES
         archives.mkdir()
         wanted = [one for one in found.saved if one.mount in mounts]
-        brought = await all_of(self._brought(found, one, archives / str(n)) for n, one in enumerate(wanted))
+        async with within(self.until):
+            brought = await all_of(self._brought(found, one, archives / str(n)) for n, one in enumerate(wanted))
         good = [(number, one) for number, one in enumerate(wanted) if brought[number]]
         if not good:
             return MountsMoved()
@@ -181,37 +207,50 @@ class Restoring(_Moving):
         """Raises LianError; then the mounts are empty, unless the builder is lost."""
         tool = await self._lay_tool()
         try:
-            await self._solve("restore", restoring(mounts, tool, self.nonce), archives=archives)
+            async with within(self.until):
+                await self._solve("restore", restoring(mounts, tool, self.nonce), archives=archives)
         except LianError:
-            await self._solve("empty", emptying(mounts, tool, secrets.token_hex(8)))
+            async with within(asyncio.get_running_loop().time() + EMPTYING_SECONDS):
+                await self._solve("empty", emptying(mounts, tool, secrets.token_hex(8)))
             raise
 
 
 @dataclass(slots=True)
 class Saving(_Moving):
-    """From the builder into the registry, in the name of a fleet and its commit. Of what lies there of `refused` mounts
-    nothing is kept."""
+    """From the builder into the registry, in the name of a fleet and its commit. Nothing is kept of what lies there of
+    `refused` mounts, or of what is not as fresh."""
 
     fleet: str = ""
     revision: str = ""
+    freshness: str = ""
     refused: frozenset[CacheMount] = frozenset()
+    _failed: set[CacheMount] = field(default_factory=set)
+    """Those that could not be packed, through no fault of theirs."""
+    _own: frozenset[CacheMount] = frozenset()
+    """This build's."""
 
     async def run(self, place: Reference, mounts: Sequence[CacheMount]) -> MountsMoved:
         """Raises LianError, OSError."""
+        self._own = frozenset(mounts)
         out = self.folder / OUT
         await self._solve("save", saving(mounts, await self._lay_tool(), self.nonce), out=out)
         before = await self._before(place)
         packed = await all_of(self._packed(n, mount, out / OUT) for n, mount in enumerate(mounts))
         made = {mount: one for mount, one in zip(mounts, packed, strict=True) if one is not None}
-        saved = [*await self._stored(place, made), *self._carried(made, before)]
+        now = float(int(self.ports.clock()))
+        saved = await self._stored(place, made, self._carried(made, before, now), now)
         known = {one.blob.digest for one in before.saved} if before else frozenset[Digest]()
         new = sum(one.blob.size for one in saved if one.blob.digest not in known)
-        moved = MountsMoved(MountsEnd.UNCHANGED, str(place), len(saved), new)
-        now = self.ports.clock()
-        if not saved or (before is not None and forms.is_current(before.manifest, saved, now)):
+        own, dropped = sum(one.mount in self._own for one in saved), sum(one.dropped for _, one in made.values())
+        moved = MountsMoved(MountsEnd.UNCHANGED, str(place), own, new, dropped=dropped)
+        if not saved or (before is not None and forms.is_current(before.manifest, saved, now, self.freshness)):
             return moved
         blobs = {Digest.of(EMPTY_BLOB): EMPTY_BLOB}
-        manifest = forms.formed(saved, self._annotations(now))
+        try:
+            manifest = forms.formed(saved, self._annotations(now))
+        except ValueError as error:
+            message = "the cache mounts are not saved: they could not be restored"
+            raise LianError(Problem(BROKEN, message, cause=str(error), next=Next.BUG)) from error
         await self.ports.publisher.publish(place.repository, manifest, tags=[place.name], blobs=blobs)
         return replace(moved, end=MountsEnd.SAVED)
 
@@ -231,33 +270,51 @@ class Saving(_Moving):
                 return into, await self.ports.archives.pack(tar, into)
             except LianError as error:
                 self._note(mount, error)
+                if not any(problem.code in {TOO_LARGE, UNSAFE} for problem in error.problems):
+                    self._failed.add(mount)
                 return None
             finally:
                 tar.unlink(missing_ok=True)
 
-    async def _stored(self, place: Reference, made: dict[CacheMount, tuple[Path, Packed]]) -> list[SavedMount]:
-        """What is not empty, in the registry. Raises LianError."""
+    async def _stored(self, place: Reference, made: _Made, old: Iterable[SavedMount], now: float) -> list[SavedMount]:
+        """What is to lie there, as far as the bounds of it all allow: what is not empty now, put into the registry, and
+        what is carried over of `old`. Raises LianError."""
         saved: list[SavedMount] = []
-        total = 0
-        for mount, (file, packed) in made.items():
-            total += packed.size
-            if total > MAX_MOUNTS_BYTES:
-                self._note(mount, LianError(_too_much()))
-            elif packed.members:
+        room = MAX_MOUNTS_BYTES
+        new = ((mount, packed.size) for mount, (_, packed) in made.items() if packed.members)
+        kept = {one.mount: one for one in old}
+        for mount, size in (*new, *((one.mount, one.size) for one in kept.values())):
+            if size > room or (mount in kept and len(saved) >= MAX_MOUNTS):
+                if mount in self._own:
+                    self._note(mount, LianError(_too_much()))
+                continue
+            room -= size
+            if mount in kept:
+                saved.append(kept[mount])
+            else:
+                file, packed = made[mount]
                 blob = await self.ports.blob_files.store(place.repository, file, forms.LAYER)
-                saved.append(SavedMount(mount, blob, packed.size, packed.members))
+                saved.append(SavedMount(mount, blob, size, packed.members, now))
         return saved
 
-    def _carried(self, made: dict[CacheMount, tuple[Path, Packed]], before: Lying | None) -> Iterator[SavedMount]:
-        """What was saved of mounts that are empty now: their steps did not run here."""
-        for one in before.saved if before else ():
-            if one.mount in made and not made[one.mount][1].members and one.mount not in self.refused:
-                yield one
+    def _carried(self, made: _Made, before: Lying | None, now: float) -> Iterator[SavedMount]:
+        """What was saved and may stay. Of this build's mounts: those that are empty now, as their steps did not run
+        here, and those that could not be packed. Then those that other builds had of late, the youngest first."""
+        if before is None or not forms.is_fresh(before.manifest, self.freshness):
+            return
+        old = [one for one in before.saved if one.mount not in self.refused]
+        for one in old:
+            if one.mount in self._failed or (one.mount in made and not made[one.mount][1].members):
+                yield replace(one, seen=now)
+        others = [(one.seen, n) for n, one in enumerate(old) if one.mount not in self._own and one.seen is not None]
+        for seen, number in sorted(others, reverse=True):
+            if abs(now - seen) < forms.UNUSED_SECONDS:
+                yield old[number]
 
     def _annotations(self, now: float) -> dict[str, str]:
         created = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         said = {notes.ARTIFACT: str(self.build.name), notes.FLEET: self.fleet, notes.REVISION: self.revision}
-        return {**said, notes.CREATED: created}
+        return {**said, notes.CREATED: created, notes.FRESHNESS: self.freshness}
 
 
 def _numbered(path: Path, *, late: bool) -> Path:

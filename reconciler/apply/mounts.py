@@ -15,11 +15,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from reconciler.apply.mount_moves import Build, Lying, Restoring, Saving, lying
+from reconciler.apply.mount_moves import Build, Lying, Restoring, Saving, lying, within
 from reconciler.cache import mounts as forms
 from reconciler.cache import rules
 from reconciler.cache.home import cache_layout
 from reconciler.finishing import to_its_end
+from reconciler.model.cache import MAX_MOUNTS
 from reconciler.model.mount_use import MountsEnd, MountsMoved
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.archives import BROKEN
@@ -40,10 +41,15 @@ if TYPE_CHECKING:
     from reconciler.ports.compute import Runner
 
 
+RESTORE_SECONDS = SAVE_SECONDS = 600.0
+"""How long cache mounts may keep a build waiting, before it and after it; then it goes on without them."""
+
+
 def kept(materials: Materials, platform: Platform) -> tuple[CacheMount, ...]:
-    """The cache mounts that an artifact's builds for a platform keep, those of its checks included."""
+    """The cache mounts that an artifact's builds for a platform keep, those of its checks included: MAX_MOUNTS of
+    them."""
     needs = (materials.needs.get(platform), materials.check_needs.get(platform))
-    return tuple(dict.fromkeys(mount for each in needs if each is not None for mount in each.mounts))
+    return tuple(dict.fromkeys(mount for each in needs if each is not None for mount in each.mounts))[:MAX_MOUNTS]
 
 
 def ran(builds: Iterable[Built]) -> bool:
@@ -53,7 +59,8 @@ def ran(builds: Iterable[Built]) -> bool:
 
 @dataclass(slots=True)
 class CacheMounts:
-    """The cache mounts of one artifact on one runner."""
+    """The cache mounts of one artifact on one runner. `freshness` says how fresh its builds are asked to be; what was
+    saved by others is not restored, for a step would take the old for the new."""
 
     ports: Ports
     desired: Desired
@@ -61,6 +68,7 @@ class CacheMounts:
     mode: BuildMode
     runner: Runner
     tier: Tier
+    freshness: str = ""
     _refused: dict[Platform, set[CacheMount]] = field(default_factory=dict)
     """Those of which what is saved is no good."""
 
@@ -73,14 +81,16 @@ class CacheMounts:
         if not self.artifact.cache.mounts or not mounts:
             return MountsMoved()
         began, problems, moved = time.monotonic(), list[Problem](), MountsMoved()
+        until = asyncio.get_running_loop().time() + RESTORE_SECONDS
         try:
-            tool = await self.ports.archives.tool()
-            slots = rules.mounts_read(self.mode, *self._of(platform))
-            found = await self._first([self._at(slot) for slot in slots], problems)
+            async with within(until):
+                tool = await self.ports.archives.tool()
+                slots = rules.mounts_read(self.mode, *self._of(platform))
+                found = await self._first([self._at(slot) for slot in slots], problems)
             if found is not None:
+                build, refused = self._build(platform), self._refused.setdefault(platform, set())
                 async with self._workplace() as folder:
-                    refused = self._refused.setdefault(platform, set())
-                    restoring = Restoring(self.ports, self._build(platform), tool, folder, problems, refused=refused)
+                    restoring = Restoring(self.ports, build, tool, folder, problems, until=until, refused=refused)
                     moved = await restoring.run(found, mounts)
         except LianError as error:
             problems += error.problems
@@ -92,21 +102,24 @@ class CacheMounts:
         if not self.artifact.cache.mounts or not mounts or not ran(builds):
             return MountsMoved()
         began, problems, moved = time.monotonic(), list[Problem](), MountsMoved()
+        until = asyncio.get_running_loop().time() + SAVE_SECONDS
         try:
-            tool = await self.ports.archives.tool()
-            place = self._at(rules.mounts_written(self.mode, *self._of(platform)))
-            async with self._workplace() as folder:
-                saving = Saving(
-                    self.ports,
-                    self._build(platform),
-                    tool,
-                    folder,
-                    problems,
-                    fleet=self.desired.fleet.name,
-                    revision=self.desired.revision,
-                    refused=frozenset(self._refused.get(platform, ())),
-                )
-                moved = await saving.run(place, mounts)
+            async with within(until):
+                tool = await self.ports.archives.tool()
+                place = self._at(rules.mounts_written(self.mode, *self._of(platform)))
+                async with self._workplace() as folder:
+                    saving = Saving(
+                        self.ports,
+                        self._build(platform),
+                        tool,
+                        folder,
+                        problems,
+                        fleet=self.desired.fleet.name,
+                        revision=self.desired.revision,
+                        freshness=self.freshness,
+                        refused=frozenset(self._refused.get(platform, ())),
+                    )
+                    moved = await saving.run(place, mounts)
         except LianError as error:
             problems += error.problems
         return self._told(moved, MountsEnd.NONE, began, problems)
@@ -134,7 +147,7 @@ class CacheMounts:
             raise LianError(Problem("cache-name", message, cause=str(error), hint=hint)) from error
 
     async def _first(self, references: Sequence[Reference], problems: list[Problem]) -> Lying | None:
-        """The first that holds saved mounts; what is in the way of one is a problem."""
+        """The first that holds saved mounts that are fresh enough; what is in the way of one is a problem."""
         heads = await self.ports.registry.heads(references)
         for reference in references:
             try:
@@ -144,7 +157,7 @@ class CacheMounts:
             except ValueError as error:
                 problems.append(_strange(reference, str(error)))
             else:
-                if found is not None:
+                if found is not None and forms.is_fresh(found.manifest, self.freshness):
                     return found
         return None
 

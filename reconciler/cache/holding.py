@@ -28,7 +28,6 @@ _FITS = {
     Generation.PREVIOUS: frozenset({CacheKind.LAYERS, CacheKind.LOST}),
     Generation.MOUNTS: frozenset({CacheKind.MOUNTS, CacheKind.LOST}),
 }
-_NAMES = {Generation.LATEST: "latest", Generation.PREVIOUS: "previous", Generation.MOUNTS: "mounts"}
 
 
 class Fate(StrEnum):
@@ -99,7 +98,7 @@ class FoundCache:
             "actor": self.namespace.actor,
             "artifact": str(self.name),
             "platform": str(slot.platform) if slot else None,
-            "generation": _NAMES[slot.generation] if slot else None,
+            "generation": slot.generation.called if slot else None,
             "size": self.content.size,
             "created": rfc3339(self.content.created),
             "fleet": self.content.fleet,

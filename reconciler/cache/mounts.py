@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.cache.content import moment
-from reconciler.cache.notes import CREATED
+from reconciler.cache.content import moment, rfc3339
+from reconciler.cache.notes import note_of
 from reconciler.model.cache import (
     MAX_MOUNT_BYTES,
     MAX_MOUNT_ID,
@@ -21,7 +21,7 @@ from reconciler.model.cache import (
     CacheMount,
     Owner,
 )
-from reconciler.model.manifest import IMAGE_MANIFEST, Descriptor, artifact, texts
+from reconciler.model.manifest import IMAGE_MANIFEST, Descriptor, artifact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,20 +34,25 @@ KIND = "application/vnd.lian.cache-mounts.v1"
 LAYER = "application/vnd.lian.cache-mount.v1.tar+zstd"
 ID, OWNER = "dev.lian.cache-mount.id", "dev.lian.cache-mount.owner"
 SIZE, MEMBERS = "dev.lian.cache-mount.size", "dev.lian.cache-mount.members"
+SEEN = "dev.lian.cache-mount.seen"
 RENEWED_AFTER = 24 * 3600.0
 """Seconds after which what has not changed is dated anew, so that upkeep sees that it is in use."""
+UNUSED_SECONDS = 30 * RENEWED_AFTER
+"""After which a mount that no build has had any more is let go."""
 _OWNER = re.compile(r"(?P<uid>\d{1,10}):(?P<gid>\d{1,10}):(?P<mode>[0-7]{1,11})", re.ASCII)
 _COUNT = re.compile(r"\d{1,15}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class SavedMount:
-    """One mount's archive: its blob, its bytes before compression, its files, folders and links."""
+    """One mount's archive: its blob, its bytes before compression, its files, folders and links. `seen` is when a build
+    last had the mount, in Unix seconds; None if nobody knows."""
 
     mount: CacheMount
     blob: Descriptor
     size: int
     members: int
+    seen: float | None = None
 
 
 def namespace(name: ArtifactName, platform: Platform) -> str:
@@ -57,9 +62,12 @@ def namespace(name: ArtifactName, platform: Platform) -> str:
 
 
 def formed(saved: Iterable[SavedMount], annotations: Mapping[str, str]) -> Manifest:
-    """The artifact that holds them; their order is of no account."""
+    """The artifact that holds them; their order is of no account. Raises ValueError, saying why, for what `parsed`
+    would refuse: it would lie there for nothing."""
     layers = sorted(map(_layer, saved), key=lambda layer: (layer.annotations[ID], layer.annotations.get(OWNER, "")))
-    return artifact(KIND, None, tuple(layers), annotations)
+    manifest = artifact(KIND, None, tuple(layers), annotations)
+    parsed(manifest)
+    return manifest
 
 
 def parsed(manifest: Manifest) -> tuple[SavedMount, ...]:
@@ -80,23 +88,34 @@ def parsed(manifest: Manifest) -> tuple[SavedMount, ...]:
     return saved
 
 
-def is_current(manifest: Manifest, saved: Sequence[SavedMount], now: float) -> bool:
-    """True if the manifest holds just these, and says that it is young."""
-    annotations = manifest.document.get("annotations")
-    told = annotations.get(CREATED) if isinstance(annotations, dict) and texts(annotations) else None
-    created = moment(told)
+def is_fresh(manifest: Manifest, freshness: str) -> bool:
+    """True if a build that is asked to be so fresh may have what is saved there. What is not noted nobody knows."""
+    return not freshness or note_of(manifest).freshness == freshness
+
+
+def is_current(manifest: Manifest, saved: Sequence[SavedMount], now: float, freshness: str = "") -> bool:
+    """True if the manifest holds just these and is as fresh, and all that it is dated by is young."""
     try:
-        same = {(one.mount, one.blob.digest) for one in parsed(manifest)}
+        before = {(one.mount, one.blob.digest): one.seen for one in parsed(manifest)}
     except ValueError:
         return False
-    young = created is not None and abs(now - created) < RENEWED_AFTER
-    return young and same == {(one.mount, one.blob.digest) for one in saved}
+    note, after = note_of(manifest), {(one.mount, one.blob.digest): one.seen for one in saved}
+    dates = [(moment(note.created), now), *((before[one], after[one]) for one in before.keys() & after)]
+    same = before.keys() == after.keys() and (note.freshness or "") == freshness
+    return same and all(map(_is_young, dates))
+
+
+def _is_young(dates: tuple[float | None, float | None]) -> bool:
+    noted, now = dates
+    return now is None or (noted is not None and abs(now - noted) < RENEWED_AFTER)
 
 
 def _layer(one: SavedMount) -> Descriptor:
     annotations = {ID: one.mount.id, SIZE: str(one.size), MEMBERS: str(one.members)}
     if one.mount.owner is not None:
         annotations[OWNER] = str(one.mount.owner)
+    if (seen := rfc3339(one.seen)) is not None:
+        annotations[SEEN] = seen
     return Descriptor(LAYER, one.blob.digest, one.blob.size, annotations=annotations)
 
 
@@ -113,7 +132,7 @@ def _saved(layer: object) -> SavedMount:
         raise ValueError("a layer of it does not say which cache mount it is")
     size, members = (_count(told.get(part), most) for part, most in _BOUNDS)
     plain = Descriptor(LAYER, blob.digest, blob.size)
-    return SavedMount(CacheMount(identity, _owner(told.get(OWNER))), plain, size, members)
+    return SavedMount(CacheMount(identity, _owner(told.get(OWNER))), plain, size, members, moment(told.get(SEEN)))
 
 
 _BOUNDS = ((SIZE, MAX_MOUNT_BYTES), (MEMBERS, MAX_MOUNT_MEMBERS))

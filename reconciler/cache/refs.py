@@ -85,7 +85,7 @@ def refs_of(
     except ValueError as error:
         hint = "rename the artifact, its workspace or the actor, or shorten registry.cache_prefix"
         message = f"a cache of {name} has no place in {host}"
-        raise LianError(Problem("cache-policy-name", message, cause=str(error), hint=hint)) from error
+        raise LianError(Problem("cache-name", message, cause=str(error), hint=hint)) from error
     return Refs(name, mode, desired.revision, artifact.cache, tuple(platforms), imports, export)
 
 

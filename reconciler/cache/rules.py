@@ -31,6 +31,11 @@ class Generation(StrEnum):
     MOUNTS = ".mounts"
     """The folders of `RUN --mount=type=cache`."""
 
+    @property
+    def called(self) -> str:
+        """What it is called where it is told."""
+        return self.removeprefix(".") or "latest"
+
 
 _LAYERS = (Generation.LATEST, Generation.PREVIOUS)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.cache_use import LookStatus
-from reconciler.model.manifest import IMAGE_MANIFEST
+from reconciler.model.manifest import IMAGE_MANIFEST, Descriptor
 
 if TYPE_CHECKING:
     from reconciler.model.manifest import Manifest
@@ -46,9 +46,11 @@ def unfit(manifest: Manifest) -> tuple[LookStatus, str] | None:
 
 
 def _elsewhere(part: Any) -> tuple[LookStatus, str] | None:
-    """Content that would be fetched from a URL of the manifest's choice, or is in it."""
-    if not isinstance(part, dict):
-        return LookStatus.FOREIGN, "a part of it is no descriptor"
+    """Content that would be fetched from a URL of the manifest's choice, or is in it; or that is none."""
+    try:
+        Descriptor.from_json(part)
+    except ValueError as error:
+        return LookStatus.FOREIGN, f"a part of it is {error}"
     if part.get("urls") or part.get("data"):
         return LookStatus.FOREIGN, "a part of it points elsewhere than into the registry"
     return None

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli import exits
-from reconciler.cli.asking import agreed
+from reconciler.cli.asking import agreed, carried_out, held
 from reconciler.cli.keep import EMPTY, UNREADABLE, in_use
 from reconciler.cli.run import complete
-from reconciler.cli.views import problems
 from reconciler.cli.views import prune as view
-from reconciler.cli.views.text import Writer, as_json, count
+from reconciler.cli.views.text import as_json, count, notes
 from reconciler.model.problem import LianError
 from reconciler.prune.once import MOVED, prune_once
 from reconciler.prune.plan import PruneOptions, plan_prune
@@ -22,8 +21,7 @@ from reconciler.prune.plan import PruneOptions, plan_prune
 if TYPE_CHECKING:
     import argparse
 
-    from reconciler.model.removal import Pruned, PrunePlan
-    from reconciler.ports.bundle import Removing
+    from reconciler.model.removal import PrunePlan
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,10 +38,8 @@ async def _prune(arguments: argparse.Namespace) -> int:
         except LianError as error:
             if error.problems[0].code not in {EMPTY, UNREADABLE}:
                 raise
-            return _held(error, arguments)
-        notes = Writer(sys.stderr)
-        for note in plan.notes:
-            notes.line((note, "dim"))
+            return held(error, json=arguments.json)
+        notes(plan.notes, sys.stderr)
         if not arguments.json:
             view.show(plan, sys.stdout, time.time(), detailed=arguments.detailed)
         if plan.problems or arguments.dry_run or not await _agreed(plan, arguments):
@@ -51,38 +47,16 @@ async def _prune(arguments: argparse.Namespace) -> int:
                 sys.stdout.write(as_json(plan.to_json()))
             return exits.of_prune_plan(plan) if arguments.dry_run or plan.problems else exits.HELD
         try:
-            ends = await _carried_out(ports, plan, arguments)
+            ends = await carried_out(partial(prune_once, ports, plan), view.progress, json=arguments.json)
         except LianError as error:
             if error.problems[0].code != MOVED:
                 raise
-            return _held(error, arguments)
+            return held(error, json=arguments.json)
     if arguments.json:
         sys.stdout.write(as_json(plan.to_json({end.repository: end for end in ends})))
     else:
         view.ended(ends, sys.stdout)
     return exits.of_prune(ends)
-
-
-async def _carried_out(ports: Removing, plan: PrunePlan, arguments: argparse.Namespace) -> tuple[Pruned, ...]:
-    progress = Writer(sys.stderr)
-
-    def told(end: Pruned) -> None:
-        if line := view.progress(end):
-            progress.line(*line)
-            progress.stream.flush()
-
-    ends = await prune_once(ports, plan, told)
-    if arguments.json:
-        problems.show((problem for end in ends for problem in end.problems), sys.stderr)
-    return ends
-
-
-def _held(error: LianError, arguments: argparse.Namespace) -> int:
-    """Nothing was touched, for these reasons."""
-    if arguments.json:
-        sys.stdout.write(problems.document(error.problems))
-    problems.show(error.problems, sys.stderr)
-    return exits.HELD
 
 
 async def _agreed(plan: PrunePlan, arguments: argparse.Namespace) -> bool:

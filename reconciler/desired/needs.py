@@ -62,10 +62,11 @@ def read_needs(content: bytes, path: str, artifact: Artifact, place: Callable[[t
     problems: list[Problem] = []
     notes: dict[str, None] = {}
     for platform in artifact.platforms:
+        kept: dict[CacheMount, None] = {}
         for key, targets, into in (("target", (artifact.target,), platforms), ("checks", artifact.checks, checks)):
             try:
                 found = [reader.ask(platform, target) for target in targets]
-                mounts, unkept = _kept_mounts(found)
+                mounts, unkept = _kept_mounts(found, kept)
                 if targets:
                     into[platform] = _joined(found, path, mounts)
                 used |= {name for each in found for name in each.contexts}
@@ -165,18 +166,21 @@ def _remote(found: Iterable[Requirements]) -> Iterator[str]:
             yield f"adds {source.written} from outside (line {source.line}), which lian does not watch yet"
 
 
-def _kept_mounts(found: Iterable[Requirements]) -> tuple[tuple[CacheMount, ...], tuple[str, ...]]:
-    """The cache mounts that can be kept between builds, and notes of those that cannot."""
-    kept: dict[CacheMount, None] = {}
+def _kept_mounts(
+    found: Iterable[Requirements], kept: dict[CacheMount, None]
+) -> tuple[tuple[CacheMount, ...], tuple[str, ...]]:
+    """The cache mounts that can be kept between builds, and notes of those that cannot. `kept` are those of the whole
+    platform so far; they are added to."""
+    own: dict[CacheMount, None] = {}
     notes: dict[str, None] = {}
     for seen in (mount for each in found for mount in each.cache_mounts):
         if seen.mount is None:
             notes[f"has a cache mount that is not kept (line {seen.line}): {seen.why}"] = None
         elif seen.mount in kept or len(kept) < MAX_MOUNTS:
-            kept[seen.mount] = None
+            own[seen.mount] = kept[seen.mount] = None
         else:
             notes[f"has more than {MAX_MOUNTS} cache mounts; no more are kept"] = None
-    return tuple(kept), tuple(notes)
+    return tuple(own), tuple(notes)
 
 
 def _sorted(artifact: Artifact, problems: Iterable[Problem]) -> NeedsFound:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.model.cache import CacheMode
 from reconciler.model.digest import Digest
+from reconciler.model.measures import count, seconds
 from reconciler.model.mount_use import MountUse
 from reconciler.model.problem import Problem
 
@@ -78,6 +79,12 @@ class CachedStep:
     hit: bool
     seconds: float | None = None
 
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> CachedStep:
+        """Raises KeyError, TypeError or ValueError for anything else."""
+        took = document["seconds"]
+        return cls(str(document["name"]), bool(document["hit"]), None if took is None else seconds(took))
+
 
 @dataclass(frozen=True, slots=True)
 class CacheUse:
@@ -127,29 +134,10 @@ class CacheUse:
         return cls(
             CacheMode(document["mode"]),
             tuple(CacheLook.from_json(look) for look in document["looked"]),
-            tuple(CachedStep(str(s["name"]), bool(s["hit"]), _seconds(s["seconds"])) for s in document["steps"]),
-            _count(document["pulled"]),
-            _count(document["pushed"]),
+            tuple(CachedStep.from_json(s) for s in document["steps"]),
+            count(document["pulled"]),
+            count(document["pushed"]),
             None if written is None else str(written),
-            None if problem is None else _problem(problem),
+            None if problem is None else Problem.from_json(problem),
             MountUse.from_json(document["mounts"]),
         )
-
-
-def _problem(document: Mapping[str, Any]) -> Problem:
-    cause = document.get("cause")
-    return Problem(str(document["code"]), str(document["message"]), cause=None if cause is None else str(cause))
-
-
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1 << 53:
-        raise ValueError("a number of bytes is out of bounds")
-    return value
-
-
-def _seconds(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e9:
-        raise ValueError("a number of seconds is out of bounds")
-    return float(value)

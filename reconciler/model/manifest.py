@@ -20,6 +20,8 @@ DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 ACCEPTED = (IMAGE_INDEX, IMAGE_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 EMPTY_CONFIG = "application/vnd.oci.empty.v1+json"
 EMPTY_BLOB = b"{}"
+MAX_SIZE = (1 << 63) - 1
+"""Bytes that content may have (image-spec, descriptor.md: int64)."""
 MAX_MANIFEST = 4 << 20
 """Bytes. Registries need not take more (distribution-spec, "Pushing Manifests"), so lian reads no more."""
 
@@ -76,7 +78,7 @@ class Descriptor:
         size: object = self.size
         fits = {
             "mediaType": isinstance(self.media_type, str),
-            "size": isinstance(size, int) and not isinstance(size, bool) and size >= 0,
+            "size": isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= MAX_SIZE,
             "artifactType": isinstance(self.artifact_type, str | None),
             "annotations": texts(self.annotations),
             "platform": self.platform is None or isinstance(self.platform, dict),

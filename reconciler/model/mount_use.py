@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.measures import count, seconds
 from reconciler.model.problem import Problem
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class MountsEnd(StrEnum):
     """There was nothing to do: none are kept, or no step with one ran."""
     RESTORED = "restored"
     ABSENT = "absent"
-    """None were saved yet."""
+    """None were saved yet, or none as fresh as the build is asked to be."""
     SAVED = "saved"
     UNCHANGED = "unchanged"
     """What is saved is what there is."""
@@ -29,7 +30,8 @@ class MountsEnd(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MountsMoved:
-    """One way: `mounts` were brought, `bytes` went over the wire, in `seconds`; from or to `reference`."""
+    """One way: `mounts` were brought, `bytes` went over the wire, in `seconds`; from or to `reference`. Of what was in
+    the mounts, `dropped` files and links were left out because they may not come back."""
 
     end: MountsEnd = MountsEnd.NONE
     reference: str | None = None
@@ -37,6 +39,7 @@ class MountsMoved:
     bytes: int = 0
     seconds: float = 0.0
     problems: tuple[Problem, ...] = ()
+    dropped: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in records and outcomes."""
@@ -45,6 +48,7 @@ class MountsMoved:
             "reference": self.reference,
             "mounts": self.mounts,
             "bytes": self.bytes,
+            "dropped": self.dropped,
             "seconds": round(self.seconds, 3),
             "problems": [problem.to_json() for problem in self.problems],
         }
@@ -56,10 +60,11 @@ class MountsMoved:
         return cls(
             MountsEnd(document["end"]),
             None if reference is None else str(reference),
-            _count(document["mounts"]),
-            _count(document["bytes"]),
-            _seconds(document["seconds"]),
-            tuple(_problem(one) for one in document["problems"]),
+            count(document["mounts"]),
+            count(document["bytes"]),
+            seconds(document["seconds"]),
+            tuple(Problem.from_json(one) for one in document["problems"]),
+            count(document["dropped"]),
         )
 
 
@@ -83,25 +88,3 @@ class MountUse:
     def from_json(cls, document: Mapping[str, Any]) -> MountUse:
         """Raises KeyError, TypeError or ValueError for anything else."""
         return cls(MountsMoved.from_json(document["restored"]), MountsMoved.from_json(document["saved"]))
-
-
-def _problem(document: Mapping[str, Any]) -> Problem:
-    cause, hint = document.get("cause"), document.get("hint")
-    return Problem(
-        str(document["code"]),
-        str(document["message"]),
-        cause=None if cause is None else str(cause),
-        hint=None if hint is None else str(hint),
-    )
-
-
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1 << 53:
-        raise ValueError("a count is out of bounds")
-    return value
-
-
-def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e9:
-        raise ValueError("a number of seconds is out of bounds")
-    return float(value)

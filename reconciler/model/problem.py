@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from reconciler.model.artifact import Place
 
@@ -102,6 +102,13 @@ class Problem:
     def at(self, place: Place) -> Problem:
         """The same problem, said of this place."""
         return replace(self, file=place.file, line=place.line or None, column=place.column or None)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Problem:
+        """The inverse of to_json, as far as a person is told; where it was and what comes next are not in it. Raises
+        KeyError, TypeError or ValueError for anything else."""
+        cause, hint = (None if document.get(part) is None else str(document[part]) for part in ("cause", "hint"))
+        return cls(str(document["code"]), str(document["message"]), cause=cause, hint=hint)
 
     def to_json(self) -> dict[str, Any]:
         """The form of schemas/json/problems.json; absent parts are null."""

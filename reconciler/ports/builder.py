@@ -127,6 +127,9 @@ UNCLEAR = "build-error"
 CACHE_STALLED = "cache-stalled"
 """Code of the problem of a build that was given up because its cache took too long to write: its image is made, and
 making it again on the same runner takes no time."""
+CACHE_SILENT = "cache-silent"
+"""Code of the problem of a build whose registry stopped answering in the middle of a cache. BuildKit waits for it
+without end, and its daemon builds nothing more: only another runner could."""
 CACHE_BROKEN = "cache-broken"
 """Code of the problem of a build that failed because a cache it read lacks what it promises, or has something else."""
 
@@ -137,5 +140,6 @@ class Builder(Protocol):
     async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
         """Raises LianError with one problem: `build-failed` (the step, its last lines, the log), `build-out-of-memory`,
         `build-timeout`, `builder-lost`, `disk-full`, `push-refused`, PUSH_FAILED, CACHE_BROKEN,
-        CACHE_STALLED, … When cancelled, the build's processes are gone before the cancellation is raised on."""
+        CACHE_STALLED, CACHE_SILENT, … When cancelled, the build's processes are gone before the cancellation is raised
+        on."""
         ...

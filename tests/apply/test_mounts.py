@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.apply.mounts import CacheMounts, kept, ran
+from reconciler.apply.mounts import RESTORE_SECONDS, SAVE_SECONDS, CacheMounts, kept, ran
 from reconciler.cache import mounts as forms
-from reconciler.model.cache import CacheMount, CachePolicy, Ci, Owner, Session
-from reconciler.model.cache_use import StepRun
+from reconciler.cli.views.cache_use import story
+from reconciler.cli.views.text import Writer
+from reconciler.model.cache import (
+    MAX_MOUNT_BYTES,
+    MAX_MOUNTS,
+    CacheMode,
+    CacheMount,
+    CachePolicy,
+    Ci,
+    Owner,
+    Session,
+)
+from reconciler.model.cache_use import CacheUse, StepRun
 from reconciler.model.desired import Materials, Needs, SentFolder
 from reconciler.model.mount_use import MountsEnd, MountsMoved, MountUse
 from reconciler.model.reference import Repository
 from reconciler.ports.builder import Built, WriteFolder
 from reconciler.ports.compute import Runner
 from tests.commits import AMD64, ARM64, HOST, Commit, artifact
-from tests.fakes import World, problem
+from tests.fakes import FakeArchives, World, problem
 from tests.providers.workshop import TIER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from reconciler.model.cache import BuildMode
+    from reconciler.ports.archives import Packed
     from reconciler.ports.builder import BuildRequest, StepSeen
+    from tests.fakes import Points
 
 A, B = CacheMount("/a"), CacheMount("/b", Owner(7))
 RAN = (Built(None, 1.0, (StepRun("[1/1] RUN --mount=type=cache,target=/a x", False, 1.0),)),)
@@ -41,14 +56,12 @@ class MountBuilder:
     world: World
     held: dict[str, bytes] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
-    failing: set[str] = field(default_factory=set)
 
     async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
         step = request.dockerfile.name.split(".")[1]
         self.steps.append(step)
-        await self.world.points.at(step)
-        if step in self.failing:
-            raise problem("builder-lost")
+        if step != "restore":
+            await self.world.points.at(step)
         text = request.dockerfile.read_text()
         ids = [value for name, value in sorted(request.args.items()) if name.startswith("LIAN_ID")]
         owners = [
@@ -58,11 +71,16 @@ class MountBuilder:
             if f"target=/m/{n}," in line
         ]
         nonce = request.args["LIAN_NONCE"]
-        for number, (name, owner) in enumerate(zip(ids, owners, strict=True)):
-            key = f"{request.mount_namespace}/{name}{owner}"
+        keys = [f"{request.mount_namespace}/{name}{owner}" for name, owner in zip(ids, owners, strict=True)]
+        empty = [key for key in keys if key not in self.held]
+        if step == "restore":
+            self.held |= dict.fromkeys(empty, b"half")
+            await self.world.points.at(step)
+        for number, key in enumerate(keys):
             if step == "restore":
                 archives = request.contexts["archives"]
-                self.held.setdefault(key, (archives / f"{nonce}-{number}.tar").read_bytes())  # type: ignore[operator]
+                data = (archives / f"{nonce}-{number}.tar").read_bytes()  # type: ignore[operator]
+                self.held[key] = data if key in empty else self.held[key]
             elif step == "empty":
                 self.held.pop(key, None)
             else:
@@ -73,6 +91,24 @@ class MountBuilder:
         return Built(None, 0.1)
 
 
+class TellingArchives(FakeArchives):
+    """Contents can be said to be larger than they are, and to have left something out."""
+
+    def __init__(self, folder: Path, points: Points) -> None:
+        super().__init__(folder, points)
+        self.sizes: dict[bytes, int] = {}
+        self.dropped: dict[bytes, int] = {}
+
+    async def pack(self, tar: Path, into: Path) -> Packed:
+        data, packed = tar.read_bytes(), await super().pack(tar, into)
+        return replace(packed, size=self.sizes.get(data, packed.size), dropped=self.dropped.get(data, 0))
+
+    async def unpack(self, archive: Path, into: Path, after: Path, told: Packed) -> None:
+        data = archive.read_bytes()
+        assert told.size == self.sizes.get(data, len(data))
+        await super().unpack(archive, into, after, replace(told, size=len(data)))
+
+
 @dataclass
 class Shop:
     """One artifact, built again and again, each time on a new builder."""
@@ -81,18 +117,20 @@ class Shop:
     folder: Path
     builder: MountBuilder = field(init=False)
     work: CacheMounts = field(init=False)
+    archives: TellingArchives = field(init=False)
 
     def __post_init__(self) -> None:
+        self.archives = self.world.archives = TellingArchives(self.folder, self.world.points)
         self.renew()
 
-    def renew(self, mode: BuildMode | None = None, policy: CachePolicy | None = None) -> None:
+    def renew(self, mode: BuildMode | None = None, policy: CachePolicy | None = None, freshness: str = "") -> None:
         """A fresh builder."""
         self.builder = MountBuilder(self.world)
         ports = replace(self.world.ports(), builder=self.builder)
         wanted = artifact("shop/api", cache=policy or CachePolicy(mounts=True))
         runner = Runner("lease", "unix:///x", self.folder / "scratch", "buildkit")
         desired = Commit((wanted,)).desired
-        self.work = CacheMounts(ports, desired, wanted, mode or Ci(), runner, TIER)
+        self.work = CacheMounts(ports, desired, wanted, mode or Ci(), runner, TIER, freshness=freshness)
 
     def hold(self, mount: CacheMount, data: bytes) -> None:
         """What a step left in a mount."""
@@ -321,6 +359,33 @@ def test_a_cancellation_goes_on_and_leaves_nothing(shop: Shop, point: str) -> No
     asyncio.run(use())
 
 
+@pytest.mark.parametrize("point", ["tool", "heads", "manifest", "fetch", "unpack", "restore", "save", "pack", "store"])
+def test_what_takes_too_long_is_given_up_and_leaves_nothing(shop: Shop, point: str) -> None:
+    shop.hold(A, b"one")
+    shop.save(A)
+    before = shop.tag
+    saves = point in {"save", "pack", "store"}
+    if saves:
+        shop.hold(A, b"two")
+    else:
+        shop.renew()
+
+    async def use() -> MountsMoved:
+        loop = asyncio.get_running_loop()
+        now = loop.time
+        shop.world.points.holds[point] = asyncio.Event()
+        arrival = shop.world.points.arrivals[point] = asyncio.Event()
+        task = asyncio.create_task(shop.work.save(AMD64, (A,), RAN) if saves else shop.work.restore(AMD64, (A,)))
+        await arrival.wait()
+        loop.time = lambda: now() + max(RESTORE_SECONDS, SAVE_SECONDS) + 1  # type: ignore[method-assign]
+        return await task
+
+    moved = shop.checked(asyncio.run(use()))
+    assert (moved.end, codes(moved)) == (MountsEnd.FAILED, ["cache-mounts-late"])
+    assert shop.tag == before and (saves or shop.builder.held == {})
+    assert ("empty" in shop.builder.steps) is (point == "restore")
+
+
 def test_checks_count() -> None:
     materials = Materials(
         SentFolder("", "."),
@@ -330,6 +395,190 @@ def test_checks_count() -> None:
         check_needs={AMD64: Needs(mounts=(B, A))},
     )
     assert kept(materials, AMD64) == (A, B) and kept(materials, ARM64) == ()
+
+
+def test_target_and_checks_together_have_no_more_than_is_kept(shop: Shop) -> None:
+    own, other = (tuple(CacheMount(f"/{kind}/{n}") for n in range(20)) for kind in ("target", "check"))
+    needs = {AMD64: Needs(mounts=own)}, {AMD64: Needs(mounts=other)}
+    mounts = kept(Materials(SentFolder("", "."), "Dockerfile", "", needs=needs[0], check_needs=needs[1]), AMD64)
+    assert len(mounts) == MAX_MOUNTS and mounts[:20] == own
+    for mount in mounts:
+        shop.hold(mount, mount.id.encode())
+    assert shop.save(*mounts).mounts == MAX_MOUNTS
+    shop.renew()
+    assert shop.restore(*mounts).mounts == MAX_MOUNTS
+
+
+def test_what_could_not_be_restored_is_not_published(shop: Shop) -> None:
+    mounts = [CacheMount(f"/{n}") for n in range(MAX_MOUNTS + 1)]
+    for mount in mounts:
+        shop.hold(mount, b"x")
+    saved = shop.save(*mounts)
+    assert (saved.end, codes(saved)) == (MountsEnd.FAILED, ["cache-mount-broken"])
+    assert "no build has more than 32" in str(saved.problems[0].cause) and shop.tag is None
+
+
+def test_all_that_lies_there_is_within_the_bounds(shop: Shop) -> None:
+    """What is packed now and what is carried over count together, and what is refused counts nothing."""
+    c = CacheMount("/c")
+    shop.archives.sizes = {b"large": MAX_MOUNT_BYTES, b"half": MAX_MOUNT_BYTES // 2, b"more": MAX_MOUNT_BYTES // 2 + 1}
+    shop.hold(A, b"large")
+    shop.hold(B, b"half")
+    assert shop.save(A, B).problems == ()
+    shop.renew()
+    shop.hold(c, b"more")  # more than there is room for beside those that are carried over
+    saved = shop.save(A, B, c)
+    assert codes(saved) == ["cache-mount-too-large"] and "/b" in saved.problems[0].message
+    assert saved.mounts == 2
+    shop.renew()
+    restored = shop.restore(A, B, c)
+    assert (restored.end, restored.mounts) == (MountsEnd.RESTORED, 2)
+    assert shop.key(B) not in shop.builder.held
+
+
+def test_a_mount_that_is_refused_takes_no_room(shop: Shop) -> None:
+    shop.archives.sizes = {b"large": MAX_MOUNT_BYTES, b"more": MAX_MOUNT_BYTES // 2 + 1, b"half": MAX_MOUNT_BYTES // 2}
+    mounts = [CacheMount(f"/{n}") for n in range(4)]
+    for mount, data in zip(mounts, (b"large", b"half", b"more", b"half"), strict=True):
+        shop.hold(mount, data)
+    saved = shop.save(*mounts)
+    assert (saved.mounts, codes(saved)) == (3, ["cache-mount-too-large"]) and "/2:" in saved.problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("code", "carried"), [("disk-full", True), ("cache-mount-broken", True), ("cache-mount-too-large", False)]
+)
+def test_what_cannot_be_packed_now_is_not_lost(shop: Shop, code: str, *, carried: bool) -> None:
+    shop.hold(A, b"old")
+    shop.hold(B, b"one")
+    shop.save()
+    shop.hold(A, b"new")
+    shop.hold(B, b"two")
+    shop.archives.refused[b"new"] = code
+    saved = shop.save()
+    assert (codes(saved), saved.mounts) == ([code], 1 + carried)
+    shop.renew()
+    shop.restore()
+    assert shop.builder.held == {shop.key(B): b"two"} | ({shop.key(A): b"old"} if carried else {})
+
+
+def test_another_dockerfile_of_the_artifact_finds_its_own_mounts_again(shop: Shop) -> None:
+    """Branches take turns: each has mounts that the other does not know."""
+    shop.hold(A, b"one")
+    shop.save(A)
+    shop.renew()
+    shop.hold(B, b"other")
+    assert shop.save(B).mounts == 1
+    shop.renew()
+    assert shop.restore(A).mounts == 1 and shop.builder.held == {shop.key(A): b"one"}
+    assert shop.save(A).end is MountsEnd.UNCHANGED
+
+
+def test_mounts_that_no_build_has_any_more_are_let_go(shop: Shop) -> None:
+    day = 24 * 3600.0
+    shop.hold(A, b"one")
+    shop.hold(B, b"other")
+    shop.save()
+    for _ in range(int(forms.UNUSED_SECONDS / day) + 1):
+        shop.world.clock.now += day
+        assert shop.save(B).problems == ()
+    shop.renew()
+    assert shop.restore().mounts == 1 and shop.builder.held == {shop.key(B): b"other"}
+
+
+def test_a_mount_that_is_in_use_is_not_let_go_whoever_else_writes(shop: Shop) -> None:
+    day = 24 * 3600.0
+    for number in range(2 * int(forms.UNUSED_SECONDS / day)):
+        for mount, data in ((A, b"same"), (B, b"%d" % number)):
+            shop.world.clock.now += day / 2
+            shop.renew()
+            shop.hold(mount, data)
+            shop.save(mount)
+    shop.renew()
+    assert shop.restore().mounts == 2
+
+
+def test_mounts_of_others_make_room_the_oldest_first(shop: Shop) -> None:
+    shop.archives.sizes = {b"large": MAX_MOUNT_BYTES}
+    c = CacheMount("/c")
+    for mount in (B, A, c):
+        shop.world.clock.now += 60
+        shop.renew()
+        shop.hold(mount, b"large")
+        assert shop.save(mount).problems == ()
+    shop.renew()
+    assert shop.restore(A, B, c).mounts == 2 and shop.key(B) not in shop.builder.held
+    many = [CacheMount(f"/{n}") for n in range(MAX_MOUNTS)]
+    shop.renew()
+    for mount in many:
+        shop.hold(mount, b"x")
+    assert shop.save(*many).mounts == MAX_MOUNTS
+    shop.renew()
+    assert shop.restore(A, *many).mounts == MAX_MOUNTS and shop.key(A) not in shop.builder.held
+
+
+def test_what_is_to_be_fresh_takes_nothing_of_another_freshness(shop: Shop) -> None:
+    def at(freshness: str) -> Shop:
+        shop.renew(freshness=freshness)
+        return shop
+
+    at("")
+    shop.hold(A, b"plain")
+    shop.hold(B, b"plain too")
+    shop.save()
+    assert (restored := at("1").restore()).end is MountsEnd.ABSENT and restored.problems == ()
+    shop.hold(A, b"first")
+    assert shop.save().mounts == 1  # and nothing of what is not as fresh is carried over
+    assert at("1").restore().mounts == 1 and shop.builder.held == {shop.key(A): b"first"}
+    assert at("2").restore().end is MountsEnd.ABSENT
+    assert at("").restore().mounts == 1
+    shop.hold(A, b"first")
+    assert at("2").restore().end is MountsEnd.ABSENT
+    shop.hold(A, b"first")
+    assert shop.save().end is MountsEnd.SAVED  # the same content, and fresh for all that
+    assert at("2").restore().mounts == 1
+
+
+def test_freshness_that_nobody_noted_is_not_fresh(shop: Shop) -> None:
+    manifest = forms.formed([], {"dev.lian.cache.freshness": "1"})
+    assert forms.is_fresh(manifest, "1") and forms.is_fresh(manifest, "") and not forms.is_fresh(manifest, "2")
+    assert not forms.is_fresh(forms.formed([], {}), "1") and forms.is_fresh(forms.formed([], {}), "")
+
+
+def test_a_session_takes_cis_where_its_own_are_not_fresh(shop: Shop) -> None:
+    shop.renew(freshness="2")
+    shop.hold(A, b"ci")
+    shop.save()
+    shop.renew(Session("anna"), freshness="1")
+    shop.hold(A, b"anna")
+    shop.save()
+    shop.renew(Session("anna"), freshness="2")
+    assert shop.restore().reference == f"{CI}:linux-amd64.mounts" and shop.builder.held[shop.key(A)] == b"ci"
+
+
+def test_what_is_left_out_is_counted(shop: Shop) -> None:
+    shop.archives.dropped = {b"one": 2, b"other": 3}
+    shop.hold(A, b"one")
+    shop.hold(B, b"other")
+    assert shop.save().dropped == 5 and shop.restore().dropped == 0
+    assert shop.save().dropped == 5  # also where nothing has changed
+
+
+def test_what_is_left_out_is_shown(shop: Shop) -> None:
+    def told(dropped: int) -> str:
+        out = io.StringIO()
+        moved = MountsMoved(MountsEnd.SAVED, "r/x:y", 1, 5, 1.0, dropped=dropped)
+        story("linux/amd64", CacheUse(CacheMode.MAX, mounts=MountUse(MountsMoved(), moved)), Writer(out))
+        return out.getvalue()
+
+    assert "1,234 left out" in told(1234) and "left out" not in told(0)
+
+
+@pytest.mark.parametrize("schema", ["outcome", "story"])
+def test_the_schemas_know_it(schema: str) -> None:
+    document = json.loads((Path(__file__).parents[2] / f"schemas/json/{schema}.json").read_text("utf-8"))
+    moved = document["$defs"]["mounts_moved"]
+    assert set(moved["required"]) == set(moved["properties"]) == set(MountsMoved().to_json())
 
 
 def test_only_steps_with_mounts_count() -> None:

@@ -1,7 +1,8 @@
 """The rendered policies, enforced: everything that the rules forbid is tried on registries that refuse it, with plain
 curl under each account's credential and with lian's own adapters; everything that they allow works.
 
-ci is CI's account. ada has sessions of both workspaces, bob of shop. eve is known to the registry alone.
+ci is CI's account. ada has sessions of both workspaces, bob of shop. eve is known to the registry alone. Where entries
+of others have a place, there is one after ours that lets everyone do anything: it opens nothing of ours.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import json
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -26,10 +27,11 @@ from reconciler.model.observed import Found, Unknown
 from reconciler.model.platform import Platform
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
+from reconciler.providers.registry.distribution.inventory import DistributionInventory
 from tests.cache.policies import ACCESS, copied, ground
 from tests.needs import not_run
 from tests.ports.registry_suite import Image
-from tests.providers.registry.places import config, opened, removing
+from tests.providers.registry.places import config, opened, removing, transport
 from tests.servers.docker_auth import granted, users_of
 from tests.servers.scripted_harbor import Account, ScriptedHarbor
 from tests.servers.secured_registry import run_secured
@@ -38,12 +40,12 @@ from tests.servers.zot import Access as ZotAccess
 from tests.servers.zot import run_zot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Awaitable, Iterator
 
     from reconciler.model.cache import BuildMode
     from reconciler.providers.registry.http.docker_config import DockerConfig
 
+pytestmark = pytest.mark.slow
 ADMIN = "root"
 ACCOUNTS = ("ci", "ada", "bob", "eve")
 READS, WRITES, NOTHING = "r", "rw", ""
@@ -58,6 +60,8 @@ MAY = {
     "cache/ci/closed/api": {},
     "dev/ada-shop/shop/api": {"ada": WRITES},
     "dev/bob-shop/shop/api": {"bob": WRITES},
+    "dev/eve-shop/shop/api": {},
+    "dev/x": {"ci": WRITES, "ada": READS, "bob": READS},
     "shop/api": {"ci": WRITES, "ada": READS, "bob": READS},
     "tools/cli": {"ci": WRITES, "ada": READS},
 }
@@ -73,6 +77,8 @@ IN_PROJECTS = {
     "cache/ci/closed/api": "cache.ci.closed/api",
     "dev/ada-shop/shop/api": "dev.ada.shop/shop/api",
     "dev/bob-shop/shop/api": "dev.bob.shop/shop/api",
+    "dev/eve-shop/shop/api": "dev.eve.shop/shop/api",
+    "dev/x": "dev/x",
     "shop/api": "shop/api",
     "tools/cli": "tools/cli",
 }
@@ -89,8 +95,10 @@ REFUSED = {401, 403}
 
 
 def the_rule(*, projects: bool = False) -> Rule:
-    """Of the fleet, with someone who looks after the registry."""
-    return rule(Access(ACCESS.ci, ACCESS.actors, (ADMIN,)), ground(projects=projects))
+    """Of the fleet, with someone who looks after the registry, and an image of shop where sessions have theirs."""
+    place = ground(projects=projects)
+    access = Access(ACCESS.ci, ACCESS.actors, (ADMIN,))
+    return rule(access, replace(place, products=(*place.products, ("shop", "dev/x"))))
 
 
 def password(account: str) -> str:
@@ -204,25 +212,27 @@ def seeded(server: Enforced, prefix: str = "", names: dict[str, str] | None = No
     return Seeded(server, images, prefix, names)
 
 
-@pytest.fixture
-def by_tokens(tmp_path: Path) -> Iterator[Seeded]:
+@pytest.fixture(scope="module")
+def by_tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
     """distribution, with the rendered acl of docker_auth."""
-    acl = copied(tokens.render(the_rule()))["acl"]
+    acl = [*copied(tokens.render(the_rule()))["acl"], {"match": {"account": "/.+/"}, "actions": ["*"]}]
     with (
         TokenServer(users_of(acl, (*ACCOUNTS, ADMIN))).running() as service,
-        run_secured(tmp_path / "server", tokens=service) as server,
+        run_secured(tmp_path_factory.mktemp("tokens") / "server", tokens=service) as server,
     ):
         yield seeded(ByTokens(server.host, service, acl))
 
 
-@pytest.fixture
-def by_zot(tmp_path: Path) -> Iterator[Seeded]:
+@pytest.fixture(scope="module")
+def by_zot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
     """zot, with the rendered accessControl."""
-    with run_zot(tmp_path / "zot", access=ZotAccess(copied(zot.render(the_rule())), HTPASSWD)) as server:
+    control = copied(zot.render(the_rule()))
+    control["repositories"]["**"] = {"defaultPolicy": ["read", "create", "update", "delete"]}
+    with run_zot(tmp_path_factory.mktemp("by-zot") / "zot", access=ZotAccess(control, HTPASSWD)) as server:
         yield seeded(ByPassword(server.host))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def by_harbor() -> Iterator[Seeded]:
     """Harbor as its documents describe it, with the rendered projects and robots. Its admin has rights everywhere."""
     document = copied(harbor.render(the_rule(projects=True)))
@@ -285,45 +295,69 @@ def test_curl_is_refused_what_the_rules_forbid_and_nothing_else(place: Seeded) -
 def test_lian_is_refused_what_the_rules_forbid_and_nothing_else(place: Seeded) -> None:
     """By what publishes, reads and removes: it says that it was refused, and nothing of it changed."""
     wrong = []
-    for repository, accounts in MAY.items():
-        for account in ACCOUNTS:
-            right = accounts.get(account, NOTHING)
-            wanted = {"read": "r" in right, "publish": "w" in right, "delete": "w" in right}
-            done = asyncio.run(used(place, account, repository))
-            if done != wanted:
+    for account in ACCOUNTS:
+        for repository, done in asyncio.run(used(place, account)).items():
+            right = MAY[repository].get(account, NOTHING)
+            if done != {"read": "r" in right, "publish": "w" in right, "delete": "w" in right}:
                 wrong.append((account, repository, done))
-        (seen,) = asyncio.run(heads(place, ADMIN, repository)).values()
-        assert isinstance(seen, Found) and seen.digest == place.images[repository].descriptor.digest, repository
     assert wrong == []
+    for repository, seen in asyncio.run(seen_by_admin(place)).items():
+        assert isinstance(seen, Found) and seen.digest == place.images[repository].descriptor.digest, repository
 
 
-async def heads(place: Seeded, account: str, repository: str) -> dict[Reference, object]:
+async def seen_by_admin(place: Seeded) -> dict[str, object]:
     host = place.server.host
-    async with opened(host, docker=login(host, account, place.prefix)) as (registry, _):
-        return dict(await registry.heads([Reference(Repository(host, place.path(repository)), "latest")]))
+    wanted = {repository: Reference(Repository(host, place.path(repository)), "latest") for repository in MAY}
+    async with opened(host, docker=login(host, ADMIN, place.prefix)) as (registry, _):
+        seen = await registry.heads(list(wanted.values()))
+    return {repository: seen[reference] for repository, reference in wanted.items()}
 
 
-async def used(place: Seeded, account: str, repository: str) -> dict[str, bool]:
-    """Whether each of lian's ways worked; what it put there it takes away again."""
-    host, where = place.server.host, Repository(place.server.host, place.path(repository))
-    image, docker = Image(f"{repository} by {account} with lian"), login(place.server.host, account, place.prefix)
-    (seen,) = (await heads(place, account, repository)).values()
-    assert isinstance(seen, Found) or (isinstance(seen, Unknown) and seen.problem.code == "registry-denied"), seen
-    done = {"read": isinstance(seen, Found), "publish": True, "delete": True}
+async def used(place: Seeded, account: str) -> dict[str, dict[str, bool]]:
+    """Whether each of lian's ways worked in each repository; what it put there it takes away again."""
+    host = place.server.host
+    docker = login(host, account, place.prefix)
+    found = {}
+    async with opened(host, docker=docker) as (registry, publisher), removing(host, docker=docker) as remover:
+        for repository in MAY:
+            where = Repository(host, place.path(repository))
+            image = Image(f"{repository} by {account} with lian")
+            (seen,) = (await registry.heads([Reference(where, "latest")])).values()
+            assert isinstance(seen, Found) or (isinstance(seen, Unknown) and seen.problem.code == "registry-denied")
+            published = await not_denied(publisher.publish(where, image.manifest, tags=["mine"], blobs=image.blobs))
+            doomed = image if published else place.images[repository]
+            deleted = await not_denied(remover.delete(where, doomed.descriptor.digest))
+            found[repository] = {"read": isinstance(seen, Found), "publish": published, "delete": deleted}
+    return found
+
+
+async def not_denied(done: Awaitable[object]) -> bool:
     try:
-        async with opened(host, docker=docker) as (_, publisher):
-            await publisher.publish(where, image.manifest, tags=["mine"], blobs=image.blobs)
+        await done
     except LianError as error:
         assert {problem.code for problem in error.problems} == {"registry-denied"}, error
-        done["publish"] = False
-    doomed = image if done["publish"] else place.images[repository]
-    try:
-        async with removing(host, docker=docker) as remover:
-            await remover.delete(where, doomed.descriptor.digest)
-    except LianError as error:
-        assert {problem.code for problem in error.problems} == {"registry-denied"}, error
-        done["delete"] = False
-    return done
+        return False
+    return True
+
+
+@pytest.mark.parametrize("registry", ["by_tokens", "by_zot"])
+def test_admins_alone_list_all_repositories(request: pytest.FixtureRequest, registry: str) -> None:
+    """zot shows everybody those that he may read."""
+    place = request.getfixturevalue(registry)
+
+    async def listed(account: str | None) -> set[str]:
+        host = place.server.host
+        async with transport(host, docker=login(host, account)) as made:
+            return set(await DistributionInventory(made).repositories(host))
+
+    assert asyncio.run(listed(ADMIN)) == set(MAY)
+    for account in (*ACCOUNTS, None):
+        if registry == "by_zot" and account:
+            assert asyncio.run(listed(account)) == {one for one, accounts in MAY.items() if account in accounts}
+            continue
+        with pytest.raises(LianError) as caught:
+            asyncio.run(listed(account))
+        assert [problem.code for problem in caught.value.problems] == ["catalog-unsupported"]
 
 
 @pytest.mark.parametrize("registry", ["by_tokens", "by_zot"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.cache import mounts as forms
 from reconciler.cache.mounts import SavedMount, formed, is_current, namespace, parsed
-from reconciler.cache.notes import CREATED
+from reconciler.cache.notes import CREATED, FRESHNESS
 from reconciler.model.cache import MAX_MOUNT_BYTES, MAX_MOUNT_MEMBERS, MAX_MOUNTS, CacheMount, Owner
 from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
@@ -27,6 +28,7 @@ SAVED = st.builds(
     st.builds(Descriptor, st.just(forms.LAYER), st.binary(max_size=8).map(Digest.of), st.integers(1, MAX_MOUNT_BYTES)),
     st.integers(0, MAX_MOUNT_BYTES // MAX_MOUNTS),
     st.integers(0, MAX_MOUNT_MEMBERS),
+    st.none() | st.integers(0, 2**32).map(float),
 )
 ONE = SavedMount(CacheMount("/a"), Descriptor(forms.LAYER, Digest.of(b"x"), 5), 10, 1)
 TIME = "2026-11-28T12:00:00Z"
@@ -95,13 +97,57 @@ def test_forming_and_parsing_are_inverse(saved: list[SavedMount], random: Any) -
         layer(annotations={forms.OWNER: "0:0"}),
         layer(annotations={forms.OWNER: "0:0:999"}),
         layer(annotations={forms.OWNER: "4294967296:0:755"}),
-        formed([SavedMount(CacheMount(str(n)), ONE.blob, MAX_MOUNT_BYTES, 1) for n in range(3)], {}),
+        changed(
+            layers=[
+                one
+                for n in range(3)
+                for one in formed([replace(ONE, mount=CacheMount(str(n)), size=MAX_MOUNT_BYTES)], {}).document["layers"]
+            ]
+        ),
     ],
 )
 def test_what_is_something_else_is_not_read(manifest: Manifest) -> None:
     with pytest.raises(ValueError, match=r"."):
         parsed(manifest)
     assert not is_current(manifest, [ONE], 0.0) if manifest.data.startswith(b"{") else True
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        [replace(ONE, mount=CacheMount(str(n))) for n in range(MAX_MOUNTS + 1)],
+        [replace(ONE, mount=CacheMount(str(n)), size=MAX_MOUNT_BYTES) for n in range(3)],
+        [ONE, replace(ONE, size=11)],
+        [replace(ONE, mount=CacheMount("x" * 2000))],
+        [replace(ONE, mount=CacheMount("/a", Owner(2**32)))],
+        [replace(ONE, size=MAX_MOUNT_BYTES + 1)],
+        [replace(ONE, members=MAX_MOUNT_MEMBERS + 1)],
+        [replace(ONE, blob=Descriptor(forms.LAYER, Digest.of(b"x"), MAX_MOUNT_BYTES + 1))],
+    ],
+)
+def test_what_would_not_be_read_is_not_formed(saved: list[SavedMount]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        formed(saved, {})
+
+
+def test_a_date_that_is_none_is_not_believed() -> None:
+    (one,) = parsed(layer(annotations={forms.SEEN: "yesterday"}))
+    assert one.seen is None
+
+
+def test_what_was_seen_long_ago_is_not_current() -> None:
+    now = 1795867200.0
+    manifest = formed([replace(ONE, seen=now)], {CREATED: TIME})
+    assert is_current(manifest, [replace(ONE, seen=now + 60)], now + 60)
+    assert not is_current(manifest, [replace(ONE, seen=now + forms.RENEWED_AFTER)], now + 60)
+
+
+def test_what_is_of_another_freshness_is_not_current() -> None:
+    now = 1795867200.0
+    manifest = formed([ONE], {CREATED: TIME, FRESHNESS: "1"})
+    assert is_current(manifest, [ONE], now, "1")
+    assert not is_current(manifest, [ONE], now, "2") and not is_current(manifest, [ONE], now)
+    assert not is_current(formed([ONE], {CREATED: TIME}), [ONE], now, "1")
 
 
 def test_what_is_the_same_and_young_is_current() -> None:

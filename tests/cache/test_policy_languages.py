@@ -58,6 +58,7 @@ ANSWERS = [
     ("regexp", "^cache/ci/shop/.+$", ["cache/ci/shop/api"], ["cache/ci/shop/", "xcache/ci/shop/api"]),
     ("regexp", "^a|b$", ["ax", "xb"], ["xax"]),
     ("regexp", "^(?:a|b){2,3}$", ["ab", "aba"], ["a", "abab"]),
+    ("regexp", "^(?:a?){256}$", ["", "aa"], ["b"]),
     ("regexp", "^(?P<x>a{2,}|(b))c{0,1}$", ["aa", "aaaa", "bc"], ["a", "bcc"]),
     ("regexp", "^[^/]+$", ["a"], ["a/b"]),
     ("regexp", "^[]a-]+$", ["a-]"], ["b"]),
@@ -72,7 +73,7 @@ NOT_READ = [
     ("path.Match", "*[^a]"),
     ("regexp", "(?i)a"), ("regexp", "(a"), ("regexp", "a)"), ("regexp", "a**"), ("regexp", "[a"), ("regexp", "\\bx"),
     ("regexp", "x(^a)"), ("regexp", "a$b"), ("regexp", "\\pL"), ("regexp", "a{9999}"), ("regexp", "[[:nope:]]"),
-    ("regexp", "((a{99}){99}){99}"), ("regexp", "*a"), ("regexp", "é\\é"),
+    ("regexp", "((a{99}){99}){99}"), ("regexp", "^((a?){10}){100}$"), ("regexp", "*a"), ("regexp", "é\\é"),
 ]  # fmt: skip
 
 

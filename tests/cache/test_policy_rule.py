@@ -21,6 +21,7 @@ from reconciler.model.access import Access, ActorAccess
 from reconciler.model.problem import LianError
 from tests.cache.policies import ACCESS, ground
 from tests.schemas.evaluation import validator
+from tests.servers.docker_auth import granted
 
 names = st.from_regex(r"[a-z0-9]{1,3}(-[a-z0-9]{1,2})?", fullmatch=True)
 
@@ -118,11 +119,34 @@ def test_an_account_of_two_builders_is_refused() -> None:
 
 
 def test_caches_and_images_are_apart() -> None:
-    images = Ground(Layout(""), Layout(""), (("shop", "dev/ada-shop"),), ("shop",))
+    layouts = Layout(""), Layout("images")
+    for image in ("ci/shop", "images/dev/ada-shop", "images/dev/ada-shop/api"):
+        with pytest.raises(LianError) as caught:
+            rule(ACCESS, Ground(*layouts, (("shop", image),), ("shop",)))
+        assert caught.value.problems[0].code == "cache-policy-place"
+    assert rule(ACCESS, Ground(*layouts, (), ("shop",))).fences == ("ci", "dev", "images/dev")
+
+
+@pytest.mark.parametrize(
+    ("caches", "sessions"),
+    [("", ""), ("cache", "cache"), ("dev/ada-shop", ""), ("cache", "cache/ci/shop")],
+)
+def test_prefixes_that_would_mix_sessions_and_caches_are_told_as_such(caches: str, sessions: str) -> None:
     with pytest.raises(LianError) as caught:
-        rule(ACCESS, Ground(images.caches, images.sessions, (("shop", "ci/shop"),), ("shop",)))
-    assert caught.value.problems[0].code == "cache-policy-place"
-    assert rule(ACCESS, Ground(Layout(""), Layout(""), (), ("shop",))).fences == ("ci", "dev")
+        rule(ACCESS, Ground(Layout(caches), Layout(sessions), (), ("shop",)))
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.file) == ("cache-prefix-mixed", "lian.ncl")
+    assert "`cache_prefix` and `images_prefix`" in problem.message
+    assert problem.hint == "give them prefixes of which neither begins with the other"
+
+
+@pytest.mark.parametrize("image", ["dev", "dev/a", "dev/ab", "dev/abc", "dev/tools", "dev/eve-shop/api"])
+def test_an_image_where_only_sessions_have_theirs_keeps_its_rights(image: str) -> None:
+    """However short its name is: zot takes the longest pattern, and it is the fence's that is long then."""
+    ours = rule(ACCESS, Ground(Layout("cache"), Layout(""), (("shop", image),), ("shop",)))
+    assert compare(ours, zot.read(zot.render(ours))) == ()
+    assert compare(ours, tokens.read(tokens.render(ours))) == ()
+    assert granted(tokens.render(ours)["acl"], "ci", image) == {"pull", "push", "delete"}
 
 
 def test_a_check_says_what_it_found() -> None:

@@ -48,18 +48,80 @@ def test_what_is_rendered() -> None:
         *(
             {"match": {"type": "repository", "name": name}, "actions": []}
             for name in (
-                "/^cache/ci/.+$/", "/^cache/dev/.+$/", "/^dev/ada-shop/.+$/", "/^dev/ada-tools/.+$/",
-                "/^dev/bob-shop/.+$/", "shop/api", "tools/cli",
+                "/^cache/ci/.+$/", "/^cache/dev/.+$/", "/^dev/.+$/", "shop/api", "tools/cli",
             )
         ),
+        {"match": {"type": "registry", "name": "catalog"}, "actions": []},
     ]  # fmt: skip
     assert all(each["comment"] for each in token_policy()["acl"])
 
 
-def test_admins_may_do_anything_but_list_the_catalogue() -> None:
-    rule = fleet(Access(("ci",), {}, ("root",)))
-    first = tokens.render(rule)["acl"][0]
-    assert (first["match"], first["actions"]) == ({"account": "root", "type": "repository"}, ["*"])
+ROOT = Access(("ci",), {"ada": ActorAccess(("ada",)), "bob": ActorAccess(("bob",), ("shop",))}, ("root",))
+
+
+def test_admins_may_do_anything_and_nobody_else_lists_the_catalogue() -> None:
+    rule = fleet(ROOT)
+    acl = tokens.render(rule)["acl"]
+    assert [(each["match"], each["actions"]) for each in acl[:2]] == [
+        ({"account": "root", "type": "repository"}, ["*"]),
+        ({"account": "root", "type": "registry", "name": "catalog"}, ["*"]),
+    ]
+    everything = matching(["*"], account="/.+/")
+    assert compare(rule, tokens.read(copied([*acl, everything]))) == ()
+    for account in ("ci", "ada", "bob", "eve"):
+        assert granted([*acl, everything], account, "catalog", "registry") == frozenset()
+    assert granted(acl, "root", "catalog", "registry") == {"*"}
+
+
+CATALOGUE: dict[str, tuple[Callable[[list[Any]], None], set[tuple[str, str, str, str]]]] = {
+    "no entry for the admin": (
+        lambda acl: acl.__delitem__(1), {("lacks", "root", "catalog", "list")},
+    ),
+    "an actor": (
+        lambda acl: acl.insert(0, matching(["*"], account="ada", type="/^reg/", name="*")),
+        {("opens", "ada", "catalog", "list")},
+    ),
+    "one who is named nowhere else": (
+        lambda acl: acl.insert(0, matching(["*"], account="eve", type="registry")),
+        {("opens", "eve", "catalog", "list")},
+    ),
+    "everyone": (
+        lambda acl: acl.insert(0, matching(["pull", "*"], type="registry", name="/cat/")),
+        {("opens", "", "catalog", "list"), ("opens", "x", "catalog", "list")},
+    ),
+    "without a login": (
+        lambda acl: acl.insert(0, matching(["*"], account="", type="registry", name="catalog")),
+        {("opens", "", "catalog", "list")},
+    ),
+    "from some addresses": (
+        lambda acl: acl.insert(0, matching(["*"], account="ada", type="registry", name="catalog", ip="10.0.0.0/8")),
+        {("unknown", "ada", "catalog", "list")},
+    ),
+    "whoever is called as the list": (
+        lambda acl: acl.insert(0, matching(["*"], account="catalog", type="registry", name="${account}")),
+        {("opens", "catalog", "catalog", "list")},
+    ),
+    "another list, and other actions": (
+        lambda acl: acl.__setitem__(
+            slice(0, 0),
+            [
+                matching(["*"], account="ada", type="registry", name="other"),
+                matching(["*"], account="ada", type="registry", name="${account}"),
+                matching(["pull"], account="bob", type="registry", name="catalog"),
+            ],
+        ),
+        set(),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("hole", CATALOGUE)
+def test_who_lists_the_catalogue_is_looked_at(hole: str) -> None:
+    rule = fleet(ROOT)
+    acl = copied(tokens.render(rule))["acl"]
+    tamper, expected = CATALOGUE[hole]
+    tamper(acl)
+    assert told(compare(rule, tokens.read(acl))) == expected
 
 
 @pytest.mark.parametrize("wrap", [lambda d: d, lambda d: d["acl"], lambda d: {"server": {}, "token": {}, **d}])
@@ -128,6 +190,9 @@ HOLES: dict[str, tuple[Callable[[list[Any]], None], tuple[str, str, str, str]]] 
     "no fence, and then everybody": (
         without("cache/ci: nobody", matching(["*"], account="/.+/")), ("opens", "x", "cache/ci/x", ALL),
     ),
+    "sessions of who is no actor any more": (
+        without("dev: nobody", matching(["*"], account="/.+/")), ("opens", "x", "dev/x", ALL),
+    ),
     "an image that everybody may push": (
         without("shop/api: nobody", matching(["push"], type="*")), ("opens", "x", "shop/api", "push"),
     ),
@@ -138,7 +203,7 @@ HOLES: dict[str, tuple[Callable[[list[Any]], None], tuple[str, str, str, str]]] 
         first(entry("ada", "/^dev/.+/", "pull", "push", "delete")), ("opens", "ada", "dev/bob-shop/x", ALL),
     ),
     "from some addresses": (
-        first(matching(["*"], ip="10.0.0.0/8")), ("unknown", "ada", "shop/api", ALL),
+        first(matching(["*"], ip="10.0.0.0/8")), ("unknown", "x", "dev/x", ALL),
     ),
     "by a label": (
         first(matching(["push"], labels={"group": "ops"}, name="cache/ci/shop/api")),

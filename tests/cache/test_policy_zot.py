@@ -37,6 +37,7 @@ def test_what_is_rendered() -> None:
             "cache/dev/ada-shop/**": only(ADA),
             "cache/dev/ada-tools/**": only(ADA),
             "cache/dev/bob-shop/**": only(BOB),
+            "dev/**": only(),
             "dev/ada-shop/**": only(ADA),
             "dev/ada-tools/**": only(ADA),
             "dev/bob-shop/**": only(BOB),
@@ -143,6 +144,10 @@ HOLES: dict[str, tuple[Callable[[Any], None], tuple[str, str, str, str]]] = {
     "no fence": (
         several(drop("cache/ci/**"), put("**", defaultPolicy=["create"])),
         ("opens", "stranger", "cache/ci/x", "create"),
+    ),
+    "sessions of who is no actor any more": (
+        several(drop("dev/**"), put("**", defaultPolicy=["read"])),
+        ("opens", "stranger", "dev/x", "read"),
     ),
     "nothing of CI's": (drop("cache/ci/shop/**"), ("lacks", "ci", "cache/ci/shop/x", "create delete read update")),
     "a developer may not read": (

@@ -119,6 +119,15 @@ def test_checks_have_their_own() -> None:
     assert found.platforms[AMD64].mounts == found.platforms[ARM64].mounts == (CacheMount("/"),)
 
 
+def test_target_and_checks_together_have_no_more_than_is_kept() -> None:
+    own, more = (" ".join(f"--mount=type=cache,target=/{kind}/{n}" for n in range(20)) for kind in "ab")
+    text = f"FROM scratch AS test\nRUN {more} --mount=type=cache,target=/a/0 x\nFROM scratch\nRUN {own} x\n"
+    found = needs(text, checks=("test",))
+    assert len(found.platforms[AMD64].mounts) == 20
+    assert {*found.checks[AMD64].mounts} == {CacheMount("/a/0"), *(CacheMount(f"/b/{n}") for n in range(12))}
+    assert found.notes == (f"has more than {MAX_MOUNTS} cache mounts; no more are kept",)
+
+
 def test_what_is_not_kept_is_noted() -> None:
     found = needs("FROM scratch AS s\nFROM scratch\nRUN --mount=type=cache,target=/a,from=s x\n")
     assert found.platforms[AMD64].mounts == ()

@@ -144,6 +144,12 @@ def test_which_caches_a_build_uses(tmp_path: Path) -> None:
     assert f"    writes  {own}\n" in told
 
 
+def test_a_cache_that_has_no_place_is_told_as_a_build_tells_it(tmp_path: Path) -> None:
+    bench = fleet(tmp_path, access='ci = ["ci"], actors = { "ada--b" = {} }', provider="Harbor")
+    ran = bench.lian("cache", "refs", "shop/api", "--actor", "ada--b", code=1)
+    assert "error[cache-name]" in ran.err
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [

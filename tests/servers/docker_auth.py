@@ -13,16 +13,17 @@ from tests.servers.token_server import User
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-ACTIONS = ("pull", "push", "delete")
+ACTIONS = {"repository": ("pull", "push", "delete"), "registry": ("*",)}
+"""What there is to ask for, by type."""
 
 
-def granted(acl: Sequence[Mapping[str, Any]], account: str, repository: str) -> frozenset[str]:
+def granted(acl: Sequence[Mapping[str, Any]], account: str, name: str, kind: str = "repository") -> frozenset[str]:
     """The first entry that matches decides; without one nothing is granted."""
-    asked = {"account": account, "type": "repository", "name": repository}
+    asked = {"account": account, "type": kind, "name": name}
     for entry in acl:
         if all(matches(pattern, asked[key], asked) for key, pattern in entry["match"].items()):
             actions = entry["actions"]
-            return frozenset(ACTIONS if actions == ["*"] else set(actions) & set(ACTIONS))
+            return frozenset(ACTIONS[kind] if actions == ["*"] else set(actions) & set(ACTIONS[kind]))
     return frozenset()
 
 
@@ -56,6 +57,11 @@ class AclUser(User):
     def may(self, repository: str) -> frozenset[str]:
         """See User."""
         return granted(self.acl, self.account, repository)
+
+    @property
+    def lists(self) -> bool:
+        """See User."""
+        return bool(granted(self.acl, self.account, "catalog", "registry"))
 
 
 def users_of(acl: Sequence[Mapping[str, Any]], accounts: Sequence[str]) -> dict[str, User]:

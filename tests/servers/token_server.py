@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from tests.servers.certificates import Certified
 
 SERVICE, ISSUER = "lian-tests", "lian-tests-issuer"
+CATALOG = "registry:catalog:*"
+"""The scope of the list of all repositories."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class User:
     def may(self, repository: str) -> frozenset[str]:
         """The actions on a repository."""
         return frozenset().union(*(actions for pattern, actions in self.rights if fnmatchcase(repository, pattern)))
+
+    @property
+    def lists(self) -> bool:
+        """Whether it may list all repositories."""
+        return False
 
 
 NOBODY = User("", ())
@@ -85,7 +92,7 @@ class TokenServer:
     status: int | None = None
     asked: list[Asked] = field(default_factory=list)
     issued: dict[str, dict[str, frozenset[str]]] = field(default_factory=dict)
-    """Token -> repository -> actions."""
+    """Token -> repository, or CATALOG -> actions."""
 
     def __post_init__(self) -> None:
         self.authority = Authority("lian-tests-tokens")
@@ -135,7 +142,9 @@ class TokenServer:
         granted: dict[str, frozenset[str]] = {}
         for scope in scopes[: self.most]:
             kind, repository, actions = scope.split(":", 1)[0], *scope.split(":", 1)[1].rsplit(":", 1)
-            if kind == "repository":
+            if scope == CATALOG and user.lists:
+                granted[CATALOG] = frozenset("*")
+            elif kind == "repository":
                 granted[repository] = granted.get(repository, frozenset()) | user.may(repository) & set(
                     actions.split(",")
                 )
@@ -168,7 +177,7 @@ class TokenServer:
         """RFC 7519, with ES256 (RFC 7518, 3.4) and the certificate in `x5c`."""
         now, life = time.time(), self.first_lives.pop(0) if self.first_lives else self.life
         header = {"typ": "JWT", "alg": "ES256", "x5c": [base64.b64encode(self._signer.der).decode()]}
-        access = [{"type": "repository", "name": r, "actions": sorted(a)} for r, a in granted.items() if a]
+        access = [_resource(r) | {"actions": sorted(a)} for r, a in granted.items() if a]
         claims = {
             "iss": ISSUER, "sub": name, "aud": SERVICE, "jti": secrets.token_hex(8), "access": access,
             "iat": int(now), "nbf": int(now) - 10, "exp": int(now + life),
@@ -176,6 +185,11 @@ class TokenServer:
         signed = ".".join(_encoded(json.dumps(part).encode()) for part in (header, claims))
         r, s = decode_dss_signature(self._signer.key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
         return f"{signed}.{_encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+
+
+def _resource(granted: str) -> dict[str, Any]:
+    kind, name = ("registry", "catalog") if granted == CATALOG else ("repository", granted)
+    return {"type": kind, "name": name}
 
 
 def _encoded(data: bytes) -> str:

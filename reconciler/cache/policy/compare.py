@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _COMPONENT = "[a-z0-9]+(?:(?:[.]|_|__|-+)[a-z0-9]+)*"
 NAMES = regex(f"^{_COMPONENT}(?:/{_COMPONENT})*$")
 """Repositories that a registry takes (OCI distribution-spec)."""
+LISTS = frozenset({"list"})
 
 
 @dataclass(slots=True)
@@ -59,6 +60,10 @@ class Deployed(Protocol):
         """What each of `asked` may do with a repository that these of its patterns match; and everybody else who is
         told apart from strangers there."""
 
+    def catalogue(self) -> Mapping[Who, Given]:
+        """What all who are to be looked at may do with the list of all repositories: LISTS it, or nothing. Nobody where
+        what is deployed does not say."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Place:
@@ -69,6 +74,9 @@ class _Place:
     territory: Territory | None
     weight: int
     lenient: bool = False
+
+
+_CATALOGUE = _Place("the list of all repositories", None, 0)
 
 
 def compare(rule: Rule, deployed: Deployed) -> tuple[Finding, ...]:
@@ -88,6 +96,7 @@ def compare(rule: Rule, deployed: Deployed) -> tuple[Finding, ...]:
             report.take(place, kind.example, deployed.given(matched, asked))
     except TooManyError:
         report.unknown("the patterns are too tangled to be looked through")
+    report.take(_CATALOGUE, "catalog", deployed.catalogue())
     for text in deployed.unread:
         report.unknown(text)
     return in_order(report.findings)
@@ -158,6 +167,8 @@ class _Report:
         return frozenset.intersection(*each) if each else frozenset()
 
     def _allowed(self, who: Who, place: _Place) -> frozenset[str]:
+        if place is _CATALOGUE:
+            return LISTS if who.standing is Standing.ADMIN else frozenset()
         words = self.deployed.words
         return frozenset().union(*(words[right] for right in self.rule.rights(who, place.territory)))
 

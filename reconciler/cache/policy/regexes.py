@@ -31,6 +31,9 @@ _NAMED_CLASS = re.compile(r"\[:(\^?)([a-z]+):\]")
 _GROUP = re.compile(r"\?(?::|P?<[A-Za-z_][A-Za-z0-9_]*>)")
 _MAX_REPEAT = 256
 _MAX_STATES = 20_000
+_MAX_STEPS = 300_000
+"""Of empty moves that are looked through, from all states together: their number may grow with the square of that of
+states."""
 
 
 def regex(pattern: str) -> Language:
@@ -68,7 +71,10 @@ class _Reader:
             self._join(whole, self._branch())
         if self.at < len(self.pattern):
             raise self._unread()
-        return _closed(self.empty, self.moves, whole)
+        closed = _closed(self.empty, self.moves, whole)
+        if closed is None:
+            raise self._too_large()
+        return closed
 
     def _branch(self) -> _Fragment:
         bound = self._takes("^")
@@ -223,11 +229,14 @@ class _Reader:
     def _unread(self) -> UnmodelledError:
         return UnmodelledError(f"the expression {self.pattern!r} is not read here beyond its character {self.at + 1}")
 
+    def _too_large(self) -> UnmodelledError:
+        return UnmodelledError(f"the expression {self.pattern[:80]!r} is too large")
+
     def _fragment(self) -> _Fragment:
         self.empty += [[], []]
         self.moves += [[], []]
         if len(self.moves) > _MAX_STATES:
-            raise UnmodelledError(f"the expression {self.pattern[:80]!r} is too large")
+            raise self._too_large()
         return _Fragment(len(self.moves) - 2, len(self.moves) - 1)
 
     def _once(self, chars: Chars) -> _Fragment:
@@ -247,13 +256,16 @@ class _Reader:
         self.empty[part.end].append(whole.end)
 
 
-def _closed(empty: list[list[int]], moves: list[list[tuple[Chars, int]]], whole: _Fragment) -> Language:
-    """The same automaton without empty moves, only of states that are reached."""
+def _closed(empty: list[list[int]], moves: list[list[tuple[Chars, int]]], whole: _Fragment) -> Language | None:
+    """The same automaton without empty moves, only of states that are reached; None for one that is too large."""
     numbers = {whole.start: 0}
-    pending, accepts = [whole.start], set[int]()
+    pending, accepts, steps = [whole.start], set[int](), 0
     found: list[tuple[tuple[Chars, int], ...]] = []
     for state in pending:
         closure = _closure(empty, state)
+        steps += len(closure)
+        if steps > _MAX_STEPS:
+            return None
         if whole.end in closure:
             accepts.add(numbers[state])
         out: list[tuple[Chars, int]] = []

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.cache.home import cache_layout, session_layout
-from reconciler.cache.namespace import CI, DEV
 from reconciler.cache.policy.findings import Standing
 from reconciler.cache.rights import Ground, Right, territories
 from reconciler.model.problem import LianError, Problem
@@ -14,7 +13,6 @@ from reconciler.model.problem import LianError, Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.cache.namespace import Layout
     from reconciler.cache.policy.findings import Who
     from reconciler.cache.rights import Territory
     from reconciler.model.access import Access
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Rule:
     """`territories` are apart from one another. Below `fences`, but for territories, nobody may do anything. Admins may
-    do anything anywhere."""
+    do anything anywhere, and they alone list all repositories."""
 
     territories: tuple[Territory, ...]
     fences: tuple[str, ...]
@@ -54,7 +52,7 @@ def rule_of(desired: Desired, *, projects: bool) -> Rule:
 
 def rule(access: Access, ground: Ground) -> Rule:
     """The same, of settings and of what there is. Raises LianError."""
-    if problems := tuple(_misplaced(access)):
+    if problems := (*_misplaced(access), *_mixed(ground)):
         raise LianError(problems)
     try:
         found = territories(access, ground)
@@ -62,7 +60,8 @@ def rule(access: Access, ground: Ground) -> Rule:
         hint = "rename the workspace or the actor, or set registry.cache_prefix to one part without `--`"
         message = "a namespace of the cache has no place in this registry"
         raise LianError(Problem("cache-policy-name", message, cause=str(error), hint=hint)) from error
-    return Rule(_apart(found), _fences(ground.caches), tuple(sorted(access.admins)), ground.caches.projects)
+    fences = (*ground.caches.roots, ground.sessions.roots[1])
+    return Rule(_apart(found), fences, tuple(sorted(access.admins)), ground.caches.projects)
 
 
 def ground_of(desired: Desired, *, projects: bool) -> Ground:
@@ -115,6 +114,14 @@ def _misplaced(access: Access) -> Iterator[Problem]:
             yield Problem("cache-policy-account", message, file="lian.ncl", cause=cause, hint=hint)
 
 
+def _mixed(ground: Ground) -> Iterator[Problem]:
+    """Prefixes that would have sessions write where CI reads. The same is told of what is built there (plan.graph)."""
+    if ground.caches.meets(ground.sessions):
+        message = "`cache_prefix` and `images_prefix` would have the images of sessions lie among the caches"
+        hint = "give them prefixes of which neither begins with the other"
+        yield Problem("cache-prefix-mixed", message, file="lian.ncl", hint=hint)
+
+
 def _apart(found: tuple[Territory, ...]) -> tuple[Territory, ...]:
     """Each place once. Raises LianError for a place that two sorts of things have with different rights."""
     places: dict[tuple[str, bool], Territory] = {}
@@ -133,8 +140,3 @@ def _shared(folder: str) -> Problem:
     message = f"{folder} is a place of images and of caches, or of sessions, at once"
     hint = "rename the image, or set registry.cache_prefix in lian.ncl to something that no image begins with"
     return Problem("cache-policy-place", message, file="lian.ncl", hint=hint)
-
-
-def _fences(caches: Layout) -> tuple[str, ...]:
-    joint = "." if caches.projects else "/"
-    return tuple(joint.join(filter(None, (caches.prefix, kind))) for kind in (CI, DEV))

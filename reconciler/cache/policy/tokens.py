@@ -2,16 +2,16 @@
 
 Its first entry that matches decides (docker_auth: auth_server/authz/acl.go). A name is matched whole by a glob, but
 anywhere by an expression between slashes: so ours begin with ^ and end with $. At the end the areas of the fleet are
-closed to everybody else, whatever entries follow. No entry is about the catalogue: nobody gets it.
+closed to everybody else, whatever entries follow, and so is the list of all repositories, which admins alone get.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cache.policy.compare import Given
+from reconciler.cache.policy.compare import LISTS, Given
 from reconciler.cache.policy.documents import entries, optional, record, texts, unreadable
 from reconciler.cache.policy.findings import ANONYMOUS, Standing, Who
 from reconciler.cache.policy.globs import escaped, path_match
@@ -28,14 +28,16 @@ from reconciler.cache.policy.regexes import quoted, regex
 from reconciler.cache.rights import Right
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from reconciler.cache.policy.rule import Rule
     from reconciler.cache.rights import Territory
 
 WORDS: Mapping[Right, frozenset[str]] = {right: frozenset({right.value}) for right in Right}
 _ALL = frozenset(right.value for right in Right)
-_TYPE = "repository"
+_REPOSITORY, _REGISTRY = "repository", "registry"
+_CATALOG = "catalog"
+"""The name, of the type _REGISTRY, that the list of all repositories is asked for by; with the action `*`."""
 _ACCOUNTS = Language((((PRINTABLE, 1),), ((PRINTABLE, 1),)), frozenset({1}))
 _VARIABLE = re.compile(r"\$\{[^}]*\}")
 _PLAIN = re.compile(r"(?:\\.|[^\\*?\[])+")
@@ -45,7 +47,10 @@ _OTHER_DECIDERS = ("acl_mongo", "acl_xorm", "ext_authz", "plugin_authz", "casbin
 
 def render(rule: Rule) -> dict[str, Any]:
     """An object with `acl`, as JSON, which is YAML too. The same for the same rule."""
-    acl = [_entry({"account": _exactly(account)}, ["*"], "looks after the registry") for account in rule.admins]
+    acl = []
+    for admin in rule.admins:
+        acl.append(_entry({"account": _exactly(admin)}, ["*"], "looks after the registry"))
+        acl.append(_entry({"account": _exactly(admin), "name": _CATALOG}, ["*"], "lists all of it", _REGISTRY))
     for territory in rule.territories:
         for account, rights in territory.rights:
             match = {"account": _exactly(account), "name": _name(territory)}
@@ -55,11 +60,12 @@ def render(rule: Rule) -> dict[str, Any]:
     for territory in rule.territories:
         if not any(territory.folder.startswith(f"{fence}/") for fence in rule.fences):
             acl.append(_entry({"name": _name(territory)}, [], f"{territory.folder}: nobody else"))
+    acl.append(_entry({"name": _CATALOG}, [], "the list of all repositories: nobody else", _REGISTRY))
     return {"acl": acl}
 
 
-def _entry(match: Mapping[str, str], actions: Sequence[str], comment: str) -> dict[str, Any]:
-    ordered = {"account": match.get("account"), "type": _TYPE, "name": match.get("name")}
+def _entry(match: Mapping[str, str], actions: Sequence[str], comment: str, kind: str = _REPOSITORY) -> dict[str, Any]:
+    ordered = {"account": match.get("account"), "type": kind, "name": match.get("name")}
     return {"match": {k: v for k, v in ordered.items() if v is not None}, "actions": list(actions), "comment": comment}
 
 
@@ -103,6 +109,8 @@ class Config:
     """What docker_auth was told."""
 
     acl: list[_Entry] = field(default_factory=list)
+    """Of repositories."""
+    of_catalogue: list[_Entry] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
     languages: list[Language] = field(default_factory=list)
     words: Mapping[Right, frozenset[str]] = field(default_factory=lambda: WORDS)
@@ -111,6 +119,8 @@ class Config:
     _by_name: dict[int, list[tuple[_Entry, Who | None]]] = field(default_factory=dict)
     """Number of a language -> entries that it is the name of, for one account alone or for all."""
     _anywhere: list[tuple[_Entry, Who | None]] = field(default_factory=list)
+    _listing: list[tuple[_Entry, Who | None]] = field(default_factory=list)
+    _everybody: frozenset[Who] = frozenset()
     _with_login: frozenset[Who] = frozenset()
     _applies: dict[int, frozenset[Who]] = field(default_factory=dict)
     """Number of an entry -> who it is about."""
@@ -118,8 +128,9 @@ class Config:
     def people(self, rule: Rule) -> Sequence[Who]:
         """See Deployed. Whoever the accounts' patterns tell apart; then the names are made ready for them."""
         admins = set(rule.admins)
-        known = sorted({*rule.accounts, *admins, *filter(None, map(_plain, self.acl))})
-        patterns = sorted({entry.account for entry in self.acl if entry.account is not None})
+        every = (*self.acl, *self.of_catalogue)
+        known = sorted({*rule.accounts, *admins, *filter(None, map(_plain, every))})
+        patterns = sorted({entry.account for entry in every if entry.account is not None})
         languages = [*(literal(account) for account in known), *(_language(pattern) for pattern in patterns)]
         found = [(ANONYMOUS, frozenset(pattern for pattern in patterns if 0 in _language(pattern).accepts))]
         try:
@@ -128,28 +139,33 @@ class Config:
                 found.append((who, frozenset(patterns[at - len(known)] for at in kind.matched if at >= len(known))))
         except TooManyError:
             self.unread.append("the patterns of accounts are too tangled to be looked through")
-        self._with_login = frozenset(who for who, _ in found) - {ANONYMOUS}
+        self._everybody = frozenset(who for who, _ in found)
+        self._with_login = self._everybody - {ANONYMOUS}
         self._make_ready(found)
         return [who for who, _ in found]
 
     def _make_ready(self, people: Sequence[tuple[Who, frozenset[str]]]) -> None:
-        for entry in self.acl:
+        for entry in (*self.acl, *self.of_catalogue):
             concerned = [who for who, matched in people if entry.account is None or entry.account in matched]
             self._applies[entry.number] = frozenset(concerned)
-            for who in concerned if entry.own else [None]:
+        for entry in self.acl:
+            for who in self._each(entry):
                 self._place(entry, who)
+        for entry in self.of_catalogue:
+            named = [(_named(entry, who), who) for who in self._each(entry)]
+            self._listing += [(entry, who) for name, who in named if name is None or _accepts(_fitting(name), _CATALOG)]
+
+    def _each(self, entry: _Entry) -> Iterable[Who | None]:
+        return self._applies[entry.number] if entry.own else [None]
 
     def _place(self, entry: _Entry, who: Who | None) -> None:
-        if entry.name is None:
+        pattern = _named(entry, who)
+        if pattern is None:
             self._anywhere.append((entry, who))
             return
-        pattern = entry.name
-        if who is not None:
-            strange = who.standing is Standing.STRANGER
-            pattern = pattern.replace(_ACCOUNT, "\0" if strange else quoted(who.account))
         if pattern not in self._names:
             self._names[pattern] = len(self.languages)
-            self.languages.append(_fitting(pattern) if "\0" in pattern else _language(pattern))
+            self.languages.append(_fitting(pattern))
         self._by_name.setdefault(self._names[pattern], []).append((entry, who))
 
     def given(self, matched: frozenset[int], asked: Collection[Who]) -> Mapping[Who, Given]:
@@ -159,6 +175,15 @@ class Config:
         narrow = frozenset[Who]().union(*(who for who in named if not who >= self._with_login))
         unnamed = any(who.standing is Standing.STRANGER for who in self._with_login - narrow)
         pending = set(asked) | (narrow if unnamed else self._with_login)
+        return self._decided(pending, candidates)
+
+    def catalogue(self) -> Mapping[Who, Given]:
+        """See Deployed."""
+        return self._decided(self._everybody, self._listing)
+
+    def _decided(self, people: Collection[Who], candidates: Iterable[tuple[_Entry, Who | None]]) -> Mapping[Who, Given]:
+        """By the first of these entries that is about one; an entry may be in question for one account alone."""
+        pending = set(people)
         found = {who: Given(because="no entry matches") for who in pending}
         for entry, only in sorted(candidates, key=lambda each: each[0].number):
             for who in pending & self._applies[entry.number] if only is None else pending & {only}:
@@ -177,6 +202,13 @@ def _plain(entry: _Entry) -> str | None:
     if _is_expression(account) or _VARIABLE.search(account) or not _PLAIN.fullmatch(account):
         return None
     return re.sub(r"\\(.)", r"\1", account)
+
+
+def _named(entry: _Entry, who: Who | None) -> str | None:
+    """What is asked of names, with the account in it, or with a NUL for that of any stranger."""
+    if entry.name is None or who is None:
+        return entry.name
+    return entry.name.replace(_ACCOUNT, "\0" if who.standing is Standing.STRANGER else quoted(who.account))
 
 
 def _who(kind: Kind, known: Sequence[str], admins: set[str]) -> Who:
@@ -198,7 +230,9 @@ def _language(pattern: str) -> Language:
 
 
 def _fitting(pattern: str) -> Language:
-    """A name that depends on an account, for some account of a name without slashes."""
+    """Of a name, which may depend on an account: for some account of a name without slashes then."""
+    if "\0" not in pattern:
+        return _language(pattern)
     if _is_expression(pattern):
         return regex(pattern[1:-1].replace("\0", "[^/]+"))
     return path_match(pattern.replace("\0", "?*"))
@@ -227,12 +261,14 @@ def _read_entry(number: int, value: Mapping[str, Any], config: Config) -> None:
             raise unreadable(f"{where} of what is deployed has a {name} that is no text")
     listed = texts(value.get("actions"), where)
     actions = _ALL if list(listed) == ["*"] else frozenset(listed) & _ALL
+    lists = LISTS if "*" in listed else frozenset[str]()
     kind = match.get("type")
     asked = [name for name in ("ip", "service", "labels") if match.get(name)]
     doubt = f"depends on {' and '.join(asked)}" if asked else None
     entry = _Entry(number, match.get("account"), match.get("name"), actions, doubt)
     try:
-        if kind is not None and not _accepts(_language(kind), _TYPE):
+        types = [one for one in (_REPOSITORY, _REGISTRY) if kind is None or _accepts(_language(kind), one)]
+        if not types:
             return
         if entry.account is not None:
             _language(entry.account)
@@ -241,7 +277,10 @@ def _read_entry(number: int, value: Mapping[str, Any], config: Config) -> None:
     except UnmodelledError as error:
         config.unread.append(f"{where}: {error}")
         return
-    config.acl.append(entry)
+    if _REPOSITORY in types:
+        config.acl.append(entry)
+    if _REGISTRY in types:
+        config.of_catalogue.append(replace(entry, actions=lists))
 
 
 def _accepts(language: Language, text: str) -> bool:

@@ -35,12 +35,24 @@ _KEPT_ELSEWHERE = ("ldap", "openid", "bearer")
 
 def render(rule: Rule) -> dict[str, Any]:
     """The `accessControl` object. The same for the same rule."""
-    repositories = {f"{escaped(fence)}/**": _group(()) for fence in rule.fences}
+    fences = [_below(fence) for fence in rule.fences]
+    repositories = {fence: _group(()) for fence in fences}
     for territory in rule.territories:
-        pattern = escaped(territory.folder) + ("" if territory.exact else "/**")
+        pattern = _exactly(territory.folder, fences) if territory.exact else _below(territory.folder)
         repositories[pattern] = _group(_policies(territory))
     admins = {"users": list(rule.admins), "actions": list(_ACTIONS) if rule.admins else []}
     return {"repositories": dict(sorted(repositories.items())), "adminPolicy": admins}
+
+
+def _below(folder: str) -> str:
+    return f"{escaped(folder)}/**"
+
+
+def _exactly(path: str, fences: Sequence[str]) -> str:
+    """A pattern for this repository. One that is no longer than a fence's around it would not win: it is said twice."""
+    pattern = escaped(path)
+    fenced = any(f"{pattern}/".startswith(fence.removesuffix("**")) and len(pattern) <= len(fence) for fence in fences)
+    return f"{{{pattern},{pattern}}}" if fenced else pattern
 
 
 def _policies_of(patterns: Iterable[_Pattern]) -> Iterator[_Policy]:
@@ -130,6 +142,10 @@ class Config:
         deciding = sorted((one for one in found if len(one.text.encode()) == longest), key=lambda one: one.text)
         named = {who for policy in (self.admin, *_policies_of(deciding)) for who in self._named(policy)}
         return {who: self._of(who, deciding) for who in named | set(asked)}
+
+    def catalogue(self) -> Mapping[Who, Given]:
+        """See Deployed."""
+        return {}
 
     def _named(self, policy: _Policy) -> Iterable[Who]:
         """Those of `everybody` whom a policy names, by account or by group."""

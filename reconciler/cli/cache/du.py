@@ -10,7 +10,7 @@ from reconciler.cli import exits
 from reconciler.cli.cache.ls import selection
 from reconciler.cli.run import complete
 from reconciler.cli.views import caches as view
-from reconciler.cli.views.text import Writer, as_json
+from reconciler.cli.views.text import as_json, notes
 from reconciler.upkeep.plan import usage_of
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def _usage(arguments: argparse.Namespace) -> int:
     async with wiring.reading(wiring.Choice.of(arguments)) as ports:
         told = await usage_of(ports, selection(arguments))
-    notes = Writer(sys.stderr)
-    for note in (*told.notes, *told.caches.notes):
-        notes.line((note, "dim"))
+    notes((*told.notes, *told.caches.notes), sys.stderr)
     if arguments.json:
         sys.stdout.write(as_json(told.to_json()))
     else:

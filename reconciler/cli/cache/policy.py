@@ -13,13 +13,12 @@ from reconciler.cache.policy.provider import Enforcer, checked, notes_on, render
 from reconciler.cli import exits
 from reconciler.cli.run import complete
 from reconciler.cli.views import cache_policy as view
-from reconciler.cli.views.text import Writer, as_json
+from reconciler.cli.views.text import as_json, notes
 from reconciler.model.problem import LianError, Problem
 from reconciler.reconcile import load
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,22 +34,16 @@ async def _policy(arguments: argparse.Namespace) -> int:
     if desired.problems:  # of what is left out nobody knows whose it would be
         raise LianError(desired.problems)
     if arguments.check is None:
-        _notes((*desired.notes, *notes_on(enforcer, desired)))
+        notes((*desired.notes, *notes_on(enforcer, desired)), sys.stderr)
         sys.stdout.write(as_json(rendered(enforcer, desired)))
         return exits.DONE
     check = checked(enforcer, desired, document)
-    _notes((*desired.notes, *check.notes))
+    notes((*desired.notes, *check.notes), sys.stderr)
     if arguments.json:
         sys.stdout.write(as_json(check.to_json()))
     else:
         view.show(check, sys.stdout)
     return exits.DRIFT if check.findings else exits.DONE
-
-
-def _notes(notes: Iterable[str]) -> None:
-    writer = Writer(sys.stderr)
-    for note in notes:
-        writer.line((note, "dim"))
 
 
 def _deployed(file: str) -> Any:

@@ -81,6 +81,7 @@ def story(platform: str, use: CacheUse, writer: Writer) -> None:
     for moved in (use.mounts.restored, use.mounts.saved):
         if moved.end is not MountsEnd.NONE:
             text = f"{moved.end.value}: {count(moved.mounts, 'folder')}, {size(moved.bytes)} in {moved.seconds:.1f} s"
+            text += f", {moved.dropped:,} left out" if moved.dropped else ""
             writer.wrapped(["  ", ("cache mounts ", "dim")], text, indent=4)
     for problem in ([use.problem] if use.problem else []) + list(use.mounts.problems):
         writer.wrapped(["  "], f"{problem.message}{_cause(problem.cause)}", "yellow", indent=4)

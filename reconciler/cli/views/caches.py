@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from reconciler.cache.holding import CacheEnd, CacheList, CachePlan, Caches, Verdict
-    from reconciler.cache.rules import Slot
     from reconciler.cache.usage import CacheUsage, Usage
 
 SHOWN = 5
@@ -104,7 +103,7 @@ class _Widths:
             writer.line(f"    {platform}")
             artifact = ""
             platform = ""
-        which = _called(slot) if slot else ""
+        which = slot.generation.called if slot else ""
         cells = self._line(artifact, platform, which, size(verdict.cache.content.size), _age(verdict), "")
         state = verdict.fate.removeprefix("kept-")
         writer.line(cells, (state, _STYLES.get(verdict.fate)))
@@ -118,10 +117,6 @@ def _platform(verdict: Verdict) -> str:
     """The tag of what is no cache."""
     slot = verdict.cache.slot
     return str(slot.platform) if slot else verdict.cache.tag
-
-
-def _called(slot: Slot) -> str:
-    return slot.generation.removeprefix(".") or "latest"
 
 
 def _age(verdict: Verdict) -> str:
@@ -199,7 +194,7 @@ def show_plan(plan: CachePlan, stream: IO[str], *, detailed: bool = False) -> No
 
 def _goes(verdict: Verdict, writer: Writer) -> None:
     slot = verdict.cache.slot
-    which = f"  {_called(slot)}" if slot else ""
+    which = f"  {slot.generation.called}" if slot else ""
     facts = f"{verdict.fate}  {size(verdict.cache.content.size)}  {_old(verdict)}"
     name, rest = f"    {verdict.cache.artifact}", f"{_platform(verdict)}{which}  {facts}"
     if len(name) + 2 + len(rest) > WIDTH:

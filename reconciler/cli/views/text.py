@@ -8,7 +8,7 @@ import re
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 Part: TypeAlias = "str | tuple[str, str | None]"
 """A text, or a text with a style."""
@@ -65,6 +65,13 @@ class Writer:
         self.line(*lead, (first[taken:], style))
         for line in rest:
             self.line(" " * indent, (line[indent:], style))
+
+
+def notes(told: Iterable[str], stream: IO[str]) -> None:
+    """Each on a line of its own, beside what was asked for."""
+    writer = Writer(stream)
+    for note in told:
+        writer.line((note, "dim"))
 
 
 def count(number: int, noun: str) -> str:

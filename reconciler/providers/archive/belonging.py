@@ -7,6 +7,9 @@ rule.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from reconciler.model.cache import MAX_MOUNT_BYTES, MAX_MOUNT_MEMBERS
 from reconciler.providers.archive.tar import DEVICES, FILE, FOLDER, LINK, MOST, SYMLINK, Member
 
 ROOT = b""
@@ -14,6 +17,14 @@ ROOT = b""
 MAX_NAME = 4095
 MAX_PART = 255
 MAX_MODE = 0o7777
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Of one folder: bytes of its archive, compressed or not, and files, folders and links."""
+
+    size: int = MAX_MOUNT_BYTES
+    members: int = MAX_MOUNT_MEMBERS
 
 
 def relative(member: Member) -> bytes:

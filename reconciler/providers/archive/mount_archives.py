@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.finishing import in_thread
 from reconciler.providers.archive import problems
+from reconciler.providers.archive.belonging import Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,10 +19,11 @@ T = TypeVar("T")
 
 
 class MountArchives:
-    """Packs with zstd. `find` looks for the tool."""
+    """Packs with zstd. `find` looks for the tool; what is beyond the bounds is refused, both ways."""
 
-    def __init__(self, find: Callable[[], Tool]) -> None:
+    def __init__(self, find: Callable[[], Tool], bounds: Bounds | None = None) -> None:
         self._find = find
+        self._bounds = bounds or Bounds()
         self._tool: Tool | None = None
 
     async def tool(self) -> Tool:
@@ -34,13 +36,13 @@ class MountArchives:
         """See the port."""
         from reconciler.providers.archive.packing import pack  # zstandard is for those who keep cache mounts
 
-        return await _worked(lambda going_on: pack(tar, into, going_on), into)
+        return await _worked(lambda going_on: pack(tar, into, self._bounds, going_on), into)
 
     async def unpack(self, archive: Path, into: Path, after: Path, told: Packed) -> None:
         """See the port."""
         from reconciler.providers.archive.unpacking import unpack
 
-        await _worked(lambda going_on: unpack(archive, into, after, told, going_on), into, after)
+        await _worked(lambda going_on: unpack(archive, into, after, told, self._bounds, going_on), into, after)
 
 
 async def _worked(work: Callable[[Callable[[], None]], T], *made: Path) -> T:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import zstandard
 
-from reconciler.model.cache import MAX_MOUNT_BYTES as MAX_BYTES
-from reconciler.model.cache import MAX_MOUNT_MEMBERS as MAX_MEMBERS
 from reconciler.ports.archives import Packed
 from reconciler.providers.archive import problems
 from reconciler.providers.archive.belonging import MAX_MODE, ROOT, Tree, fault, relative
@@ -36,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import BinaryIO
+
+    from reconciler.providers.archive.belonging import Bounds
 
 LEVEL = 1
 """Of zstd. 3 is a tenth smaller and takes twice as long, and a build waits for it."""
@@ -73,27 +73,28 @@ class _Index:
     dropped: int = 0
 
 
-def pack(tar: Path, into: Path, going_on: Callable[[], None]) -> Packed:
+def pack(tar: Path, into: Path, bounds: Bounds, going_on: Callable[[], None]) -> Packed:
     """See the port. `going_on` is called often, and may raise to stop it."""
     with tar.open("rb") as source:
         try:
-            index = _indexed(_Counted(source), going_on)
+            index = _indexed(_Counted(source), bounds, going_on)
         except (Malformed, Foreign) as error:
             raise problems.broken(str(error)) from error
         chosen = _in_order(index)
+        size = len(END)
         with into.open("xb") as target, zstandard.ZstdCompressor(level=LEVEL).stream_writer(target) as writer:
-            size = 0
             for placed in chosen:
-                going_on()
-                size += _copy(placed, source, writer)
-                if size > MAX_BYTES:
-                    raise problems.too_large(f"it has more than {MAX_BYTES:,} bytes")
+                size += _copy(placed, source, writer, going_on)
+                if size > bounds.size:
+                    raise problems.too_large(f"it has more than {bounds.size:,} bytes")
             writer.write(END)
+    if into.stat().st_size > bounds.size:
+        raise problems.too_large(f"it has more than {bounds.size:,} bytes, and they cannot be compressed")
     own = sum(placed.member.name != b"./" for placed in chosen)
-    return Packed(size + len(END), own, index.dropped)
+    return Packed(size, own, index.dropped)
 
 
-def _indexed(source: _Counted, going_on: Callable[[], None]) -> _Index:
+def _indexed(source: _Counted, bounds: Bounds, going_on: Callable[[], None]) -> _Index:
     """What belongs into the folder, by name."""
     index, tree = _Index(), Tree()
     for member in members(source):
@@ -105,8 +106,8 @@ def _indexed(source: _Counted, going_on: Callable[[], None]) -> _Index:
         else:
             index.found[name] = _Placed(settled, source.at)
         source.skip(member.size + padding(member.size))
-        if len(index.found) > MAX_MEMBERS:
-            raise problems.too_large(f"it has more than {MAX_MEMBERS:,} files, folders and links")
+        if len(index.found) - (ROOT in index.found) > bounds.members:
+            raise problems.too_large(f"it has more than {bounds.members:,} files, folders and links")
     return index
 
 
@@ -144,8 +145,11 @@ def _shown(name: bytes, member: Member) -> bytes:
     return b"./" if name == ROOT else name + b"/"
 
 
-def _copy(placed: _Placed, source: BinaryIO, writer: zstandard.ZstdCompressionWriter) -> int:
+def _copy(
+    placed: _Placed, source: BinaryIO, writer: zstandard.ZstdCompressionWriter, going_on: Callable[[], None]
+) -> int:
     """Header, content and padding; returns how many bytes."""
+    going_on()
     member = placed.member
     header = written(member)
     writer.write(header)
@@ -153,6 +157,7 @@ def _copy(placed: _Placed, source: BinaryIO, writer: zstandard.ZstdCompressionWr
         return len(header)
     source.seek(placed.at)
     for data in _parts(source, member.size):
+        going_on()
         writer.write(data)
     fill = bytes(padding(member.size))
     writer.write(fill)

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 import zstandard
 
-from reconciler.model.cache import MAX_MOUNT_BYTES as MAX_BYTES
-from reconciler.model.cache import MAX_MOUNT_MEMBERS as MAX_MEMBERS
 from reconciler.providers.archive import problems
 from reconciler.providers.archive.belonging import ROOT, Tree, fault, relative
 from reconciler.providers.archive.packing import CHUNK
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from reconciler.ports.archives import Packed
+    from reconciler.providers.archive.belonging import Bounds
 
 WINDOW = 8 << 20
 """Bytes that zstd may have to look back: it takes that much memory to read. Level 1 looks back half a megabyte."""
@@ -63,9 +62,9 @@ class _Bounded:
             size -= len(self.read(min(size, CHUNK)) or _cut_off())
 
 
-def unpack(archive: Path, into: Path, after: Path, told: Packed, going_on: Callable[[], None]) -> None:
+def unpack(archive: Path, into: Path, after: Path, told: Packed, bounds: Bounds, going_on: Callable[[], None]) -> None:
     """See the port. `going_on` is called often, and may raise to stop it."""
-    if told.size > MAX_BYTES or told.members > MAX_MEMBERS:
+    if told.size > bounds.size or told.members > bounds.members:
         raise problems.too_large(
             f"it says that it has {told.size:,} bytes in {told.members:,} files, folders and links"
         )
@@ -108,7 +107,7 @@ class _Rewriting:
             self.count += name != ROOT
             if self.count > self.most:
                 raise problems.too_large(f"it has more than the {self.most:,} members that it says it has")
-            self._write(name, member)
+            self._write(name, member, going_on)
         self.target.write(END)
 
     @property
@@ -116,7 +115,7 @@ class _Rewriting:
         """What lies in a folder before the folder."""
         return [self._folders[name] for name in sorted(self._linked & self._folders.keys(), reverse=True)]
 
-    def _write(self, name: bytes, member: Member) -> None:
+    def _write(self, name: bytes, member: Member, going_on: Callable[[], None]) -> None:
         if member.kind == FOLDER:
             member = self._folders[name] = replace(member, name=b"./" if name == ROOT else name + b"/", link=b"")
         else:
@@ -125,12 +124,13 @@ class _Rewriting:
             self._linked.add(name.rpartition(b"/")[0])
         self.target.write(written(member))
         if member.kind == FILE:
-            _content(self.source, self.target, member.size)
+            _content(self.source, self.target, member.size, going_on)
 
 
-def _content(source: _Bounded, target: BinaryIO, size: int) -> None:
+def _content(source: _Bounded, target: BinaryIO, size: int, going_on: Callable[[], None]) -> None:
     left = size + padding(size)
     while left:
+        going_on()
         data = source.read(min(left, CHUNK)) or _cut_off()
         target.write(data)
         left -= len(data)

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 from reconciler.finishing import to_its_end
 from reconciler.model.digest import Digest
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.builder import CACHE_STALLED, Built, CacheMade
+from reconciler.ports.builder import CACHE_SILENT, CACHE_STALLED, Built, CacheMade
 from reconciler.ports.publisher import PushTo, WriteLayout
 from reconciler.providers.builder.arguments import build_words
 from reconciler.providers.builder.credentials import hand_over, hosts_of
 from reconciler.providers.builder.failure import Evidence, explain, timed_out
+from reconciler.providers.builder.patience import Held, Patience
 from reconciler.providers.builder.progress import Progress
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 CHUNK = 1 << 16
 KEEP_SECONDS = 600.0
 """Exports of caches have been seen to hang for hours (buildkit#6008)."""
+READ_SECONDS = 60.0
+"""A layer that comes slowly moves every few moments; one that does not come at all is worth no more than this."""
 
 _TIE = '[ "$PPID" = "$0" ] && exec "$@"'
 _PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -46,7 +49,7 @@ class BuildctlBuilder:
     """`access` gives credentials and certificates for the registries that a build needs, None for none. `limit_swap`
     False is for machines whose kernel does not account swap, where runc refuses such a limit. `end_seconds` is how long
     a build may take to end its steps once it is told to, before its client is killed. `keep_seconds` is how long it may
-    go on writing its cache after everything else is done."""
+    go on writing its cache after everything else is done, `read_seconds` how long one that it reads may be silent."""
 
     def __init__(
         self,
@@ -56,12 +59,13 @@ class BuildctlBuilder:
         limit_swap: bool = True,
         end_seconds: float = 5.0,
         keep_seconds: float = KEEP_SECONDS,
+        read_seconds: float = READ_SECONDS,
     ) -> None:
         self._buildctl = buildctl
         self._access = access
         self._limit_swap = limit_swap
         self._end_seconds = end_seconds
-        self._keep_seconds = keep_seconds
+        self._keep_seconds, self._read_seconds = keep_seconds, read_seconds
 
     async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
         """See the port; the codes are those of `failure.RULES` and `failure.explain`."""
@@ -116,25 +120,26 @@ class BuildctlBuilder:
     ) -> int:
         """Wait for the end of buildctl; returns its status. Whatever else ends the wait ends buildctl first."""
         assert process.stderr is not None
-        keeping = asyncio.Event()
-        reading = asyncio.create_task(_read(process.stderr, progress, log, seen, keeping))
-        stalling = asyncio.create_task(_stall(keeping, self._keep_seconds))
+        patience = Patience(self._read_seconds, self._keep_seconds)
+        reading = asyncio.create_task(_read(process.stderr, progress, log, seen, patience))
+        losing = asyncio.create_task(patience.lost())
         try:
             async with asyncio.timeout(request.deadline) as limit:
-                await asyncio.wait({reading, stalling}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({reading, losing}, return_when=asyncio.FIRST_COMPLETED)
                 if not reading.done():
-                    raise LianError(_stalled(request, self._keep_seconds))
+                    raise LianError(_held_up(request, *losing.result()))
                 await reading
                 return await process.wait()
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            late = _stalled(request, request.deadline) if progress.only_keeps else _gave_up(request, progress)
-            raise LianError(late) from error
+            if progress.only_keeps:
+                raise LianError(_held_up(request, Held.KEEPING, request.deadline)) from error
+            raise LianError(_gave_up(request, progress)) from error
         except OSError as error:
             raise LianError(_unwritable(request, error)) from error
         finally:
-            stalling.cancel()
+            losing.cancel()
             await to_its_end(_end(process, reading, self._end_seconds))
 
 
@@ -151,15 +156,14 @@ async def _read(
     progress: Progress,
     log: BinaryIO,
     seen: Callable[[StepSeen], None],
-    keeping: asyncio.Event,
+    patience: Patience,
 ) -> None:
-    """Every line to the progress, what it makes of them to the log and the callback; `keeping` is set while nothing but
-    the export of the cache is under way."""
+    """Every line to the progress, what it makes of them to the log and the callback."""
     rest = b""
     while chunk := await stream.read(CHUNK):
         *lines, rest = (rest + chunk).split(b"\n")
         _take(lines, progress, log, seen)
-        (keeping.set if progress.only_keeps else keeping.clear)()
+        patience.saw(progress)
     _take([rest] if rest else [], progress, log, seen)
 
 
@@ -170,15 +174,6 @@ def _take(lines: list[bytes], progress: Progress, log: BinaryIO, seen: Callable[
         for step in update.seen:
             seen(step)
     log.flush()
-
-
-async def _stall(keeping: asyncio.Event, seconds: float) -> None:
-    """Returns when a build has gone on for so long with nothing left but its cache."""
-    while True:
-        await keeping.wait()
-        await asyncio.sleep(seconds)
-        if keeping.is_set():
-            return
 
 
 async def _end(process: Process, reading: asyncio.Task[None], seconds: float) -> None:
@@ -287,14 +282,16 @@ def _gave_up(request: BuildRequest, progress: Progress) -> Problem:
     return timed_out(replace(evidence, step=step), request.deadline)
 
 
-def _stalled(request: BuildRequest, seconds: float) -> Problem:
-    return Problem(
-        CACHE_STALLED,
-        f"the image was built, but its cache was not written within {seconds:g} s",
-        artifact=request.artifact,
-        hint=f"look at the registry, or keep less with `cache.mode = 'Min`; see the whole log: {request.log}",
-        next=Next.RETRY,
-    )
+def _held_up(request: BuildRequest, held: Held, seconds: float) -> Problem:
+    if held is Held.READING:
+        code, message = (
+            CACHE_SILENT,
+            f"the registry stopped answering while the build read its cache, for {seconds:g} s",
+        )
+    else:
+        code, message = CACHE_STALLED, f"the image was built, but its cache was not written within {seconds:g} s"
+    hint = f"look at the registry, or keep less with `cache.mode = 'Min`; see the whole log: {request.log}"
+    return Problem(code, message, artifact=request.artifact, hint=hint, next=Next.RETRY)
 
 
 def _unwritable(request: BuildRequest, error: OSError) -> Problem:

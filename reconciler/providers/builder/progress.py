@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.cache_use import StepRun
+from reconciler.model.problem import redact
 from reconciler.ports.builder import StepSeen
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ MAX_LINE = 2000
 _STEP = re.compile(r"\[(?:[^\]]* )?\d+/\d+\] (?!FROM )")
 _FROM = re.compile(r"\[[^\]]*\] FROM ")
 _CACHE = re.compile(r"(?P<way>importing cache manifest from|exporting cache to) ")
-_EXPORT = "exporting cache to"
+_IMPORT, _EXPORT = "importing cache manifest from", "exporting cache to"
 _LAYER = re.compile(r"sha256:[0-9a-f]{64}")
 _CANCELLED = re.compile(r"context canceled|code = Canceled|^Canceled:|operation was canceled")
 
@@ -96,6 +97,7 @@ class Progress:
         self._text: deque[str] = deque(maxlen=MAX_TEXT_LINES)
         self._first_error: Vertex | None = None
         self._layers: dict[str, int] = {}
+        self._fetching: set[tuple[str, str]] = set()
 
     def feed(self, line: bytes) -> Update:
         """Take one line, without its newline."""
@@ -125,9 +127,10 @@ class Progress:
 
     @property
     def steps(self) -> tuple[StepRun, ...]:
-        """Instructions seen, stage by stage; fetching a hit is not counted as running it."""
+        """Instructions seen, stage by stage, without credentials: they are kept in records. Fetching a hit is not
+        counted as running it."""
         steps = sorted((vertex for vertex in self._vertices.values() if vertex.is_step), key=_place)
-        return tuple(StepRun(v.name, v.cached, 0.0 if v.cached else round(v.ran, 3)) for v in steps)
+        return tuple(StepRun(redact(v.name), v.cached, 0.0 if v.cached else round(v.ran, 3)) for v in steps)
 
     @property
     def pulled(self) -> int:
@@ -139,6 +142,12 @@ class Progress:
         """True while nothing is under way but the export of the cache: the image is made and pushed."""
         begun = [v for v in self._vertices.values() if v.started and not v.completed]
         return bool(begun) and all(v.cache_way == _EXPORT for v in begun)
+
+    @property
+    def reads_cache(self) -> bool:
+        """True while a cache is being read: its description, or a layer that a step needs."""
+        begun = any(v.started and not v.completed and v.cache_way == _IMPORT for v in self._vertices.values())
+        return begun or bool(self._fetching)
 
     @property
     def export_failure(self) -> str | None:
@@ -176,6 +185,8 @@ class Progress:
             log.append(f"#{vertex.number} {_end(cached, error)}\n".encode(errors="replace"))
             seen.append(StepSeen(vertex.name, True, cached))
             vertex.ended = True
+        if completed:
+            self._fetching = {one for one in self._fetching if one[0] != vertex.name}
         if completed and not vertex.completed:
             vertex.ran += _seconds(began or vertex.started, _time(document.get("completed")))
         vertex.started, vertex.completed = began or vertex.started, completed
@@ -191,14 +202,22 @@ class Progress:
 
     def _status(self, status: dict[str, Any]) -> Iterator[bytes]:
         vertex = self._vertices.get(str(status.get("vertex", "")))
+        if vertex is not None:
+            self._layer(vertex, status)
         if vertex is not None and status.get("completed"):
             what = status.get("name") or status.get("id") or ""
-            self._layer(vertex, str(status.get("id")), status.get("current"))
             yield f"#{vertex.number} {what} done\n".encode(errors="replace")
 
-    def _layer(self, vertex: Vertex, identity: str, size: object) -> None:
-        """A layer has been fetched. Those of base images belong to their FROM."""
-        if isinstance(size, int) and size > 0 and _LAYER.fullmatch(identity) and not _FROM.match(vertex.name):
+    def _layer(self, vertex: Vertex, status: dict[str, Any]) -> None:
+        """A layer is being fetched, or has been. Those of base images belong to their FROM."""
+        identity, size = str(status.get("id")), status.get("current")
+        if not _LAYER.fullmatch(identity) or _FROM.match(vertex.name) or not vertex.is_step:
+            return
+        if not status.get("completed"):
+            self._fetching.add((vertex.name, identity))
+            return
+        self._fetching.discard((vertex.name, identity))
+        if isinstance(size, int) and size > 0:
             self._layers[identity] = size
 
     def _warning(self, warning: dict[str, Any]) -> Iterator[bytes]:

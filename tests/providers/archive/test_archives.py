@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import copy
 import io
+import itertools
 import os
 import subprocess
 import tarfile
 import time
-from pathlib import Path
+from pathlib import Path, PosixPath
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import zstandard
@@ -19,9 +21,13 @@ from hypothesis import strategies as st
 from reconciler.model.cache import MAX_MOUNT_BYTES, MAX_MOUNT_MEMBERS
 from reconciler.model.problem import LianError
 from reconciler.ports.archives import BROKEN, TOO_LARGE, UNSAFE, Packed
-from reconciler.providers.archive import packing
+from reconciler.providers.archive.belonging import Bounds
 from reconciler.providers.archive.mount_archives import MountArchives
+from reconciler.providers.archive.tar import END, FILE, Member, written
 from reconciler.providers.archive.tool import find_tool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ARCHIVES = MountArchives(find_tool)
 
@@ -56,12 +62,12 @@ def tar(*members: tuple[tarfile.TarInfo, bytes], form: int = tarfile.GNU_FORMAT)
     return buffer.getvalue()
 
 
-def packed(folder: Path, data: bytes) -> tuple[Packed, bytes]:
+def packed(folder: Path, data: bytes, archives: MountArchives = ARCHIVES) -> tuple[Packed, bytes]:
     """What becomes of a builder's tar."""
     source, into = folder / "in.tar", folder / "out.zst"
     source.write_bytes(data)
     into.unlink(missing_ok=True)
-    told = asyncio.run(ARCHIVES.pack(source, into))
+    told = asyncio.run(archives.pack(source, into))
     return told, into.read_bytes()
 
 
@@ -266,13 +272,37 @@ def test_fewer_members_than_told_are_broken(tmp_path: Path) -> None:
     assert code(error) == BROKEN
 
 
-def test_a_folder_too_large_is_not_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "MAX_BYTES", 10_000)
-    monkeypatch.setattr(packing, "MAX_MEMBERS", 5)
-    for members in ([member("a", bytes(20_000))], [member(str(n)) for n in range(6)]):
-        with pytest.raises(LianError) as error:
-            packed(tmp_path, tar(*members))
-        assert code(error) == TOO_LARGE and not (tmp_path / "out.zst").exists()
+@pytest.mark.parametrize(
+    ("bounds", "members"),
+    [
+        (Bounds(10_000, 5), [member("a", bytes(20_000))]),
+        (Bounds(1 << 20, 5), [member(str(n)) for n in range(6)]),
+        # Its end counts: what is packed must be within what is unpacked.
+        (Bounds(1 << 10, 5), [member("a")]),
+    ],
+)
+def test_a_folder_too_large_is_not_packed(
+    tmp_path: Path, bounds: Bounds, members: list[tuple[tarfile.TarInfo, bytes]]
+) -> None:
+    archives = MountArchives(find_tool, bounds)
+    with pytest.raises(LianError) as error:
+        packed(tmp_path, tar(*members), archives)
+    assert code(error) == TOO_LARGE and not (tmp_path / "out.zst").exists()
+
+
+def test_what_grows_as_it_is_compressed_is_measured_again(tmp_path: Path) -> None:
+    size = 100 << 20
+    data = tar(member("a", os.urandom(size)))
+    with pytest.raises(LianError) as error:
+        packed(tmp_path, data, MountArchives(find_tool, Bounds(size + 512 + 1024, 1)))
+    assert code(error) == TOO_LARGE and not (tmp_path / "out.zst").exists()
+
+
+def test_what_is_just_not_too_large_comes_back(tmp_path: Path) -> None:
+    data = tar(*(member(str(n), b"x" * 512) for n in range(5)))
+    size, most = 5 * 1024 + 1024, 5
+    told, archive = packed(tmp_path, data, MountArchives(find_tool, Bounds(size, most)))
+    assert told == Packed(size, most) and len(unpacked(tmp_path, archive, told)) == most
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -314,17 +344,96 @@ def test_busybox_packs_and_unpacks_it(tmp_path: Path) -> None:
     assert not (tmp_path / "back/pipe").exists()
 
 
-def test_a_cancellation_stops_it_and_leaves_nothing(tmp_path: Path) -> None:
-    source, into = tmp_path / "in.tar", tmp_path / "out.zst"
-    source.write_bytes(tar(*(member(str(n), os.urandom(1000)) for n in range(5000))))
+class Endless(PosixPath):
+    """A file that has this content, for as long as anyone reads: what reads it ends only if it is stopped."""
+
+    content: Iterator[bytes]
+
+    def open(self, *args: Any, **more: Any) -> Any:
+        return self
+
+    def __enter__(self) -> Endless:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        pass
+
+    def seek(self, at: int) -> None:
+        pass
+
+    def read(self, size: int) -> bytes:
+        return next(self.content)
+
+
+HUGE = 1 << 50
+
+
+def headers() -> Iterator[bytes]:
+    """Of files without an end."""
+    for number in itertools.count():
+        yield written(Member(b"%d" % number, FILE))
+
+
+def one_file() -> Iterator[bytes]:
+    """A tar of one file, then its content."""
+    yield written(Member(b"a", FILE, size=HUGE))
+    yield END[: len(END) // 2]
+    while True:
+        yield bytes(1 << 20)
+
+
+def compressed(parts: Iterator[bytes]) -> Iterator[bytes]:
+    compressor = zstandard.ZstdCompressor().compressobj()
+    for part in parts:
+        yield compressor.compress(part) + compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+
+
+def content() -> Iterator[bytes]:
+    """The header of one file, and its content."""
+    yield written(Member(b"a", FILE, size=HUGE))
+    while True:
+        yield bytes(1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("what", "parts", "begun"),
+    [
+        ("pack", headers(), False),
+        ("pack", one_file(), True),
+        ("unpack", compressed(headers()), True),
+        ("unpack", compressed(content()), True),
+    ],
+    ids=["pack members", "pack a file", "unpack members", "unpack a file"],
+)
+def test_a_cancellation_stops_it_and_leaves_nothing(
+    tmp_path: Path, what: str, parts: Iterator[bytes], *, begun: bool
+) -> None:
+    archives = MountArchives(find_tool, Bounds(2 * HUGE, HUGE))
+    into, late = tmp_path / "into", tmp_path / "late"
 
     async def use() -> None:
-        task = asyncio.create_task(ARCHIVES.pack(source, into))
-        await asyncio.sleep(0.02)
+        loop, reached = asyncio.get_running_loop(), asyncio.Event()
+
+        def telling() -> Iterator[bytes]:
+            for number, part in enumerate(parts):
+                if number == 5:
+                    loop.call_soon_threadsafe(reached.set)
+                yield part
+
+        source = Endless(tmp_path / "source")
+        source.content = telling()
+        work = (
+            archives.pack(source, into)
+            if what == "pack"
+            else archives.unpack(source, into, late, Packed(2 * HUGE - 1, HUGE))
+        )
+        task = asyncio.create_task(work)
+        await reached.wait()
+        assert into.exists() is begun
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert not into.exists()
+        assert not into.exists() and not late.exists()
 
     asyncio.run(use())
 

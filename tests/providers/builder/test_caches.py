@@ -15,7 +15,7 @@ from reconciler.model.cache import CacheMode
 from reconciler.model.digest import Digest
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
-from reconciler.ports.builder import CACHE_BROKEN, CACHE_STALLED, Built, CacheSource, CacheTarget
+from reconciler.ports.builder import CACHE_BROKEN, CACHE_SILENT, CACHE_STALLED, Built, CacheSource, CacheTarget
 from reconciler.ports.publisher import PullFrom, PushTo, ReadLayout, WriteLayout
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.builder.buildctl import BuildctlBuilder
@@ -176,3 +176,21 @@ def test_a_cache_that_takes_too_long_to_write_is_given_up_and_the_image_is_there
         code, again = asyncio.run(run())
     assert code == CACHE_STALLED
     assert again.hits == len(again.steps)
+
+
+def test_a_cache_that_stops_answering_ends_the_build_long_before_its_deadline(tmp_path: Path) -> None:
+    context = write_context(tmp_path / "context", STAGES, {"data": b"one"})
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        nowhere = PullFrom(Repository(f"127.0.0.1:{deaf.getsockname()[1]}", "cache/ci/shop/api"), plain=True)
+
+        async def run() -> str:
+            async with open_bench(tmp_path / "bench") as bench:
+                buildctl = find_part("buildctl")
+                assert buildctl is not None
+                bench.builder = BuildctlBuilder(buildctl, read_seconds=0.5)
+                request = replace(bench.request(context), cache_from=(CacheSource(ABSENT, nowhere),))
+                with pytest.raises(LianError) as raised:
+                    await bench.build(request)
+                return raised.value.problems[0].code
+
+        assert asyncio.run(run()) == CACHE_SILENT

@@ -66,6 +66,14 @@ def test_a_step_that_was_found_stays_found_while_its_layer_is_fetched() -> None:
     assert progress.pulled == 70
 
 
+def test_steps_are_kept_without_credentials() -> None:
+    progress = Progress()
+    name = "[1/1] RUN curl https://bob:s3cret@host.example/x?token=abc"
+    progress.feed(line(vertexes=[vertex("a", name, started=T0, completed=T1)]))
+    assert "s3cret" not in progress.steps[0].name
+    assert "abc" not in progress.steps[0].name
+
+
 def test_what_a_base_image_brings_is_no_cache() -> None:
     progress = Progress()
     progress.feed(line(vertexes=[vertex("a", "[base 1/2] FROM docker.io/library/x", started=T0)]))
