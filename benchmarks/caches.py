@@ -175,7 +175,7 @@ class Shop:
             await ports.builder.build(runner, request, lambda step: None)
             return
         caches = Caches(ports, desired, wanted.artifact, Ci())
-        lookup = await caches.look(PLATFORM, runner.scratch)
+        lookup = await caches.look_and_keep(PLATFORM, runner.scratch)
         built = await ports.builder.build(
             runner, replace(request, cache_from=lookup.sources, cache_to=lookup.target), lambda step: None
         )

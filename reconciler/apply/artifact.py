@@ -164,7 +164,16 @@ class Worker:
                 raise
             problem = error.problems[0].of(str(wanted.artifact.name))
             seconds = time.monotonic() - start
-            return Result(wanted.artifact.name, Action.BUILD, Status.FAILED, None, seconds, problem, log=work.last_log)
+            return Result(
+                wanted.artifact.name,
+                Action.BUILD,
+                Status.FAILED,
+                None,
+                seconds,
+                problem,
+                log=work.last_log,
+                caches=work.caches.uses,
+            )
         seconds, name, digests = time.monotonic() - start, wanted.artifact.name, platforms_in(identity, manifest)
         return Result(
             name,
@@ -188,8 +197,9 @@ class Worker:
         runner = await self.runners.runner(share_of(artifact.name, desired, moment), tier, deadline)
         self.ports.recorder.record(Started(artifact.name))
         sender = self._sender(runner)
-        caches = Caches(self.ports, desired, artifact, self.mode, freshness_of(artifact, desired, moment))
-        mounts = CacheMounts(self.ports, desired, artifact, self.mode, runner, tier)
+        freshness = freshness_of(artifact, desired, moment)
+        caches = Caches(self.ports, desired, artifact, self.mode, freshness)
+        mounts = CacheMounts(self.ports, desired, artifact, self.mode, runner, tier, freshness=freshness)
         return Building(
             self.ports,
             self.resolution,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,13 @@ if TYPE_CHECKING:
     from reconciler.ports.bundle import Ports
     from reconciler.ports.compute import Runner
     from reconciler.ports.publisher import Destination
+
+
+SECOND_TRY_SECONDS = 60.0
+"""At least so long a second try may take: what the first one made is still on the runner."""
+_AGAIN = {PUSH_FAILED, CACHE_STALLED}
+_AGAIN_WITHOUT = {CACHE_BROKEN, UNCLEAR}
+"""Where a cache was read: the same without it."""
 
 
 @dataclass(slots=True)
@@ -86,7 +94,7 @@ class Building:
             inputs = await self._check_inputs(needs, platform, parents)
             for target in self.wanted.artifact.checks:
                 log = self.log(platform, target)
-                lookup = await self.caches.look(platform, self.runner.scratch)
+                lookup = await self.caches.look(platform)
                 request = await self._request(platform, needs, inputs, None, target, log)
                 await self._tried(replace(request, cache_from=lookup.sources), lookup)
 
@@ -160,13 +168,22 @@ class Building:
         needs, inputs = self.materials.needs[platform], self.identity.inputs[platform]
         async with beside(self._restore(platform)):
             request = await self._request(platform, needs, inputs, destination, artifact.target, log)
-            lookup = await self.caches.look(platform, scratch / "cache")
+            lookup = await self.caches.look_and_keep(platform, scratch / "cache")
         request = replace(request, cache_from=lookup.sources, cache_to=lookup.target)
         built, lookup = await self._tried(request, lookup)
+        async with beside(self._kept(platform, lookup, built)):
+            return await self._taken_in(destination, built)
+
+    async def _kept(self, platform: Platform, lookup: Lookup, built: Built) -> None:
+        """What of the build makes the next one faster. Raises nothing but a cancellation."""
         async with beside(self.caches.keep(platform, lookup, built)):
             saved = await self.mounts.save(platform, kept(self.materials, platform), self.solves[platform])
         use = self.caches.uses[platform]
         self.caches.uses[platform] = replace(use, mounts=MountUse(self.restored[platform], saved))
+
+    async def _taken_in(self, destination: Destination, built: Built) -> Descriptor:
+        """The platform's manifest, in the repository and read back. Raises LianError."""
+        artifact, publisher = self.wanted.artifact, self.ports.publisher
         if built.digest is None:
             problem = Problem("digest-missing", "BuildKit reported success without a digest", next=Next.BUG)
             raise LianError(problem.of(str(artifact.name)))
@@ -214,17 +231,28 @@ class Building:
         part empty that the other is just writing. So is a build that failed on a cache it read, then without any:
         BuildKit fetches layers late, and what it lacks then looks like a failed push. And one whose cache could not be
         written in time, then without writing it."""
+        began = time.monotonic()
         try:
             return await self._run(request), lookup
         except LianError as error:
             first = error.problems[0]
-            if first.code not in (
-                {PUSH_FAILED, CACHE_STALLED} | ({CACHE_BROKEN, UNCLEAR} if request.cache_from else set())
-            ):
+            if first.code not in _AGAIN | (_AGAIN_WITHOUT if request.cache_from else set()):
                 raise
-            lookup = lookup.after(first)
-        log = request.log.with_name(f"{request.log.stem}_again.log")
-        return await self._run(replace(request, log=log, cache_from=lookup.sources, cache_to=lookup.target)), lookup
+        lookup = lookup.after(first)
+        self.caches.refuse(request.platform, lookup)
+        left = request.deadline - (time.monotonic() - began)
+        again = replace(
+            request,
+            log=request.log.with_name(f"{request.log.stem}_again.log"),
+            cache_from=lookup.sources,
+            cache_to=lookup.target,
+            deadline=max(left, SECOND_TRY_SECONDS),
+        )
+        try:
+            return await self._run(again), lookup
+        except LianError as error:
+            told = f"; the try before it: {first.message}"
+            raise LianError(replace(p, message=f"{p.message}{told}") for p in error.problems) from error
 
     async def _run(self, request: BuildRequest) -> Built:
         self.logs.append(request.log)

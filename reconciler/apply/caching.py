@@ -8,6 +8,7 @@ turns find their own (ADR 054).
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,15 +16,15 @@ from typing import TYPE_CHECKING
 from reconciler.cache import notes, rules
 from reconciler.cache.home import cache_layout
 from reconciler.cache.notes import Note
-from reconciler.cache.vet import unfit
+from reconciler.cache.vet import LIMIT, config_of, unfit
 from reconciler.model.cache import CacheMode
 from reconciler.model.cache_use import CacheLook, CacheUse, LookStatus
 from reconciler.model.observed import Found, Unknown
 from reconciler.model.parts import below
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.builder import CACHE_BROKEN, CACHE_STALLED, CacheSource, CacheTarget
+from reconciler.ports.builder import CACHE_STALLED, PUSH_FAILED, CacheSource, CacheTarget
 from reconciler.ports.publisher import WriteLayout
-from reconciler.ports.registry import GONE
+from reconciler.ports.registry import BLOB_UNKNOWN, MANIFEST_UNKNOWN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,19 +42,23 @@ if TYPE_CHECKING:
     from reconciler.ports.bundle import Ports
 
 
+LOOK_SECONDS = 60.0
+KEEP_SECONDS = 120.0
+"""However patient the registry's adapter is: a build does not wait longer for its cache before it, and after it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """What was found for one platform: what the build is given, and what is known of it."""
+    """What was found for one platform: what a build is given, and what is known of it."""
 
     looks: tuple[CacheLook, ...] = ()
     sources: tuple[CacheSource, ...] = ()
     target: CacheTarget | None = None
-    place: Reference | None = None
-    """Where the build's own cache goes, None if it keeps none."""
+    """Where the build's own cache goes; None for one that keeps none, as that of a check."""
     found: tuple[Manifest, ...] = ()
     """What can be read, in the order in which it was looked at."""
     latest: Manifest | None = None
-    """What lies at `place`, if that is a cache."""
+    """What lies where the build's own cache goes, if that is a cache."""
     previous: Digest | None = None
     """What lies beside it, whatever it is."""
     problem: Problem | None = None
@@ -63,7 +68,7 @@ class Lookup:
         on, and a cache that could not be written in time is not written."""
         if failure.code == CACHE_STALLED:
             return replace(self, sources=(), target=None, problem=failure)
-        if failure.code != CACHE_BROKEN:
+        if failure.code == PUSH_FAILED:
             return replace(self, sources=())
         looks = tuple(
             replace(look, status=LookStatus.BROKEN, cause=failure.cause) if look.status is LookStatus.READ else look
@@ -84,22 +89,29 @@ class Caches:
     freshness: str = ""
     uses: dict[Platform, CacheUse] = field(default_factory=dict)
     """What became of each build so far."""
+    _lookups: dict[Platform, Lookup] = field(default_factory=dict)
 
-    async def look(self, platform: Platform, scratch: Path) -> Lookup:
-        """What a build for this platform may read, and where it writes. Raises nothing but a cancellation."""
-        if self.artifact.cache.mode is CacheMode.OFF:
-            return Lookup()
+    async def look(self, platform: Platform) -> Lookup:
+        """What builds for this platform may read. Raises nothing but a cancellation."""
+        if platform not in self._lookups:
+            self._lookups[platform] = await self._look(platform)
+        return self._lookups[platform]
+
+    async def look_and_keep(self, platform: Platform, scratch: Path) -> Lookup:
+        """The same for a build that writes its cache too, by way of the folder `scratch`."""
+        lookup = await self.look(platform)
+        if self.artifact.cache.mode is CacheMode.OFF or lookup.problem is not None:
+            return lookup
+        place = self._at(self._own(platform))
         try:
-            slots = {slot: self._at(slot) for slot in self._imports(platform)}
-            place = self._at(rules.export(self.mode, *self._of(platform)))
-            target = CacheTarget(
-                self.ports.publisher.destination(place.repository, scratch), place.tag or "", self.artifact.cache.mode
-            )
-        except ValueError as error:
-            return Lookup(problem=_unusable(str(error)))
+            destination = self.ports.publisher.destination(place.repository, scratch)
         except LianError as error:
-            return Lookup(problem=error.problems[0])
-        return await self._looked(list(slots.values()), place, target)
+            return replace(lookup, problem=error.problems[0])
+        return replace(lookup, target=CacheTarget(destination, place.tag or "", self.artifact.cache.mode))
+
+    def refuse(self, platform: Platform, lookup: Lookup) -> None:
+        """What a build failed on is given to no other."""
+        self._lookups[platform] = replace(lookup, target=None, problem=None)
 
     async def keep(self, platform: Platform, lookup: Lookup, built: Built) -> None:
         """After a build: note what it wrote, and what the cache did for it. Raises nothing but a cancellation."""
@@ -111,24 +123,44 @@ class Caches:
             built.pulled,
             problem=lookup.problem,
         )
-        if lookup.target is not None and lookup.place is not None:
-            use = await self._written(lookup, lookup.place, lookup.target, built, use)
         self.uses[platform] = use
+        if lookup.target is None:
+            return
+        try:
+            async with asyncio.timeout(KEEP_SECONDS):
+                self.uses[platform] = await self._written(lookup, self._own(platform), lookup.target, built, use)
+        except TimeoutError:
+            late = _not_written(f"the registry took more than {KEEP_SECONDS:g} s")
+            self.uses[platform] = replace(use, problem=late)
 
     # -- before a build
 
     def _of(self, platform: Platform) -> tuple[str, str, Platform]:
         return self.artifact.name.workspace, self.artifact.name.artifact, platform
 
-    def _imports(self, platform: Platform) -> tuple[Slot, ...]:
-        return rules.imports(self.mode, *self._of(platform))
+    def _own(self, platform: Platform) -> Slot:
+        return rules.export(self.mode, *self._of(platform))
+
+    async def _look(self, platform: Platform) -> Lookup:
+        if self.artifact.cache.mode is CacheMode.OFF:
+            return Lookup()
+        try:
+            references = [self._at(slot) for slot in rules.imports(self.mode, *self._of(platform))]
+        except ValueError as error:
+            return Lookup(problem=_unusable(str(error)))
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                return await self._looked(references, self._own(platform))
+        except TimeoutError:
+            cause = f"the registry did not answer within {LOOK_SECONDS:g} s"
+            return Lookup(tuple(CacheLook(str(one), LookStatus.UNREADABLE, cause=cause) for one in references))
 
     def _at(self, slot: Slot) -> Reference:
         """Raises ValueError."""
         host = self.artifact.cache_host
         return slot.at(host, cache_layout(self.desired, host))
 
-    async def _looked(self, references: list[Reference], place: Reference, target: CacheTarget) -> Lookup:
+    async def _looked(self, references: list[Reference], own: Slot) -> Lookup:
         heads = await self.ports.registry.heads(references)
         looks: list[CacheLook] = []
         manifests: dict[Digest, Manifest] = {}
@@ -142,13 +174,13 @@ class Caches:
             looks.append(look)
             if manifest is None or digest is None:
                 continue
-            latest = manifest if reference == place else latest
+            latest = manifest if reference == self._at(own) else latest
             if look.status is LookStatus.READ:
                 manifests[digest] = manifest
                 sources[digest] = CacheSource(digest, self.ports.publisher.origin(reference.repository))
-        beside = heads.get(replace(place, tag=f"{place.tag}{rules.Generation.PREVIOUS}"))
+        beside = heads.get(self._at(rules.previous(own)))
         previous = beside.digest if isinstance(beside, Found) else None
-        return Lookup(tuple(looks), tuple(sources.values()), target, place, tuple(manifests.values()), latest, previous)
+        return Lookup(tuple(looks), tuple(sources.values()), None, tuple(manifests.values()), latest, previous)
 
     async def _one(self, reference: Reference, head: Sighting) -> tuple[CacheLook, Manifest | None]:
         """What lies there; the manifest of what is a cache, also of one that is not fresh enough."""
@@ -158,10 +190,13 @@ class Caches:
             return CacheLook(name, status, cause=head.problem.message if isinstance(head, Unknown) else None), None
         try:
             manifest = await self.ports.registry.manifest(reference.repository, head.digest)
-            wrong = unfit(manifest)
+            if (wrong := unfit(manifest)) is None:  # BuildKit waits without end for what is not answered
+                await self.ports.registry.blob(reference.repository, config_of(manifest), LIMIT)
         except LianError as error:
             first = error.problems[0]
-            status = LookStatus.ABSENT if first.code in GONE else LookStatus.UNREADABLE
+            status = {MANIFEST_UNKNOWN: LookStatus.ABSENT, BLOB_UNKNOWN: LookStatus.BROKEN}.get(
+                first.code, LookStatus.UNREADABLE
+            )
             return CacheLook(name, status, head.digest, first.message), None
         if wrong is not None:
             return CacheLook(name, wrong[0], head.digest, wrong[1]), None
@@ -172,17 +207,15 @@ class Caches:
 
     # -- after it
 
-    async def _written(
-        self, lookup: Lookup, place: Reference, target: CacheTarget, built: Built, use: CacheUse
-    ) -> CacheUse:
-        made = built.cache
+    async def _written(self, lookup: Lookup, own: Slot, target: CacheTarget, built: Built, use: CacheUse) -> CacheUse:
+        made, place = built.cache, self._at(own)
         if made.digest is None:
             return replace(use, problem=_not_written(made.failure)) if made.failure else use
         try:
             manifest = await self._taken_in(place, target, made.digest)
             if too_large := unfit(manifest):
                 return replace(use, problem=_not_written(too_large[1]))
-            left = await self._put(lookup, place, manifest, use)
+            left = await self._put(lookup, own, manifest, use)
             if isinstance(target.destination, WriteLayout):  # on disk nobody collects garbage
                 for digest in left:
                     await self.ports.remover.delete(place.repository, digest)
@@ -196,20 +229,23 @@ class Caches:
             return await self.ports.publisher.take_in(place.repository, target.destination, digest)
         return await self.ports.registry.manifest(place.repository, digest)
 
-    async def _put(self, lookup: Lookup, place: Reference, manifest: Manifest, use: CacheUse) -> set[Digest]:
+    async def _put(self, lookup: Lookup, own: Slot, manifest: Manifest, use: CacheUse) -> set[Digest]:
         """Under its tag, with its note, and what was there before beside it. Returns what no slot holds any more.
         Raises LianError."""
-        publisher, tag = self.ports.publisher, place.tag or ""
+        place = self._at(own)
         noted, before, previous = notes.noted(manifest, self._note(use)), lookup.latest, lookup.previous
         left = {manifest.digest}
         if before is not None and notes.is_same(before, manifest):
             left.add(before.digest)
         elif before is not None:
-            await publisher.publish(place.repository, before, tags=[f"{tag}{rules.Generation.PREVIOUS}"])
+            await self._tagged(self._at(rules.previous(own)), before)
             left |= {previous} if previous else set()
             previous = before.digest
-        await publisher.publish(place.repository, noted, tags=[tag])
+        await self._tagged(place, noted)
         return left - {noted.digest, previous}
+
+    async def _tagged(self, place: Reference, manifest: Manifest) -> None:
+        await self.ports.publisher.publish(place.repository, manifest, tags=[place.tag or ""])
 
     def _note(self, use: CacheUse) -> Note:
         created = datetime.fromtimestamp(self.ports.clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -13,6 +13,7 @@ from reconciler.model.cache_use import LookStatus
 from reconciler.model.manifest import IMAGE_MANIFEST, Descriptor
 
 if TYPE_CHECKING:
+    from reconciler.model.digest import Digest
     from reconciler.model.manifest import Manifest
 
 CONFIG = "application/vnd.buildkit.cacheconfig.v0"
@@ -43,6 +44,11 @@ def unfit(manifest: Manifest) -> tuple[LookStatus, str] | None:
     return next((wrong for part in (config, *layers) if (wrong := _elsewhere(part))), None) or next(
         (wrong for layer in layers if (wrong := _no_layer(layer))), None
     )
+
+
+def config_of(manifest: Manifest) -> Digest:
+    """Where a cache that is fit says which layer is filed under which step."""
+    return Descriptor.from_json(manifest.document["config"]).digest
 
 
 def _elsewhere(part: Any) -> tuple[LookStatus, str] | None:

@@ -96,7 +96,7 @@ async def _session_build(bench: Bench, user: str, mode: BuildMode, target: Repos
         async with ports.compute.rent(lease) as runner:
             caches = Caches(ports, desired, wanted.artifact, mode)
             sender = Sender(ports.source, runner.scratch)
-            lookup = await caches.look(platform, runner.scratch / "cache")
+            lookup = await caches.look_and_keep(platform, runner.scratch / "cache")
             if target is not None:
                 lookup = replace(lookup, target=CacheTarget(PushTo(target, plain=True), "linux-amd64"))
             base = desired.wanted[ArtifactName("shop", "base")]
