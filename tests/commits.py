@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.model.applied import APPLIED_PREFIX, History
 from reconciler.model.artifact import Artifact, BaseImage, Folder, ParentImage, Place
 from reconciler.model.desired import Desired, Materials, Needs, SentFolder, Wanted
-from reconciler.model.fleet import Fleet, RegistryProvider, RegistrySettings
+from reconciler.model.fleet import CACHE_PREFIX, Fleet, RegistryProvider, RegistrySettings
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
 from reconciler.model.policy import Policy
@@ -70,6 +70,7 @@ class Commit:
     problems: tuple[Problem, ...] = ()
     """What is invalid in it."""
     fleet: str = FLEET
+    cache_prefix: str = CACHE_PREFIX
 
     @property
     def desired(self) -> Desired:
@@ -77,7 +78,14 @@ class Commit:
         registry = RegistrySettings(RegistryProvider.DISTRIBUTION, url=f"http://{HOST}")
         return Desired(
             self.revision,
-            Fleet(self.fleet, registry, jobs=self.jobs, builder=self.builder, policy=self.policy),
+            Fleet(
+                self.fleet,
+                registry,
+                jobs=self.jobs,
+                builder=self.builder,
+                policy=self.policy,
+                cache_prefix=self.cache_prefix,
+            ),
             {a.name: self._wanted(a) for a in self.artifacts},
             {HOST: registry},
             self.problems,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from reconciler.cache.vet import CONFIG as CACHE_CONFIG
 from reconciler.model.applied import APPLIED_PREFIX, Applied
 from reconciler.model.attestation import BUNDLE, SBOM_PREDICATE, STATEMENT_PAYLOAD, sbom_statement
 from reconciler.model.cache_use import StepRun
@@ -25,7 +26,7 @@ from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.platform import Platform
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.archives import Packed, Tool
-from reconciler.ports.builder import Built, PinnedImage, StepSeen
+from reconciler.ports.builder import Built, CacheMade, PinnedImage, StepSeen
 from reconciler.ports.bundle import Ports, Removing
 from reconciler.ports.compute import Runner
 from reconciler.ports.publisher import PullFrom, PushTo
@@ -440,6 +441,12 @@ class FakeBuilder:
         self.running = 0
         self.most = 0
         self.reproducible = True
+        self.keeps = False
+        """Builds leave a cache; it is empty, as that of an image of one COPY may be, where they do not."""
+        self.refused = ""
+        """Why caches cannot be written."""
+        self.next_cache: Manifest | None = None
+        """What the next ones leave, if not one of their own each."""
         self.sboms: list[Mapping[str, object]] = [{"spdxVersion": "SPDX-2.3"}]
         """What a scanner says of every image."""
 
@@ -468,7 +475,23 @@ class FakeBuilder:
         config = canonical({"lines": lines, **inputs})
         digest = await self._push(request, config)
         self.built.append(f"{request.artifact} {request.platform}")
-        return Built(digest, 0.1, (StepRun("[1/1] RUN x", False, 0.1),))
+        steps = (StepRun("[1/1] RUN x", bool(request.cache_from), 0.1),)
+        return Built(digest, 0.1, steps, cache=await self._cached(request))
+
+    async def _cached(self, request: BuildRequest) -> CacheMade:
+        """What a build leaves for the next, if it `keeps` anything: a cache of no layers."""
+        if request.cache_to is None or not self.keeps:
+            return CacheMade()
+        await self.points.at(f"cache {request.artifact}")
+        if self.refused:
+            return CacheMade(failure=self.refused)
+        assert isinstance(request.cache_to.destination, PushTo)
+        repository, config = request.cache_to.destination.repository, f"cache {len(self.requests)}".encode()
+        self.registry.blobs[repository, Digest.of(config)] = config
+        made = self.next_cache or cache(config)
+        self.registry.put(repository, made)
+        self.registry.tags[repository, request.cache_to.tag] = made.digest
+        return CacheMade(made.digest)
 
     def _inputs(self, request: BuildRequest) -> dict[str, object]:
         assert isinstance(request.destination, PushTo)
@@ -529,6 +552,13 @@ def image(config: bytes) -> Manifest:
         IMAGE_MANIFEST,
         canonical({"schemaVersion": 2, "mediaType": IMAGE_MANIFEST, "config": descriptor, "layers": []}),
     )
+
+
+def cache(config: bytes) -> Manifest:
+    """A cache of BuildKit's without layers."""
+    descriptor = Descriptor.of(CACHE_CONFIG, config).to_json()
+    document = {"schemaVersion": 2, "mediaType": IMAGE_MANIFEST, "config": descriptor, "layers": []}
+    return Manifest(IMAGE_MANIFEST, canonical(document))
 
 
 def _bytes_of(folder: Path) -> dict[str, str]:

@@ -87,7 +87,7 @@ def shop_on(place: Place, folder: Path) -> Shop:
         await publisher.publish(place.repository(), image.manifest, tags=["latest"], blobs=image.blobs)
         ports = replace(World(commit, folder).ports(), registry=registry, publisher=publisher)
         (wanted,) = commit.desired.wanted.values()
-        facts = Facts("acme", commit.revision, MOMENT, 1.5, "buildkit v0.33.1", Tier(2, 4, 30), (), None, (log,))
+        facts = Facts("acme", commit.revision, MOMENT, 1.5, "buildkit v0.33.1", Tier(2, 4, 30), (), None, (log,), {})
         digests = {AMD64: image.manifest.digest}
         records.append(await attach(ports, wanted, identity_of(commit), image.descriptor, digests, facts))
         assert await read_records(registry, place.repository(), image.manifest.digest) == tuple(records)

@@ -1,0 +1,221 @@
+"""The cache of a pass: what builds are given of it, what becomes of it, and that nothing of it fails a build."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.cache import notes
+from reconciler.cache.vet import config_of
+from reconciler.model.cache import CacheMode, CachePolicy
+from reconciler.model.cache_use import LookStatus
+from reconciler.model.outcome import Status
+from reconciler.model.reference import Repository
+from reconciler.reconcile import Options, reconcile_once
+from tests.commits import HOST, Commit, artifact
+from tests.fakes import Points, World, cache, problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.model.artifact import Artifact
+    from reconciler.model.cache_use import CacheUse
+    from reconciler.model.digest import Digest
+    from reconciler.model.outcome import Result
+
+CACHE = Repository(HOST, "cache/ci/shop/api")
+LATEST, PREVIOUS = "linux-amd64", "linux-amd64.previous"
+
+
+@dataclass
+class Failing(Points):
+    """Builds fail so often with these codes, when they push or when they check."""
+
+    codes: list[str] = field(default_factory=list)
+    where: str = "pushed"
+
+    async def at(self, point: str) -> None:
+        await super().at(point)
+        if point == self.where and self.codes:
+            raise problem(self.codes.pop(0))
+
+
+def api(**changes: object) -> Artifact:
+    return replace(artifact("shop/api"), **changes)  # type: ignore[arg-type]
+
+
+def world(folder: Path, *artifacts: Artifact) -> World:
+    files = {"shop/api/Dockerfile": b"FROM scratch\n", "shop/api/app": b"1"}
+    made = World(Commit(artifacts or (api(),), files), folder)
+    made.builder.keeps = True
+    return made
+
+
+def passed(world: World) -> Result:
+    """One pass; the result of shop/api."""
+    _, outcome = asyncio.run(reconcile_once(world.ports(), Options()))
+    assert not world.compute.out
+    return next(result for result in outcome.results if str(result.artifact) == "shop/api")
+
+
+def changed(world: World, content: bytes) -> Result:
+    """The next pass, after a file has changed."""
+    world.source.commit = world.source.commit.changed({"shop/api/app": content})
+    return passed(world)
+
+
+def use_of(result: Result) -> CacheUse:
+    (use,) = result.caches.values()
+    return use
+
+
+def statuses(result: Result) -> list[LookStatus]:
+    return [look.status for look in use_of(result).looked]
+
+
+def in_cache(world: World, tag: str) -> Digest | None:
+    return world.tag(CACHE, tag)
+
+
+def test_a_build_is_given_what_the_last_one_left_and_leaves_its_own(tmp_path: Path) -> None:
+    shop = world(tmp_path)
+    first = passed(shop)
+    assert (first.status, statuses(first)) == (Status.DONE, [LookStatus.ABSENT] * 2)
+    one = in_cache(shop, LATEST)
+    assert one is not None
+    second = changed(shop, b"2")
+    assert statuses(second) == [LookStatus.READ, LookStatus.ABSENT]
+    assert [source.digest for source in shop.builder.requests[-1].cache_from] == [one]
+    assert in_cache(shop, PREVIOUS) == one
+    third = changed(shop, b"3")
+    assert statuses(third) == [LookStatus.READ, LookStatus.READ]
+    assert len({in_cache(shop, LATEST), in_cache(shop, PREVIOUS), one}) == 3
+
+
+def test_what_is_left_has_a_note(tmp_path: Path) -> None:
+    shop = world(tmp_path, api(os_epoch="2026-11"))
+    passed(shop)
+    digest = in_cache(shop, LATEST)
+    assert digest is not None
+    note = notes.note_of(asyncio.run(shop.registry.manifest(CACHE, digest)))
+    assert (note.artifact, note.fleet, note.revision) == ("shop/api", "acme", shop.source.commit.revision)
+    assert note.freshness == '{"os_epoch":"2026-11"}'
+    assert note.seconds == {notes.step_id("[1/1] RUN x"): 0.1}
+
+
+def test_a_cache_of_another_freshness_is_not_given_and_not_lost(tmp_path: Path) -> None:
+    shop = world(tmp_path)
+    passed(shop)
+    old = in_cache(shop, LATEST)
+    shop.source.commit = shop.source.commit.changed(artifacts=(api(os_epoch="new"),))
+    fresh = passed(shop)
+    assert statuses(fresh) == [LookStatus.STALE, LookStatus.ABSENT]
+    assert shop.builder.requests[-1].cache_from == ()
+    assert in_cache(shop, PREVIOUS) == old
+    shop.source.commit = shop.source.commit.changed({"shop/api/app": b"2"}, artifacts=(api(),))
+    assert statuses(passed(shop)) == [LookStatus.READ, LookStatus.READ], "what asks for nothing may read all"
+
+
+@pytest.mark.parametrize("code", ["cache-broken", "build-error"])
+def test_a_build_that_fails_on_a_cache_is_done_without_it(tmp_path: Path, code: str) -> None:
+    shop = world(tmp_path)
+    passed(shop)
+    shop.builder.points = Failing(codes=[code])
+    result = changed(shop, b"2")
+    assert (result.status, statuses(result)[0]) == (Status.DONE, LookStatus.BROKEN)
+    first, again = shop.builder.requests[-2:]
+    assert first.cache_from
+    assert (again.cache_from, again.cache_to) == ((), first.cache_to)
+    assert again.deadline <= first.deadline
+    assert in_cache(shop, PREVIOUS) is None, "what is broken is kept nowhere"
+
+
+@pytest.mark.parametrize("code", ["cache-broken", "build-error"])
+def test_without_a_cache_such_a_failure_is_one(tmp_path: Path, code: str) -> None:
+    shop = world(tmp_path)
+    shop.builder.points = Failing(codes=[code])
+    assert passed(shop).status is Status.FAILED
+    assert len(shop.builder.requests) == 1
+
+
+def test_a_second_failure_tells_of_the_first(tmp_path: Path) -> None:
+    shop = world(tmp_path)
+    passed(shop)
+    shop.builder.points = Failing(codes=["cache-broken", "build-failed"])
+    result = changed(shop, b"2")
+    assert result.status is Status.FAILED
+    assert result.problem is not None
+    assert result.problem.code == "build-failed"
+    assert "the try before it" in result.problem.message
+
+
+def test_a_cache_that_takes_too_long_is_left_out_and_told(tmp_path: Path) -> None:
+    shop = world(tmp_path)
+    shop.builder.points = Failing(codes=["cache-stalled"])
+    result = passed(shop)
+    assert result.status is Status.DONE
+    assert use_of(result).problem is not None
+    assert use_of(result).written is None
+    assert [request.cache_to is None for request in shop.builder.requests] == [False, True]
+
+
+def test_a_cache_that_the_registry_refuses_is_told_and_the_image_is_there(tmp_path: Path) -> None:
+    shop = world(tmp_path)
+    shop.builder.refused = "error writing layer blob: 403 Forbidden"
+    result = passed(shop)
+    assert result.status is Status.DONE
+    told = use_of(result).problem
+    assert told is not None
+    assert (told.code, told.cause) == ("cache-not-written", "error writing layer blob: 403 Forbidden")
+
+
+@pytest.mark.parametrize("codes", [[], ["build-error"], ["cache-broken"]])
+def test_a_check_writes_no_cache_whatever_becomes_of_it(tmp_path: Path, codes: list[str]) -> None:
+    shop = world(tmp_path, api(checks=("test",)))
+    passed(shop)
+    written = in_cache(shop, LATEST)
+    shop.builder.points = Failing(codes=list(codes), where="build shop/api")
+    result = changed(shop, b"2")
+    assert result.status is Status.DONE
+    checks = [request for request in shop.builder.requests if request.destination is None]
+    assert len(checks) == 2 + len(codes)
+    assert all(request.cache_to is None for request in checks)
+    last = shop.builder.requests[-1]
+    assert bool(last.cache_from) == (not codes), "what a check failed on is given to no other build"
+    assert in_cache(shop, PREVIOUS) == (written if not codes else None)
+
+
+def test_a_policy_of_none_keeps_and_reads_none(tmp_path: Path) -> None:
+    shop = world(tmp_path)
+    passed(shop)
+    shop.source.commit = shop.source.commit.changed(artifacts=(api(cache=CachePolicy(CacheMode.OFF)),))
+    result = changed(shop, b"2")
+    assert use_of(result).looked == ()
+    last = shop.builder.requests[-1]
+    assert (last.cache_from, last.cache_to) == ((), None)
+
+
+def test_a_name_that_no_registry_takes_goes_without_and_says_so(tmp_path: Path) -> None:
+    shop = world(tmp_path)
+    shop.source.commit = replace(shop.source.commit, cache_prefix="/".join(["x" * 60] * 5))
+    result = passed(shop)
+    assert result.status is Status.DONE
+    told = use_of(result).problem
+    assert told is not None
+    assert told.code == "cache-name"
+
+
+def test_an_unchanged_cache_does_not_push_the_one_before_out(tmp_path: Path) -> None:
+    shop = world(tmp_path)
+    passed(shop)
+    changed(shop, b"2")
+    before = in_cache(shop, PREVIOUS)
+    latest = in_cache(shop, LATEST)
+    assert latest is not None
+    found = asyncio.run(shop.registry.manifest(CACHE, latest))
+    shop.builder.next_cache = cache(shop.registry.blobs[CACHE, config_of(found)])
+    changed(shop, b"3")
+    assert in_cache(shop, PREVIOUS) == before
