@@ -164,6 +164,8 @@ class FakeRegistry:
         self.journal: list[str] = []
         self.unreadable: set[str] = set()
         """Tags (or `records`, `signatures`) that cannot be read."""
+        self.down_code = "registry-down"
+        """Of the problem of what is unreadable."""
         self.terse = False
         """Tells digests alone, as a list of many images does."""
         self.asked: list[frozenset[Reference]] = []
@@ -176,7 +178,7 @@ class FakeRegistry:
     def _head(self, reference: Reference) -> Sighting:
         repository, tag = reference.repository, reference.tag or ""
         if tag in self.unreadable:
-            return Unknown(Problem("registry-down", "the registry does not answer", next=Next.RETRY))
+            return Unknown(Problem(self.down_code, "the registry does not answer", next=Next.RETRY))
         digest = reference.digest or self.tags.get((repository, tag))
         manifest = self.manifests.get((repository, digest)) if digest else None
         if manifest and self.terse:

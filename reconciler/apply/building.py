@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 SECOND_TRY_SECONDS = 60.0
 """At least so long a second try may take: what the first one made is still on the runner."""
+REST_SECONDS = 11.0
+"""What a registry is left in peace for after it failed for a cache. Its adapter asks it nothing for about so long then,
+and what is asked of it next is for the image, which must not fail for that."""
 _AGAIN = {PUSH_FAILED, CACHE_STALLED}
 _AGAIN_WITHOUT = {CACHE_BROKEN, UNCLEAR}
 """Where a cache was read: the same without it."""
@@ -169,17 +173,20 @@ class Building:
         async with beside(self._restore(platform)):
             request = await self._request(platform, needs, inputs, destination, artifact.target, log)
             lookup = await self.caches.look_and_keep(platform, scratch / "cache")
+        await _rest(*self.caches.failures(), *self.restored[platform].problems)
         request = replace(request, cache_from=lookup.sources, cache_to=lookup.target)
         built, lookup = await self._tried(request, lookup)
-        async with beside(self._kept(platform, lookup, built)):
-            return await self._taken_in(destination, built)
+        taken = await self._taken_in(destination, built)
+        await self._kept(platform, lookup)
+        return taken
 
-    async def _kept(self, platform: Platform, lookup: Lookup, built: Built) -> None:
+    async def _kept(self, platform: Platform, lookup: Lookup) -> None:
         """What of the build makes the next one faster. Raises nothing but a cancellation."""
-        async with beside(self.caches.keep(platform, lookup, built)):
+        async with beside(self.caches.keep(platform, lookup, self.solves[platform])):
             saved = await self.mounts.save(platform, kept(self.materials, platform), self.solves[platform])
-        use = self.caches.uses[platform]
-        self.caches.uses[platform] = replace(use, mounts=MountUse(self.restored[platform], saved))
+        use = replace(self.caches.uses[platform], mounts=MountUse(self.restored[platform], saved))
+        self.caches.uses[platform] = use
+        await _rest(*self.caches.failures(), *saved.problems)
 
     async def _taken_in(self, destination: Destination, built: Built) -> Descriptor:
         """The platform's manifest, in the repository and read back. Raises LianError."""
@@ -271,3 +278,8 @@ class Building:
 
     def _seen(self, step: StepSeen) -> None:
         self.ports.recorder.record(Step(self.wanted.artifact.name, step.name, step.done, step.cached))
+
+
+async def _rest(*failures: Problem) -> None:
+    if any(failure.code in {"registry-busy", "registry-failing", "registry-unreachable"} for failure in failures):
+        await asyncio.sleep(REST_SECONDS)

@@ -27,6 +27,7 @@ from reconciler.ports.publisher import WriteLayout
 from reconciler.ports.registry import BLOB_UNKNOWN, MANIFEST_UNKNOWN
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from reconciler.cache.rules import Slot
@@ -90,6 +91,8 @@ class Caches:
     uses: dict[Platform, CacheUse] = field(default_factory=dict)
     """What became of each build so far."""
     _lookups: dict[Platform, Lookup] = field(default_factory=dict)
+    _failures: list[Problem] = field(default_factory=list)
+    """Of the registry, in what was asked of it for caches since `failures` was last called."""
 
     async def look(self, platform: Platform) -> Lookup:
         """What builds for this platform may read. Raises nothing but a cancellation."""
@@ -109,17 +112,24 @@ class Caches:
             return replace(lookup, problem=error.problems[0])
         return replace(lookup, target=CacheTarget(destination, place.tag or "", self.artifact.cache.mode))
 
+    def failures(self) -> tuple[Problem, ...]:
+        """What the registry has failed in since this was last asked."""
+        found, self._failures = tuple(self._failures), []
+        return found
+
     def refuse(self, platform: Platform, lookup: Lookup) -> None:
         """What a build failed on is given to no other."""
         self._lookups[platform] = replace(lookup, target=None, problem=None)
 
-    async def keep(self, platform: Platform, lookup: Lookup, built: Built) -> None:
-        """After a build: note what it wrote, and what the cache did for it. Raises nothing but a cancellation."""
+    async def keep(self, platform: Platform, lookup: Lookup, solves: Sequence[Built]) -> None:
+        """After a build, the last of these solves: note what it wrote, and what the cache did for it; a step that ran
+        for a check just before has run. Raises nothing but a cancellation."""
+        built = solves[-1]
         known = {name: s for one in reversed(lookup.found) for name, s in notes.note_of(one).seconds.items()}
         use = CacheUse(
             self.artifact.cache.mode,
             lookup.looks,
-            notes.tally(built.steps, known),
+            notes.tally(notes.as_first_met([solve.steps for solve in solves]), known),
             built.pulled,
             problem=lookup.problem,
         )
@@ -185,15 +195,18 @@ class Caches:
     async def _one(self, reference: Reference, head: Sighting) -> tuple[CacheLook, Manifest | None]:
         """What lies there; the manifest of what is a cache, also of one that is not fresh enough."""
         name = str(reference)
+        if isinstance(head, Unknown):
+            self._failures.append(head.problem)
+            return CacheLook(name, LookStatus.UNREADABLE, cause=head.problem.message), None
         if not isinstance(head, Found):
-            status = LookStatus.UNREADABLE if isinstance(head, Unknown) else LookStatus.ABSENT
-            return CacheLook(name, status, cause=head.problem.message if isinstance(head, Unknown) else None), None
+            return CacheLook(name, LookStatus.ABSENT), None
         try:
             manifest = await self.ports.registry.manifest(reference.repository, head.digest)
             if (wrong := unfit(manifest)) is None:  # BuildKit waits without end for what is not answered
                 await self.ports.registry.blob(reference.repository, config_of(manifest), LIMIT)
         except LianError as error:
             first = error.problems[0]
+            self._failures += error.problems
             status = {MANIFEST_UNKNOWN: LookStatus.ABSENT, BLOB_UNKNOWN: LookStatus.BROKEN}.get(
                 first.code, LookStatus.UNREADABLE
             )
@@ -220,6 +233,7 @@ class Caches:
                 for digest in left:
                     await self.ports.remover.delete(place.repository, digest)
         except LianError as error:
+            self._failures += error.problems
             return replace(use, problem=_not_written(error.problems[0].message))
         return replace(use, written=str(place), pushed=_new_bytes(manifest, lookup.found))
 

@@ -76,6 +76,13 @@ def is_same(one: Manifest, other: Manifest) -> bool:
     return _bare(one) == _bare(other)
 
 
+def as_first_met(solves: Sequence[Sequence[StepRun]]) -> tuple[StepRun, ...]:
+    """The steps of the last of these, which one builder did one after another, as it first met each of them: what it
+    ran for one of them it does not run again for the next."""
+    ran = {step.name: step for steps in reversed(solves) for step in steps if not step.hit}
+    return tuple(ran.get(step.name, step) for step in solves[-1])
+
+
 def tally(steps: Iterable[StepRun], known: Mapping[str, float]) -> tuple[CachedStep, ...]:
     """What each step takes: those that ran as measured, the others as they were `known` to."""
     return tuple(CachedStep(s.name, s.hit, known.get(step_id(s.name)) if s.hit else s.seconds) for s in steps)

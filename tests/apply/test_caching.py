@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -186,6 +187,22 @@ def test_a_check_writes_no_cache_whatever_becomes_of_it(tmp_path: Path, codes: l
     last = shop.builder.requests[-1]
     assert bool(last.cache_from) == (not codes), "what a check failed on is given to no other build"
     assert in_cache(shop, PREVIOUS) == (written if not codes else None)
+
+
+def test_a_registry_that_fails_for_a_cache_is_left_in_peace_before_the_image_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.apply.building.REST_SECONDS", 0.5)
+    shop = world(tmp_path)
+    shop.registry.unreadable = {LATEST, PREVIOUS}
+    began = time.monotonic()
+    assert passed(shop).status is Status.DONE
+    without = time.monotonic() - began
+    shop.registry.down_code = "registry-busy"
+    began = time.monotonic()
+    result = changed(shop, b"2")
+    assert (result.status, statuses(result)) == (Status.DONE, [LookStatus.UNREADABLE] * 2)
+    assert time.monotonic() - began >= max(0.5, without)
 
 
 def test_a_policy_of_none_keeps_and_reads_none(tmp_path: Path) -> None:

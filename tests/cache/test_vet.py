@@ -113,6 +113,13 @@ def test_seconds_that_mean_nothing_are_none(seconds: str) -> None:
     assert notes.note_of(manifest(annotations={notes.SECONDS: seconds})).seconds == {}
 
 
+def test_a_step_that_ran_for_a_check_has_run() -> None:
+    check = [StepRun("[1/2] RUN make", False, 60.0), StepRun("[2/2] RUN test", False, 9.0)]
+    image = [StepRun("[1/2] RUN make", True, 0.0), StepRun("[2/2] COPY a b", False, 0.1)]
+    assert notes.as_first_met([check, image]) == (check[0], image[1])
+    assert notes.as_first_met([image]) == tuple(image)
+
+
 def test_a_step_that_was_spared_is_known_by_what_it_took_when_it_last_ran() -> None:
     ran = notes.tally([StepRun("[1/2] RUN make", False, 60.0), StepRun("[2/2] COPY a b", False, 0.1)], {})
     known = notes.seconds_of(ran)

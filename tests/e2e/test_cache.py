@@ -261,7 +261,7 @@ def test_cache_mounts_come_back_on_a_fresh_builder(tmp_path: Path, kind: str, re
     if kind == "layout":
         assert layout_files(tmp_path / "layout", "shop/api", second["digest"])["all"] == b"one\ntwo\n"
     told = bench.lian("why", "shop/api").out
-    assert "cache mounts restored: 1 folder" in told
+    assert "cache mounts before restored: 1 folder" in told
     # Another label makes another image of the same steps: none runs, so nothing is saved.
     bench.commit({"directives/shop.ncl": directive("shop", {**kept, "api": kept["api"] + ', labels = { a = "b" }'})})
     third = cache_of(bench.reconcile()["shop/api"])

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from reconciler.cli.views.text import Writer
     from reconciler.model.cache_use import CacheUse
+    from reconciler.model.problem import Problem
 
 SHOWN_STEPS = 8
 """Steps of a build that are listed as having run."""
@@ -29,8 +30,9 @@ _QUIET = {LookStatus.READ, LookStatus.ABSENT}
 
 
 def in_short(uses: Collection[CacheUse]) -> str:
-    """`3 of 7 steps cached, 12 s saved`; empty where no cache was there, or none is kept."""
-    used = [use for use in uses if use.steps and not _is_first(use)]
+    """`3 of 7 steps cached, 12 s saved`; empty where no cache was given to a build: what it found on its builder then,
+    others of the same pass had just made."""
+    used = [use for use in uses if use.steps and _aided(use)]
     if not used:
         return ""
     hits, steps, saved = (sum(each) for each in zip(*((u.hits, len(u.steps), u.saved) for u in used), strict=True))
@@ -38,27 +40,38 @@ def in_short(uses: Collection[CacheUse]) -> str:
 
 
 def in_sum(uses: Collection[CacheUse]) -> str:
-    """The same of a whole pass, with what was read and written; empty where no cache is kept."""
-    used = [use for use in uses if use.mode is not CacheMode.OFF]
-    if not used:
-        return ""
-    read, written = (size(sum(each)) for each in zip(*((u.pulled, u.pushed) for u in used), strict=True))
-    told = in_short(used)
-    return f"{told}, {read} read, {written} written" if told else f"nothing was there yet, {written} written"
+    """The same of a whole pass, with what was read and written; empty where nothing is kept."""
+    layers = [use for use in uses if use.mode is not CacheMode.OFF]
+    restored, saved = (sum(each) for each in zip((0, 0), *map(_moved, uses), strict=True))
+    mounts = f"cache mounts {size(restored)} read, {size(saved)} written" if restored or saved else ""
+    if not layers:
+        return mounts
+    read, written = (size(sum(each)) for each in zip(*((u.pulled, u.pushed) for u in layers), strict=True))
+    told = in_short(layers)
+    told = f"{told}, {read} read, {written} written" if told else f"none was read, {written} written"
+    return f"{told}; {mounts}" if mounts else told
 
 
-def _is_first(use: CacheUse) -> bool:
-    """True for a build that found nothing where caches lie: there is nothing to tell of it."""
-    return use.hits == 0 and all(look.status is LookStatus.ABSENT for look in use.looked)
+def _aided(use: CacheUse) -> bool:
+    return any(look.status is LookStatus.READ for look in use.looked)
+
+
+def _moved(use: CacheUse) -> tuple[int, int]:
+    return use.mounts.restored.bytes, use.mounts.saved.bytes
 
 
 def complaints(use: CacheUse) -> Iterator[str]:
     """What did not go as it should: the build is good all the same."""
+    quiet = _QUIET | ({LookStatus.STALE} if _aided(use) else set())
     for look in use.looked:
-        if look.status not in _QUIET:
+        if look.status not in quiet:
             yield f"{look.reference} was not used: {_WORDS[look.status]}{_cause(look.cause)}"
-    for problem in ([use.problem] if use.problem else []) + list(use.mounts.problems):
-        yield f"{problem.message}{_cause(problem.cause)}"
+    for problem in _problems(use):
+        yield f"{problem.message} [{problem.code}]{_cause(problem.cause)}"
+
+
+def _problems(use: CacheUse) -> list[Problem]:
+    return [*([use.problem] if use.problem else []), *use.mounts.problems]
 
 
 def story(platform: str, use: CacheUse, writer: Writer) -> None:
@@ -67,7 +80,7 @@ def story(platform: str, use: CacheUse, writer: Writer) -> None:
     for look in use.looked:
         if look.status is LookStatus.READ:
             writer.wrapped(["  ", ("read ", "dim")], look.reference, indent=4)
-        else:
+        elif look.status is not LookStatus.ABSENT or not _aided(use):
             style = "dim" if look.status is LookStatus.ABSENT else "yellow"
             text = f"{look.reference}: {_WORDS[look.status]}{_cause(look.cause)}"
             writer.wrapped(["  ", ("not read ", style)], text, indent=4)
@@ -78,13 +91,14 @@ def story(platform: str, use: CacheUse, writer: Writer) -> None:
         writer.line(f"  and {len(ran) - SHOWN_STEPS} more that ran")
     if use.written:
         writer.wrapped(["  ", ("written ", "dim")], use.written, indent=4)
-    for moved in (use.mounts.restored, use.mounts.saved):
+    for way, moved in (("before", use.mounts.restored), ("after", use.mounts.saved)):
         if moved.end is not MountsEnd.NONE:
-            text = f"{moved.end.value}: {count(moved.mounts, 'folder')}, {size(moved.bytes)} in {moved.seconds:.1f} s"
-            text += f", {moved.dropped:,} left out" if moved.dropped else ""
-            writer.wrapped(["  ", ("cache mounts ", "dim")], text, indent=4)
-    for problem in ([use.problem] if use.problem else []) + list(use.mounts.problems):
-        writer.wrapped(["  "], f"{problem.message}{_cause(problem.cause)}", "yellow", indent=4)
+            left = f", {moved.dropped:,} left out" if moved.dropped else ""
+            brought = f": {count(moved.mounts, 'folder')}, {size(moved.bytes)} in {moved.seconds:.1f} s{left}"
+            text = f"{moved.end.value}{brought if moved.mounts else ''}"
+            writer.wrapped(["  ", (f"cache mounts {way} ", "dim")], text, indent=4)
+    for problem in _problems(use):
+        writer.wrapped(["  "], f"{problem.message} [{problem.code}]{_cause(problem.cause)}", "yellow", indent=4)
 
 
 def _saved(seconds: float) -> str:
