@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from reconciler.cache.holding import CacheList, CachePlan
+from reconciler.cache.namespace import Namespace
 from reconciler.cache.upkeep import Limits, Selection, Wishes, judge
 from reconciler.cache.usage import CacheUsage
 from reconciler.model.fleet import UNNAMED
@@ -28,7 +31,9 @@ MOST = "prune-most"
 async def usage_of(ports: Reading, selection: Selection) -> CacheUsage:
     """How much the chosen caches take. Raises LianError if the commit cannot be read."""
     head = checked(await ports.source.load())
-    return CacheUsage.of(head.fleet.name, head.revision, await survey(ports, head, (), selection), head.notes)
+    caches = await survey(ports, head, (), selection)
+    _chosen(selection, (head,), caches)
+    return CacheUsage.of(head.fleet.name, head.revision, caches, head.notes)
 
 
 async def list_caches(ports: Reading, selection: Selection) -> CacheList:
@@ -74,7 +79,28 @@ async def _look(ports: Reading, head: Desired, kept: Kept, selection: Selection)
     problems = _unread((head, *others), kept)
     wishes = Wishes.of(head.fleet.name, (head, *others), known=not problems)
     caches = await survey(ports, head, others, selection)
+    _chosen(selection, (head, *others), caches)
     return _Looked(caches, replace(wishes, strangers=await _strangers(ports.source, head, caches)), problems)
+
+
+def _chosen(selection: Selection, desired: tuple[Desired, ...], caches: Caches) -> None:
+    """Raises LianError `selection-empty` for what was chosen and can be nothing: a typo in a cron job would never be
+    noticed."""
+    if caches.found or caches.unread:
+        return
+    names = sorted({name for one in desired for name in one.wanted})
+    actors = desired[0].fleet.access.actors
+    spaces = {str(Namespace(name.workspace, actor)) for name in names for actor in (None, *actors)}
+    for what, given, known in (
+        ("artifact", selection.only, [str(name) for name in names]),
+        ("namespace", selection.namespaces, sorted(spaces)),
+        ("actor", selection.actors, sorted(actors)),
+    ):
+        for glob in given:
+            if not any(fnmatchcase(one, glob) for one in known):
+                near = get_close_matches(glob, known, n=1, cutoff=0.4)
+                hint = f"did you mean {near[0]}?" if near else "`lian cache ls` shows what is there"
+                raise LianError(Problem("selection-empty", f"no {what} of any cache matches {glob!r}", hint=hint))
 
 
 def _unread(desired: tuple[Desired, ...], kept: Kept) -> tuple[Problem, ...]:

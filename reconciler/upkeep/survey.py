@@ -34,8 +34,9 @@ AT_ONCE = 16
 
 
 async def survey(ports: Reading, head: Desired, others: Iterable[Desired], selection: Selection) -> Caches:
-    """The chosen caches in the registries of the commit `head`. Where a registry does not list its repositories, those
-    are looked at that follow from the artifacts of `head` and of `others`, and from the actors of `head`."""
+    """The chosen caches in the registries of the commit `head`: what each lists, and CI's of all artifacts, for a list
+    may leave out what this account must not see (zot). Where a registry does not list its repositories, those are
+    looked at that follow from the artifacts of `head` and of `others`, and from the actors of `head`."""
     found = Caches()
     for host in sorted(head.registries):
         here = await _Registry(ports, head, (head, *others), selection, host).caches()
@@ -71,7 +72,8 @@ class _Registry:
         except LianError as error:
             return Caches(cupboards=(cupboard,), unread=error.problems)
         silent = self.host in listed.silent
-        repositories = sorted(set(self._following(layout))) if silent else listed.repositories
+        following = self._following(layout) if silent else self._following(layout, actors=False)
+        repositories = sorted({*listed.repositories, *following})
         chosen = {
             repository: parsed
             for repository in repositories
@@ -89,14 +91,14 @@ class _Registry:
             else (),
         )
 
-    def _following(self, layout: Layout) -> Iterator[Repository]:
+    def _following(self, layout: Layout, *, actors: bool = True) -> Iterator[Repository]:
         """CI's and every actor's, of all artifacts that have their cache here."""
         for one in self.desired:
             for wanted in one.wanted.values():
                 name = wanted.artifact.name
                 if wanted.artifact.cache_host != self.host:
                     continue
-                for actor in (None, *self._actors(name.workspace)):
+                for actor in (None, *(self._actors(name.workspace) if actors else ())):
                     try:
                         yield Repository(self.host, layout.repository(Namespace(name.workspace, actor), name.artifact))
                     except ValueError:  # it has no place there, so there is nothing in it

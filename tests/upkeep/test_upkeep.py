@@ -222,7 +222,21 @@ def test_a_choice_is_all_that_is_looked_at(pantry: Pantry) -> None:
     chosen = pantry.list(Selection(actors=("alice",)))
     assert [v.cache.namespace.actor for v in chosen.verdicts] == ["alice"]
     assert len(pantry.list(Selection(only=("shop/ap*",))).verdicts) == 4
-    assert not pantry.list(Selection(namespaces=("ci/web",))).verdicts
+
+
+@pytest.mark.parametrize(
+    ("selection", "meant"),
+    [
+        (Selection(namespaces=("ci/shopp",)), "did you mean ci/shop?"),
+        (Selection(only=("shop/appp",)), "did you mean shop/api?"),
+        (Selection(actors=("Bob!!",)), "lian cache ls"),
+    ],
+)
+def test_a_choice_of_nothing_that_there_could_be_is_an_error(pantry: Pantry, selection: Selection, meant: str) -> None:
+    with pytest.raises(LianError) as raised:
+        pantry.list(selection)
+    assert raised.value.problems[0].code == "selection-empty"
+    assert meant in (raised.value.problems[0].hint or "")
 
 
 # -- what holds

@@ -63,7 +63,8 @@ def show(told: CacheList, stream: IO[str]) -> None:
             artifact = verdict.cache.artifact
     _unrecognised(told.caches, writer)
     blocks((*told.problems, *told.caches.unread), writer, word="unknown", style="yellow")
-    writer.line((f"revision {told.revision[:12]}", "dim"), ": ", (_counted(told.verdicts), "bold"))
+    counted = _counted(told.verdicts, unread=bool(told.caches.unread))
+    writer.line((f"revision {told.revision[:12]}", "dim"), ": ", (counted, "bold"))
 
 
 def _by_namespace(verdicts: Iterable[Verdict], writer: Writer) -> Iterator[tuple[str, list[Verdict]]]:
@@ -74,9 +75,9 @@ def _by_namespace(verdicts: Iterable[Verdict], writer: Writer) -> Iterator[tuple
             yield namespace, list(those)
 
 
-def _counted(verdicts: Sequence[Verdict]) -> str:
+def _counted(verdicts: Sequence[Verdict], *, unread: bool) -> str:
     if not verdicts:
-        return "no caches"
+        return "nothing could be read" if unread else "no caches"
     return f"{count(len(verdicts), 'cache')}, {size(size_of(verdict.cache for verdict in verdicts))}"
 
 
@@ -210,7 +211,7 @@ def _old(verdict: Verdict) -> str:
 
 def _summary(plan: CachePlan) -> str:
     if not plan.going:
-        return "nothing to remove"
+        return "nothing could be read" if plan.caches.unread and not plan.verdicts else "nothing to remove"
     alone = freed(plan.verdicts)
     return f"{count(len(plan.going), 'cache')} to remove, {size(alone)} that no other cache needs"
 
