@@ -116,7 +116,7 @@ async def _session_build(bench: Bench, user: str, mode: BuildMode, target: Repos
                 cache_to=lookup.target,
             )
             built = await ports.builder.build(runner, request, lambda step: None)
-            await caches.keep(platform, lookup, built)
+            await caches.keep(platform, lookup, [built])
             await sender.close()
             return caches.uses[platform]
 
