@@ -179,7 +179,7 @@ class Shop:
         built = await ports.builder.build(
             runner, replace(request, cache_from=lookup.sources, cache_to=lookup.target), lambda step: None
         )
-        await caches.keep(PLATFORM, lookup, built)
+        await caches.keep(PLATFORM, lookup, [built])
 
     def _change(self) -> None:
         self._changes += 1
