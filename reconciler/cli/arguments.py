@@ -376,10 +376,7 @@ def _cache_prune(command: Parser) -> None:
     )
     command.add_argument("--undated", action="store_true", help="also what nothing tells the age of")
     command.add_argument("--strange", action="store_true", help="also what lies there and is no cache")
-    command.add_argument("--dry-run", action="store_true", help="only show the plan; 2 if something would go")
-    command.add_argument("--yes", action="store_true", help="do not ask; needed where there is no terminal")
-    command.add_argument("--detailed", action="store_true", help="show every cache that goes")
-    command.add_argument("--allow-most", action="store_true", help="let more than half of the caches go")
+    _removal(command, "every cache that goes", "the caches")
 
 
 def _images(command: Parser) -> None:
@@ -409,9 +406,7 @@ def _verify(command: Parser) -> None:
 def _prune(command: Parser) -> None:
     command.epilog = PRUNE_EPILOG
     command.formatter_class = argparse.RawDescriptionHelpFormatter
-    command.add_argument("--dry-run", action="store_true", help="only show the plan; 2 if something would go")
-    command.add_argument("--yes", action="store_true", help="do not ask; needed where there is no terminal")
-    command.add_argument("--detailed", action="store_true", help="show every image, and full digests")
+    _removal(command, "every image, and full digests", "the fleet's images")
     command.add_argument(
         "--only",
         metavar="GLOB",
@@ -426,7 +421,13 @@ def _prune(command: Parser) -> None:
         default=[],
         help="keep every sha256:… in this file (- is stdin), or in what cmd:COMMAND prints (may be given again)",
     )
-    command.add_argument("--allow-most", action="store_true", help="let more than half of the fleet's images go")
+
+
+def _removal(command: Parser, details: str, what: str) -> None:
+    command.add_argument("--dry-run", action="store_true", help="only show the plan; 2 if something would go")
+    command.add_argument("--yes", action="store_true", help="do not ask; needed where there is no terminal")
+    command.add_argument("--detailed", action="store_true", help=f"show {details}")
+    command.add_argument("--allow-most", action="store_true", help=f"let more than half of {what} go")
 
 
 def _chosen(command: Parser) -> None:

@@ -15,7 +15,8 @@ from reconciler.cli.run import complete
 from reconciler.cli.views import prune as view
 from reconciler.cli.views.text import as_json, count, notes
 from reconciler.model.problem import LianError
-from reconciler.prune.once import MOVED, prune_once
+from reconciler.observe.kept import MOVED
+from reconciler.prune.once import prune_once
 from reconciler.prune.plan import PruneOptions, plan_prune
 
 if TYPE_CHECKING:

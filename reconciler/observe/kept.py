@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.model.problem import LianError, Problem
+from reconciler.model.problem import LianError, Next, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from reconciler.ports.revisions import Revisions
     from reconciler.ports.source import Source
 
+MOVED = "revisions-moved"
+"""Code of the problem."""
 TOLD = 3
 """Problems of one revision that are named; they have one remedy."""
 _SETTINGS = "lian.ncl"
@@ -38,7 +40,7 @@ class Kept:
 async def load_kept(revisions: Revisions, globs: Sequence[str], but: str) -> Kept:
     """What the refs that match ask for, beside the commit `but`. A commit that has nothing to do with lian asks for
     nothing. Raises LianError if the refs cannot be read."""
-    kept = Kept(await revisions.matching(globs) if globs else {})
+    kept = Kept(await _matching(revisions, globs))
     found: list[Desired] = []
     problems: list[Problem] = []
     for commit in sorted(set(kept.refs.values()) - {but}):
@@ -50,6 +52,20 @@ async def load_kept(revisions: Revisions, globs: Sequence[str], but: str) -> Kep
         except LianError as error:
             problems += unread(kept.names(commit), commit, error.problems)
     return replace(kept, desired=tuple(found), problems=tuple(problems))
+
+
+async def unmoved(source: Source, revisions: Revisions, revision: str, refs: Mapping[str, str]) -> None:
+    """Raises LianError `revisions-moved` if the desired repo is no longer at this commit, with these kept refs: a plan
+    may have been thought over for an hour, and what someone has pushed meanwhile is wanted too."""
+    head = await source.load()
+    now = await _matching(revisions, head.fleet.policy.prune.revisions)
+    if head.revision != revision or dict(now) != dict(refs):
+        message = "the desired repo has moved since this was planned, so nothing was removed"
+        raise LianError(Problem(MOVED, message, hint="run again", next=Next.RETRY))
+
+
+async def _matching(revisions: Revisions, globs: Sequence[str]) -> Mapping[str, str]:
+    return await revisions.matching(globs) if globs else {}
 
 
 async def _is_not_lians(source: Source, desired: Desired) -> bool:

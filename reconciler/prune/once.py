@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from reconciler.apply.prune import deletes, prune
 from reconciler.finishing import all_of
-from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.problem import LianError
 from reconciler.model.removal import Pruned, PruneStatus
+from reconciler.observe.kept import unmoved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from reconciler.model.removal import PrunePlan, Removal
     from reconciler.ports.bundle import Removing
 
-MOVED = "revisions-moved"
 AT_ONCE = 4
 """Repositories that are pruned at a time."""
 
@@ -31,7 +31,7 @@ async def prune_once(
     """
     if plan.problems:
         raise LianError(plan.problems)
-    await _unmoved(ports, plan)
+    await unmoved(ports.source, ports.revisions, plan.revision, plan.refs)
     refusals = {host: await _refusal(ports, removals) for host, removals in _by_host(plan).items()}
     gate = asyncio.Semaphore(AT_ONCE)
 
@@ -46,16 +46,6 @@ async def prune_once(
         return pruned
 
     return tuple(await all_of(one(removal) for removal in plan.removals))
-
-
-async def _unmoved(ports: Removing, plan: PrunePlan) -> None:
-    """A person may have thought the plan over for an hour, and what someone has pushed meanwhile is wanted too."""
-    head = await ports.source.load()
-    globs = head.fleet.policy.prune.revisions
-    refs = await ports.revisions.matching(globs) if globs else {}
-    if head.revision != plan.revision or dict(refs) != dict(plan.refs):
-        message = "the desired repo has moved since this was planned, so nothing was removed"
-        raise LianError(Problem(MOVED, message, hint="run again", next=Next.RETRY))
 
 
 def _by_host(plan: PrunePlan) -> dict[str, list[Removal]]:

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 from reconciler.apply.prune import deletes
 from reconciler.cache.holding import CacheEnd, CacheStatus, slot_of
 from reconciler.finishing import all_of
-from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.problem import LianError
+from reconciler.observe.kept import unmoved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from reconciler.cache.holding import CachePlan, FoundCache
     from reconciler.model.digest import Digest
+    from reconciler.model.problem import Problem
     from reconciler.model.reference import Repository
     from reconciler.ports.bundle import Removing
 
-MOVED = "revisions-moved"
 AT_ONCE = 8
 """Repositories that are removed from at a time."""
 
@@ -39,7 +40,7 @@ async def carry_out(
     """
     if plan.problems:
         raise LianError(plan.problems)
-    await _unmoved(ports, plan)
+    await unmoved(ports.source, ports.revisions, plan.revision, plan.refs)
     seen: dict[Repository, dict[str, Digest]] = defaultdict(dict)
     for verdict in plan.verdicts:
         seen[verdict.cache.repository][verdict.cache.tag] = verdict.cache.digest
@@ -62,16 +63,6 @@ async def carry_out(
         return end
 
     return tuple(await all_of(one(work) for work in works))
-
-
-async def _unmoved(ports: Removing, plan: CachePlan) -> None:
-    """A person may have thought the plan over for an hour, and what someone has pushed meanwhile is wanted too."""
-    head = await ports.source.load()
-    globs = head.fleet.policy.prune.revisions
-    refs = await ports.revisions.matching(globs) if globs else {}
-    if head.revision != plan.revision or dict(refs) != dict(plan.refs):
-        message = "the desired repo has moved since this was planned, so nothing was removed"
-        raise LianError(Problem(MOVED, message, hint="run again", next=Next.RETRY))
 
 
 def _going(plan: CachePlan) -> dict[Repository, list[list[FoundCache]]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -110,6 +112,28 @@ class Bench:
         assert "Traceback" not in err, err
         return ran
 
+    def asked(self, *words: str, answer: str, meanwhile: Callable[[], object] = lambda: None) -> Ran:
+        """Run `lian` as a person at a terminal does, who answers its question; `meanwhile` is what happens while they
+        think. Fails if it does not ask. Its stderr is what the terminal shows."""
+        leader, follower = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "reconciler", *words],
+            cwd=self.repo,
+            env=self.environment,
+            stdin=follower,
+            stdout=subprocess.PIPE,
+            stderr=follower,
+        )
+        os.close(follower)
+        shown = _read(leader, b"taken for yes")
+        assert b"taken for yes" in shown, shown
+        meanwhile()
+        os.write(leader, answer.encode() + b"\n")
+        shown += _read(leader)
+        out = process.communicate()[0]
+        os.close(leader)
+        return Ran(process.returncode, out.decode(), shown.decode())
+
     def plan(self, code: int) -> dict[str, dict[str, Any]]:
         """`lian diff --json`: artifact -> change."""
         document = self.lian("diff", "--json", code=code).json
@@ -135,6 +159,15 @@ class Ran:
         document = json.loads(self.out)
         assert isinstance(document, dict)
         return document
+
+
+def _read(terminal: int, until: bytes | None = None) -> bytes:
+    """What a terminal shows until then, or until nobody has it open."""
+    shown = b""
+    with contextlib.suppress(OSError):  # it ends with its last writer
+        while until is None or until not in shown:
+            shown += os.read(terminal, 4096)
+    return shown
 
 
 def directive(workspace: str, artifacts: Mapping[str, str]) -> str:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
-import pty
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +26,7 @@ from tests.servers.zot import run_zot
 from tests.upkeep.shelf import DAY, LAYOUT, Made, layers, mounts, spot, where
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from reconciler.cache.rules import Slot
@@ -240,27 +235,9 @@ def test_on_disk_the_space_is_free_at_once(kitchen: Kitchen, tmp_path: Path) -> 
 @pytest.mark.parametrize("place", ["oci-layout"], indirect=True)
 @pytest.mark.parametrize(("answer", "code"), [("yes", 0), ("no", 4)])
 def test_a_person_is_asked(kitchen: Kitchen, answer: str, code: int) -> None:
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reconciler", "cache", "prune"],
-        cwd=kitchen.bench.repo,
-        env=kitchen.bench.environment,
-        stdin=follower,
-        stdout=subprocess.PIPE,
-        stderr=follower,
-    )
-    os.close(follower)
-    shown = b""
-    while b"taken for yes" not in shown:
-        shown += os.read(leader, 4096)
-    assert b"Remove 3 caches?" in shown
-    os.write(leader, answer.encode() + b"\n")
-    with contextlib.suppress(OSError):  # it ends with its last reader
-        while os.read(leader, 4096):
-            pass
-    process.communicate()
-    os.close(leader)
-    assert process.returncode == code
+    ran = kitchen.bench.asked("cache", "prune", answer=answer)
+    assert "Remove 3 caches?" in ran.err
+    assert ran.code == code
     assert (OLD in kitchen.left()) is (code == 4)
 
 
@@ -320,26 +297,12 @@ def test_a_registry_that_dies_is_told_and_the_next_prune_goes_on(tmp_path: Path)
 def test_a_cache_that_is_written_while_a_person_thinks_stays(place: str, tmp_path: Path) -> None:
     kitchen = Kitchen.new(tmp_path, place, "shop/api")
     kitchen.put(*usual())
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reconciler", "cache", "prune", "--json"],
-        cwd=kitchen.bench.repo,
-        env=kitchen.bench.environment,
-        stdin=follower,
-        stdout=subprocess.PIPE,
-        stderr=follower,
+    ran = kitchen.bench.asked(
+        "cache",
+        "prune",
+        "--json",
+        answer="yes",
+        meanwhile=lambda: kitchen.put(of("shop/old", 0, b"a build of a branch")),
     )
-    os.close(follower)
-    shown = b""
-    while b"taken for yes" not in shown:
-        shown += os.read(leader, 4096)
-    kitchen.put(of("shop/old", 0, b"a build of a branch"))
-    os.write(leader, b"yes\n")
-    with contextlib.suppress(OSError):
-        while os.read(leader, 4096):
-            pass
-    out = process.communicate()[0]
-    os.close(leader)
-    told: Mapping[str, Any] = json.loads(out)
-    assert [cache["outcome"] for cache in told["caches"]] == ["spared"] * 3
+    assert [cache["outcome"] for cache in ran.json["caches"]] == ["spared"] * 3
     assert kitchen.left()[OLD] == ALL

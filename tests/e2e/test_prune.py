@@ -5,11 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
-import os
-import pty
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -398,28 +394,10 @@ def test_branches_keep_what_they_ask_for_and_hold_what_they_leave_open(shop: Sho
 @pytest.mark.parametrize(("answer", "code"), [("yes", 0), ("y", 4), ("", 4)])
 def test_a_person_is_asked(shop: Shop, answer: str, code: int) -> None:
     before = shop.tags()
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reconciler", "prune", "--allow-most"],
-        cwd=shop.bench.repo,
-        env=shop.bench.environment,
-        stdin=follower,
-        stdout=subprocess.PIPE,
-        stderr=follower,
-    )
-    os.close(follower)
-    shown = b""
-    while b"taken for yes" not in shown:
-        shown += os.read(leader, 4096)
-    assert b"Remove 2 images?" in shown
-    os.write(leader, answer.encode() + b"\n")
-    with contextlib.suppress(OSError):  # it ends with its last reader
-        while os.read(leader, 4096):
-            pass
-    out = process.communicate()[0]
-    os.close(leader)
-    assert process.returncode == code
-    assert b"2 images to prune" in out
+    ran = shop.bench.asked("prune", "--allow-most", answer=answer)
+    assert "Remove 2 images?" in ran.err
+    assert "2 images to prune" in ran.out
+    assert ran.code == code
     assert (shop.tags() == before) is (code == 4)
 
 

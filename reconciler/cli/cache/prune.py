@@ -15,8 +15,9 @@ from reconciler.cli.run import complete
 from reconciler.cli.views import caches as view
 from reconciler.cli.views.text import as_json, count, notes
 from reconciler.model.problem import LianError
+from reconciler.observe.kept import MOVED
 from reconciler.upkeep.plan import plan_upkeep
-from reconciler.upkeep.remove import MOVED, carry_out
+from reconciler.upkeep.remove import carry_out
 
 if TYPE_CHECKING:
     import argparse
