@@ -93,8 +93,8 @@ async def _fill_server(host: str, n: int) -> list[list[str]]:
     repositories = min(n, SERVER_REPOSITORIES)
     tags = [f"t{number}" for number in range(n // repositories)]
     gate = asyncio.Semaphore(4)
-    async with Connections() as connections:
-        publisher = RoutedPublisher(connections, {host})
+    async with Connections(writable={host}) as connections:
+        publisher = RoutedPublisher(connections)
 
         async def one(number: int) -> None:
             repository = Repository(host, f"bench/a{number}")

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from reconciler.cache.home import is_cache
 from reconciler.model.fleet import ComputeProvider
@@ -20,7 +20,7 @@ from reconciler.providers.builder import binaries
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Callable, Collection, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from reconciler.desired.source import GitSource
     from reconciler.model.credential import SourceRef
@@ -130,7 +130,7 @@ async def working(choice: Choice) -> AsyncIterator[Bench]:
     async with _connections() as connections:
         publisher, remover = RoutedPublisher(connections), RoutedRemover(connections)
         files = RoutedBlobFiles(connections)
-        source = _Learning(_source(choice), connections, (publisher, remover, files))
+        source = _Learning(_source(choice), connections)
         yield Bench(choice, source, _read(choice, source), {"publisher": publisher, "remover": remover}, files)
 
 
@@ -213,19 +213,11 @@ def _source(choice: Choice) -> GitSource:
     return GitSource(choice.repo, choice.rev, cache=choice.cache, registry_override=choice.registry, secret=withhold)
 
 
-class _Writer(Protocol):
-    """What changes registries."""
-
-    def allow(self, hosts: Collection[str]) -> None:
-        """From now on these hosts, and no others."""
-        ...
-
-
 class _Learning:
     """The source, with the registries told what the commit says of them: how each is reached, which may be written."""
 
-    def __init__(self, source: GitSource, connections: Connections, writers: Sequence[_Writer] = ()) -> None:
-        self._source, self.connections, self._writers = source, connections, writers
+    def __init__(self, source: GitSource, connections: Connections) -> None:
+        self._source, self.connections = source, connections
         self.mirrored = True
         """Whether base images are looked for on mirrors first."""
         self.desired: Desired | None = None
@@ -242,9 +234,10 @@ class _Learning:
         settings = desired.registries.values()
         fleet = desired.fleet.registry if self.mirrored else replace(desired.fleet.registry, mirrors=())
         caches = partial(is_cache, desired)
-        await self.connections.learn(settings, fleet=fleet, own=own, is_cache=caches, blob=self._source.blob)
-        for writer in self._writers:
-            writer.allow({image.host for image in own} | set(desired.registries))
+        writable = {image.host for image in own} | set(desired.registries)
+        await self.connections.learn(
+            settings, fleet=fleet, own=own, is_cache=caches, writable=writable, blob=self._source.blob
+        )
         return desired
 
     async def descends(self, revision: str) -> bool | None:

@@ -76,8 +76,8 @@ class Kitchen:
         """Have these there."""
 
         async def work() -> None:
-            async with Connections() as connections:
-                publisher = RoutedPublisher(connections, {self.host})
+            async with Connections(writable={self.host}) as connections:
+                publisher = RoutedPublisher(connections)
                 gate = asyncio.Semaphore(8)
 
                 async def one(slot: Slot, made: Made) -> None:

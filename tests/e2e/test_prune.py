@@ -92,12 +92,8 @@ class Shop:
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[tuple[RoutedRegistry, RoutedPublisher, RoutedInventory]]:
         """The adapters."""
-        async with Connections() as connections:
-            yield (
-                RoutedRegistry(connections),
-                RoutedPublisher(connections, {self.host}),
-                RoutedInventory(connections),
-            )
+        async with Connections(writable={self.host}) as connections:
+            yield RoutedRegistry(connections), RoutedPublisher(connections), RoutedInventory(connections)
 
     def fill(self, changes: Collection[Mapping[str, Any]]) -> None:
         """Have there what a pass a month ago would have pushed for these changes of a plan."""

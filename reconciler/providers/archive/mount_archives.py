@@ -46,7 +46,7 @@ class MountArchives:
 
 
 async def _worked(work: Callable[[Callable[[], None]], T], *made: Path) -> T:
-    """Done in a thread; what it `made` is gone unless it went well."""
+    """Done in a thread; what it `made` is gone unless it went well, or something stood there before."""
 
     def run(going_on: Callable[[], None]) -> T:
         try:

@@ -40,7 +40,7 @@ def unwritten(file: Path, error: OSError) -> LianError:
     if error.errno in _FULL:
         message = f"no space is left for the archive of a cache mount in {file.parent}"
         return LianError(Problem("disk-full", message, hint="free some space, then run again", next=Next.RETRY))
-    message = f"the archive of a cache mount cannot be written in {file.parent}"
+    message = f"the archive of a cache mount cannot be read or written in {file.parent}"
     return LianError(Problem("cache-unusable", message, cause=error.strerror or str(error), next=Next.RETRY))
 
 

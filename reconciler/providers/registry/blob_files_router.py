@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.model.problem import LianError
-from reconciler.providers.registry import problems
-
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from pathlib import Path
 
     from reconciler.model.manifest import Descriptor
@@ -20,15 +16,10 @@ if TYPE_CHECKING:
 
 
 class RoutedBlobFiles:
-    """The port BlobFiles over many registries; only those of `hosts` are written."""
+    """The port BlobFiles over many registries; only the fleet's are written."""
 
-    def __init__(self, connections: Connections, hosts: Collection[str] = ()) -> None:
+    def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._hosts = frozenset(hosts)
-
-    def allow(self, hosts: Collection[str]) -> None:
-        """From now on these hosts, and no others, may be written."""
-        self._hosts = frozenset(hosts)
 
     async def fetch(self, repository: Repository, blob: Descriptor, into: Path) -> None:
         """See the port."""
@@ -36,8 +27,7 @@ class RoutedBlobFiles:
 
     async def store(self, repository: Repository, file: Path, media_type: str) -> Descriptor:
         """See the port. Raises LianError also as `registry-foreign`."""
-        if repository.host not in self._hosts:
-            raise LianError(problems.foreign(f"nothing is published to {repository.host}"))
+        self._connections.check_writable(repository, "nothing is published to")
         return await self._of(repository).store(repository, file, media_type)
 
     def _of(self, repository: Repository) -> LayoutBlobFiles | DistributionBlobFiles:

@@ -61,6 +61,11 @@ class _Known:
     problem: LianError | None = None
 
 
+def _no_cache(repository: Repository) -> bool:
+    del repository
+    return False
+
+
 class Connections:
     """One transport per registry host, made when it is first needed and shared by reading and publishing.
 
@@ -79,6 +84,7 @@ class Connections:
         environ: Mapping[str, str] | None = None,
         read: Callable[[SourceRef, str], Awaitable[Secret]] | None = None,
         certificates: Sequence[Path] = trust.DOCKER_FOLDERS,
+        writable: Collection[str] = (),
     ) -> None:
         self._root = root or Path.cwd()
         self._certificates = certificates
@@ -88,7 +94,8 @@ class Connections:
         )
         self._mirrors: dict[str, tuple[Mirror, ...]] = {}
         self._own: frozenset[Repository] = frozenset()
-        self._is_cache: Callable[[Repository], bool] = lambda repository: False
+        self._is_cache: Callable[[Repository], bool] = _no_cache
+        self._writable = frozenset(writable)
         self._transports: dict[str, Transport] = {}
         self._adapters: dict[str, dict[object, object]] = {}
         self._used: set[str] = set()
@@ -100,14 +107,16 @@ class Connections:
         *,
         fleet: RegistrySettings | None = None,
         own: Iterable[Repository] = (),
-        is_cache: Callable[[Repository], bool] | None = None,
+        is_cache: Callable[[Repository], bool] = _no_cache,
+        writable: Collection[str] = (),
         blob: Callable[[str], Awaitable[bytes]] | None = None,
     ) -> None:
         """A pass begins. From now on these settings hold; a transport that they would make differently is ended, and
         so is one that the last pass had no use for.
 
         `fleet` is the fleet's own registry, `own` are the repositories that the fleet writes, `is_cache` tells those of
-        its caches, `blob` reads a file of the commit. What cannot be used of a host is told when it is asked for.
+        its caches, `writable` are the hosts that may be changed, `blob` reads a file of the commit. What cannot be used
+        of a host is told when it is asked for.
         """
         described = {s.host: s for s in settings}
         self._logins = replace(self._logins, settings=described, fleet=fleet.host if fleet else None)
@@ -117,7 +126,7 @@ class Connections:
         if mirrors != self._mirrors:
             kept.clear()
         self._known, self._mirrors, self._own = known, mirrors, frozenset(own)
-        self._is_cache = is_cache or (lambda repository: False)
+        self._is_cache, self._writable = is_cache, frozenset(writable)
         self._used.clear()
         await self._end(kept)
         for transport in self._transports.values():
@@ -134,6 +143,12 @@ class Connections:
     def is_own(self, repository: Repository) -> bool:
         """True for a repository that the fleet writes: no mirror is asked what it holds."""
         return repository in self._own or self._is_cache(repository)
+
+    def check_writable(self, repository: Repository, otherwise: str) -> None:
+        """Raises LianError `registry-foreign` for a registry that is not the fleet's: `otherwise`, as `nothing is
+        published to`."""
+        if repository.host not in self._writable:
+            raise LianError(problems.foreign(f"{otherwise} {repository.host}"))
 
     def transport(self, host: str) -> Transport:
         """Raises LianError `docker-config-invalid`, `ca-unreadable`, `client-cert-unusable`, or what kept a key of the

@@ -12,9 +12,12 @@ from reconciler.model.problem import LianError
 from reconciler.providers.registry import problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import BinaryIO
+
+CHUNK = 1 << 20
+"""Bytes that are read at a time."""
 
 
 @contextlib.contextmanager
@@ -32,11 +35,15 @@ def made(into: Path) -> Iterator[BinaryIO]:
         raise LianError(problems.unwritten(into, error)) from error
 
 
-def described(file: Path, media_type: str) -> Descriptor:
-    """The descriptor of a file's content. Raises LianError if it cannot be read."""
+def described(file: Path, media_type: str, going_on: Callable[[], None]) -> Descriptor:
+    """The descriptor of a file's content; `going_on` is called often (finishing.in_thread). Raises LianError if it
+    cannot be read."""
+    seen = hashlib.sha256()
     try:
         with file.open("rb") as reader:
-            digest = hashlib.file_digest(reader, "sha256").hexdigest()
-            return Descriptor(media_type, Digest("sha256", digest), reader.tell())
+            while data := reader.read(CHUNK):
+                going_on()
+                seen.update(data)
+            return Descriptor(media_type, Digest("sha256", seen.hexdigest()), reader.tell())
     except OSError as error:
         raise LianError(problems.unread(file, error)) from error

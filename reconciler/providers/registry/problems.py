@@ -265,7 +265,8 @@ def unwritten(file: Path, error: OSError) -> Problem:
     if error.errno in _FULL:
         message = f"no space is left for what is fetched to {file.parent}"
         return Problem("disk-full", message, hint="free some space, then run again", next=Next.RETRY)
-    return Problem("cache-unusable", f"{file} cannot be written", cause=error.strerror or str(error))
+    cause = error.strerror or str(error)
+    return Problem("cache-unusable", f"{file} cannot be written", cause=cause, next=Next.RETRY)
 
 
 def unread(file: Path, error: OSError) -> Problem:

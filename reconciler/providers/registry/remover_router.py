@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.model.problem import LianError
-from reconciler.providers.registry import problems
-
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from pathlib import Path
 
     from reconciler.model.digest import Digest
@@ -20,15 +16,10 @@ if TYPE_CHECKING:
 
 
 class RoutedRemover:
-    """The port Remover over the registries of `hosts`, and no other."""
+    """The port Remover over the fleet's registries, and no other."""
 
-    def __init__(self, connections: Connections, hosts: Collection[str] = ()) -> None:
+    def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._hosts = frozenset(hosts)
-
-    def allow(self, hosts: Collection[str]) -> None:
-        """From now on these hosts, and no others, may be taken away from."""
-        self._hosts = frozenset(hosts)
 
     async def untag(self, repository: Repository, tag: str) -> None:
         """See the port. Raises LianError also as `registry-foreign`."""
@@ -40,8 +31,7 @@ class RoutedRemover:
 
     def _of(self, repository: Repository) -> LayoutRemover | DistributionRemover:
         """The same one for all that a pass takes away: a remover learns what its registry can do."""
-        if repository.host not in self._hosts:
-            raise LianError(problems.foreign(f"nothing is removed from {repository.host}"))
+        self._connections.check_writable(repository, "nothing is removed from")
         return self._connections.adapter(repository, _on_disk, _over_http)
 
 

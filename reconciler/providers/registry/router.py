@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from reconciler.model.observed import Found, Unknown
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
-from reconciler.providers.registry import problems
 from reconciler.providers.registry.connections import Connections
 
 if TYPE_CHECKING:
@@ -123,15 +122,10 @@ def _at(mirror: Mirror, reference: Reference) -> Reference:
 
 
 class RoutedPublisher:
-    """The port Publisher over the registries of `hosts`, and no other: a base image's registry is never written."""
+    """The port Publisher over the fleet's registries, and no other: a base image's registry is never written."""
 
-    def __init__(self, connections: Connections, hosts: Collection[str] = ()) -> None:
+    def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._hosts = frozenset(hosts)
-
-    def allow(self, hosts: Collection[str]) -> None:
-        """From now on these hosts, and no others, may be written."""
-        self._hosts = frozenset(hosts)
 
     def destination(self, repository: Repository, scratch: Path) -> Destination:
         """See the port."""
@@ -161,8 +155,7 @@ class RoutedPublisher:
         return await self._of(repository).publish(repository, manifest, tags=tags, blobs=blobs)
 
     def _of(self, repository: Repository) -> LayoutPublisher | DistributionPublisher:
-        if repository.host not in self._hosts:
-            raise LianError(problems.foreign(f"nothing is published to {repository.host}"))
+        self._connections.check_writable(repository, "nothing is published to")
         return self._adapter(repository)
 
     def _adapter(self, repository: Repository) -> LayoutPublisher | DistributionPublisher:

@@ -93,9 +93,9 @@ def test_only_the_fleets_own_registries_are_written(tmp_path: Path) -> None:
             with pytest.raises(LianError) as error:
                 await files.store(repository, source, LAYER)
             assert code(error) == "registry-foreign" and not (tmp_path / "registry").exists()
-            files.allow({repository.host})
+            await connections.learn((), writable={repository.host})
             blob = await files.store(repository, source, LAYER)
-            files.allow(())
+            await connections.learn(())
             await files.fetch(repository, blob, tmp_path / "out")
             assert (tmp_path / "out").read_bytes() == b"content"
 

@@ -452,8 +452,8 @@ def test_zot_lists_the_names_of_many_repositories(zot_server: RegistryServer) ->
     wanted = [Repository(zot_server.host, f"m/{n}") for n in range(25)]
 
     async def use() -> Mapping[Repository, tuple[str, ...]]:
-        async with Connections(config=config) as connections:
-            publisher = RoutedPublisher(connections, [zot_server.host])
+        async with Connections(config=config, writable=[zot_server.host]) as connections:
+            publisher = RoutedPublisher(connections)
             for repository in wanted:
                 tags = ["v1", f"lian-{'b' * 40}", signature]
                 await publisher.publish(repository, image.manifest, tags=tags, blobs=image.blobs)

@@ -32,8 +32,9 @@ LAYOUT = RegistrySettings(RegistryProvider.OCI_LAYOUT, path=".lian/registry")
 def test_hosts_of_all_kinds_side_by_side(tmp_path: Path) -> None:
     async def use(server: FaultyRegistry) -> None:
         http = RegistrySettings(RegistryProvider.DISTRIBUTION, url=server.url)
-        async with Connections([LAYOUT, http], root=tmp_path, config=config) as connections:
-            registry, publisher = RoutedRegistry(connections), RoutedPublisher(connections, {LAYOUT.host, http.host})
+        hosts = {LAYOUT.host, http.host}
+        async with Connections([LAYOUT, http], root=tmp_path, config=config, writable=hosts) as connections:
+            registry, publisher = RoutedRegistry(connections), RoutedPublisher(connections)
             images = {Repository(host, "shop/api"): Image() for host in (LAYOUT.host, http.host)}
             for repository, image in images.items():
                 await publisher.publish(repository, image.manifest, tags=["latest"], blobs=image.blobs)
@@ -54,8 +55,8 @@ def test_hosts_of_all_kinds_side_by_side(tmp_path: Path) -> None:
 
 def test_nothing_is_published_to_a_registry_that_is_not_the_fleets() -> None:
     async def use(server: FaultyRegistry) -> None:
-        async with Connections(config=config) as connections:
-            publisher, image = RoutedPublisher(connections, {LAYOUT.host}), Image()
+        async with Connections(config=config, writable={LAYOUT.host}) as connections:
+            publisher, image = RoutedPublisher(connections), Image()
             foreign = Repository(server.host, "base")
             with pytest.raises(LianError) as error:
                 await publisher.publish(foreign, image.manifest, tags=["latest"], blobs=image.blobs)
@@ -72,10 +73,10 @@ def test_nothing_is_published_to_a_registry_that_is_not_the_fleets() -> None:
 def test_copies_and_removals_go_to_the_fleets_registries_alone(tmp_path: Path) -> None:
     async def use(server: FaultyRegistry) -> None:
         http = RegistrySettings(RegistryProvider.DISTRIBUTION, url=server.url)
-        async with Connections([LAYOUT, http], root=tmp_path, config=config) as connections:
-            registry, publisher = RoutedRegistry(connections), RoutedPublisher(connections, {LAYOUT.host, http.host})
-            remover = RoutedRemover(connections, {LAYOUT.host})
-            remover.allow({LAYOUT.host, http.host})
+        hosts = {LAYOUT.host, http.host}
+        async with Connections([LAYOUT, http], root=tmp_path, config=config, writable=hosts) as connections:
+            registry, publisher = RoutedRegistry(connections), RoutedPublisher(connections)
+            remover = RoutedRemover(connections)
             for host in (LAYOUT.host, http.host):
                 image, source, target = Image(), Repository(host, "a"), Repository(host, "b")
                 digest = image.manifest.digest
@@ -87,8 +88,7 @@ def test_copies_and_removals_go_to_the_fleets_registries_alone(tmp_path: Path) -
                 await remover.delete(source, digest)
                 assert await registry.missing(source, digest) == (digest,)
                 assert await registry.missing(target, digest) == ()
-            remover.allow({LAYOUT.host})
-            publisher.allow({LAYOUT.host})
+            await connections.learn([LAYOUT, http], writable={LAYOUT.host})
             asked = len(server.requests)
             for refused in (remover.untag(target, "latest"), remover.delete(target, digest)):
                 with pytest.raises(LianError) as error:
@@ -159,11 +159,11 @@ def test_a_watch_keeps_nothing_of_what_passes_left_behind(tmp_path: Path) -> Non
         host, most = server.host, 0
         async with Connections([], root=tmp_path, config=config) as connections:
             registry = RoutedRegistry(connections)
-            publisher, remover = RoutedPublisher(connections, {host}), RoutedRemover(connections, {host})
+            publisher, remover = RoutedPublisher(connections), RoutedRemover(connections)
             for n in range(6):
                 login = SourceRef(SourceKind.ENV, f"CANARY_{n}", user="tester")
                 http = RegistrySettings(RegistryProvider.DISTRIBUTION, url=server.url, credentials=login)
-                await connections.learn([LAYOUT, http])
+                await connections.learn([LAYOUT, http], writable={host})
                 image, repository = Image(), Repository(host, "a")
                 await publisher.publish(repository, image.manifest, tags=["1", "2"], blobs=image.blobs)
                 await remover.untag(repository, "1")

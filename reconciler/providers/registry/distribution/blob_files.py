@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from reconciler.finishing import in_thread
 from reconciler.model.problem import LianError
 from reconciler.providers.registry import problems
 from reconciler.providers.registry.distribution.reading import PART, BlobReader
@@ -38,7 +40,7 @@ class DistributionBlobFiles:
 
     async def store(self, repository: Repository, file: Path, media_type: str) -> Descriptor:
         """See the port. Raises LianError `registry-refused`, …"""
-        blob = await asyncio.to_thread(described, file, media_type)
+        blob = await in_thread(partial(described, file, media_type))
         await self._uploads.send(repository, blob, lambda: _FileContent(file))
         return blob
 

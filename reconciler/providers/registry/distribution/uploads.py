@@ -104,25 +104,25 @@ class Uploads:
 
     async def send(self, target: Repository, blob: Descriptor, content: Callable[[], Content]) -> None:
         """A large blob, unless it is there; `content` opens it for each try. Raises LianError `registry-refused`, …"""
-        if not await self.has(target, blob.digest):
-            await self._send(target, blob, content, await self._session(target))
+        await self._send(target, blob, content, None)
 
     async def _send(
-        self, target: Repository, blob: Descriptor, content: Callable[[], Content], session: Session
+        self, target: Repository, blob: Descriptor, content: Callable[[], Content], session: Session | None
     ) -> None:
         told = ""
         for _ in range(_TRIES):
             if await self.has(target, blob.digest):
-                await self._cancel(target, session)
+                if session:
+                    await self._cancel(target, session)
                 return
+            session = session or await self._session(target)
             try:
                 await self._transfer(content(), target, blob, session)
             except Lost as error:
                 told = str(error)
+                session = None
             else:
                 return
-            session = await self._session(target)
-        await self._cancel(target, session)
         raise self._refused(target, told)
 
     async def _mount(self, source: Repository, target: Repository, digest: Digest) -> Session | None:

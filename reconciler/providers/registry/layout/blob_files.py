@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from reconciler.finishing import in_thread
 from reconciler.model.problem import LianError
 from reconciler.ports.registry import BLOB_UNKNOWN
 from reconciler.providers.registry import problems
-from reconciler.providers.registry.files import described, made
+from reconciler.providers.registry.files import CHUNK, described, made
 from reconciler.providers.registry.layout import durable
 from reconciler.providers.registry.layout.folder import LayoutFolder, folder_of
 from reconciler.providers.registry.layout.registry import told
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from reconciler.model.manifest import Descriptor
     from reconciler.model.reference import Repository
-
-_CHUNK = 1 << 20
 
 
 class LayoutBlobFiles:
@@ -41,7 +39,7 @@ class LayoutBlobFiles:
 
     async def store(self, repository: Repository, file: Path, media_type: str) -> Descriptor:
         """See the port: a hard link where the file system has them. Raises LianError `disk-full`, …"""
-        return await asyncio.to_thread(self._store, repository, file, media_type)
+        return await in_thread(lambda going_on: self._store(repository, file, media_type, going_on))
 
     def _fetch(self, repository: Repository, blob: Descriptor, into: Path, going_on: Callable[[], None]) -> None:
         folder = LayoutFolder(folder_of(self._root, repository))
@@ -52,12 +50,17 @@ class LayoutBlobFiles:
                 except FileNotFoundError:
                     what = f"{repository.path}@{blob.digest}"
                     raise LianError(problems.missing(BLOB_UNKNOWN, str(self._root), what)) from None
-            if not _copied(reader, blob, stack.enter_context(made(into)), going_on):
+            writer = stack.enter_context(made(into))
+            if not _copied(partial(self._read, reader), blob, writer, going_on):
                 cause = f"the bytes of blob {blob.digest} have another digest"
                 raise LianError(problems.damaged(folder.path, cause))
 
-    def _store(self, repository: Repository, file: Path, media_type: str) -> Descriptor:
-        blob = described(file, media_type)
+    def _read(self, reader: BinaryIO, length: int) -> bytes:
+        with told(self._root):
+            return reader.read(length)
+
+    def _store(self, repository: Repository, file: Path, media_type: str, going_on: Callable[[], None]) -> Descriptor:
+        blob = described(file, media_type, going_on)
         with told(self._root):
             folder = prepared(self._root, repository)
             target = Path(folder.blob_path(blob.digest))
@@ -70,15 +73,15 @@ class LayoutBlobFiles:
         return blob
 
 
-def _copied(reader: BinaryIO, blob: Descriptor, writer: BinaryIO, going_on: Callable[[], None]) -> bool:
+def _copied(read: Callable[[int], bytes], blob: Descriptor, writer: BinaryIO, going_on: Callable[[], None]) -> bool:
     """Copy the blob, no more than its size; False if it is not what its descriptor says."""
     seen, left = hashlib.new(blob.digest.algorithm), blob.size
-    while left and (data := reader.read(min(left, _CHUNK))):
+    while left and (data := read(min(left, CHUNK))):
         going_on()
         seen.update(data)
         writer.write(data)
         left -= len(data)
-    return not left and not reader.read(1) and seen.hexdigest() == blob.digest.hex
+    return not left and not read(1) and seen.hexdigest() == blob.digest.hex
 
 
 def _renew(path: Path) -> None:
