@@ -96,11 +96,12 @@ class Building:
             await self._restore(platform)
             needs = self.materials.check_needs[platform]
             inputs = await self._check_inputs(needs, platform, parents)
+            namespace = self.mounts.namespace(platform)
             for target in self.wanted.artifact.checks:
                 log = self.log(platform, target)
                 lookup = await self.caches.look(platform)
                 request = await self._request(platform, needs, inputs, None, target, log)
-                await self._tried(replace(request, cache_from=lookup.sources), lookup)
+                await self._tried(replace(request, cache_from=lookup.sources, mount_namespace=namespace), lookup)
 
     async def _check_inputs(
         self, needs: Needs, platform: Platform, parents: Mapping[tuple[ArtifactName, Platform], Digest]
@@ -174,7 +175,12 @@ class Building:
             request = await self._request(platform, needs, inputs, destination, artifact.target, log)
             lookup = await self.caches.look_and_keep(platform, scratch / "cache")
         await _rest(*self.caches.failures(), *self.restored[platform].problems)
-        request = replace(request, cache_from=lookup.sources, cache_to=lookup.target)
+        request = replace(
+            request,
+            cache_from=lookup.sources,
+            cache_to=lookup.target,
+            mount_namespace=self.mounts.namespace(platform),
+        )
         built, lookup = await self._tried(request, lookup)
         taken = await self._taken_in(destination, built)
         await self._kept(platform, lookup)
@@ -229,7 +235,6 @@ class Building:
             scanner=self.attester.scanner if destination else None,
             source_date_epoch=artifact.source_date_epoch,
             deadline=self.deadline,
-            mount_namespace=self.mounts.namespace(platform),
         )
 
     async def _tried(self, request: BuildRequest, lookup: Lookup) -> tuple[Built, Lookup]:

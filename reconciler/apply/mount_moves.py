@@ -73,6 +73,12 @@ class Build:
     platform: Platform
     runner: Runner
     tier: Tier
+    namespace: str
+    """See BuildRequest.mount_namespace."""
+
+
+class Spoilt(LianError):
+    """A restore failed half-way, and the mounts could not be emptied either."""
 
 
 async def lying(registry: Registry, reference: Reference, head: Sighting) -> Lying | None:
@@ -138,7 +144,7 @@ class _Moving:
             args=step.args,
             contexts={ARCHIVES: archives} if archives else {},
             deadline=STEP_SECONDS,
-            mount_namespace=forms.namespace(name, platform),
+            mount_namespace=self.build.namespace,
         )
         await self.ports.builder.build(self.build.runner, request, lambda seen: None)
 
@@ -204,15 +210,24 @@ class Restoring(_Moving):
         return True
 
     async def _unpacked(self, mounts: Sequence[CacheMount], archives: Path) -> None:
-        """Raises LianError; then the mounts are empty, unless the builder is lost."""
+        """Raises LianError; then the mounts are empty, unless it is Spoilt."""
         tool = await self._lay_tool()
         try:
             async with within(self.until):
                 await self._solve("restore", restoring(mounts, tool, self.nonce), archives=archives)
-        except LianError:
+        except LianError as error:
+            await self._emptied(mounts, tool, error)
+            raise
+
+    async def _emptied(self, mounts: Sequence[CacheMount], tool: str, why: LianError) -> None:
+        """What is there by halves is away, and so is the room it took. Raises Spoilt."""
+        try:
             async with within(asyncio.get_running_loop().time() + EMPTYING_SECONDS):
                 await self._solve("empty", emptying(mounts, tool, secrets.token_hex(8)))
-            raise
+        except OSError as error:
+            raise Spoilt(why.problems) from error
+        except LianError as error:
+            raise Spoilt((*why.problems, *error.problems)) from error
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from reconciler.apply.mount_moves import Build, Lying, Restoring, Saving, lying, within
+from reconciler.apply.mount_moves import Build, Lying, Restoring, Saving, Spoilt, lying, within
 from reconciler.cache import mounts as forms
 from reconciler.cache import rules
 from reconciler.cache.home import cache_layout
@@ -71,10 +71,13 @@ class CacheMounts:
     freshness: str = ""
     _refused: dict[Platform, set[CacheMount]] = field(default_factory=dict)
     """Those of which what is saved is no good."""
+    _apart: dict[Platform, str] = field(default_factory=dict)
+    """Where a restore left mounts by halves on the runner: what makes the builds' own others."""
 
     def namespace(self, platform: Platform) -> str | None:
-        """For `BuildRequest.mount_namespace` of each of the artifact's builds; None if nothing is kept."""
-        return forms.namespace(self.artifact.name, platform) if self.artifact.cache.mounts else None
+        """For `BuildRequest.mount_namespace` of each of the artifact's builds, once `restore` has ended; None if
+        nothing is kept."""
+        return self._build(platform).namespace if self.artifact.cache.mounts else None
 
     async def restore(self, platform: Platform, mounts: Sequence[CacheMount]) -> MountsMoved:
         """Before a build: what was saved last, into mounts that are empty. Raises nothing but a cancellation."""
@@ -93,6 +96,8 @@ class CacheMounts:
                     restoring = Restoring(self.ports, build, tool, folder, problems, until=until, refused=refused)
                     moved = await restoring.run(found, mounts)
         except LianError as error:
+            if isinstance(error, Spoilt):
+                self._apart[platform] = f".{secrets.token_hex(4)}"
             problems += error.problems
         return self._told(moved, MountsEnd.ABSENT, began, problems)
 
@@ -125,7 +130,9 @@ class CacheMounts:
         return self._told(moved, MountsEnd.NONE, began, problems)
 
     def _build(self, platform: Platform) -> Build:
-        return Build(self.artifact.name, platform, self.runner, self.tier)
+        name = self.artifact.name
+        namespace = forms.namespace(name, platform) + self._apart.get(platform, "")
+        return Build(name, platform, self.runner, self.tier, namespace)
 
     def _told(self, moved: MountsMoved, otherwise: MountsEnd, began: float, problems: list[Problem]) -> MountsMoved:
         end = otherwise if moved.end is MountsEnd.NONE else moved.end
