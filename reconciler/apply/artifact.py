@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.apply.attesting import Recorded
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from reconciler.apply.runners import Runners
     from reconciler.apply.settling import Settler
     from reconciler.identity.resolve import Resolution
-    from reconciler.model.cache import BuildMode
     from reconciler.model.desired import Materials, Wanted
     from reconciler.model.digest import Digest
     from reconciler.model.manifest import Manifest
@@ -67,8 +66,6 @@ class Worker:
     """How many artifacts may be worked on at a time."""
     settler: Settler
     attester: Attester
-    mode: BuildMode = Ci()  # noqa: RUF009 - frozen
-    """Who builds: decides which caches are read and written."""
     _senders: dict[str, Sender] = field(default_factory=dict)
 
     async def close(self) -> None:
@@ -163,27 +160,9 @@ class Worker:
             if work is None or isinstance(error, HeldBack):
                 raise
             problem = error.problems[0].of(str(wanted.artifact.name))
-            seconds = time.monotonic() - start
-            return Result(
-                wanted.artifact.name,
-                Action.BUILD,
-                Status.FAILED,
-                None,
-                seconds,
-                problem,
-                log=work.last_log,
-                caches=work.caches.uses,
-            )
-        seconds, name, digests = time.monotonic() - start, wanted.artifact.name, platforms_in(identity, manifest)
-        return Result(
-            name,
-            Action.BUILD,
-            Status.DONE,
-            manifest.digest,
-            seconds,
-            platforms=digests,
-            log=work.last_log,
-            caches=work.caches.uses,
+            return replace(_ended(work, start), problem=problem)
+        return replace(
+            _ended(work, start), status=Status.DONE, digest=manifest.digest, platforms=platforms_in(identity, manifest)
         )
 
     async def _begin(self, wanted: Wanted, identity: Keyed) -> Building:
@@ -198,8 +177,8 @@ class Worker:
         self.ports.recorder.record(Started(artifact.name))
         sender = self._sender(runner)
         freshness = freshness_of(artifact, desired, moment)
-        caches = Caches(self.ports, desired, artifact, self.mode, freshness)
-        mounts = CacheMounts(self.ports, desired, artifact, self.mode, runner, tier, freshness=freshness)
+        caches = Caches(self.ports, desired, artifact, Ci(), freshness)
+        mounts = CacheMounts(self.ports, desired, artifact, Ci(), runner, tier, freshness=freshness)
         return Building(
             self.ports,
             self.resolution,
@@ -228,7 +207,7 @@ class Worker:
             seconds=seconds,
             builder=runner.builder,
             tier=tier_for(wanted.artifact),
-            builds=tuple(work.built),
+            builds=tuple(built for solves in work.solves.values() for built in solves),
             peak_memory=await self.ports.compute.peak_memory(runner),
             logs=tuple(work.logs),
             caches=dict(work.caches.uses),
@@ -256,6 +235,13 @@ class Worker:
         if runner.lease not in self._senders:
             self._senders[runner.lease] = Sender(self.ports.source, runner.scratch)
         return self._senders[runner.lease]
+
+
+def _ended(work: Building, start: float) -> Result:
+    """A build that has failed so far."""
+    seconds = time.monotonic() - start
+    name = work.wanted.artifact.name
+    return Result(name, Action.BUILD, Status.FAILED, seconds=seconds, log=work.last_log, caches=work.used)
 
 
 def _materials(wanted: Wanted) -> Materials:

@@ -20,6 +20,7 @@ from reconciler.model.observed import Absent, Found, Unknown
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.observe.ask import known_heads
 from reconciler.ports.builder import CACHE_BROKEN, CACHE_STALLED, PUSH_FAILED, UNCLEAR, BuildRequest
+from reconciler.ports.registry import DOWN, REST_SECONDS
 from reconciler.sizing.choose import tier_for
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from reconciler.identity.inputs import Inputs
     from reconciler.identity.resolve import Keyed, Resolution
     from reconciler.model.attestation import Statement
+    from reconciler.model.cache_use import CacheUse
     from reconciler.model.desired import Materials, Needs, Wanted
     from reconciler.model.digest import Digest
     from reconciler.model.mount_use import MountsMoved
@@ -47,9 +49,8 @@ if TYPE_CHECKING:
 
 SECOND_TRY_SECONDS = 60.0
 """At least so long a second try may take: what the first one made is still on the runner."""
-REST_SECONDS = 11.0
-"""What a registry is left in peace for after it failed for a cache. Its adapter asks it nothing for about so long then,
-and what is asked of it next is for the image, which must not fail for that."""
+PEACE_SECONDS = REST_SECONDS + 1.0
+"""What a registry is left in peace for that was DOWN for a cache: longer than its adapter asks it nothing."""
 _AGAIN = {PUSH_FAILED, CACHE_STALLED}
 _AGAIN_WITHOUT = {CACHE_BROKEN, UNCLEAR}
 """Where a cache was read: the same without it."""
@@ -70,13 +71,14 @@ class Building:
     deadline: float
     caches: Caches
     mounts: CacheMounts
-    built: list[Built] = field(default_factory=list)
     solves: dict[Platform, list[Built]] = field(default_factory=dict)
-    """The same, for each platform."""
+    """Of each platform: its checks, then its image."""
     logs: list[Path] = field(default_factory=list)
     """Of all solves, in their order."""
     restored: dict[Platform, MountsMoved] = field(default_factory=dict)
     """What became of each platform's cache mounts before its first solve."""
+    failures: list[Problem] = field(default_factory=list)
+    """Of cache mounts, since the registry was last let rest."""
     sboms: dict[Digest, tuple[Statement, ...]] = field(default_factory=dict)
     """Of the platforms' manifests."""
 
@@ -84,6 +86,12 @@ class Building:
     def last_log(self) -> str | None:
         """Of the solve that ran last: the one that failed, if one did."""
         return str(self.logs[-1]) if self.logs else None
+
+    @property
+    def used(self) -> dict[Platform, CacheUse]:
+        """What caches did for each platform's build, also for one that has not come to its end."""
+        begun = {p: replace(self.caches.looked(p), mounts=MountUse(moved)) for p, moved in self.restored.items()}
+        return {**begun, **self.caches.uses}
 
     def log(self, platform: Platform, target: str | None = None) -> Path:
         name = self.wanted.artifact.name
@@ -93,7 +101,9 @@ class Building:
     async def checks(self, parents: Mapping[tuple[ArtifactName, Platform], Digest]) -> None:
         """Build every check target; the first that fails fails the artifact before anything is pushed."""
         for platform in self.wanted.artifact.platforms if self.wanted.artifact.checks else ():
-            await self._restore(platform)
+            async with beside(self._restore(platform)):
+                await self.caches.look(platform)
+            await self._let_rest()
             needs = self.materials.check_needs[platform]
             inputs = await self._check_inputs(needs, platform, parents)
             namespace = self.mounts.namespace(platform)
@@ -157,6 +167,7 @@ class Building:
         """What the platform's cache mounts held when they were last saved, before its first solve."""
         if platform not in self.restored:
             self.restored[platform] = await self.mounts.restore(platform, kept(self.materials, platform))
+            self.failures += self.restored[platform].problems
 
     async def _described(self, digest: Digest) -> Descriptor:
         """Of a manifest in the artifact's repository. Raises LianError if it cannot be read."""
@@ -174,7 +185,7 @@ class Building:
         async with beside(self._restore(platform)):
             request = await self._request(platform, needs, inputs, destination, artifact.target, log)
             lookup = await self.caches.look_and_keep(platform, scratch / "cache")
-        await _rest(*self.caches.failures(), *self.restored[platform].problems)
+        await self._let_rest()
         request = replace(
             request,
             cache_from=lookup.sources,
@@ -192,7 +203,15 @@ class Building:
             saved = await self.mounts.save(platform, kept(self.materials, platform), self.solves[platform])
         use = replace(self.caches.uses[platform], mounts=MountUse(self.restored[platform], saved))
         self.caches.uses[platform] = use
-        await _rest(*self.caches.failures(), *saved.problems)
+        self.failures += saved.problems
+        await self._let_rest()
+
+    async def _let_rest(self) -> None:
+        """A registry that has just been DOWN for a cache is left in peace until it is asked again: what is asked of it
+        next is for the image, which must not fail for that."""
+        failures, self.failures = [*self.failures, *self.caches.failures()], []
+        if any(failure.code in DOWN for failure in failures):
+            await asyncio.sleep(PEACE_SECONDS)
 
     async def _taken_in(self, destination: Destination, built: Built) -> Descriptor:
         """The platform's manifest, in the repository and read back. Raises LianError."""
@@ -272,7 +291,6 @@ class Building:
             built = await self.ports.builder.build(self.runner, request, self._seen)
         except LianError as error:
             raise LianError(self._in_repo(p) for p in error.problems) from error
-        self.built.append(built)
         self.solves.setdefault(request.platform, []).append(built)
         return built
 
@@ -283,8 +301,3 @@ class Building:
 
     def _seen(self, step: StepSeen) -> None:
         self.ports.recorder.record(Step(self.wanted.artifact.name, step.name, step.done, step.cached))
-
-
-async def _rest(*failures: Problem) -> None:
-    if any(failure.code in {"registry-busy", "registry-failing", "registry-unreachable"} for failure in failures):
-        await asyncio.sleep(REST_SECONDS)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from reconciler.cache import notes, rules
-from reconciler.cache.home import cache_layout
+from reconciler.cache.content import rfc3339
+from reconciler.cache.home import place_of
 from reconciler.cache.notes import Note
 from reconciler.cache.vet import LIMIT, config_of, unfit
 from reconciler.model.cache import CacheMode
@@ -22,7 +22,7 @@ from reconciler.model.cache_use import CacheLook, CacheUse, LookStatus
 from reconciler.model.observed import Found, Unknown
 from reconciler.model.parts import below
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.builder import CACHE_STALLED, PUSH_FAILED, CacheSource, CacheTarget
+from reconciler.ports.builder import CACHE_BROKEN, CACHE_STALLED, CacheSource, CacheTarget
 from reconciler.ports.publisher import WriteLayout
 from reconciler.ports.registry import BLOB_UNKNOWN, MANIFEST_UNKNOWN
 
@@ -69,7 +69,7 @@ class Lookup:
         on, and a cache that could not be written in time is not written."""
         if failure.code == CACHE_STALLED:
             return replace(self, sources=(), target=None, problem=failure)
-        if failure.code == PUSH_FAILED:
+        if failure.code != CACHE_BROKEN:
             return replace(self, sources=())
         looks = tuple(
             replace(look, status=LookStatus.BROKEN, cause=failure.cause) if look.status is LookStatus.READ else look
@@ -99,6 +99,11 @@ class Caches:
         if platform not in self._lookups:
             self._lookups[platform] = await self._look(platform)
         return self._lookups[platform]
+
+    def looked(self, platform: Platform) -> CacheUse:
+        """What is known of a build that has not ended."""
+        lookup = self._lookups.get(platform, Lookup())
+        return CacheUse(self.artifact.cache.mode, lookup.looks, problem=lookup.problem)
 
     async def look_and_keep(self, platform: Platform, scratch: Path) -> Lookup:
         """The same for a build that writes its cache too, by way of the folder `scratch`."""
@@ -156,8 +161,8 @@ class Caches:
             return Lookup()
         try:
             references = [self._at(slot) for slot in rules.imports(self.mode, *self._of(platform))]
-        except ValueError as error:
-            return Lookup(problem=_unusable(str(error)))
+        except LianError as error:
+            return Lookup(problem=error.problems[0])
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 return await self._looked(references, self._own(platform))
@@ -166,9 +171,8 @@ class Caches:
             return Lookup(tuple(CacheLook(str(one), LookStatus.UNREADABLE, cause=cause) for one in references))
 
     def _at(self, slot: Slot) -> Reference:
-        """Raises ValueError."""
-        host = self.artifact.cache_host
-        return slot.at(host, cache_layout(self.desired, host))
+        """Raises LianError."""
+        return place_of(self.desired, self.artifact, slot)
 
     async def _looked(self, references: list[Reference], own: Slot) -> Lookup:
         heads = await self.ports.registry.heads(references)
@@ -262,7 +266,7 @@ class Caches:
         await self.ports.publisher.publish(place.repository, manifest, tags=[place.tag or ""])
 
     def _note(self, use: CacheUse) -> Note:
-        created = datetime.fromtimestamp(self.ports.clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        created = rfc3339(float(int(self.ports.clock()))) or ""
         return Note(
             str(self.artifact.name),
             self.desired.fleet.name,
@@ -283,8 +287,3 @@ def _new_bytes(manifest: Manifest, known: tuple[Manifest, ...]) -> int:
 def _not_written(cause: str | None) -> Problem:
     hint = "the image is good, and the next build may take longer; see docs/cache.md"
     return Problem("cache-not-written", "the build's cache was not written", cause=cause, hint=hint, next=Next.RETRY)
-
-
-def _unusable(cause: str) -> Problem:
-    hint = "give the artifact, its workspace or `cache_prefix` a shorter or plainer name"
-    return Problem("cache-name", "the artifact can have no cache in this registry", cause=cause, hint=hint)

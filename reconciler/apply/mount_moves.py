@@ -8,13 +8,14 @@ import hashlib
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from reconciler.apply.mount_steps import ARCHIVES, OUT, emptying, name_of, restoring, saving
 from reconciler.cache import mounts as forms
 from reconciler.cache import notes
+from reconciler.cache.content import rfc3339
 from reconciler.cache.mounts import SavedMount
+from reconciler.cache.notes import Note
 from reconciler.finishing import all_of
 from reconciler.model.cache import MAX_MOUNTS, MAX_MOUNTS_BYTES
 from reconciler.model.digest import Digest
@@ -327,9 +328,8 @@ class Saving(_Moving):
                 yield old[number]
 
     def _annotations(self, now: float) -> dict[str, str]:
-        created = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        said = {notes.ARTIFACT: str(self.build.name), notes.FLEET: self.fleet, notes.REVISION: self.revision}
-        return {**said, notes.CREATED: created, notes.FRESHNESS: self.freshness}
+        name, created = str(self.build.name), rfc3339(now) or ""
+        return notes.origin(Note(name, self.fleet, self.revision, created, self.freshness))
 
 
 def _numbered(path: Path, *, late: bool) -> Path:

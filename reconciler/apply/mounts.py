@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from reconciler.apply.mount_moves import Build, Lying, Restoring, Saving, Spoilt, lying, within
 from reconciler.cache import mounts as forms
 from reconciler.cache import rules
-from reconciler.cache.home import cache_layout
+from reconciler.cache.home import place_of
 from reconciler.finishing import to_its_end
 from reconciler.model.cache import MAX_MOUNTS
 from reconciler.model.mount_use import MountsEnd, MountsMoved
@@ -144,14 +144,8 @@ class CacheMounts:
         return self.artifact.name.workspace, self.artifact.name.artifact, platform
 
     def _at(self, slot: Slot) -> Reference:
-        """Raises LianError where the registry has no such place."""
-        host = self.artifact.cache_host
-        try:
-            return slot.at(host, cache_layout(self.desired, host))
-        except ValueError as error:
-            hint = "give the artifact, its workspace or `cache_prefix` a shorter or plainer name"
-            message = "the artifact can have no cache in this registry"
-            raise LianError(Problem("cache-name", message, cause=str(error), hint=hint)) from error
+        """Raises LianError."""
+        return place_of(self.desired, self.artifact, slot)
 
     async def _first(self, references: Sequence[Reference], problems: list[Problem]) -> Lying | None:
         """The first that holds saved mounts that are fresh enough; what is in the way of one is a problem."""

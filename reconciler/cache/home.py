@@ -6,15 +6,28 @@ from typing import TYPE_CHECKING
 
 from reconciler.cache.namespace import Layout
 from reconciler.model.fleet import RegistryProvider
+from reconciler.model.problem import LianError, Problem
 
 if TYPE_CHECKING:
+    from reconciler.cache.rules import Slot
+    from reconciler.model.artifact import Artifact
     from reconciler.model.desired import Desired
-    from reconciler.model.reference import Repository
+    from reconciler.model.reference import Reference, Repository
 
 
 def cache_layout(desired: Desired, host: str) -> Layout:
     """Of caches in the registry `host`."""
     return Layout(desired.fleet.cache_prefix, _in_projects(desired, host))
+
+
+def place_of(desired: Desired, artifact: Artifact, slot: Slot) -> Reference:
+    """Where a slot of the artifact's caches lies. Raises LianError `cache-name` if its registry has no such place."""
+    try:
+        return slot.at(artifact.cache_host, cache_layout(desired, artifact.cache_host))
+    except ValueError as error:
+        message = "the artifact can have no cache in this registry"
+        hint = "give the artifact, its workspace or `cache_prefix` a shorter or plainer name"
+        raise LianError(Problem("cache-name", message, cause=str(error), hint=hint)) from error
 
 
 def session_layout(desired: Desired, host: str) -> Layout:

@@ -49,9 +49,14 @@ def step_id(name: str) -> str:
 
 def noted(manifest: Manifest, note: Note) -> Manifest:
     """The same cache with the note. Raises ValueError for a manifest that is no JSON object."""
-    parts = {ARTIFACT: note.artifact, FLEET: note.fleet, REVISION: note.revision, CREATED: note.created}
-    parts |= {FRESHNESS: note.freshness or "", SECONDS: canonical(dict(note.seconds)).decode()}
+    parts = {**origin(note), SECONDS: canonical(dict(note.seconds)).decode()}
     return Manifest(manifest.media_type, canonical({**manifest.document, "annotations": parts}))
+
+
+def origin(note: Note) -> dict[str, str]:
+    """The annotations that say where a cache comes from: all of the note but the seconds."""
+    parts = {ARTIFACT: note.artifact, FLEET: note.fleet, REVISION: note.revision, CREATED: note.created}
+    return {**parts, FRESHNESS: note.freshness or ""}
 
 
 def note_of(manifest: Manifest) -> Note:

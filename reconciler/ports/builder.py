@@ -109,15 +109,10 @@ class Built:
     digest: Digest | None
     seconds: float
     steps: tuple[StepRun, ...] = ()
-    """In the order in which BuildKit named them; FROM is none."""
+    """By stage, then in their order in it; FROM is none."""
     pulled: int = 0
     """Bytes read from caches."""
     cache: CacheMade = field(default_factory=CacheMade)
-
-    @property
-    def hits(self) -> int:
-        """How many steps were taken from a cache."""
-        return sum(step.hit for step in self.steps)
 
 
 PUSH_FAILED = "push-failed"

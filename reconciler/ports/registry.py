@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 MANIFEST_UNKNOWN, BLOB_UNKNOWN = "manifest-unknown", "blob-unknown"
 """Codes of problems: a manifest or a blob that is certainly absent."""
 GONE = frozenset({MANIFEST_UNKNOWN, BLOB_UNKNOWN})
+DOWN = frozenset({"registry-busy", "registry-failing", "registry-unreachable"})
+"""Codes of problems of a registry as a whole, which may be over soon."""
+REST_SECONDS = 10.0
+"""A registry that was DOWN several times in a row is asked nothing for so long: every answer is that problem then."""
 
 
 class Registry(Protocol):

@@ -120,18 +120,18 @@ def test_a_cache_of_another_freshness_is_not_given_and_not_lost(tmp_path: Path) 
     assert statuses(passed(shop)) == [LookStatus.READ, LookStatus.READ], "what asks for nothing may read all"
 
 
-@pytest.mark.parametrize("code", ["cache-broken", "build-error"])
-def test_a_build_that_fails_on_a_cache_is_done_without_it(tmp_path: Path, code: str) -> None:
+@pytest.mark.parametrize(("code", "told"), [("cache-broken", LookStatus.BROKEN), ("build-error", LookStatus.READ)])
+def test_a_build_that_fails_on_a_cache_is_done_without_it(tmp_path: Path, code: str, told: LookStatus) -> None:
     shop = world(tmp_path)
     passed(shop)
     shop.builder.points = Failing(codes=[code])
     result = changed(shop, b"2")
-    assert (result.status, statuses(result)[0]) == (Status.DONE, LookStatus.BROKEN)
+    assert (result.status, statuses(result)[0]) == (Status.DONE, told)
     first, again = shop.builder.requests[-2:]
     assert first.cache_from
     assert (again.cache_from, again.cache_to) == ((), first.cache_to)
     assert again.deadline <= first.deadline
-    assert in_cache(shop, PREVIOUS) is None, "what is broken is kept nowhere"
+    assert (in_cache(shop, PREVIOUS) is None) is (told is LookStatus.BROKEN), "what is broken is kept nowhere"
 
 
 @pytest.mark.parametrize("code", ["cache-broken", "build-error"])
@@ -186,13 +186,13 @@ def test_a_check_writes_no_cache_whatever_becomes_of_it(tmp_path: Path, codes: l
     assert all(request.cache_to is None for request in checks)
     last = shop.builder.requests[-1]
     assert bool(last.cache_from) == (not codes), "what a check failed on is given to no other build"
-    assert in_cache(shop, PREVIOUS) == (written if not codes else None)
+    assert in_cache(shop, PREVIOUS) == (None if "cache-broken" in codes else written)
 
 
 def test_a_registry_that_fails_for_a_cache_is_left_in_peace_before_the_image_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.apply.building.REST_SECONDS", 0.5)
+    monkeypatch.setattr("reconciler.apply.building.PEACE_SECONDS", 0.5)
     shop = world(tmp_path)
     shop.registry.unreadable = {LATEST, PREVIOUS}
     began = time.monotonic()
@@ -203,6 +203,14 @@ def test_a_registry_that_fails_for_a_cache_is_left_in_peace_before_the_image_is_
     result = changed(shop, b"2")
     assert (result.status, statuses(result)) == (Status.DONE, [LookStatus.UNREADABLE] * 2)
     assert time.monotonic() - began >= max(0.5, without)
+
+
+def test_a_build_that_fails_tells_what_it_read(tmp_path: Path) -> None:
+    shop = world(tmp_path)
+    passed(shop)
+    shop.builder.points = Failing(codes=["build-failed"])
+    result = changed(shop, b"2")
+    assert (result.status, statuses(result)) == (Status.FAILED, [LookStatus.READ, LookStatus.ABSENT])
 
 
 def test_a_policy_of_none_keeps_and_reads_none(tmp_path: Path) -> None:

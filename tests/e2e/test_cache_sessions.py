@@ -186,11 +186,10 @@ def test_ci_cannot_read_what_a_session_wrote_even_if_it_asks(
     assert [place for place, status in statuses(use) if status is LookStatus.READ] == [f"{CI_CACHE}:linux-amd64"]
 
 
-def test_the_tests_users_have_what_the_rules_give(bench: Bench) -> None:
+def test_the_tests_users_have_what_the_rules_give() -> None:
     """Else the registry above would prove nothing of the rules."""
     layout = cache_layout(SimpleNamespace(fleet=SimpleNamespace(cache_prefix="cache"), registries={}), "")  # type: ignore[arg-type]
     modes: dict[str, BuildMode] = {"ci": Ci(), "ada": Session("ada"), "bob": Session("bob")}
-    del bench
     for user, mode in modes.items():
         for namespace in (
             Namespace("shop"),

@@ -134,7 +134,7 @@ class BuildctlBuilder:
             if not limit.expired():
                 raise
             if progress.only_keeps:
-                raise LianError(_held_up(request, Held.KEEPING, request.deadline)) from error
+                raise LianError(_held_up(request, Held.KEEPING, patience.waited)) from error
             raise LianError(_gave_up(request, progress)) from error
         except OSError as error:
             raise LianError(_unwritable(request, error)) from error
@@ -289,7 +289,7 @@ def _held_up(request: BuildRequest, held: Held, seconds: float) -> Problem:
             f"the registry stopped answering while the build read its cache, for {seconds:g} s",
         )
     else:
-        code, message = CACHE_STALLED, f"the image was built, but its cache was not written within {seconds:g} s"
+        code, message = CACHE_STALLED, f"the image was built, but its cache was not written within {seconds:.0f} s"
     hint = f"look at the registry, or keep less with `cache.mode = 'Min`; see the whole log: {request.log}"
     return Problem(code, message, artifact=request.artifact, hint=hint, next=Next.RETRY)
 

@@ -28,15 +28,21 @@ class Patience:
     keep_seconds: float
     _held: Held | None = None
     _since: float = 0.0
+    _moves: int = 0
     _seen: asyncio.Event = field(default_factory=asyncio.Event)
 
     def saw(self, progress: Progress) -> None:
         """BuildKit has said something. What is read may take any time, as long as it moves."""
         held = Held.KEEPING if progress.only_keeps else Held.READING if progress.reads_cache else None
-        if held is not self._held or held is Held.READING:
+        if held is not self._held or progress.cache_moves != self._moves:
             self._since = asyncio.get_running_loop().time()
-        self._held = held
+        self._held, self._moves = held, progress.cache_moves
         self._seen.set()
+
+    @property
+    def waited(self) -> float:
+        """Seconds for which it has been held up."""
+        return asyncio.get_running_loop().time() - self._since
 
     async def lost(self) -> tuple[Held, float]:
         """Returns when there is no more reason to wait: for what, and after how many seconds."""

@@ -29,7 +29,6 @@ MAX_LINE = 2000
 """Bytes kept of a line, in memory; the log gets all of it."""
 
 _STEP = re.compile(r"\[(?:[^\]]* )?\d+/\d+\] (?!FROM )")
-_FROM = re.compile(r"\[[^\]]*\] FROM ")
 _CACHE = re.compile(r"(?P<way>importing cache manifest from|exporting cache to) ")
 _IMPORT, _EXPORT = "importing cache manifest from", "exporting cache to"
 _LAYER = re.compile(r"sha256:[0-9a-f]{64}")
@@ -98,6 +97,8 @@ class Progress:
         self._first_error: Vertex | None = None
         self._layers: dict[str, int] = {}
         self._fetching: set[tuple[str, str]] = set()
+        self.cache_moves = 0
+        """How often something was said of a cache that is read: it is not silent as long as this grows."""
 
     def feed(self, line: bytes) -> Update:
         """Take one line, without its newline."""
@@ -173,6 +174,7 @@ class Progress:
     def _merge(self, document: dict[str, Any], log: list[bytes], seen: list[StepSeen]) -> None:
         identity, name = str(document.get("digest", "")), str(document.get("name", ""))
         vertex = self._vertices.setdefault(identity, Vertex(len(self._vertices) + 1, name))
+        self.cache_moves += vertex.cache_way == _IMPORT
         began = _time(document.get("started"))
         completed, cached = bool(document.get("completed")), bool(document.get("cached")) or vertex.cached
         error = str(document.get("error", ""))
@@ -211,8 +213,9 @@ class Progress:
     def _layer(self, vertex: Vertex, status: dict[str, Any]) -> None:
         """A layer is being fetched, or has been. Those of base images belong to their FROM."""
         identity, size = str(status.get("id")), status.get("current")
-        if not _LAYER.fullmatch(identity) or _FROM.match(vertex.name) or not vertex.is_step:
+        if not _LAYER.fullmatch(identity) or not vertex.is_step:
             return
+        self.cache_moves += 1
         if not status.get("completed"):
             self._fetching.add((vertex.name, identity))
             return

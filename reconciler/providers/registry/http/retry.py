@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError
+from reconciler.ports.registry import REST_SECONDS
 from reconciler.providers.registry import problems
 from reconciler.providers.registry.http.reply import Broken
 
@@ -39,7 +40,7 @@ class RetryPolicy:
     longest_retry_after: float = 120.0
     deadline: float = 240.0
     give_up_after: int = 8
-    rest: float = 10.0
+    rest: float = REST_SECONDS
 
     def pause(self, attempt: int, asked: float | None, draw: float) -> float | None:
         """Seconds until the next try after this attempt (from 1), None for none. `draw` is in [0, 1): full jitter;
