@@ -24,6 +24,7 @@ from reconciler.model.outcome import Result, Status
 from reconciler.model.plan import Action
 from reconciler.model.problem import LianError, Problem
 from reconciler.observe.ask import known_heads
+from reconciler.ports.builder import CACHE_SILENT
 from reconciler.sizing.choose import tier_for
 
 if TYPE_CHECKING:
@@ -151,8 +152,14 @@ class Worker:
             async with self.places:
                 work = await self._begin(wanted, identity)
                 started, start = self.ports.clock(), time.monotonic()
-                await work.checks(parents)
-                manifests = await work.platforms(fresh=replaces)
+                try:
+                    manifests = await work.run(parents, fresh=replaces)
+                except LianError as error:
+                    if error.problems[0].code != CACHE_SILENT:
+                        raise
+                    self.runners.lose(self._share(wanted), work.runner)
+                    work = await self._begin(wanted, identity, silent=error.problems[0])
+                    manifests = await work.run(parents, fresh=replaces)
             subject = await self._record(work, manifests, started, time.monotonic() - start)
             manifest = await self.ports.registry.manifest(wanted.artifact.image, subject.digest)
             manifest = await self.settler.settle(wanted.artifact, identity, manifest, left, replaces=replaces)
@@ -165,19 +172,22 @@ class Worker:
             _ended(work, start), status=Status.DONE, digest=manifest.digest, platforms=platforms_in(identity, manifest)
         )
 
-    async def _begin(self, wanted: Wanted, identity: Keyed) -> Building:
-        """A build on its runner. Raises LianError if none can be had."""
+    def _share(self, wanted: Wanted) -> str:
+        return share_of(wanted.artifact.name, self.resolution.desired, self.resolution.moment)
+
+    async def _begin(self, wanted: Wanted, identity: Keyed, *, silent: Problem | None = None) -> Building:
+        """A build on its runner; without caches if one was `silent`. Raises LianError if none can be had."""
         artifact, materials = wanted.artifact, _materials(wanted)
         tier = tier_for(artifact)
         deadline = min(tier.time_budget * 60.0, self.limits.build_timeout or float("inf"))
         self.ports.recorder.record(Waiting(artifact.name, "a runner"))
         self._make_log_folder()
         desired, moment = self.resolution.desired, self.resolution.moment
-        runner = await self.runners.runner(share_of(artifact.name, desired, moment), tier, deadline)
+        runner = await self.runners.runner(self._share(wanted), tier, deadline)
         self.ports.recorder.record(Started(artifact.name))
         sender = self._sender(runner)
         freshness = freshness_of(artifact, desired, moment)
-        caches = Caches(self.ports, desired, artifact, Ci(), freshness)
+        caches = Caches(self.ports, desired, artifact, Ci(), freshness, silent)
         mounts = CacheMounts(self.ports, desired, artifact, Ci(), runner, tier, freshness=freshness)
         return Building(
             self.ports,

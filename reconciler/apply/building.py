@@ -98,6 +98,13 @@ class Building:
         parts = [name.workspace, name.artifact, str(platform).replace("/", "-"), *([target] if target else [])]
         return self.ports.logs / ("_".join(parts) + ".log")
 
+    async def run(
+        self, parents: Mapping[tuple[ArtifactName, Platform], Digest], *, fresh: bool
+    ) -> dict[Platform, Descriptor]:
+        """The checks, then every platform's manifest: see `platforms`. Raises LianError."""
+        await self.checks(parents)
+        return await self.platforms(fresh=fresh)
+
     async def checks(self, parents: Mapping[tuple[ArtifactName, Platform], Digest]) -> None:
         """Build every check target; the first that fails fails the artifact before anything is pushed."""
         for platform in self.wanted.artifact.platforms if self.wanted.artifact.checks else ():

@@ -88,6 +88,8 @@ class Caches:
     artifact: Artifact
     mode: BuildMode
     freshness: str = ""
+    silent: Problem | None = None
+    """Why none is read or written: a registry fell silent in the middle of one."""
     uses: dict[Platform, CacheUse] = field(default_factory=dict)
     """What became of each build so far."""
     _lookups: dict[Platform, Lookup] = field(default_factory=dict)
@@ -159,6 +161,8 @@ class Caches:
     async def _look(self, platform: Platform) -> Lookup:
         if self.artifact.cache.mode is CacheMode.OFF:
             return Lookup()
+        if self.silent is not None:
+            return Lookup(problem=self.silent)
         try:
             references = [self._at(slot) for slot in rules.imports(self.mode, *self._of(platform))]
         except LianError as error:

@@ -14,7 +14,7 @@ from reconciler.finishing import to_its_end
 from reconciler.ports.compute import LeaseRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -42,6 +42,8 @@ class Runners:
     expected: Counter[str]
     """Share -> artifacts of it that may still ask for a runner."""
     _rented: dict[str, _Rented] = field(default_factory=dict)
+    _lost: dict[str, list[_Rented]] = field(default_factory=dict)
+    """Share -> runners that build nothing more."""
     _failures: list[Exception] = field(default_factory=list)
     """Of runners that could not be returned; told at the end, so that they stop nobody's build."""
 
@@ -64,7 +66,7 @@ class Runners:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._return(list(self._rented))
+        await self._return({*self._rented, *self._lost})
         if self._failures and error is None:
             raise self._failures[0]
         for failure in self._failures if error else ():
@@ -93,15 +95,23 @@ class Runners:
             rented = self._rented[share] = _Rented(future, release, task)
         return await asyncio.shield(rented.runner)
 
+    def lose(self, share: str, runner: Runner) -> None:
+        """This one builds nothing more: the next call of `runner` rents another. It goes back when the share's last
+        does, for other builds may not have ended on it yet."""
+        rented = self._rented.get(share)
+        if rented is not None and rented.runner.done() and rented.runner.result() is runner:
+            self._lost.setdefault(share, []).append(self._rented.pop(share))
+
     async def done(self, share: str) -> None:
         """One artifact of the share has ended; with the last one the runner goes back."""
         self.expected[share] -= 1
-        if self.expected[share] <= 0 and share in self._rented:
-            await self._return([share])
+        if self.expected[share] <= 0:
+            await self._return({share})
 
     def _lease(self, share: str) -> str:
-        """Unique for the pass and the share; the text is hashed, because it may be too long."""
-        return f"{self.pass_id}-{hashlib.sha256(share.encode()).hexdigest()[:16]}"
+        """Unique for the pass, the share and the runners it lost; the text is hashed, because it may be too long."""
+        told = " lost".join([share, *("" for _ in self._lost.get(share, ()))])
+        return f"{self.pass_id}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
     async def _hold(self, request: LeaseRequest, future: asyncio.Future[Runner], release: asyncio.Event) -> None:
         """Keep the lease open in a task of its own: it is entered and left in one place, however the pass ends."""
@@ -117,8 +127,9 @@ class Runners:
             if isinstance(error, asyncio.CancelledError):
                 raise
 
-    async def _return(self, shares: list[str]) -> None:
-        leases = [self._rented.pop(share) for share in shares]
+    async def _return(self, shares: Collection[str]) -> None:
+        leases = [self._rented.pop(share) for share in shares if share in self._rented]
+        leases += [lost for share in shares for lost in self._lost.pop(share, ())]
         for lease in leases:
             lease.release.set()
             if not lease.runner.done():

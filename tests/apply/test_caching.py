@@ -205,6 +205,22 @@ def test_a_registry_that_fails_for_a_cache_is_left_in_peace_before_the_image_is_
     assert time.monotonic() - began >= max(0.5, without)
 
 
+def test_a_runner_whose_cache_fell_silent_builds_nothing_more(tmp_path: Path) -> None:
+    """The build is done on another one, without any cache, and so are those after it; both runners go back."""
+    shop = world(tmp_path, api(), artifact("shop/web"))
+    passed(shop)
+    shop.builder.points = Failing(codes=["cache-silent"])
+    rented = len(shop.compute.rented)
+    shop.builder.requests.clear()
+    result = changed(shop, b"2")
+    assert result.status is Status.DONE
+    assert len({lease.lease for lease in shop.compute.rented[rented:]}) == 2
+    first, again = (request for request in shop.builder.requests if request.artifact == "shop/api")
+    assert (bool(first.cache_from), again.cache_from, again.cache_to) == (True, (), None)
+    told = use_of(result).problem
+    assert told is not None and told.code == "cache-silent"
+
+
 def test_a_build_that_fails_tells_what_it_read(tmp_path: Path) -> None:
     shop = world(tmp_path)
     passed(shop)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import shutil
+import threading
+from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler import wiring
+from reconciler.model.outcome import Status
+from reconciler.providers.builder import buildctl
+from reconciler.reconcile import Options, reconcile_once
 from tests.e2e.bench import BASE, Bench, directive, layout_files
 from tests.e2e.test_drift import Hand
+from tests.servers.faulty_proxy import FaultyProxy
+from tests.servers.faulty_registry import Answer
 from tests.servers.registry import run_registry
 from tests.servers.secured_registry import run_secured
 from tests.servers.token_server import WRITE, TokenServer, User
@@ -19,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from reconciler.model.outcome import Outcome
+    from tests.servers.faulty_registry import Seen
     from tests.servers.registry import RegistryServer
 
 pytestmark = pytest.mark.buildkit
@@ -266,3 +278,45 @@ def test_cache_mounts_come_back_on_a_fresh_builder(tmp_path: Path, kind: str, re
     bench.commit({"directives/shop.ncl": directive("shop", {**kept, "api": kept["api"] + ', labels = { a = "b" }'})})
     third = cache_of(bench.reconcile()["shop/api"])
     assert (third["misses"], third["mounts"]["saved"]["end"]) == (0, "none")
+
+
+class DeafProxy(FaultyProxy):
+    """While it is `deaf`, it answers nothing to a BuildKit that reads a cache, and everything else as ever."""
+
+    def __init__(self, behind: RegistryServer) -> None:
+        super().__init__(behind)
+        self.deaf = False
+        self.over = threading.Event()
+
+    def answer(self, seen: Seen, data: bytes) -> Answer:
+        reads = seen.method == "GET" and seen.path.startswith(f"/v2/{CACHE}/")
+        if self.deaf and reads and seen.headers["user-agent"].startswith("buildkit"):
+            self.over.wait(60)
+            return Answer(reset=True)
+        return super().answer(seen, data)
+
+
+def test_a_registry_that_goes_deaf_in_the_middle_of_a_cache_costs_a_runner_and_no_build(
+    tmp_path: Path, server: RegistryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BuildKit waits for it without end, and its daemon builds nothing more."""
+    monkeypatch.setattr(buildctl, "BuildctlBuilder", partial(buildctl.BuildctlBuilder, read_seconds=2.0))
+    with DeafProxy(server).running() as proxy:
+        assert isinstance(proxy, DeafProxy)
+        bench = shop(tmp_path / "bench", proxy.url)
+        bench.reconcile()
+        bench.commit({"images/api/app": "two\n"})
+        proxy.deaf = True
+
+        async def whole_pass() -> Outcome:
+            choice = wiring.Choice(str(bench.repo), "HEAD", proxy.url, bench.cache)
+            async with wiring.working(choice) as made:
+                _, outcome = await reconcile_once(made.ports(SimpleNamespace(record=lambda event: None)), Options())
+                return outcome
+
+        try:
+            (result,) = [r for r in asyncio.run(whole_pass()).results if str(r.artifact) == "shop/api"]
+        finally:
+            proxy.over.set()
+    (use,) = result.caches.values()
+    assert (result.status, use.problem and use.problem.code) == (Status.DONE, "cache-silent")

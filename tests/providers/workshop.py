@@ -139,6 +139,11 @@ class Image:
         return found
 
 
+def hits_of(built: Built) -> int:
+    """Steps that were taken from a cache."""
+    return sum(step.hit for step in built.steps)
+
+
 def image_of(result: tuple[Built, BuildRequest]) -> Image:
     """What a build wrote into its layout."""
     built, request = result

@@ -24,7 +24,7 @@ from reconciler.providers.compute.processes import with_argument
 from reconciler.providers.registry.http.docker_config import Credential
 from tests.needs import not_run
 from tests.providers.access import Told
-from tests.providers.workshop import SHELL, Image, image_of, open_bench, running, set_times, write_context
+from tests.providers.workshop import SHELL, Image, hits_of, image_of, open_bench, running, set_times, write_context
 from tests.servers.registry import PASSWORD, USER
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def test_equal_inputs_give_equal_digests_on_fresh_builders_at_other_times(tmp_pa
         set_times(context, (20_000 + number) * DAY)
         async with open_bench(tmp_path / f"bench-{number}") as bench:
             built, _ = await bench.build(bench.request(context))
-            assert (len(built.steps), built.hits) == (4, 0)
+            assert (len(built.steps), hits_of(built)) == (4, 0)
             return built.digest
 
     first, second = asyncio.run(run(1)), asyncio.run(run(2))
@@ -180,7 +180,7 @@ def test_steps_are_told_and_the_second_time_cached(tmp_path: Path) -> None:
             _, request = await bench.build(bench.request(context), seen.append)
             assert b"hello\n" in request.log.read_bytes()
             built, _ = await bench.build(bench.request(context))
-            return built.hits
+            return hits_of(built)
 
     assert asyncio.run(run()) == 3
     assert StepSeen("[3/3] RUN echo hello", False, False) in seen
@@ -393,6 +393,6 @@ def test_limits_are_no_part_of_the_cache(tmp_path: Path) -> None:
             request = bench.request(context)
             await bench.build(request)
             larger = replace(request, tier=Tier(1, 0.5, 10), destination=WriteLayout(tmp_path / "again"))
-            return (await bench.build(larger))[0].hits
+            return hits_of((await bench.build(larger))[0])
 
     assert asyncio.run(run()) == 3
