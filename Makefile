@@ -39,6 +39,5 @@ run-checks:
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@MYPYPATH=.ci $(BIN)/mypy --package parts
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q -p no:cacheprovider tests/schemas/test_constraints.py

@@ -41,8 +41,13 @@ from reconciler.reconcile import load
 from tests.servers.registry import run_registry
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from reconciler.model.cache import BuildMode
     from reconciler.ports.compute import Runner
+
+    Way = Callable[[str], Awaitable[float]]
+    """Build what has changed, under a name of its own: the seconds it took."""
 
 ROUNDS = 5
 ARTIFACTS = 10_000
@@ -137,23 +142,35 @@ class Shop:
         """Seconds of each round, on a fresh runner and on the warm one, in turns."""
         self._change()
         async with wiring.working(self._choice) as working:
-            ports = working.ports(SimpleNamespace(record=lambda event: None))  # type: ignore[arg-type]
+            ports = working.ports(SimpleNamespace(record=lambda event: None))
             ports.logs.mkdir(parents=True)
             await load(ports)
             async with ports.compute.rent(self._lease("warm")) as warm:
-                await self._build(ports, warm, "warm-up", cached=True)
+                on_warm, on_fresh = await self._ways(ports, warm)
                 fresh_seconds, warm_seconds = [], []
                 for number in range(rounds):
                     self._change()
                     await load(ports)
-                    began = time.perf_counter()
-                    await self._build(ports, warm, f"warm-{number}", cached=False)
-                    warm_seconds.append(time.perf_counter() - began)
-                    began = time.perf_counter()
-                    async with ports.compute.rent(self._lease(f"fresh-{number}")) as fresh:
-                        await self._build(ports, fresh, f"fresh-{number}", cached=True)
-                    fresh_seconds.append(time.perf_counter() - began)
+                    warm_seconds.append(await on_warm(f"warm-{number}"))
+                    fresh_seconds.append(await on_fresh(f"fresh-{number}"))
         return fresh_seconds, warm_seconds
+
+    async def _ways(self, ports: Any, warm: Runner) -> tuple[Way, Way]:
+        """How a round builds on the warm runner, which has built once when this returns, and on a fresh one."""
+        await self._build(ports, warm, "warm-up", cached=True)
+
+        async def on_warm(name: str) -> float:
+            began = time.perf_counter()
+            await self._build(ports, warm, name, cached=False)
+            return time.perf_counter() - began
+
+        async def on_fresh(name: str) -> float:
+            began = time.perf_counter()
+            async with ports.compute.rent(self._lease(name)) as fresh:
+                await self._build(ports, fresh, name, cached=True)
+            return time.perf_counter() - began
+
+        return on_warm, on_fresh
 
     def _lease(self, name: str) -> LeaseRequest:
         return LeaseRequest("bench", "bench", name, TIER, 600.0, hosts=frozenset({self._host}))
@@ -204,26 +221,19 @@ class Compiler(Shop):
         self.saved_seconds: list[float] = []
         self.size = 0
 
-    async def measured(self, rounds: int) -> tuple[list[float], list[float]]:
-        """Seconds of each round, on a fresh runner and on the warm one, in turns."""
-        self._change()
-        async with wiring.working(self._choice) as working:
-            ports = working.ports(SimpleNamespace(record=lambda event: None))  # type: ignore[arg-type]
-            ports.logs.mkdir(parents=True)
-            await load(ports)
-            async with ports.compute.rent(self._lease("warm")) as warm:
-                base = await self._toolchain(ports, warm)
-                await self._compile(ports, warm, "first", base, restore=True, save=True)
-                fresh_seconds, warm_seconds = [], []
-                for number in range(rounds):
-                    self._change()
-                    await load(ports)
-                    name = f"round-{number}"
-                    warm_seconds.append(await self._compile(ports, warm, name, base, restore=False, save=False))
-                    async with ports.compute.rent(self._lease(name)) as fresh:
-                        await self._pulled(ports, fresh, base)
-                        fresh_seconds.append(await self._compile(ports, fresh, name, base, restore=True, save=True))
-        return fresh_seconds, warm_seconds
+    async def _ways(self, ports: Any, warm: Runner) -> tuple[Way, Way]:
+        base = await self._toolchain(ports, warm)
+        await self._compile(ports, warm, "first", base, restore=True, save=True)
+
+        async def on_warm(name: str) -> float:
+            return await self._compile(ports, warm, name, base, restore=False, save=False)
+
+        async def on_fresh(name: str) -> float:
+            async with ports.compute.rent(self._lease(name)) as fresh:
+                await self._pulled(ports, fresh, base)
+                return await self._compile(ports, fresh, name, base, restore=True, save=True)
+
+        return on_warm, on_fresh
 
     async def _toolchain(self, ports: Any, runner: Runner) -> PinnedImage:
         """The compiler as an image of the registry."""
@@ -325,7 +335,7 @@ def _by_number() -> list[dict[str, Any]]:
     no rule at all."""
     found = []
     for mode in (Ci(), Session("ada")):
-        ours = min(_seconds(lambda mode=mode: _flags(mode)) for _ in range(ROUNDS))  # type: ignore[misc]
+        ours = min(_seconds(lambda mode=mode: _flags(mode)) for _ in range(ROUNDS))
         theirs = min(_seconds(_bare_flags) for _ in range(ROUNDS))
         found.append(_row(f"namespaces and flags ({mode})", ARTIFACTS, ours, theirs, "", "target <= 0.1 s"))
     return found

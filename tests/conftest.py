@@ -66,7 +66,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Once, when all workers have ended: a session that leaves daemons or mounts behind has failed."""
     if _is_worker(session.config):
         return
-    folder = session.config._tmp_path_factory.getbasetemp()
+    # Only tests can ask for it in a public way, by the fixture `tmp_path_factory`.
+    folder = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
     session.config.stash[_LEFT] = left = leftovers(os.environ[VARIABLE], Path(folder))
     if left and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -221,7 +221,7 @@ class Caches:
             return CacheLook(name, status, head.digest, first.message), None
         if wrong is not None:
             return CacheLook(name, wrong[0], head.digest, wrong[1]), None
-        if not self.freshness or notes.note_of(manifest).freshness == self.freshness:
+        if notes.is_fresh(manifest, self.freshness):
             return CacheLook(name, LookStatus.READ, head.digest), manifest
         cause = "it was made before the artifact asked to be this fresh"
         return CacheLook(name, LookStatus.STALE, head.digest, cause), manifest

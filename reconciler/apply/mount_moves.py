@@ -316,7 +316,7 @@ class Saving(_Moving):
     def _carried(self, made: _Made, before: Lying | None, now: float) -> Iterator[SavedMount]:
         """What was saved and may stay. Of this build's mounts: those that are empty now, as their steps did not run
         here, and those that could not be packed. Then those that other builds had of late, the youngest first."""
-        if before is None or not forms.is_fresh(before.manifest, self.freshness):
+        if before is None or not notes.is_fresh(before.manifest, self.freshness):
             return
         old = [one for one in before.saved if one.mount not in self.refused]
         for one in old:

@@ -19,6 +19,7 @@ from reconciler.apply.mount_moves import Build, Lying, Restoring, Saving, Spoilt
 from reconciler.cache import mounts as forms
 from reconciler.cache import rules
 from reconciler.cache.home import place_of
+from reconciler.cache.notes import is_fresh
 from reconciler.finishing import to_its_end
 from reconciler.model.cache import MAX_MOUNTS
 from reconciler.model.mount_use import MountsEnd, MountsMoved
@@ -158,7 +159,7 @@ class CacheMounts:
             except ValueError as error:
                 problems.append(_strange(reference, str(error)))
             else:
-                if found is not None and forms.is_fresh(found.manifest, self.freshness):
+                if found is not None and is_fresh(found.manifest, self.freshness):
                     return found
         return None
 

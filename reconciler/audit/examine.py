@@ -12,6 +12,7 @@ from reconciler.model.attestation import SBOM_PREDICATE
 from reconciler.model.manifest import platforms_of
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.provenance import PROVENANCE_PREDICATE
+from reconciler.model.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -138,7 +139,7 @@ class Examination:
     def _listed(self, code: str, what: str, digests: Sequence[Digest]) -> Problem:
         more = len(digests) - _LISTED
         cause = ", ".join(map(str, digests[:_LISTED])) + (f" and {more:,} more" if more > 0 else "")
-        parts = "1 part" if len(digests) == 1 else f"{len(digests):,} parts"
+        parts = count(len(digests), "part")
         return Problem(code, f"{parts} of {self._image} {'is' if len(digests) == 1 else 'are'} {what}", cause=cause)
 
     @property

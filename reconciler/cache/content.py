@@ -92,7 +92,8 @@ class CacheContent:
 
 
 def moment(text: str | None) -> float | None:
-    """Unix seconds of a time as RFC 3339 has it; None for anything else."""
+    """Unix seconds of a time as ISO 8601 has it, with its offset (RFC 3339 and a little more); None for anything
+    else."""
     try:
         parsed = datetime.fromisoformat(text or "")
         return parsed.timestamp() if parsed.tzinfo else None

@@ -87,6 +87,12 @@ class FoundCache:
         slot = slot_of(self.namespace, self.artifact, self.tag)
         return slot if slot and self.content.kind in _FITS[slot.generation] else None
 
+    @property
+    def group(self) -> str:
+        """What goes or stays together has this in common, in one repository: what there is for a platform."""
+        slot = self.slot
+        return str(slot.platform) if slot else f":{self.tag}"
+
     def to_json(self, fate: Fate) -> dict[str, Any]:
         """One entry of cache_list.json and cache_prune.json."""
         slot = self.slot

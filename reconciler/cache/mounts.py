@@ -56,8 +56,8 @@ class SavedMount:
 
 
 def namespace(name: ArtifactName, platform: Platform) -> str:
-    """What BuildKit puts before the ids of the cache mounts of this artifact's builds for this platform. Two never
-    begin alike: no part of a name holds a dot, and none of it a slash."""
+    """What BuildKit puts before the ids of the cache mounts of this artifact's builds for this platform. None is
+    another followed by a slash: no part of it holds one."""
     return f"lian.{name.workspace}.{name.artifact}.{str(platform).replace('/', '-')}"
 
 
@@ -88,11 +88,6 @@ def parsed(manifest: Manifest) -> tuple[SavedMount, ...]:
     return saved
 
 
-def is_fresh(manifest: Manifest, freshness: str) -> bool:
-    """True if a build that is asked to be so fresh may have what is saved there. What is not noted nobody knows."""
-    return not freshness or note_of(manifest).freshness == freshness
-
-
 def is_current(manifest: Manifest, saved: Sequence[SavedMount], now: float, freshness: str = "") -> bool:
     """True if the manifest holds just these and is as fresh, and all that it is dated by is young."""
     try:
@@ -101,7 +96,7 @@ def is_current(manifest: Manifest, saved: Sequence[SavedMount], now: float, fres
         return False
     note, after = note_of(manifest), {(one.mount, one.blob.digest): one.seen for one in saved}
     dates = [(moment(note.created), now), *((before[one], after[one]) for one in before.keys() & after)]
-    same = before.keys() == after.keys() and (note.freshness or "") == freshness
+    same = before.keys() == after.keys() and note.freshness == freshness
     return same and all(map(_is_young, dates))
 
 

@@ -92,11 +92,11 @@ class Layout:
 
     def namespace(self, folder: str) -> Namespace | None:
         """The inverse of `folder`."""
-        joint = "." if self.projects else "/"
-        if self.prefix and not folder.startswith(self.prefix + joint):
+        lead = f"{self.prefix}{self.joint}" if self.prefix else ""
+        if not folder.startswith(lead):
             return None
         try:
-            match folder.removeprefix(self.prefix + joint if self.prefix else "").split(joint):
+            match folder.removeprefix(lead).split(self.joint):
                 case ["ci", workspace]:
                     found = Namespace(workspace)
                 case ["dev", actor, workspace] if self.projects:
@@ -111,12 +111,12 @@ class Layout:
 
     def reserves(self, path: str) -> bool:
         """True for a path that no image may have: it lies where caches do."""
-        return any(f"{path}/".startswith(f"{root}{end}") for root in self.roots for end in {self._joint, "/"})
+        return any(f"{path}/".startswith(f"{root}{end}") for root in self.roots for end in {self.joint, "/"})
 
     def meets(self, sessions: Layout) -> bool:
         """True if the images of sessions, in this layout, may lie where caches do, or below, or caches below them:
         whoever has a session could then write what CI reads."""
-        own, theirs = self._joint, sessions._joint
+        own, theirs = self.joint, sessions.joint
         return any(
             one == other or one.startswith(f"{other}{theirs}") or other.startswith(f"{one}{own}")
             for one in self.roots
@@ -127,11 +127,12 @@ class Layout:
     @property
     def roots(self) -> tuple[str, str]:
         """What all of CI's folders, and all of actors', begin with, less what joins them to the rest."""
-        lead = f"{self.prefix}{self._joint}" if self.prefix else ""
+        lead = f"{self.prefix}{self.joint}" if self.prefix else ""
         return f"{lead}{CI}", f"{lead}{DEV}"
 
     @property
-    def _joint(self) -> str:
+    def joint(self) -> str:
+        """What stands between the parts of a folder."""
         return "." if self.projects else "/"
 
 

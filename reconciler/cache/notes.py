@@ -31,14 +31,13 @@ MAX_STEPS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """`created` is RFC 3339 in UTC. `seconds` has what steps take, by `step_id`. Parts that are not told are empty, but
-    for `freshness`: None means that nobody knows."""
+    """`created` is RFC 3339 in UTC. `seconds` has what steps take, by `step_id`. Parts that are not told are empty."""
 
     artifact: str = ""
     fleet: str = ""
     revision: str = ""
     created: str = ""
-    freshness: str | None = None
+    freshness: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -56,7 +55,7 @@ def noted(manifest: Manifest, note: Note) -> Manifest:
 def origin(note: Note) -> dict[str, str]:
     """The annotations that say where a cache comes from: all of the note but the seconds."""
     parts = {ARTIFACT: note.artifact, FLEET: note.fleet, REVISION: note.revision, CREATED: note.created}
-    return {**parts, FRESHNESS: note.freshness or ""}
+    return {**parts, FRESHNESS: note.freshness}
 
 
 def note_of(manifest: Manifest) -> Note:
@@ -71,9 +70,14 @@ def note_of(manifest: Manifest) -> Note:
         told.get(FLEET, ""),
         told.get(REVISION, ""),
         told.get(CREATED, ""),
-        told.get(FRESHNESS),
+        told.get(FRESHNESS, ""),
         _seconds(told.get(SECONDS, "{}")),
     )
+
+
+def is_fresh(manifest: Manifest, freshness: str) -> bool:
+    """True if a build that is asked to be so fresh may have this. What is not noted nobody knows."""
+    return not freshness or note_of(manifest).freshness == freshness
 
 
 def is_same(one: Manifest, other: Manifest) -> bool:

@@ -42,10 +42,6 @@ class Territory:
     rights: tuple[tuple[str, frozenset[Right]], ...]
     exact: bool = False
 
-    def holds(self, repository: str) -> bool:
-        """True if the repository is one of them."""
-        return repository == self.folder if self.exact else repository.startswith(f"{self.folder}/")
-
     def of(self, account: str) -> frozenset[Right]:
         """What the account may do there."""
         return dict(self.rights).get(account, frozenset())

@@ -146,7 +146,7 @@ def _builder(mode: BuildMode) -> str:
 
 
 def _requested(text: str, flag: str, host: str, layout: Layout) -> tuple[Reference, Namespace]:
-    folder = ("." if layout.projects else "/").join(filter(None, (layout.prefix, "ci", "WORKSPACE")))
+    folder = layout.joint.join(filter(None, (layout.prefix, "ci", "WORKSPACE")))
     hint = f"write {host}/{folder}/ARTIFACT:PLATFORM, as `lian cache refs` shows it"
     try:
         reference = Reference.parse(text)

@@ -147,10 +147,9 @@ def _groups(caches: Iterable[FoundCache], now: float) -> list[_Group]:
     together: dict[tuple[str, str, str], list[FoundCache]] = defaultdict(list)
     slots: dict[tuple[str, str, str], Slot | None] = {}
     for cache in sorted(caches, key=place):
-        slot = cache.slot
-        key = (cache.repository.host, cache.repository.path, str(slot.platform) if slot else f":{cache.tag}")
+        key = (cache.repository.host, cache.repository.path, cache.group)
         together[key].append(cache)
-        slots[key] = slot
+        slots[key] = cache.slot
     return [_Group.of(those, slots[key], now) for key, those in together.items()]
 
 

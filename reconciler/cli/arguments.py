@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_AGE = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[mhdw])")
-_AGES = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 _VOLUME = re.compile(r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,6})?)(?P<unit>(?:[kmgt]i?)?b)", re.IGNORECASE)
 _VOLUMES = {"B": 1} | {f"{sign}B": 1000**power for power, sign in enumerate("KMGT", 1)}
 _VOLUMES |= {f"{sign}IB": 1024**power for power, sign in enumerate("KMGT", 1)}
@@ -132,10 +130,12 @@ def seconds(text: str) -> float:
 
 def age(text: str) -> float:
     """`45m`, `12h`, `30d`, `8w` in seconds. Raises argparse.ArgumentTypeError."""
-    match = _AGE.fullmatch(text)
-    if not match or int(match["number"]) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an age: write 12h, 30d or 8w")
-    return float(int(match["number"]) * _AGES[match["unit"]])
+    from reconciler.model import duration
+
+    try:
+        return float(duration.seconds(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an age: write 12h, 30d or 8w") from error
 
 
 def volume(text: str) -> int:

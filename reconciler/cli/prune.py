@@ -13,8 +13,9 @@ from reconciler.cli.asking import agreed, carried_out, held
 from reconciler.cli.keep import EMPTY, UNREADABLE, in_use
 from reconciler.cli.run import complete
 from reconciler.cli.views import prune as view
-from reconciler.cli.views.text import as_json, count, notes
+from reconciler.cli.views.text import as_json, notes
 from reconciler.model.problem import LianError
+from reconciler.model.wording import count
 from reconciler.observe.kept import MOVED
 from reconciler.prune.once import prune_once
 from reconciler.prune.plan import PruneOptions, plan_prune

@@ -9,7 +9,8 @@ from reconciler import wiring
 from reconciler.cli import exits
 from reconciler.cli.run import complete
 from reconciler.cli.views import problems as view
-from reconciler.cli.views.text import Writer, count
+from reconciler.cli.views.text import Writer
+from reconciler.model.wording import count
 from reconciler.reconcile import load
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from reconciler.desired import unheeded
+from reconciler.model import duration
 from reconciler.model.access import Access, ActorAccess
 from reconciler.model.artifact import Artifact, BaseImage, Folder, GitFolder, ParentImage
 from reconciler.model.cache import CacheMode, CachePolicy
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 _LAYOUT = "oci-layout:"
 _URL = re.compile(r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?/?")
-_SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -97,7 +97,7 @@ def _policy(value: Mapping[str, Any], immutable_tags: Sequence[str]) -> Policy:
             revisions=tuple(prune["revisions"]),
             keep_tags=tuple(prune["keep_tags"]),
             keep_last=int(prune["keep_last"]),
-            min_age=_seconds(prune["min_age"]),
+            min_age=duration.seconds(prune["min_age"]),
         ),
         sign=_sign(value["sign"]) if "sign" in value else None,
         verify_keys=tuple(value["verify"]["keys"]),
@@ -192,7 +192,7 @@ class DirectiveReader:
             secrets={key: secret["name"] for key, secret in one["secrets"].items()} or _NOTHING,
             checks=tuple(one["checks"]),
             language=one.get("language"),
-            max_age=_seconds(one["max_age"]) if "max_age" in one else None,
+            max_age=duration.seconds(one["max_age"]) if "max_age" in one else None,
             os_epoch=one.get("os_epoch"),
             source_date_epoch=int(one.get("source_date_epoch", self._fleet.source_date_epoch)),
             runner=_runner(one.get("runner"), file.get("runner")),
@@ -296,10 +296,6 @@ def _context(key: str, value: Mapping[str, Any], workspace: str) -> NamedContext
     except ValueError as error:
         raise _Wrong(str(error), "contexts", key) from error
     return _folder(value)
-
-
-def _seconds(duration: str) -> int:
-    return int(duration[:-1]) * _SECONDS[duration[-1]]
 
 
 def _runner(*overrides: Mapping[str, Any] | None) -> RunnerOverride | None:

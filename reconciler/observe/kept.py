@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Next, Problem
@@ -79,6 +80,12 @@ async def _is_not_lians(source: Source, desired: Desired) -> bool:
             raise
         return True
     return False
+
+
+def unknown_wishes(kept: Kept, desired: Iterable[Desired]) -> tuple[Problem, ...]:
+    """Why what these commits and the kept ones want is not known completely."""
+    unknown = [unread(kept.names(one.revision), one.revision, one.problems) for one in desired]
+    return tuple(chain(kept.problems, *unknown))
 
 
 def unread(refs: Sequence[str], revision: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:

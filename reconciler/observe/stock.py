@@ -88,6 +88,29 @@ async def names_of(inventory: Inventory, repositories: Collection[Repository]) -
     return {r: found for r, found in zip(repositories, names, strict=True) if found is not None}
 
 
+async def tags_in(
+    inventory: Inventory, repositories: Collection[Repository]
+) -> tuple[dict[Repository, Mapping[str, Digest]], dict[Repository, tuple[Problem, ...]]]:
+    """All tags of these, in bulk; where that fails for one, each for itself: one that cannot be listed costs nobody
+    else. Its problems are the second part."""
+    tags: dict[Repository, Mapping[str, Digest]] = {}
+    problems: dict[Repository, tuple[Problem, ...]] = {}
+    try:
+        return dict(await inventory.all_tags(repositories) if repositories else {}), problems
+    except LianError:
+        gate = asyncio.Semaphore(CONCURRENCY)
+
+    async def one(repository: Repository) -> None:
+        async with gate:
+            try:
+                tags[repository] = await inventory.tags_of(repository)
+            except LianError as error:
+                problems[repository] = error.problems
+
+    await all_of(one(repository) for repository in repositories)
+    return tags, problems
+
+
 @dataclass(slots=True)
 class Looker:
     """Looks at one repository after another, with a bounded number of requests at a time in all. What was applied or

@@ -15,9 +15,9 @@ from reconciler.model.observed import ABSENT, Found, Observed, Questions, Unknow
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.removal import KeptRevision, PrunePlan, Removal
 from reconciler.model.stock import CONTENT_TAG, of_lian
-from reconciler.observe.ask import CONCURRENCY, ask
-from reconciler.observe.kept import load_kept, unread
-from reconciler.observe.stock import Looker, catalogue, names_of, witnessed
+from reconciler.observe.ask import ask
+from reconciler.observe.kept import load_kept, unknown_wishes, unread
+from reconciler.observe.stock import Looker, catalogue, names_of, tags_in, witnessed
 from reconciler.plan.graph import checked
 from reconciler.plan.orphans import left_to
 from reconciler.plan.reachability import (
@@ -83,13 +83,11 @@ async def plan_prune(ports: Removing, options: PruneOptions) -> PrunePlan:
     desired = (head, *(checked(other) for other in kept.desired))
     revisions = tuple(KeptRevision(one.revision, kept.names(one.revision)) for one in desired)
     plan = PrunePlan(head.fleet.name, head.revision, revisions, refs=kept.refs, notes=head.notes)
-    problems = [*kept.problems]
-    for one in desired:
-        problems += unread(kept.names(one.revision), one.revision, one.problems)
-    if problems:
-        return replace(plan, problems=tuple(problems))
+    if unknown := unknown_wishes(kept, desired):
+        return replace(plan, problems=unknown)
     shelves, notes = await _shelves(ports, head, desired)
     wants: dict[Repository, Wants] = {}
+    problems: list[Problem] = []
     for one in desired:
         problems += await _collect(ports, one, shelves, wants, kept.names(one.revision))
     plan = replace(plan, notes=(*plan.notes, *notes), problems=tuple(problems))
@@ -155,7 +153,9 @@ async def _shelves(ports: Removing, head: Desired, desired: Iterable[Desired]) -
         except LianError as error:
             shelves.problems |= dict.fromkeys(here, error.problems)
             continue
-        await _list(ports, shelves, sorted(here))
+        tags, problems = await tags_in(ports.inventory, sorted(here))
+        shelves.tags |= tags
+        shelves.problems |= problems
     return shelves, tuple(notes)
 
 
@@ -164,23 +164,6 @@ async def _marked(ports: Removing, fleet: str, others: Collection[Repository]) -
     found = set(await witnessed(ports.registry, fleet, others))
     names = await names_of(ports.inventory, [repository for repository in others if repository not in found])
     return found | {r for r, tags in names.items() if any(CONTENT_TAG.fullmatch(tag) or of_lian(tag) for tag in tags)}
-
-
-async def _list(ports: Removing, shelves: _Shelves, repositories: Sequence[Repository]) -> None:
-    """All tags of these. One that cannot be listed costs nobody else."""
-    try:
-        shelves.tags |= await ports.inventory.all_tags(repositories)
-    except LianError:
-        gate = asyncio.Semaphore(CONCURRENCY)
-
-        async def one(repository: Repository) -> None:
-            async with gate:
-                try:
-                    shelves.tags[repository] = await ports.inventory.tags_of(repository)
-                except LianError as error:
-                    shelves.problems[repository] = error.problems
-
-        await all_of(one(repository) for repository in repositories)
 
 
 # -- what is wanted ---------------------------------------------------------------------------------------------------

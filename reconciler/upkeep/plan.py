@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from reconciler.cache.upkeep import Limits, Selection, Wishes, judge
 from reconciler.cache.usage import CacheUsage
 from reconciler.model.fleet import UNNAMED
 from reconciler.model.problem import LianError, Problem
-from reconciler.observe.kept import Kept, load_kept, unread
+from reconciler.observe.kept import Kept, load_kept, unknown_wishes
 from reconciler.plan.graph import checked
 from reconciler.plan.orphans import left_to
 from reconciler.upkeep.survey import survey
@@ -44,10 +44,12 @@ async def list_caches(ports: Reading, selection: Selection) -> CacheList:
         kept = await load_kept(ports.revisions, head.fleet.policy.prune.revisions, head.revision)
     except LianError as error:
         kept = Kept({}, problems=error.problems)
-    looked = await _look(ports, head, kept, selection)
-    verdicts = judge(looked.caches.found, looked.wishes, Limits(), ports.clock())
-    notes = (*head.notes, *left_to(looked.wishes.strangers))
-    return CacheList(head.fleet.name, head.revision, looked.caches, verdicts, looked.problems, notes)
+    desired = (head, *map(checked, kept.desired))
+    unknown = unknown_wishes(kept, desired)
+    caches, wishes = await _look(ports, desired, selection, known=not unknown)
+    verdicts = judge(caches.found, wishes, Limits(), ports.clock())
+    notes = (*head.notes, *left_to(wishes.strangers))
+    return CacheList(head.fleet.name, head.revision, caches, verdicts, unknown, notes)
 
 
 async def plan_upkeep(ports: Reading, selection: Selection, limits: Limits, *, allow_most: bool = False) -> CachePlan:
@@ -55,45 +57,40 @@ async def plan_upkeep(ports: Reading, selection: Selection, limits: Limits, *, a
     head = checked(await ports.source.load())
     kept = await load_kept(ports.revisions, head.fleet.policy.prune.revisions, head.revision)
     plan = CachePlan(head.fleet.name, head.revision, notes=head.notes, refs=kept.refs)
-    if problems := _unread((head, *map(checked, kept.desired)), kept):
-        return replace(plan, problems=problems)
-    looked = await _look(ports, head, kept, selection)
-    verdicts = judge(looked.caches.found, looked.wishes, limits, ports.clock())
-    notes = (*head.notes, *left_to(looked.wishes.strangers))
-    plan = replace(plan, caches=looked.caches, verdicts=verdicts, notes=notes)
+    desired = (head, *map(checked, kept.desired))
+    if unknown := unknown_wishes(kept, desired):
+        return replace(plan, problems=unknown)
+    caches, wishes = await _look(ports, desired, selection)
+    verdicts = judge(caches.found, wishes, limits, ports.clock())
+    plan = replace(plan, caches=caches, verdicts=verdicts, notes=(*head.notes, *left_to(wishes.strangers)))
     if allow_most or 2 * len(plan.going) <= plan.ours:
         return plan
     return replace(plan, problems=(_most(plan),))
 
 
-@dataclass(frozen=True, slots=True)
-class _Looked:
-    caches: Caches
-    wishes: Wishes
-    problems: tuple[Problem, ...]
-    """Why not all wishes are known."""
-
-
-async def _look(ports: Reading, head: Desired, kept: Kept, selection: Selection) -> _Looked:
-    others = tuple(map(checked, kept.desired))
-    problems = _unread((head, *others), kept)
-    wishes = Wishes.of(head.fleet.name, (head, *others), known=not problems)
+async def _look(
+    ports: Reading, desired: tuple[Desired, ...], selection: Selection, *, known: bool = True
+) -> tuple[Caches, Wishes]:
+    """The chosen caches, and what these commits, the first of which is the head, ask of them; `known` if that is
+    all that is asked. Raises LianError."""
+    head, *others = desired
     caches = await survey(ports, head, others, selection)
-    _chosen(selection, (head, *others), caches)
-    return _Looked(caches, replace(wishes, strangers=await _strangers(ports.source, head, caches)), problems)
+    _chosen(selection, desired, caches)
+    wishes = Wishes.of(head.fleet.name, desired, known=known)
+    return caches, replace(wishes, strangers=await _strangers(ports.source, head, caches))
 
 
 def _chosen(selection: Selection, desired: tuple[Desired, ...], caches: Caches) -> None:
-    """Raises LianError `selection-empty` for what was chosen and can be nothing: a typo in a cron job would never be
-    noticed."""
-    if caches.found or caches.unread:
+    """Raises LianError `selection-empty` for a choice that can be nothing: a typo in a cron job would never be
+    noticed. What could not be read may be it."""
+    if caches.unread:
         return
-    names = sorted({name for one in desired for name in one.wanted})
-    actors = desired[0].fleet.access.actors
-    spaces = {str(Namespace(name.workspace, actor)) for name in names for actor in (None, *actors)}
+    names = {name for one in desired for name in one.wanted} | {cache.name for cache in caches.found}
+    actors = {*desired[0].fleet.access.actors} | {c.namespace.actor for c in caches.found if c.namespace.actor}
+    spaces = {Namespace(name.workspace, actor) for name in names for actor in (None, *actors)}
     for what, given, known in (
-        ("artifact", selection.only, [str(name) for name in names]),
-        ("namespace", selection.namespaces, sorted(spaces)),
+        ("artifact", selection.only, sorted(map(str, names))),
+        ("namespace", selection.namespaces, sorted(map(str, spaces))),
         ("actor", selection.actors, sorted(actors)),
     ):
         for glob in given:
@@ -101,14 +98,6 @@ def _chosen(selection: Selection, desired: tuple[Desired, ...], caches: Caches) 
                 near = get_close_matches(glob, known, n=1, cutoff=0.4)
                 hint = f"did you mean {near[0]}?" if near else "`lian cache ls` shows what is there"
                 raise LianError(Problem("selection-empty", f"no {what} of any cache matches {glob!r}", hint=hint))
-
-
-def _unread(desired: tuple[Desired, ...], kept: Kept) -> tuple[Problem, ...]:
-    """Why what kept revisions want is not known completely."""
-    problems = [*kept.problems]
-    for one in desired:
-        problems += unread(kept.names(one.revision), one.revision, one.problems)
-    return tuple(problems)
 
 
 async def _strangers(source: Source, head: Desired, caches: Caches) -> frozenset[str]:

@@ -69,8 +69,7 @@ def _going(plan: CachePlan) -> dict[Repository, list[list[FoundCache]]]:
     """By repository, what goes or stays together."""
     found: dict[Repository, dict[str, list[FoundCache]]] = defaultdict(lambda: defaultdict(list))
     for verdict in plan.going:
-        slot = verdict.cache.slot
-        found[verdict.cache.repository][str(slot.platform) if slot else f":{verdict.cache.tag}"].append(verdict.cache)
+        found[verdict.cache.repository][verdict.cache.group].append(verdict.cache)
     return {repository: list(groups.values()) for repository, groups in found.items()}
 
 

@@ -14,7 +14,8 @@ from reconciler.cache.upkeep import place
 from reconciler.finishing import all_of
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
-from reconciler.observe.stock import catalogue
+from reconciler.model.wording import count
+from reconciler.observe.stock import catalogue, tags_in
 from reconciler.ports.registry import GONE
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 AT_ONCE = 16
-"""Manifests, or repositories, that are asked for at a time."""
+"""Manifests that are asked for at a time."""
 
 
 async def survey(ports: Reading, head: Desired, others: Iterable[Desired], selection: Selection) -> Caches:
@@ -80,7 +81,9 @@ class _Registry:
             if (parsed := layout.parse(repository.path)) and self.selection.takes(*parsed)
         }
         odd = [r for r in repositories if layout.reserves(r.path) and layout.parse(r.path) is None]
-        tags = await self._tags(chosen)
+        tags, problems = await tags_in(self.ports.inventory, chosen)
+        for repository, told in problems.items():
+            self._note(chosen[repository][0], told[0])
         return Caches(
             await self._contents(chosen, tags),
             (replace(cupboard, catalog=not silent),),
@@ -109,24 +112,6 @@ class _Registry:
             if access.workspaces is None or workspace in access.workspaces:
                 yield actor
 
-    async def _tags(
-        self, chosen: Mapping[Repository, tuple[Namespace, str]]
-    ) -> Mapping[Repository, Mapping[str, Digest]]:
-        """In bulk; where that fails for one, each for itself."""
-        try:
-            return await self.ports.inventory.all_tags(chosen) if chosen else {}
-        except LianError:
-            found: dict[Repository, Mapping[str, Digest]] = {}
-
-            async def one(repository: Repository) -> None:
-                try:
-                    found[repository] = await self.ports.inventory.tags_of(repository)
-                except LianError as error:
-                    self._note(chosen[repository][0], error)
-
-            await each(chosen, one)
-            return found
-
     async def _contents(
         self,
         chosen: Mapping[Repository, tuple[Namespace, str]],
@@ -145,7 +130,7 @@ class _Registry:
                     contents[asked] = CacheContent(CacheKind.LOST)
                 elif repository not in closed:
                     closed.add(repository)
-                    self._note(chosen[repository][0], error)
+                    self._note(chosen[repository][0], error.problems[0])
 
         await each(dict.fromkeys((r, digest) for r, named in tags.items() for digest in named.values()), one)
         return tuple(
@@ -155,21 +140,22 @@ class _Registry:
             for tag, digest in named.items()
         )
 
-    def _note(self, namespace: Namespace, error: LianError) -> None:
-        self.problems[namespace, error.problems[0].code].append(error.problems[0])
+    def _note(self, namespace: Namespace, problem: Problem) -> None:
+        self.problems[namespace, problem.code].append(problem)
 
     def _unread(self) -> Iterator[Problem]:
         """One for each namespace and code."""
         for (namespace, _), problems in sorted(self.problems.items(), key=lambda item: (str(item[0][0]), item[0][1])):
             first, number = problems[0], len(problems)
-            what = "repository" if number == 1 else "repositories"
-            message = f"{number:,} {what} of {namespace} on {self.host} could not be read; nothing is removed there"
+            what = count(number, "repository", "repositories")
+            message = f"{what} of {namespace} on {self.host} could not be read; nothing is removed there"
             cause = ": ".join(text for text in (first.message, first.cause) if text)
             yield replace(first, message=message, cause=cause)
 
 
 async def each(items: Collection[Item], work: Callable[[Item], Awaitable[None]]) -> None:
-    """The work for every item, AT_ONCE at a time; if one raises, the others still come to their end."""
+    """The work for every item, AT_ONCE at a time. What is at work when one raises still comes to its end; once all
+    AT_ONCE have raised, the rest is not begun."""
     queue = iter(items)
 
     async def hand() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from reconciler.apply.hosts import hosts_of_shares, share_of
 from reconciler.model.artifact import BaseImage, ParentImage
@@ -12,17 +13,20 @@ from reconciler.model.name import ArtifactName
 from reconciler.model.reference import Reference, Repository
 from tests.commits import Commit, artifact
 
+if TYPE_CHECKING:
+    from reconciler.model.artifact import NamedContext
+
 
 def test_what_is_pulled_and_pushed_checks_included_and_nothing_else() -> None:
     api = artifact("shop/api")
-    contexts = {
+    contexts: dict[str, NamedContext] = {
         "base": ParentImage(ArtifactName("team", "base")),
         "tool": BaseImage(Reference(Repository("tools.example", "tool"), "1")),
     }
     api = replace(api, image=Repository("shop.example", "shop/api"), contexts=contexts)
     base = replace(artifact("team/base"), image=Repository("team.example", "team/base"))
     other = replace(artifact("team/other"), image=Repository("other.example", "team/other"))
-    desired = Commit([api, base, other]).desired
+    desired = Commit((api, base, other)).desired
     wanted = desired.wanted[api.name]
     assert wanted.materials is not None
     platform = api.platforms[0]
@@ -44,7 +48,7 @@ def test_a_cache_elsewhere_is_spoken_to_unless_there_is_none() -> None:
         (CachePolicy(), {"shop.example", "fleet.example"}),
         (CachePolicy(CacheMode.OFF), {"shop.example"}),
     ):
-        desired = Commit([replace(api, cache=policy)]).desired
+        desired = Commit((replace(api, cache=policy),)).desired
         assert hosts_of_shares(desired, [(api.name, "shop")]) == {"shop": hosts}
 
 
@@ -53,10 +57,10 @@ def test_builds_of_one_workspace_and_one_freshness_share_a_runner() -> None:
     fresh, newer = (replace(artifact(f"shop/{name}"), os_epoch=name) for name in ("c", "d"))
     as_fresh, elsewhere = replace(artifact("shop/e"), os_epoch="c"), artifact("team/a")
     aging, too = (replace(artifact(f"shop/{name}"), max_age=604_800) for name in ("f", "g"))
-    desired = Commit([plain, other, fresh, newer, as_fresh, elsewhere]).desired
+    desired = Commit((plain, other, fresh, newer, as_fresh, elsewhere)).desired
     shares = [share_of(one.name, desired, 0.0) for one in (plain, other, fresh, newer, as_fresh, elsewhere)]
     assert shares[0] == shares[1] == "shop"
     assert shares[2] == shares[4]
     assert len(set(shares)) == 4
-    desired = Commit([aging, too]).desired
+    desired = Commit((aging, too)).desired
     assert share_of(aging.name, desired, 0.0) != share_of(too.name, desired, 0.0), "their windows begin apart"

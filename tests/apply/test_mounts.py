@@ -13,6 +13,7 @@ import pytest
 
 from reconciler.apply.mounts import RESTORE_SECONDS, SAVE_SECONDS, CacheMounts, kept, ran
 from reconciler.cache import mounts as forms
+from reconciler.cache.notes import is_fresh
 from reconciler.cli.views.cache_use import story
 from reconciler.cli.views.text import Writer
 from reconciler.model.cache import (
@@ -560,8 +561,8 @@ def test_what_is_to_be_fresh_takes_nothing_of_another_freshness(shop: Shop) -> N
 
 def test_freshness_that_nobody_noted_is_not_fresh(shop: Shop) -> None:
     manifest = forms.formed([], {"dev.lian.cache.freshness": "1"})
-    assert forms.is_fresh(manifest, "1") and forms.is_fresh(manifest, "") and not forms.is_fresh(manifest, "2")
-    assert not forms.is_fresh(forms.formed([], {}), "1") and forms.is_fresh(forms.formed([], {}), "")
+    assert is_fresh(manifest, "1") and is_fresh(manifest, "") and not is_fresh(manifest, "2")
+    assert not is_fresh(forms.formed([], {}), "1") and is_fresh(forms.formed([], {}), "")
 
 
 def test_a_session_takes_cis_where_its_own_are_not_fresh(shop: Shop) -> None:

@@ -21,7 +21,7 @@ STUCK = Problem("lease-not-removed", "the lease x could not be removed")
 
 
 def test_a_leftover_that_will_not_go_stops_no_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(Commit([artifact("w/a")]), tmp_path)
+    world = World(Commit((artifact("w/a"),)), tmp_path)
 
     async def sweep() -> Sequence[str]:
         raise LianError(STUCK)

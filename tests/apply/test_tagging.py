@@ -223,21 +223,22 @@ def test_a_newer_commit_that_has_not_come_to_this_tag_yet_holds_it_too(bench: Be
 
 
 NOT_NEWER = {
-    "an older commit, git knows": (History(OLDER), {}),
-    "an older commit, our own ancestors tell": (History(OLDER, time=999), {"time": 999}),
-    "the same commit": (History(OURS), {}),
-    "the same commit, at a later time": (History(OURS, 999), {"time": 999}),
-    "a commit beside ours": (History.of(STRANGE, 999, (OLDER,), complete=True), {}),
-    "an unknown commit, earlier": (History(STRANGE), {"time": 59}),
-    "an unknown commit, at the same time": (History(STRANGE), {"time": 60}),
+    "an older commit, git knows": (History(OLDER), 0),
+    "an older commit, our own ancestors tell": (History(OLDER, time=999), 999),
+    "the same commit": (History(OURS), 0),
+    "the same commit, at a later time": (History(OURS, 999), 999),
+    "a commit beside ours": (History.of(STRANGE, 999, (OLDER,), complete=True), 0),
+    "an unknown commit, earlier": (History(STRANGE), 59),
+    "an unknown commit, at the same time": (History(STRANGE), 60),
 }
+"""What the document tells of the commit that wrote last, and the time of the one that moved the tag."""
 
 
 @pytest.mark.parametrize("case", NOT_NEWER)
 @pytest.mark.parametrize("seen", ["before", "theirs"], ids=["moved since the plan", "seen by the plan"])
 def test_what_another_pass_did_for_a_commit_that_is_not_newer_is_moved_on(bench: Bench, case: str, seen: str) -> None:
-    history, entry = NOT_NEWER[case]
-    bench.applied(history, "theirs", **entry)
+    history, time = NOT_NEWER[case]
+    bench.applied(history, "theirs", time=time)
     bench.saw("latest", seen)
     bench.points("latest", "theirs")
     assert bench.move() == ("latest",)
@@ -694,8 +695,8 @@ class Waiting:
         for key, manifest in list(manifests.items()):
             if str(digest) in (str(manifest.digest), manifest.document.get("subject", {}).get("digest")):
                 del manifests[key]
-        for key in [key for key, named in self.world.registry.tags.items() if named == digest]:
-            del self.world.registry.tags[key]
+        for place in [place for place, named in self.world.registry.tags.items() if named == digest]:
+            del self.world.registry.tags[place]
 
     @property
     def now(self) -> float:

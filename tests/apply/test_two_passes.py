@@ -22,10 +22,11 @@ from tests.fakes import FakeRegistry, FakeSource, World, image
 from tests.turns import Bursts, EveryOrder, LoopClock, Parked, Turns, who
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from reconciler.model.observed import Sighting
+    from reconciler.model.plan import Plan
     from reconciler.model.reference import Reference, Repository
 
 SHARED_STEPS = frozenset({"look", "look content", "tag", "content tag", "announced", "applied", "read back"})
@@ -189,7 +190,7 @@ class Stage:
         self.registry.tags[repository, tag] = manifest.digest
         self.foreigners.add(manifest.digest)
 
-    def a_pass(self, commit: Commit, *, older: bool = False) -> Any:
+    def a_pass(self, commit: Commit, *, older: bool = False) -> Coroutine[Any, Any, tuple[Plan, Outcome]]:
         """One pass, ready to run."""
         source = FakeSource(commit, self.turns)
         if self.scene.knows:

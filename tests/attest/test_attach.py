@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.attest.find import Signatures
+from reconciler.attest.find import MAX_BUNDLE, MAX_BUNDLES, Signatures
 from reconciler.attest.sign import attach, referrer, signed
 from reconciler.attest.verify import NO_BUNDLE, Verdict
 from reconciler.model.attestation import (
@@ -118,18 +118,19 @@ def server() -> Iterator[FaultyRegistry]:
         yield running
 
 
-def found_on(server: FaultyRegistry, attached: Any, **bounds: int) -> Verdict:
+def found_on(server: FaultyRegistry, attached: Any, *, limit: int = MAX_BUNDLE, at_most: int = MAX_BUNDLES) -> Verdict:
     """What is found on an image after `attached(publisher, repository, subject)`."""
     answer: list[Verdict] = []
+    there = http_place(server.host)
 
     async def use(registry: Registry, publisher: Publisher) -> None:
-        image, repository = Image(), place.repository()
+        image, repository = Image(), there.repository()
         subject = await publisher.publish(repository, image.manifest, blobs=image.blobs)
         await attached(publisher, repository, subject)
-        answer.append(await Signatures(registry, **bounds).verdict(repository, subject.digest, [PAIR.verifier]))
+        signatures = Signatures(registry, limit, at_most)
+        answer.append(await signatures.verdict(repository, subject.digest, [PAIR.verifier]))
 
-    place = http_place(server.host)
-    place.run(use)
+    there.run(use)
     return answer[0]
 
 

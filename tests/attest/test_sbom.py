@@ -50,7 +50,7 @@ def test_the_sbom_of_a_build_is_taken_off_its_image(registry_server: RegistrySer
     buildctl = find_part("buildctl")
     assert buildctl is not None
 
-    async def use(registry: Registry, _: Publisher) -> None:
+    async def use(registry: Registry, _publisher: Publisher) -> None:
         async with open_bench(tmp_path / "bench") as bench:
             scanner, scanner_request = await bench.build(
                 bench.request(
@@ -66,7 +66,7 @@ def test_the_sbom_of_a_build_is_taken_off_its_image(registry_server: RegistrySer
             words = build_words(bench.runner.address, request, metadata, limit_swap=False)
             generator = f"{scanner_request.destination.repository}@{scanner.digest}"
             words += ["--opt", f"attest:sbom=generator={generator}"]
-            await asyncio.to_thread(subprocess.run, [buildctl, *words], check=True, capture_output=True)
+            await asyncio.to_thread(subprocess.run, [str(buildctl), *words], check=True, capture_output=True)
         pushed = Digest.parse(json.loads(metadata.read_bytes())["containerimage.digest"])
         assert pushed != plain.digest
         scanned = await unwrap(registry, repository, await registry.manifest(repository, pushed))

@@ -11,7 +11,7 @@ from hypothesis import Phase
 
 from reconciler.cache import rights, rules
 from reconciler.cache.namespace import Layout, Namespace, join, split
-from reconciler.cache.rights import READS, WRITES, Ground, Right, Territory
+from reconciler.cache.rights import READS, WRITES, Ground, Right
 from reconciler.cache.rules import Generation, Slot
 from reconciler.model.access import Access, ActorAccess
 from reconciler.model.cache import Ci, Session
@@ -24,6 +24,7 @@ from tests.cache.rooms import PROPERTIES, REAL, Room
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from reconciler.cache.rights import Territory
     from reconciler.model.cache import BuildMode
 
 
@@ -263,16 +264,6 @@ def _unordered(access: Access, ground: Ground) -> tuple[Territory, ...]:
     return tuple(sorted(found, key=lambda each: (first not in each.folder, each.folder)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Loose(Territory):
-    def holds(self, repository: str) -> bool:
-        return repository.startswith(self.folder)
-
-
-def _loose(access: Access, ground: Ground) -> tuple[Territory, ...]:
-    return tuple(_Loose(each.folder, each.rights, each.exact) for each in rights.territories(access, ground))
-
-
 MACHINE = "no_sequence_of_steps_breaks_a_promise"
 OWN_ALONE = "a_build_writes_its_own_alone"
 
@@ -357,7 +348,11 @@ FAULTS = (
         "an actor's workspaces are not asked for", "an_actor_sees_the_workspaces_he_has", territories=_all_workspaces
     ),
     _fault("nobody may delete", "rights_are_what_the_rules_say", territories=_nobody_deletes),
-    _fault("rights begin in the middle of a name", "a_territory_holds_what_is_below_it", territories=_loose),
+    _fault(
+        "rights begin in the middle of a name",
+        "a_territory_holds_what_is_below_it",
+        lies_in=lambda path, territory: path.startswith(territory.folder),
+    ),
     _fault("rights in the order they are told in", "the_order_of_what_is_told_does_not_matter", territories=_unordered),
     _fault("promotion copies", MACHINE, promoted_from=lambda slot: slot),
 )

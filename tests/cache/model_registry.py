@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler.cache.namespace import Layout, Namespace
 from reconciler.cache.rights import Ground, Right
@@ -22,8 +22,9 @@ from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from reconciler.cache.rights import Territory
     from tests.cache.rooms import Room
 
 HOST = "registry.example:5000"
@@ -31,6 +32,8 @@ CACHE, SESSION_IMAGE, PRODUCT = "cache", "session image", "product"
 KINDS = (CACHE, SESSION_IMAGE, PRODUCT)
 PULL, ALL, NONE = frozenset({Right.PULL}), frozenset(Right), frozenset[Right]()
 STRANGER = "mallory"
+
+T = TypeVar("T")
 
 
 class Refused(Exception):
@@ -53,10 +56,11 @@ Home = tuple[str, Namespace, str]
 
 
 class ModelRegistry:
-    """Repositories that an account reads and writes as the territories say."""
+    """Repositories that an account reads and writes as the territories say, and the room, what lies in one."""
 
-    def __init__(self, territories: Iterable[object]) -> None:
+    def __init__(self, territories: Iterable[Territory], lies_in: Callable[[str, Territory], bool]) -> None:
         self._territories = tuple(territories)
+        self._lies_in = lies_in
         self._rights: dict[Place, frozenset[Right]] = {}
         self.contents: dict[Place, Entry] = {}
         self.touched: set[Place] = set()
@@ -65,7 +69,7 @@ class ModelRegistry:
         """All that the account may do with a repository."""
         found = self._rights.get((account, path))
         if found is None:
-            given = [each.of(account) for each in self._territories if each.holds(path)]
+            given = [each.of(account) for each in self._territories if self._lies_in(path, each)]
             found = self._rights[account, path] = NONE.union(*given)
         return found
 
@@ -98,7 +102,7 @@ class World:
     name: str
     caches: Layout
     sessions: Layout
-    actors: dict[str, tuple[str, ...] | None]
+    actors: Mapping[str, tuple[str, ...] | None]
     workspaces: tuple[str, ...]
     artifacts: tuple[str, ...] = ("api", "a-b")
     platforms: tuple[Platform, ...] = (Platform("linux", "amd64"), Platform("linux", "arm", "v7"))
@@ -171,7 +175,8 @@ class Fleet:
     """How the steps ended."""
 
     def __post_init__(self) -> None:
-        self.registry = ModelRegistry(self.room.territories(self.world.access, self.world.ground))
+        found = self.room.territories(self.world.access, self.world.ground)
+        self.registry = ModelRegistry(found, self.room.lies_in)
         self.homes: dict[str, Home] = {}
         self.sessions: set[tuple[str, str]] = set()
         self._numbers = 0
@@ -349,12 +354,14 @@ class Fleet:
     def _held(self, namespace: Namespace) -> list[Place]:
         return [place for place in self.registry.contents if self.homes[place[0]][:2] == (CACHE, namespace)]
 
-    def _admitted(self, admit: object, mode: BuildMode, slot: Slot, workspace: str, elsewhere: str) -> Place | None:
+    def _admitted(
+        self, admit: Callable[..., Any], mode: BuildMode, slot: Slot, workspace: str, elsewhere: str
+    ) -> Place | None:
         host = "elsewhere.example" if elsewhere == "another host" else HOST
         layout = Layout(f"{self.world.caches.prefix}2") if elsewhere == "another prefix" else self.world.caches
         place = Reference(Repository(host, self.room.repository(layout, slot.namespace, slot.artifact)), slot.tag)
         try:
-            found = admit(str(place), mode, workspace, HOST, self.world.caches)  # type: ignore[operator]
+            found = admit(str(place), mode, workspace, HOST, self.world.caches)
         except LianError as error:
             assert {problem.code for problem in error.problems} == {"cache-forbidden"}
             return None
@@ -383,17 +390,17 @@ class Fleet:
         kind = PRODUCT if isinstance(mode, Ci) else SESSION_IMAGE
         return {(CACHE, own(mode, workspace)), (kind, own(mode, workspace))}
 
-    def _try(self, what: object) -> bool:
+    def _try(self, what: Callable[[], object]) -> bool:
         try:
-            what()  # type: ignore[operator]
+            what()
         except Refused:
             return False
         return True
 
-    def _own(self, what: object) -> Entry | None:
+    def _own(self, what: Callable[..., T]) -> T:
         """What a builder does with its own is never refused."""
         try:
-            return what()  # type: ignore[operator,no-any-return]
+            return what()
         except Refused as error:
             raise AssertionError(f"refused to its owner: {error}") from error
 

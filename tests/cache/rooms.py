@@ -27,9 +27,13 @@ def _taken(layout: Layout, owned: Namespace, path: str) -> bool:
     return found is not None and found[0] == owned
 
 
+def _lies_in(path: str, territory: rights.Territory) -> bool:
+    return path == territory.folder if territory.exact else path.startswith(f"{territory.folder}/")
+
+
 @dataclass(frozen=True)
 class Room:
-    """The functions of `reconciler.cache` that decide who reads and writes what, and two that use them."""
+    """The functions of `reconciler.cache` that decide who reads and writes what, and three that use them."""
 
     name: str = "the real room"
     join: Callable[[str, str], str] = namespace.join
@@ -51,6 +55,8 @@ class Room:
     territories: Callable[..., tuple[rights.Territory, ...]] = rights.territories
     taken: Callable[[Layout, Namespace, str], bool] = _taken
     """Whether deleting a namespace takes a repository with it."""
+    lies_in: Callable[[str, rights.Territory], bool] = _lies_in
+    """Whether a registry counts a repository to a territory."""
     promoted_from: Callable[[Slot], Slot | None] = lambda _: None
     """What is copied when a session's work is promoted; None: nothing, CI builds it."""
 
@@ -75,6 +81,7 @@ def holds(*strategies: st.SearchStrategy[Any], **usual: Any) -> Callable[[Callab
             against(REAL)
 
         PROPERTIES[body.__name__.removeprefix("test_")] = against
+        against.__module__ = body.__module__
         test.__name__, test.__qualname__, test.__doc__ = body.__name__, body.__qualname__, body.__doc__
         test.__module__ = body.__module__
         return test

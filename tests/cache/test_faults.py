@@ -40,4 +40,8 @@ def test_every_fault_is_one_of_its_own() -> None:
     assert len({fault.room.name for fault in FAULTS}) == len(FAULTS) >= 15
     assert {fault.room.name for fault in FAULTS} >= set(BY_STEPS)
     assert {fault.found_by for fault in FAULTS} <= set(PROPERTIES)
-    assert MODULES
+
+
+def test_the_properties_are_those_of_these_modules() -> None:
+    """Loading one is what keeps its properties."""
+    assert {against.__module__ for against in PROPERTIES.values()} == {module.__name__ for module in MODULES}

@@ -97,6 +97,14 @@ def test_what_is_rendered_for_any_fleet_is_found_equal(fleet: tuple[Access, Grou
 
 
 @given(fleets(), fleets())
+def test_what_is_deployed_stays_as_it_was_read(one: tuple[Access, Ground], two: tuple[Access, Ground]) -> None:
+    """So that it may be compared with one rule after another."""
+    for (ours, deployed, _), (theirs, *_) in zip(documents(*one), documents(*two), strict=True):
+        compare(theirs, deployed)
+        assert compare(ours, deployed) == ()
+
+
+@given(fleets(), fleets())
 def test_two_policies_are_equal_exactly_if_their_rights_are(
     one: tuple[Access, Ground], two: tuple[Access, Ground]
 ) -> None:

@@ -172,8 +172,9 @@ def test_a_territory_holds_what_is_below_it(room: Room, fleet: tuple[Access, Gro
             path = room.repository(ground.caches, namespace, artifact)
         except ValueError:
             continue
-        assert [each.folder for each in found.values() if each.holds(path)] == [room.folder(ground.caches, namespace)]
-        assert not [each for each in found.values() if each.holds(f"{path}-x") != each.holds(path)]
+        holding = [each for each in found.values() if room.lies_in(path, each)]
+        assert [each.folder for each in holding] == [room.folder(ground.caches, namespace)]
+        assert [each for each in found.values() if room.lies_in(f"{path}-x", each)] == holding
 
 
 @holds(fleets(), st.randoms())

@@ -339,4 +339,4 @@ def test_the_hint_shows_what_would_be_admitted(layout: Layout, shown: str) -> No
     form = hint.removeprefix("write ").partition(",")[0]
     text = form.replace("WORKSPACE", "shop").replace("ARTIFACT", "api").replace("PLATFORM", "linux-amd64")
     assert text == shown
-    assert rules.admit_import(text, Ci(), "shop", "h:1", layout)
+    assert str(rules.admit_import(text, Ci(), "shop", "h:1", layout)) == text

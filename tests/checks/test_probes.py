@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -101,7 +102,7 @@ def test_the_nickel_command_goes_first(around: Surroundings) -> None:
 
 
 def test_without_any_evaluator_both_are_named(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert probe_nickel(around).why == "nickel is not on PATH, and the Python package py-nickel is not installed"
 
 

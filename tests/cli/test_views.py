@@ -133,16 +133,17 @@ def test_the_live_display_steers_nothing_but_itself(monkeypatch: pytest.MonkeyPa
         assert isinstance(recorder, LiveProgress)
         for event in EVENTS:
             recorder.record(event)
-        plain = Console(file=io.StringIO(), width=80, color_system=None, force_terminal=False)
+        stream = io.StringIO()
+        plain = Console(file=stream, width=80, color_system=None, force_terminal=False)
         plain.print(recorder)
-        written = plain.file.getvalue()  # type: ignore[attr-defined]
+        written = stream.getvalue()
         assert not steers(written)
         assert max(map(len, written.splitlines())) <= 80
         assert "shop/api" in written
         recorder.record(Finished(Result(ArtifactName("shop", "held"), Action.HOLD, Status.HELD)))
         recorder.record(Finished(Result(NAME, Action.BUILD, Status.DONE)))
         plain.print(recorder)
-        assert "1 of 1 done" in plain.file.getvalue()  # type: ignore[attr-defined]
+        assert "1 of 1 done" in stream.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler import wiring
 from reconciler.cli import exits, watch
 from reconciler.desired.refs import NoTrigger
 
@@ -43,8 +44,8 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(watch, "one_pass", one_pass)
     monkeypatch.setattr(watch, "on_stop", stops.append)
-    monkeypatch.setattr(watch.wiring, "working", _working)
-    monkeypatch.setattr(watch.wiring.Choice, "of", lambda arguments: arguments)
+    monkeypatch.setattr(wiring, "working", _working)
+    monkeypatch.setattr(wiring.Choice, "of", lambda arguments: arguments)
     return made
 
 

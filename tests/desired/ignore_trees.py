@@ -40,7 +40,8 @@ def sent(root: Folder, rules: IgnoreRules) -> list[str]:
     def children(folder: Folder | None) -> Iterable[tuple[str, bool, Folder | None]]:
         return [(name, below is not None, below) for name, below in (folder or {}).items()]
 
-    return [path + "/" * folder for path, folder, _ in filter_tree(root, children, rules)]
+    walked: Iterator[tuple[str, bool, Folder | None]] = filter_tree(root, children, rules)
+    return [path + "/" * folder for path, folder, _ in walked]
 
 
 def filter_tree(

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.desired import export as export_module
 from reconciler.desired.contexts import Contexts
 from reconciler.desired.export import Exporter, Stopped, file_time
 from reconciler.desired.ignore import IgnoreRules
@@ -38,7 +37,7 @@ _names = st.one_of(
     st.text(st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]), min_size=1, max_size=4),
 ).filter(lambda name: name not in {".", ".."} and name.lower() != ".git")
 _paths = st.lists(_names, min_size=1, max_size=4).map("/".join)
-_leaves = st.one_of(
+_leaves: st.SearchStrategy[Content] = st.one_of(
     st.binary(max_size=20),
     st.binary(max_size=8).map(lambda data: (EXECUTABLE, data)),
     st.sampled_from([b"a", b"../..", b"/etc/passwd", b"nowhere"]).map(lambda data: (SYMLINK, data)),
@@ -104,7 +103,7 @@ def export(tree: CommitTree, folder: SentFolder, into: Path) -> None:
 def test_root_is_that_of_the_listing(
     repo: Repo, files: dict[str, Content], lines: list[str], include: list[str], data: st.DataObject
 ) -> None:
-    if files and data.draw(st.booleans()):
+    if bool(files) and data.draw(st.booleans()):
         include.append(data.draw(st.sampled_from(sorted(files))))
     files[".dockerignore"] = "\n".join(lines)
     tree = repo.tree(files)
@@ -157,14 +156,14 @@ def test_build_spec_is_neither_sent_nor_keyed(repo: Repo) -> None:
 @pytest.mark.parametrize("change", ["content", "mode", "name", "link", "empty folder"])
 def test_every_change_of_what_is_sent_changes_the_root(repo: Repo, change: str) -> None:
     base: dict[str, Content] = {"d/a": b"1", "d/b": b"2"}
-    changed = {
+    changed: dict[str, dict[str, Content]] = {
         "content": {"d/a": b"3", "d/b": b"2"},
         "mode": {"d/a": (EXECUTABLE, b"1"), "d/b": b"2"},
         "name": {"d/c": b"1", "d/b": b"2"},
         "link": {"d/a": (SYMLINK, b"1"), "d/b": b"2"},
         "empty folder": {"d/a": b"1", "d/b": b"2", "d/e/": b""},
-    }[change]
-    assert sent(repo.tree(base)).root != sent(repo.tree(changed)).root
+    }
+    assert sent(repo.tree(base)).root != sent(repo.tree(changed[change])).root
 
 
 @pytest.mark.parametrize(
@@ -265,7 +264,7 @@ def test_a_full_disk_leaves_nothing(repo: Repo, tmp_path: Path, monkeypatch: pyt
     def full(descriptor: int, data: memoryview) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(export_module.os, "write", full)
+    monkeypatch.setattr(os, "write", full)
     with pytest.raises(LianError, match="disk-full"):
         export(tree, sent(tree), tmp_path / "into")
     assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -18,27 +19,38 @@ from reconciler.desired.dockerfile.remotes import RemoteKind, remote_kind
 from reconciler.model.problem import LianError, Problem
 from tests.desired.dockerfile_texts import Case, cases
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 CORPUS = Path(__file__).parent / "dockerfiles"
 DIGEST = "@sha256:" + "a" * 64
 
 
-def ask(text: str, target: str | None = None, platform: str = "linux/amd64", **more: object) -> Requirements:
-    args = more.get("args", {})
-    contexts = more.get("contexts", ())
-    assert isinstance(args, dict) and isinstance(contexts, tuple)
+def ask(
+    text: str,
+    target: str | None = None,
+    platform: str = "linux/amd64",
+    *,
+    args: Mapping[str, str] | None = None,
+    contexts: tuple[str, ...] = (),
+) -> Requirements:
     facts = read_dockerfile(text.encode("utf-8", "surrogateescape"), "api/Dockerfile")
     return requirements(
-        facts, target=target, args=args, platform=platform, named_contexts=contexts, build_platform="linux/amd64"
+        facts, target=target, args=args or {}, platform=platform, named_contexts=contexts, build_platform="linux/amd64"
     )
 
 
-def images(text: str, target: str | None = None, platform: str = "linux/amd64", **more: object) -> list[str]:
-    return [image.reference for image in ask(text, target, platform, **more).images]
+def images(
+    text: str, target: str | None = None, platform: str = "linux/amd64", *, args: Mapping[str, str] | None = None
+) -> list[str]:
+    return [image.reference for image in ask(text, target, platform, args=args).images]
 
 
-def problem(text: str, target: str | None = None, **more: object) -> Problem:
+def problem(
+    text: str, target: str | None = None, platform: str = "linux/amd64", *, args: Mapping[str, str] | None = None
+) -> Problem:
     with pytest.raises(LianError) as caught:
-        ask(text, target, **more)
+        ask(text, target, platform, args=args)
     return caught.value.problems[0]
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,7 +92,7 @@ def test_every_place_in_a_working_tree_finds_the_repository(repo: Repo, tmp_path
 def test_what_is_not_a_repository_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "plain").mkdir()
     for place in (tmp_path / "plain", tmp_path / "gone"):
-        found = problem(lambda place=place: open_local(place))
+        found = problem(partial(open_local, place))
         assert (found.code, bool(found.hint)) == ("not-a-repo", True)
         assert "lian init" not in str(found.hint)
 
@@ -283,11 +284,12 @@ class _Asking(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def asking() -> Iterator[tuple[str, list[str | None]]]:
-    handler = type("Handler", (_Asking,), {"seen": []})
+    seen: list[str | None] = []
+    handler = type("Handler", (_Asking,), {"seen": seen})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"127.0.0.1:{server.server_address[1]}", handler.seen
+    yield f"127.0.0.1:{server.server_address[1]}", seen
     server.shutdown()
     thread.join()
     server.server_close()

@@ -77,7 +77,7 @@ def codes(desired: Desired) -> list[tuple[str, str | None]]:
 
 def test_a_commit_becomes_desired(bench: Bench) -> None:
     desired = bench.load({"directives/shop.ncl": directives("shop", "base", "api"), **images("base", "api")})
-    assert desired.problems == desired.notes == ()
+    assert (desired.problems, desired.notes) == ((), ())
     assert [str(name) for name in desired.wanted] == ["shop/api", "shop/base"]
     wanted = next(iter(desired.wanted.values()))
     assert (wanted.artifact.place.line, wanted.artifact.place.column) == (6, 5)
@@ -434,10 +434,9 @@ def test_the_order_of_files_and_of_artifacts_carries_no_meaning(bench: Bench) ->
 def test_paths_urls_and_bare_clones_give_the_same(bench: Bench, tmp_path: Path) -> None:
     here = bench.load({"directives/shop.ncl": directives("shop", "base"), **images("base")})
     subprocess.run(["git", "clone", "-q", "--bare", bench.repo.path, tmp_path / "bare.git"], check=True)
-    override = {"registry_override": "http://127.0.0.1:5000"}
     for location in (f"file://{bench.repo.path}", str(tmp_path / "bare.git"), str(bench.repo.path / "images")):
         for rev in ("HEAD", "main", here.revision, here.revision[:9]):
-            there = bench.load(location=location, rev=rev, **override)
+            there = bench.load(location=location, rev=rev, registry_override="http://127.0.0.1:5000")
             assert there.revision == here.revision
             assert [w.materials for w in there.wanted.values()] == [w.materials for w in here.wanted.values()]
 

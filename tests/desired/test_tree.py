@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.desired.tree import CommitTree, parts
 from reconciler.model.problem import LianError
-from tests.desired.repos import FILE, FOLDER, SUBMODULE, SYMLINK, Repo, raw_tree
+from tests.desired.repos import FILE, FOLDER, SUBMODULE, SYMLINK, Content, Repo, raw_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     return Repo(tmp_path_factory.mktemp("tree") / "repo", bare=True)
 
 
-FILES = {
+FILES: dict[str, Content] = {
     "lian.ncl": b"{}",
     "directives/a.ncl": b"1",
     "directives/x/b.ncl": b"2",

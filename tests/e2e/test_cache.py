@@ -283,8 +283,8 @@ def test_cache_mounts_come_back_on_a_fresh_builder(tmp_path: Path, kind: str, re
 class DeafProxy(FaultyProxy):
     """While it is `deaf`, it answers nothing to a BuildKit that reads a cache, and everything else as ever."""
 
-    def __init__(self, behind: RegistryServer) -> None:
-        super().__init__(behind)
+    def __init__(self, upstream: RegistryServer) -> None:
+        super().__init__(upstream)
         self.deaf = False
         self.over = threading.Event()
 
@@ -302,7 +302,6 @@ def test_a_registry_that_goes_deaf_in_the_middle_of_a_cache_costs_a_runner_and_n
     """BuildKit waits for it without end, and its daemon builds nothing more."""
     monkeypatch.setattr(buildctl, "BuildctlBuilder", partial(buildctl.BuildctlBuilder, read_seconds=2.0))
     with DeafProxy(server).running() as proxy:
-        assert isinstance(proxy, DeafProxy)
         bench = shop(tmp_path / "bench", proxy.url)
         bench.reconcile()
         bench.commit({"images/api/app": "two\n"})

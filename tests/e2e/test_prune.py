@@ -44,7 +44,7 @@ from tests.servers.running import running, usable
 from tests.servers.zot import run_zot
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+    from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -216,7 +216,7 @@ class Push:
     """A manifest with its blobs, and the tags to point at it."""
 
     manifest: Manifest
-    tags: Collection[str] = ()
+    tags: Sequence[str] = ()
     blobs: Mapping[Digest, bytes] = field(default_factory=dict)
 
 

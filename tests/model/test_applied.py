@@ -41,10 +41,10 @@ def test_it_is_packed_as_an_artifact_of_its_own_type(applied: Applied) -> None:
     layer = layer_of(manifest, APPLIED_TYPE, APPLIED_LAYER)
     assert Applied.from_json(json.loads(blobs[layer])) == applied
     assert all(digest.matches(data) for digest, data in blobs.items())
-    assert (manifest, blobs) == replace(applied, tags=dict(reversed(applied.tags.items()))).packed()
+    assert (manifest, blobs) == replace(applied, tags=dict(reversed(list(applied.tags.items())))).packed()
 
 
-_WRONG = [None, 1, -1, 10**400, True, "x", [], ["x"], [1], {}, {"x": 1}, {"x": {}}, float("nan"), 1.5]
+_WRONG: list[object] = [None, 1, -1, 10**400, True, "x", [], ["x"], [1], {}, {"x": 1}, {"x": {}}, float("nan"), 1.5]
 
 
 @given(some.applieds, st.data())

@@ -29,7 +29,7 @@ def test_it_is_packed_as_an_artifact_of_its_own_type(announced: Announcement) ->
     manifest, blobs = announced.packed()
     assert Announcement.from_json(json.loads(blobs[layer_of(manifest, PRUNING_TYPE, PRUNING_LAYER)])) == announced
     assert all(digest.matches(data) for digest, data in blobs.items())
-    assert (manifest, blobs) == replace(announced, tags=dict(reversed(announced.tags.items()))).packed()
+    assert (manifest, blobs) == replace(announced, tags=dict(reversed(list(announced.tags.items())))).packed()
 
 
 _WRONG = [None, 1, -1, 10**400, True, "x", [], ["x"], {}, {"x": 1}, {"x": "y"}, float("nan"), float("inf")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -10,11 +11,14 @@ from hypothesis import strategies as st
 from reconciler.model.tree import EXECUTABLE, FILE, FOLDER, SYMLINK, Entry, node, root
 from tests import strategies as some
 
+if TYPE_CHECKING:
+    from random import Random
+
 
 @given(some.listings(), st.randoms())
-def test_order_never_matters(listing: tuple[Entry, ...], random: object) -> None:
+def test_order_never_matters(listing: tuple[Entry, ...], random: Random) -> None:
     shuffled = list(listing)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     assert root(shuffled) == root(listing)
 
 

@@ -70,7 +70,7 @@ def commit_of(document: Mapping[str, Any]) -> Commit:
 class Evidence:
     """Tags and records of all registries; images of others exist unless `set` says otherwise."""
 
-    heads: dict[Reference, Found | Unknown | type(None)] = field(default_factory=dict)  # type: ignore[valid-type]
+    heads: dict[Reference, Found | Unknown | None] = field(default_factory=dict)
     records: dict[tuple[Repository, Digest], Any] = field(default_factory=dict)
     applied: dict[Repository, Any] = field(default_factory=dict)
     missing: dict[tuple[Repository, Digest], Any] = field(default_factory=dict)
@@ -142,7 +142,7 @@ class Evidence:
             return
         if what.startswith("parts of "):
             image = Repository.parse(what.removeprefix("parts of "), HOST)
-            for digest in {h.digest for r, h in self.heads.items() if r.repository == image and h}:
+            for digest in {h.digest for r, h in self.heads.items() if r.repository == image and isinstance(h, Found)}:
                 self.missing[image, digest] = _DOWN if state == "unknown" else (Digest.of((state or "").encode()),)
             return
         if what.startswith("records of "):

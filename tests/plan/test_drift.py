@@ -114,7 +114,7 @@ def test_only_tags_that_are_somewhere_else_are_stuck() -> None:
     assert absent.stuck(absent.moves(WANTED)) == []
 
 
-SUPERSEDED = {
+SUPERSEDED: dict[str, tuple[Applied | None, tuple[BuildRecord, ...], dict[str, bool | None], str | None]] = {
     "git knows": (document(revision=NEWER), (), {NEWER: True}, NEWER),
     "git knows better": (document(revision=NEWER, time=9), (), {NEWER: False}, None),
     "its ancestors tell": (document(history=History.of(NEWER, 9, (OURS,), complete=False)), (), {}, NEWER),
@@ -168,15 +168,17 @@ def fixed_plan(*, lacking: tuple[Digest, ...] = (), key_differs: bool = False, p
     resolution = Resolution(commit.desired, 0.0)
     observed = Observed()
     while questions := resolution.still_needed(observed):
-        heads = {
-            r: Found(THERE if r.tag == "1.0" else OTHER) for r in questions.heads
-        }  # the content tag and latest name the other
         identity = resolution.identities.get(API.name)
         key = "f" * 64 if key_differs else getattr(identity, "key", "")
-        records = {image: (record(revision=commit.revision, digest=image[1], key=key),) for image in questions.records}
-        missing = {image: lacking if image[1] == THERE else () for image in questions.whole}
-        applied: dict[Any, Applied | Unknown | None] = {where.repository: None for where in questions.applied}
-        observed.take(Observed(heads, records, applied, missing))
+        observed.take(
+            Observed(
+                # The content tag and latest name the other.
+                heads={r: Found(THERE if r.tag == "1.0" else OTHER) for r in questions.heads},
+                records={i: (record(revision=commit.revision, digest=i[1], key=key),) for i in questions.records},
+                applied={where.repository: None for where in questions.applied},
+                missing={i: lacking if i[1] == THERE else () for i in questions.whole},
+            )
+        )
     (change,) = make_plan(resolution, observed).changes
     return change
 

@@ -21,11 +21,11 @@ SECONDS = 20.0
 
 class FaultyProxy(FaultyRegistry):
     """The right answer is what the registry behind it says. It sends the client's Host header on, so that the registry
-    names the proxy in its locations. `behind` None refuses by resetting, as if nothing listened."""
+    names the proxy in its locations. `upstream` None refuses by resetting, as if nothing listened."""
 
-    def __init__(self, behind: RegistryServer) -> None:
+    def __init__(self, upstream: RegistryServer) -> None:
         super().__init__()
-        self.behind: RegistryServer | None = behind
+        self.upstream: RegistryServer | None = upstream
 
     def mend(self) -> None:
         """No fault any more; what was asked is forgotten."""
@@ -34,9 +34,9 @@ class FaultyProxy(FaultyRegistry):
         self.lost = self.interrupted = None
 
     def _right(self, seen: Seen, data: bytes) -> Answer:
-        if self.behind is None:
+        if self.upstream is None:
             return Answer(reset=True)
-        connection = http.client.HTTPConnection(self.behind.host, timeout=SECONDS)
+        connection = http.client.HTTPConnection(self.upstream.host, timeout=SECONDS)
         try:
             headers = {name: value for name, value in seen.headers.items() if name not in _OWN}
             connection.request(seen.method, seen.path, body=data or None, headers=headers)
@@ -48,8 +48,7 @@ class FaultyProxy(FaultyRegistry):
 
 
 @contextlib.contextmanager
-def proxied(behind: RegistryServer) -> Iterator[FaultyProxy]:
+def proxied(upstream: RegistryServer) -> Iterator[FaultyProxy]:
     """A proxy without faults."""
-    with FaultyProxy(behind).running() as proxy:
-        assert isinstance(proxy, FaultyProxy)
+    with FaultyProxy(upstream).running() as proxy:
         yield proxy

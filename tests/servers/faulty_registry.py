@@ -24,6 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
+    from typing import Self
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 USER, PASSWORD = "tester", "canary-password-7f3a"
@@ -167,7 +168,7 @@ class FaultyRegistry:
         return f"{'https' if self._tls else 'http'}://{self.host}"
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[FaultyRegistry]:
+    def running(self) -> Iterator[Self]:
         """Answers as long as the block lasts."""
         self._thread.start()
         try:

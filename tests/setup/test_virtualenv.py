@@ -76,7 +76,7 @@ def test_a_moved_checkout_is_noticed(machine: Machine, checkout: Path) -> None:
     assert machine.run(VENV) == ()
     moved = checkout.rename(checkout.with_name("elsewhere"))
     host = type(machine.host)(moved, True, True, True)
-    assert ensure_virtualenv(host, machine.said.write) == "ok"
+    assert ensure_virtualenv(host, lambda text: print(text, file=machine.said)) == "ok"
     told = subprocess.run(
         [moved / ".venv/bin/python", "-I", "-c", "import reconciler; print(reconciler.__file__)"],
         capture_output=True,

@@ -22,6 +22,7 @@ from tests import strategies as some
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from random import Random
 
     from reconciler.cache.holding import Verdict
 
@@ -116,10 +117,10 @@ def test_what_is_wanted_goes_by_a_limit_alone(caches: list[FoundCache], wants: W
 
 @given(shelves, wishes, limits, st.randoms())
 def test_the_order_in_which_they_are_told_does_not_matter(
-    caches: list[FoundCache], wants: Wishes, asked: Limits, chance: object
+    caches: list[FoundCache], wants: Wishes, asked: Limits, chance: Random
 ) -> None:
     mixed = list(caches)
-    chance.shuffle(mixed)  # type: ignore[attr-defined]
+    chance.shuffle(mixed)
     assert judge(caches, wants, asked, NOW) == judge(mixed, wants, asked, NOW)
 
 

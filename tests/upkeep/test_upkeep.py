@@ -230,6 +230,8 @@ def test_a_choice_is_all_that_is_looked_at(pantry: Pantry) -> None:
         (Selection(namespaces=("ci/shopp",)), "did you mean ci/shop?"),
         (Selection(only=("shop/appp",)), "did you mean shop/api?"),
         (Selection(actors=("Bob!!",)), "lian cache ls"),
+        (Selection(only=("shop/api", "shop/appp")), "did you mean shop/api?"),
+        (Selection(namespaces=("dev/*", "ci/shpo")), "did you mean ci/shop?"),
     ],
 )
 def test_a_choice_of_nothing_that_there_could_be_is_an_error(pantry: Pantry, selection: Selection, meant: str) -> None:

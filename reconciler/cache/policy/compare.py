@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING, Protocol
 from reconciler.cache.policy.findings import Finding, Kind, Standing, Who, in_order
 from reconciler.cache.policy.language import Language, TooManyError, below, kinds, literal
 from reconciler.cache.policy.regexes import regex
+from reconciler.cache.rights import Right
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from reconciler.cache.policy.rule import Rule
-    from reconciler.cache.rights import Right, Territory
+    from reconciler.cache.rights import Territory
 
 _COMPONENT = "[a-z0-9]+(?:(?:[.]|_|__|-+)[a-z0-9]+)*"
 NAMES = regex(f"^{_COMPONENT}(?:/{_COMPONENT})*$")
 """Repositories that a registry takes (OCI distribution-spec)."""
 LISTS = frozenset({"list"})
+WORDS: Mapping[Right, frozenset[str]] = {right: frozenset({right.value}) for right in Right}
+"""Of a registry that calls the rights as they are called here."""
+ALL = frozenset(right.value for right in Right)
+"""Every action of such a registry."""
 
 
 @dataclass(slots=True)
@@ -38,8 +43,8 @@ class Given:
         return self.always | self.sometimes
 
 
-class Deployed(Protocol):
-    """What a registry was told."""
+class Decisions(Protocol):
+    """What a registry gives everybody who is to be looked at for one rule."""
 
     @property
     def words(self) -> Mapping[Right, frozenset[str]]:
@@ -47,13 +52,14 @@ class Deployed(Protocol):
 
     @property
     def languages(self) -> Sequence[Language]:
-        """The patterns of repositories in it."""
+        """The patterns of repositories in what it was told."""
 
     @property
     def unread(self) -> Sequence[str]:
-        """What in it is not modelled, and may concern anything."""
+        """What in that is not modelled, and may concern anything."""
 
-    def people(self, rule: Rule) -> Collection[Who]:
+    @property
+    def people(self) -> Collection[Who]:
         """All who are to be looked at, and a stranger."""
 
     def given(self, matched: frozenset[int], asked: Collection[Who]) -> Mapping[Who, Given]:
@@ -63,6 +69,13 @@ class Deployed(Protocol):
     def catalogue(self) -> Mapping[Who, Given]:
         """What all who are to be looked at may do with the list of all repositories: LISTS it, or nothing. Nobody where
         what is deployed does not say."""
+
+
+class Deployed(Protocol):
+    """What a registry was told."""
+
+    def decisions(self, rule: Rule) -> Decisions:
+        """What it comes to for all whom the rule or what is deployed names, and for those whom neither does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +96,22 @@ def compare(rule: Rule, deployed: Deployed) -> tuple[Finding, ...]:
     """Every difference, worst first; none if both say the same of all that the rule speaks of."""
     places = _places(rule)
     shift = len(places)
-    people = frozenset(deployed.people(rule))
+    decisions = deployed.decisions(rule)
+    people = frozenset(decisions.people)
     always = {who for who in people if who.standing in {Standing.STRANGER, Standing.ANONYMOUS, Standing.ADMIN}}
-    report = _Report(rule, deployed)
-    languages = [*(language for _, language in places), *deployed.languages]
+    report = _Report(rule, decisions.words)
+    languages = [*(language for _, language in places), *decisions.languages]
     try:
         for kind in kinds(languages, NAMES, range(shift)):
             place = max((places[index][0] for index in kind.matched if index < shift), key=lambda one: one.weight)
             matched = frozenset(index - shift for index in kind.matched if index >= shift)
             owners = place.territory.rights if place.territory else ()
             asked = always | (people & {Who(account) for account, _ in owners})
-            report.take(place, kind.example, deployed.given(matched, asked))
+            report.take(place, kind.example, decisions.given(matched, asked))
     except TooManyError:
         report.unknown("the patterns are too tangled to be looked through")
-    report.take(_CATALOGUE, "catalog", deployed.catalogue())
-    for text in deployed.unread:
+    report.take(_CATALOGUE, "catalog", decisions.catalogue())
+    for text in decisions.unread:
         report.unknown(text)
     return in_order(report.findings)
 
@@ -106,9 +120,8 @@ def _places(rule: Rule) -> list[tuple[_Place, Language]]:
     """Heavier ones go before lighter ones where several hold a repository."""
     found: list[tuple[_Place, Language]] = []
     for fence in rule.fences:
-        joint = "." if rule.projects else "/"
-        shown = f"{fence}{joint}**, of no workspace or actor here"
-        found.append((_Place(shown, None, 0), below(fence, joint)))
+        shown = f"{fence}{rule.joint}**, of no workspace or actor here"
+        found.append((_Place(shown, None, 0), below(fence, rule.joint)))
     for territory in rule.territories:
         folder = territory.folder
         if territory.exact:
@@ -124,7 +137,7 @@ class _Report:
     """Findings, each once: with the first example that was met."""
 
     rule: Rule
-    deployed: Deployed
+    words: Mapping[Right, frozenset[str]]
     found: dict[tuple[object, ...], Finding] = field(default_factory=dict)
     edges: list[Finding] = field(default_factory=list)
     """Of the repositories that are a folder's own name: they are told only where it is not so of all of the folder."""
@@ -169,8 +182,7 @@ class _Report:
     def _allowed(self, who: Who, place: _Place) -> frozenset[str]:
         if place is _CATALOGUE:
             return LISTS if who.standing is Standing.ADMIN else frozenset()
-        words = self.deployed.words
-        return frozenset().union(*(words[right] for right in self.rule.rights(who, place.territory)))
+        return frozenset().union(*(self.words[right] for right in self.rule.rights(who, place.territory)))
 
     def _opened(self, finding: Finding, place: _Place) -> None:
         if place.lenient:

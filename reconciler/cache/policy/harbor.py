@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from reconciler.cache.policy.compare import Given
+from reconciler.cache.policy.compare import ALL, WORDS, Given
 from reconciler.cache.policy.documents import entries, optional, record, unreadable
 from reconciler.cache.policy.findings import ANONYMOUS, Standing, Who
 from reconciler.cache.policy.language import Language, below
@@ -20,13 +20,12 @@ from reconciler.model.problem import LianError, Problem
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from reconciler.cache.policy.compare import Decisions
     from reconciler.cache.policy.rule import Rule
     from reconciler.cache.rights import Territory
 
 ROBOT = "robot$"
 """What Harbor puts in front of a robot's name, unless its configuration says otherwise."""
-WORDS: Mapping[Right, frozenset[str]] = {right: frozenset({right.value}) for right in Right}
-_ALL = frozenset(right.value for right in Right)
 _ROBOT_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 _GRANTS: Mapping[tuple[str, str], frozenset[str]] = {
     ("repository", "pull"): frozenset({"pull"}),
@@ -45,10 +44,10 @@ _POWERFUL = frozenset({"*", "robot", "user", "user-group", "ldap-user", "replica
 EVERY = "*"
 """The namespace of a robot's rights on all projects."""
 _ROLES: Mapping[int, frozenset[str]] = {
-    1: _ALL,  # project admin
+    1: ALL,  # project admin
     2: frozenset({"pull", "push"}),  # developer
     3: frozenset({"pull"}),  # guest
-    4: _ALL,  # maintainer
+    4: ALL,  # maintainer
     5: frozenset({"pull"}),  # limited guest
 }
 """Harbor: src/common/const.go and src/common/rbac/project/rbac_role.go."""
@@ -154,34 +153,49 @@ class Config:
     """Project -> of it; EVERY -> of all projects."""
     unread: list[str] = field(default_factory=list)
     members_told: bool = False
-    admins: frozenset[Who] = frozenset()
-    words: Mapping[Right, frozenset[str]] = field(default_factory=lambda: WORDS)
+
+    def decisions(self, rule: Rule) -> Decisions:
+        """See Deployed. What admins of Harbor are given beside it does not matter."""
+        named = _named(self.rights.values()) | {Who(account) for account in rule.accounts}
+        known = named - set(map(Who, rule.admins))
+        return _Decisions(self, frozenset({ANONYMOUS, Who("stranger", Standing.STRANGER), *known}))
+
+
+def _named(several: Iterable[_Rights]) -> set[Who]:
+    return {who for rights in several for who in (*rights.given, *rights.doubts)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Decisions:
+    """See Decisions."""
+
+    words: ClassVar[Mapping[Right, frozenset[str]]] = WORDS
+    config: Config
+    people: frozenset[Who]
 
     @property
     def languages(self) -> Sequence[Language]:
-        """See Deployed."""
-        return [below(project) for project in self.projects]
+        """See Decisions."""
+        return [below(project) for project in self.config.projects]
 
-    def people(self, rule: Rule) -> Sequence[Who]:
-        """See Deployed. What admins of Harbor are given beside it does not matter."""
-        self.admins = frozenset(map(Who, rule.admins))
-        named = {who for rights in self.rights.values() for who in (*rights.given, *rights.doubts)}
-        named |= {Who(account) for account in rule.accounts}
-        return (ANONYMOUS, Who("stranger", Standing.STRANGER), *(named - self.admins))
+    @property
+    def unread(self) -> Sequence[str]:
+        """See Decisions."""
+        return self.config.unread
 
     def given(self, matched: frozenset[int], asked: Collection[Who]) -> Mapping[Who, Given]:
-        """See Deployed. A repository lies in one project."""
-        project = next((self.projects[index] for index in matched), None)
+        """See Decisions. A repository lies in one project."""
+        project = next((self.config.projects[index] for index in matched), None)
         if project is None:
             return {who: Given(because="there is no such project") for who in asked}
-        shared = frozenset({"pull"}) if project in self.public else frozenset[str]()
+        shared = frozenset({"pull"}) if project in self.config.public else frozenset[str]()
         because = f"project {project}" + (", which is public" if shared else "")
-        both = [self.rights[name] for name in (project, EVERY) if name in self.rights]
-        named = {who for rights in both for who in (*rights.given, *rights.doubts)}
-        return {who: _given(who, shared, because, both) for who in (named - self.admins) | set(asked)}
+        both = [self.config.rights[name] for name in (project, EVERY) if name in self.config.rights]
+        concerned = (_named(both) & self.people) | set(asked)
+        return {who: _given(who, shared, because, both) for who in concerned}
 
     def catalogue(self) -> Mapping[Who, Given]:
-        """See Deployed."""
+        """See Decisions."""
         return {}
 
 
@@ -255,7 +269,7 @@ def _take(robot: str, who: Who, access: Mapping[str, Any], rights: _Rights) -> N
         matched = [given for (what, do), given in _GRANTS.items() if resource in {what, "*"} and action in {do, "*"}]
         rights.give(who, frozenset[str]().union(*matched))
     effect = f" with the effect {access['effect']}" if access.get("effect") else ""
-    rights.doubts.setdefault(who, {})[f"robot {robot} may {action} {resource}{effect}"] = _ALL
+    rights.doubts.setdefault(who, {})[f"robot {robot} may {action} {resource}{effect}"] = ALL
 
 
 def _read_member(project: str, member: Mapping[str, Any], config: Config) -> None:
@@ -265,7 +279,7 @@ def _read_member(project: str, member: Mapping[str, Any], config: Config) -> Non
     if isinstance(role, int) and role in _ROLES:
         rights.give(who, _ROLES[role])
     else:
-        rights.doubts.setdefault(who, {})[f"the role of {name} in project {project} is not known here"] = _ALL
+        rights.doubts.setdefault(who, {})[f"the role of {name} in project {project} is not known here"] = ALL
 
 
 def _text(value: Any, what: str) -> str:

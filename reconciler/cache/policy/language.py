@@ -29,6 +29,12 @@ class Language:
     moves: tuple[tuple[tuple[Chars, int], ...], ...]
     accepts: frozenset[int]
 
+    def __contains__(self, text: str) -> bool:
+        states = {0}
+        for char in text:
+            states = {to for state in states for chars, to in self.moves[state] if char in chars}
+        return not states.isdisjoint(self.accepts)
+
 
 ANYTHING = Language((((PRINTABLE, 0),),), frozenset({0}))
 NOTHING = Language(((),), frozenset())

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`territories` are apart from one another. Below `fences`, but for territories, nobody may do anything. Admins may
-    do anything anywhere, and they alone list all repositories."""
+    """`territories` are apart from one another. Below `fences`, but for territories, nobody may do anything; `joint` is
+    what stands between a fence and the rest of a path. Admins may do anything anywhere, and they alone list all
+    repositories."""
 
     territories: tuple[Territory, ...]
     fences: tuple[str, ...]
     admins: tuple[str, ...]
-    projects: bool = False
+    joint: str = "/"
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -61,7 +62,7 @@ def rule(access: Access, ground: Ground) -> Rule:
         message = "a namespace of the cache has no place in this registry"
         raise LianError(Problem("cache-policy-name", message, cause=str(error), hint=hint)) from error
     fences = (*ground.caches.roots, ground.sessions.roots[1])
-    return Rule(_apart(found), fences, tuple(sorted(access.admins)), ground.caches.projects)
+    return Rule(_apart(found), fences, tuple(sorted(access.admins)), ground.caches.joint)
 
 
 def ground_of(desired: Desired, *, projects: bool) -> Ground:

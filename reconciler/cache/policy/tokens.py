@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from reconciler.cache.policy.compare import LISTS, Given
+from reconciler.cache.policy.compare import ALL, LISTS, WORDS, Given
 from reconciler.cache.policy.documents import entries, optional, record, texts, unreadable
 from reconciler.cache.policy.findings import ANONYMOUS, Standing, Who
 from reconciler.cache.policy.globs import escaped, path_match
@@ -28,13 +28,12 @@ from reconciler.cache.policy.regexes import quoted, regex
 from reconciler.cache.rights import Right
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from reconciler.cache.policy.compare import Decisions
     from reconciler.cache.policy.rule import Rule
     from reconciler.cache.rights import Territory
 
-WORDS: Mapping[Right, frozenset[str]] = {right: frozenset({right.value}) for right in Right}
-_ALL = frozenset(right.value for right in Right)
 _REPOSITORY, _REGISTRY = "repository", "registry"
 _CATALOG = "catalog"
 """The name, of the type _REGISTRY, that the list of all repositories is asked for by; with the action `*`."""
@@ -112,51 +111,72 @@ class Config:
     """Of repositories."""
     of_catalogue: list[_Entry] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+
+    def decisions(self, rule: Rule) -> Decisions:
+        """See Deployed."""
+        every = (*self.acl, *self.of_catalogue)
+        people, unread = dict[Who, frozenset[str]](), list(self.unread)
+        try:
+            for who, patterns in _told_apart(every, rule):
+                people[who] = patterns
+        except TooManyError:
+            unread.append("the patterns of accounts are too tangled to be looked through")
+        applies = {entry.number: frozenset(_concerned(entry, people)) for entry in every}
+        made = _Decisions(frozenset(people), unread, applies)
+        for entry in self.acl:
+            made.take(entry)
+        for entry in self.of_catalogue:
+            made.take_listing(entry)
+        return made
+
+
+def _told_apart(listed: Sequence[_Entry], rule: Rule) -> Iterator[tuple[Who, frozenset[str]]]:
+    """Whoever the accounts' patterns tell apart, with the patterns that match. Raises TooManyError, after some."""
+    admins = set(rule.admins)
+    known = sorted({*rule.accounts, *admins, *filter(None, map(_plain, listed))})
+    patterns = sorted({entry.account for entry in listed if entry.account is not None})
+    languages = [*(literal(account) for account in known), *(_language(pattern) for pattern in patterns)]
+    yield ANONYMOUS, frozenset(pattern for pattern in patterns if ANONYMOUS.account in _language(pattern))
+    for kind in kinds(languages, _ACCOUNTS):
+        matched = frozenset(patterns[at - len(known)] for at in kind.matched if at >= len(known))
+        yield _who(kind, known, admins), matched
+
+
+def _concerned(entry: _Entry, people: Mapping[Who, frozenset[str]]) -> Iterable[Who]:
+    return (who for who, patterns in people.items() if entry.account is None or entry.account in patterns)
+
+
+@dataclass(slots=True)
+class _Decisions:
+    """See Decisions. Each name's pattern is read once."""
+
+    words: ClassVar[Mapping[Right, frozenset[str]]] = WORDS
+    people: frozenset[Who]
+    unread: Sequence[str]
+    applies: Mapping[int, frozenset[Who]]
+    """Number of an entry -> who it is about."""
     languages: list[Language] = field(default_factory=list)
-    words: Mapping[Right, frozenset[str]] = field(default_factory=lambda: WORDS)
     _names: dict[str, int] = field(default_factory=dict)
     """Pattern -> number of its language."""
     _by_name: dict[int, list[tuple[_Entry, Who | None]]] = field(default_factory=dict)
     """Number of a language -> entries that it is the name of, for one account alone or for all."""
     _anywhere: list[tuple[_Entry, Who | None]] = field(default_factory=list)
     _listing: list[tuple[_Entry, Who | None]] = field(default_factory=list)
-    _everybody: frozenset[Who] = frozenset()
-    _with_login: frozenset[Who] = frozenset()
-    _applies: dict[int, frozenset[Who]] = field(default_factory=dict)
-    """Number of an entry -> who it is about."""
 
-    def people(self, rule: Rule) -> Sequence[Who]:
-        """See Deployed. Whoever the accounts' patterns tell apart; then the names are made ready for them."""
-        admins = set(rule.admins)
-        every = (*self.acl, *self.of_catalogue)
-        known = sorted({*rule.accounts, *admins, *filter(None, map(_plain, every))})
-        patterns = sorted({entry.account for entry in every if entry.account is not None})
-        languages = [*(literal(account) for account in known), *(_language(pattern) for pattern in patterns)]
-        found = [(ANONYMOUS, frozenset(pattern for pattern in patterns if 0 in _language(pattern).accepts))]
-        try:
-            for kind in kinds(languages, _ACCOUNTS):
-                who = _who(kind, known, admins)
-                found.append((who, frozenset(patterns[at - len(known)] for at in kind.matched if at >= len(known))))
-        except TooManyError:
-            self.unread.append("the patterns of accounts are too tangled to be looked through")
-        self._everybody = frozenset(who for who, _ in found)
-        self._with_login = self._everybody - {ANONYMOUS}
-        self._make_ready(found)
-        return [who for who, _ in found]
+    def take(self, entry: _Entry) -> None:
+        """One of repositories."""
+        for who in self._each(entry):
+            self._place(entry, who)
 
-    def _make_ready(self, people: Sequence[tuple[Who, frozenset[str]]]) -> None:
-        for entry in (*self.acl, *self.of_catalogue):
-            concerned = [who for who, matched in people if entry.account is None or entry.account in matched]
-            self._applies[entry.number] = frozenset(concerned)
-        for entry in self.acl:
-            for who in self._each(entry):
-                self._place(entry, who)
-        for entry in self.of_catalogue:
-            named = [(_named(entry, who), who) for who in self._each(entry)]
-            self._listing += [(entry, who) for name, who in named if name is None or _accepts(_fitting(name), _CATALOG)]
+    def take_listing(self, entry: _Entry) -> None:
+        """One of the registry as such."""
+        for who in self._each(entry):
+            name = _named(entry, who)
+            if name is None or _CATALOG in _fitting(name):
+                self._listing.append((entry, who))
 
     def _each(self, entry: _Entry) -> Iterable[Who | None]:
-        return self._applies[entry.number] if entry.own else [None]
+        return self.applies[entry.number] if entry.own else [None]
 
     def _place(self, entry: _Entry, who: Who | None) -> None:
         pattern = _named(entry, who)
@@ -169,24 +189,25 @@ class Config:
         self._by_name.setdefault(self._names[pattern], []).append((entry, who))
 
     def given(self, matched: frozenset[int], asked: Collection[Who]) -> Mapping[Who, Given]:
-        """See Deployed. An entry for everybody tells nobody apart."""
+        """See Decisions. An entry for everybody tells nobody apart."""
         candidates = [*self._anywhere, *(each for name in matched for each in self._by_name[name])]
-        named = [self._applies[entry.number] if only is None else {only} for entry, only in candidates]
-        narrow = frozenset[Who]().union(*(who for who in named if not who >= self._with_login))
-        unnamed = any(who.standing is Standing.STRANGER for who in self._with_login - narrow)
-        pending = set(asked) | (narrow if unnamed else self._with_login)
+        with_login = self.people - {ANONYMOUS}
+        named = [self.applies[entry.number] if only is None else {only} for entry, only in candidates]
+        narrow = frozenset[Who]().union(*(who for who in named if not who >= with_login))
+        unnamed = any(who.standing is Standing.STRANGER for who in with_login - narrow)
+        pending = set(asked) | (narrow if unnamed else with_login)
         return self._decided(pending, candidates)
 
     def catalogue(self) -> Mapping[Who, Given]:
-        """See Deployed."""
-        return self._decided(self._everybody, self._listing)
+        """See Decisions."""
+        return self._decided(self.people, self._listing)
 
     def _decided(self, people: Collection[Who], candidates: Iterable[tuple[_Entry, Who | None]]) -> Mapping[Who, Given]:
         """By the first of these entries that is about one; an entry may be in question for one account alone."""
         pending = set(people)
         found = {who: Given(because="no entry matches") for who in pending}
         for entry, only in sorted(candidates, key=lambda each: each[0].number):
-            for who in pending & self._applies[entry.number] if only is None else pending & {only}:
+            for who in pending & self.applies[entry.number] if only is None else pending & {only}:
                 if entry.doubt is not None or (entry.own and who.standing is Standing.STRANGER):
                     doubt = entry.doubt or "holds for accounts of fitting names"
                     found[who].doubts[f"{entry.shown} {doubt}"] = entry.actions
@@ -260,14 +281,14 @@ def _read_entry(number: int, value: Mapping[str, Any], config: Config) -> None:
         if not isinstance(match.get(name), str | None):
             raise unreadable(f"{where} of what is deployed has a {name} that is no text")
     listed = texts(value.get("actions"), where)
-    actions = _ALL if list(listed) == ["*"] else frozenset(listed) & _ALL
+    actions = ALL if list(listed) == ["*"] else frozenset(listed) & ALL
     lists = LISTS if "*" in listed else frozenset[str]()
     kind = match.get("type")
     asked = [name for name in ("ip", "service", "labels") if match.get(name)]
     doubt = f"depends on {' and '.join(asked)}" if asked else None
     entry = _Entry(number, match.get("account"), match.get("name"), actions, doubt)
     try:
-        types = [one for one in (_REPOSITORY, _REGISTRY) if kind is None or _accepts(_language(kind), one)]
+        types = [one for one in (_REPOSITORY, _REGISTRY) if kind is None or one in _language(kind)]
         if not types:
             return
         if entry.account is not None:
@@ -281,10 +302,3 @@ def _read_entry(number: int, value: Mapping[str, Any], config: Config) -> None:
         config.acl.append(entry)
     if _REGISTRY in types:
         config.of_catalogue.append(replace(entry, actions=lists))
-
-
-def _accepts(language: Language, text: str) -> bool:
-    states = {0}
-    for char in text:
-        states = {to for state in states for chars, to in language.moves[state] if char in chars}
-    return not states.isdisjoint(language.accepts)

@@ -7,7 +7,7 @@ and shorter ones of others open nothing. Only the admins of `adminPolicy` are as
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler.cache.policy.compare import Given
 from reconciler.cache.policy.documents import entries, optional, part, record, texts
@@ -19,6 +19,7 @@ from reconciler.cache.rights import Right
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from reconciler.cache.policy.compare import Decisions
     from reconciler.cache.policy.rule import Rule
     from reconciler.cache.rights import Territory
 
@@ -115,55 +116,73 @@ class Config:
     owner: list[int] = field(default_factory=list)
     """For each language the pattern that it is of."""
     members_elsewhere: bool = False
-    everybody: set[Who] = field(default_factory=set)
-    groups_of: dict[Who, frozenset[str]] = field(default_factory=dict)
-    words: Mapping[Right, frozenset[str]] = field(default_factory=lambda: WORDS)
 
-    def people(self, rule: Rule) -> Collection[Who]:
+    def decisions(self, rule: Rule) -> Decisions:
         """See Deployed."""
         policies = [self.admin, *(policy for pattern in self.patterns for policy in pattern.policies)]
         named = {user for policy in policies for user in policy.users} - {""}
         named |= {user for users in self.groups.values() for user in users}
         asked = {group for policy in policies for group in policy.groups}
         strange = next(name for number in range(10**9) if (name := f"stranger{number or ''}") not in named)
-        self.everybody = {
+        people = {
             ANONYMOUS,
             Who(strange, Standing.STRANGER),
             *(Who(account, Standing.ADMIN) for account in rule.admins),
             *(Who(account) for account in (named | set(rule.accounts)) - set(rule.admins)),
             *(Who(group, Standing.GROUP) for group in asked if self.members_elsewhere or group not in self.groups),
         }
-        return self.everybody
+        return _Decisions(self, frozenset(people))
+
+
+@dataclass(frozen=True, slots=True)
+class _Decisions:
+    """See Decisions."""
+
+    words: ClassVar[Mapping[Right, frozenset[str]]] = WORDS
+    config: Config
+    people: frozenset[Who]
+    _groups: dict[Who, frozenset[str]] = field(default_factory=dict)
+    """One who was asked about -> the groups that he is in."""
+
+    @property
+    def languages(self) -> Sequence[Language]:
+        """See Decisions."""
+        return self.config.languages
+
+    @property
+    def unread(self) -> Sequence[str]:
+        """See Decisions."""
+        return self.config.unread
 
     def given(self, matched: frozenset[int], asked: Collection[Who]) -> Mapping[Who, Given]:
-        """See Deployed. Of patterns of the same length zot takes any."""
-        found = [self.patterns[index] for index in {self.owner[index] for index in matched}]
+        """See Decisions. Of patterns of the same length zot takes any."""
+        found = [self.config.patterns[index] for index in {self.config.owner[index] for index in matched}]
         longest = max((len(pattern.text.encode()) for pattern in found), default=0)
         deciding = sorted((one for one in found if len(one.text.encode()) == longest), key=lambda one: one.text)
-        named = {who for policy in (self.admin, *_policies_of(deciding)) for who in self._named(policy)}
+        named = {who for policy in (self.config.admin, *_policies_of(deciding)) for who in self._named(policy)}
         return {who: self._of(who, deciding) for who in named | set(asked)}
 
     def catalogue(self) -> Mapping[Who, Given]:
-        """See Deployed."""
+        """See Decisions."""
         return {}
 
     def _named(self, policy: _Policy) -> Iterable[Who]:
-        """Those of `everybody` whom a policy names, by account or by group."""
-        users = policy.users.union(*(self.groups.get(group, frozenset()) for group in policy.groups))
-        return self.everybody & {*map(Who, users), *(Who(group, Standing.GROUP) for group in policy.groups)}
+        """Those of `people` whom a policy names, by account or by group."""
+        users = policy.users.union(*(self.config.groups.get(group, frozenset()) for group in policy.groups))
+        return self.people & {*map(Who, users), *(Who(group, Standing.GROUP) for group in policy.groups)}
 
     def _of(self, who: Who, deciding: Sequence[_Pattern]) -> Given:
-        if who not in self.groups_of:
-            self.groups_of[who] = self._groups_of(who)
-        groups = self.groups_of[who]
+        if who not in self._groups:
+            self._groups[who] = self._groups_of(who)
+        groups = self._groups[who]
         doubts: dict[str, frozenset[str]] = {}
         each = [self._by(pattern, who, groups, doubts) for pattern in deciding] or [frozenset[str]()]
         admin = frozenset[str]()
-        if self.admin.names(who, groups):
-            if self.admin.conditions:
-                doubts["adminPolicy has conditions"] = self.admin.actions
+        if self.config.admin.names(who, groups):
+            if self.config.admin.conditions:
+                doubts["adminPolicy has conditions"] = self.config.admin.actions
             else:
-                admin = self.admin.actions
+                admin = self.config.admin.actions
         always, ever = frozenset.intersection(*each) | admin, frozenset.union(*each) | admin
         because = " or ".join(pattern.shown for pattern in deciding) or "no pattern matches"
         return Given(always, f"{because}, and adminPolicy" if admin else because, ever - always, doubts)
@@ -183,7 +202,7 @@ class Config:
     def _groups_of(self, who: Who) -> frozenset[str]:
         if who.standing is Standing.GROUP:
             return frozenset({who.account})
-        return frozenset(group for group, users in self.groups.items() if who.account in users)
+        return frozenset(group for group, users in self.config.groups.items() if who.account in users)
 
 
 def read(document: Any) -> Config:

@@ -13,8 +13,9 @@ from reconciler.cli.asking import agreed, carried_out, held
 from reconciler.cli.cache.ls import selection
 from reconciler.cli.run import complete
 from reconciler.cli.views import caches as view
-from reconciler.cli.views.text import as_json, count, notes
+from reconciler.cli.views.text import as_json, notes
 from reconciler.model.problem import LianError
+from reconciler.model.wording import count
 from reconciler.observe.kept import MOVED
 from reconciler.upkeep.plan import plan_upkeep
 from reconciler.upkeep.remove import carry_out

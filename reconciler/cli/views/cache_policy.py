@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING
 
 from reconciler.cache.policy.findings import Kind
-from reconciler.cli.views.text import Writer, count
+from reconciler.cli.views.text import Writer
+from reconciler.model.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.cli.views.text import count, size
+from reconciler.cli.views.text import size
 from reconciler.model.cache import CacheMode
 from reconciler.model.cache_use import LookStatus
 from reconciler.model.mount_use import MountsEnd
+from reconciler.model.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

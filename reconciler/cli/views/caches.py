@@ -8,8 +8,9 @@ from typing import IO, TYPE_CHECKING
 
 from reconciler.cache.holding import CacheStatus, Fate, freed, size_of
 from reconciler.cli.views.problems import blocks
-from reconciler.cli.views.text import WIDTH, Writer, count, lasting, size
+from reconciler.cli.views.text import WIDTH, Writer, lasting, size
 from reconciler.model.fleet import RegistryProvider
+from reconciler.model.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -239,7 +240,7 @@ def ended(plan: CachePlan, ends: Sequence[CacheEnd], stream: IO[str]) -> None:
     parts += [f"{spared:,} spared, because they were written meanwhile"] if spared else []
     for status in (CacheStatus.FAILED, CacheStatus.HELD):
         number = sum(end.status is status for end in ends)
-        parts += [f"{number:,} {'repository' if number == 1 else 'repositories'} {status}"] if number else []
+        parts += [f"{count(number, 'repository', 'repositories')} {status}"] if number else []
     writer.line((", ".join(parts), "bold"))
     hosts = {end.repository.host for end in ends if end.removed}
     for line in _frees(plan, hosts):

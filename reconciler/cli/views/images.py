@@ -13,8 +13,9 @@ from reconciler.audit.images import Why, helm_values, kustomization, variables
 from reconciler.cli.views import problems
 from reconciler.cli.views.plan import summary_word
 from reconciler.cli.views.reasons import sentences
-from reconciler.cli.views.text import Writer, as_json, count, printable
+from reconciler.cli.views.text import Writer, as_json, printable
 from reconciler.model.plan import Action
+from reconciler.model.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

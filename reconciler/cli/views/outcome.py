@@ -8,9 +8,10 @@ from typing import IO, TYPE_CHECKING
 from reconciler.cli.views import cache_use
 from reconciler.cli.views.problems import block, blocks
 from reconciler.cli.views.reasons import place
-from reconciler.cli.views.text import Writer, count
+from reconciler.cli.views.text import Writer
 from reconciler.model.outcome import Status
 from reconciler.model.plan import Action
+from reconciler.model.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,8 +6,9 @@ from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views.problems import blocks
 from reconciler.cli.views.reasons import place, sentences
-from reconciler.cli.views.text import Writer, count
+from reconciler.cli.views.text import Writer
 from reconciler.model.plan import Action
+from reconciler.model.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

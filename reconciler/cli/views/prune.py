@@ -6,8 +6,9 @@ from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views.problems import blocks
 from reconciler.cli.views.status import age
-from reconciler.cli.views.text import Writer, count, size
+from reconciler.cli.views.text import Writer, size
 from reconciler.model.removal import Gone, Kept, PruneStatus
+from reconciler.model.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +56,7 @@ def _summary(plan: PrunePlan) -> str:
         return "nothing to prune"
     what = [count(plan.images, "image")] if plan.images else []
     what += [f"{count(plan.tags, 'tag')} of images that stay"] if plan.tags else []
-    where = "1 repository" if len(going) == 1 else f"{len(going):,} repositories"
+    where = count(len(going), "repository", "repositories")
     return f"{' and '.join(what)} to prune in {where}, up to {size(plan.size)}"
 
 
@@ -115,7 +116,7 @@ def ended(ends: Sequence[Pruned], stream: IO[str]) -> None:
     parts += [f"{spared:,} spared, because they are wanted again"] if spared else []
     for status, word in ((PruneStatus.FAILED, "failed"), (PruneStatus.HELD, "held")):
         number = sum(end.status is status for end in ends)
-        parts += [f"{number:,} {'repository' if number == 1 else 'repositories'} {word}"] if number else []
+        parts += [f"{count(number, 'repository', 'repositories')} {word}"] if number else []
     writer.line((", ".join(parts), "bold"))
 
 

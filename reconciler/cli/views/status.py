@@ -9,8 +9,9 @@ from reconciler.audit.holdings import Owner, TagKind, drift_of
 from reconciler.cli.views import problems
 from reconciler.cli.views.plan import summary_word
 from reconciler.cli.views.reasons import sentences
-from reconciler.cli.views.text import Writer, count, lasting, size
+from reconciler.cli.views.text import Writer, lasting, size
 from reconciler.model.plan import Action
+from reconciler.model.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,9 +63,9 @@ def _shelf(shelf: Shelf, moment: float, writer: Writer) -> None:
     for holding in shelf.holdings:
         _holding(holding, moment, writer)
     if shelf.caches:
-        what = "repository" if shelf.caches == 1 else "repositories"
-        writer.line("  ", (f"{shelf.caches:,} {what} of build caches: see `lian cache ls`", "dim"))
-    total = f"{len(shelf.holdings):,} {'repository' if len(shelf.holdings) == 1 else 'repositories'}"
+        kept = count(shelf.caches, "repository", "repositories")
+        writer.line("  ", (f"{kept} of build caches: see `lian cache ls`", "dim"))
+    total = count(len(shelf.holdings), "repository", "repositories")
     images = sum(sum(holding.images.values()) for holding in shelf.holdings)
     seen = count(images, "image") if shelf.size is not None else f"at least {count(images, 'image')}"
     seen = seen if images or shelf.size is not None else "images unknown"

@@ -74,11 +74,6 @@ def notes(told: Iterable[str], stream: IO[str]) -> None:
         writer.line((note, "dim"))
 
 
-def count(number: int, noun: str) -> str:
-    """`1 artifact`, `2 artifacts`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def size(number: int) -> str:
     """Bytes, in the unit that leaves at most four digits: `37 B`, `1.2 KiB`, `980 MiB`."""
     value, unit = float(number), "B"

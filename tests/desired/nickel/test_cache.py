@@ -99,7 +99,7 @@ def test_a_new_file_that_another_is_just_writing_is_waited_for(tmp_path: Path) -
 
 
 def test_processes_that_open_a_new_file_at_once_all_use_it(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", FORKING, tmp_path, str(ROUNDS), str(PROCESSES)]
+    words = [sys.executable, "-c", FORKING, str(tmp_path), str(ROUNDS), str(PROCESSES)]
     done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     for attempt in range(ROUNDS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -26,6 +27,9 @@ from reconciler.providers.builder.arguments import (
 )
 from reconciler.providers.builder.credentials import hosts_of
 from tests.providers.workshop import PLATFORM
+
+if TYPE_CHECKING:
+    from random import Random
 
 DIGEST = Digest("sha256", "ab" * 32)
 REQUEST = BuildRequest(
@@ -90,9 +94,9 @@ def test_an_output_path_survives_the_csv(name: str) -> None:
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=4), st.randoms())
-def test_the_order_of_a_mapping_changes_nothing(args: dict[str, str], random: object) -> None:
+def test_the_order_of_a_mapping_changes_nothing(args: dict[str, str], random: Random) -> None:
     shuffled = list(args.items())
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     assert words(replace(REQUEST, args=args)) == words(replace(REQUEST, args=dict(shuffled)))
 
 
@@ -140,7 +144,7 @@ def test_plain_http_is_asked_for_where_buildkit_does_not_choose_it(host: str, pl
 
 
 def test_contexts_of_each_kind() -> None:
-    contexts = {
+    contexts: dict[str, Path | PinnedImage] = {
         "libs": Path("/with=sign"),
         "base": PinnedImage(DIGEST, ReadLayout(Path("/layout"))),
         "python:3.12": PinnedImage(DIGEST, PullFrom(Repository("docker.io", "library/python"), plain=False)),

@@ -34,7 +34,7 @@ def test_a_step_is_seen_when_it_begins_and_when_it_ends() -> None:
     assert progress.feed(line(vertexes=[vertex("a", "[1/2] RUN x", started=T0)])).seen == (
         StepSeen("[1/2] RUN x", False, False),
     )
-    assert progress.running == ("[1/2] RUN x",)
+    assert list(progress.running) == ["[1/2] RUN x"]
     done = line(vertexes=[vertex("a", "[1/2] RUN x", started=T0, completed=T1)])
     assert progress.feed(done).seen == (StepSeen("[1/2] RUN x", True, False),)
     assert progress.feed(done).seen == ()

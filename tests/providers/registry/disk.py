@@ -120,6 +120,7 @@ def counted(action: Callable[[], object], limit: int, at_limit: Callable[[], Non
 def cut_off(action: Callable[[], object], limit: int, error: OSError | None) -> int:
     """Run `action` in a child that ends (or meets the error) before its limit-th disk call. Its exit code: 9 ended,
     7 told of the error, 6 went on in spite of it, 0 was through before."""
+    code = 0
 
     def fail() -> None:
         nonlocal code
@@ -135,7 +136,6 @@ def cut_off(action: Callable[[], object], limit: int, error: OSError | None) -> 
             os._exit(7)
         os._exit(code)
 
-    code = 0
     process = FORK.Process(target=child)
     process.start()
     process.join()

@@ -416,7 +416,7 @@ def test_zot_answers_in_bulk(request: pytest.FixtureRequest, password: bool) -> 
     held = fill(server, **how)
     before = heads_asked(server)
     absent = Reference(Repository(server.host, "team-0/r0"), "no-such-tag")
-    seen = ask(server.host, [*held, absent], **how)
+    seen = dict(ask(server.host, [*held, absent], **how))
     assert seen.pop(absent) == ABSENT
     assert {r: s.digest for r, s in seen.items() if isinstance(s, Found)} == held
     asked = bulk_heads.SAMPLE + 1

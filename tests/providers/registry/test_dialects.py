@@ -49,7 +49,6 @@ PATS = {
 def harbor() -> Iterator[ScriptedHarbor]:
     """Harbor with a public and a private project."""
     with ScriptedHarbor({"shop": True, "private": False}, ACCOUNTS).running() as server:
-        assert isinstance(server, ScriptedHarbor)
         yield server
 
 
@@ -57,7 +56,6 @@ def harbor() -> Iterator[ScriptedHarbor]:
 def ghcr() -> Iterator[ScriptedGhcr]:
     """ghcr with a public and a private package."""
     with ScriptedGhcr({"acme/public": True, "acme/private": False}, PATS).running() as server:
-        assert isinstance(server, ScriptedGhcr)
         yield server
 
 

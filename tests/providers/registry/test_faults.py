@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -486,7 +487,7 @@ def test_of_a_manifest_of_100_megabytes_little_is_read() -> None:
 
 
 def test_headers_that_drip_end_in_time() -> None:
-    async def drip(_: bytes, writer: asyncio.StreamWriter) -> None:
+    async def drip(_asked: bytes, writer: asyncio.StreamWriter) -> None:
         for _ in range(1000):
             writer.write(b"X")
             await writer.drain()
@@ -564,7 +565,7 @@ def test_tokens_that_end_in_the_middle_are_renewed() -> None:
 
 @pytest.mark.parametrize(("lost", "expected"), [("/manifests/", "tag-not-moved"), ("/uploads/", "registry-refused")])
 def test_a_push_that_is_taken_and_lost_is_noticed(server: FaultyRegistry, lost: str, expected: str) -> None:
-    server.lost = faults.re.compile(lost)
+    server.lost = re.compile(lost)
     with pytest.raises(LianError) as error:
         publish(server, Image())
     assert codes(error) == {expected}

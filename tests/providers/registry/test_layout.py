@@ -9,6 +9,7 @@ import signal
 import stat
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -289,7 +290,7 @@ def test_cut_off_at_every_disk_call_the_layout_stays_whole(tmp_path: Path, error
     left = WriteLayout(tmp_path / "image")
     write_layout(left.folder, [built.manifest], built.blobs)
 
-    def action() -> None:
+    def action(disk: Disk) -> None:
         disk.publish(second, "latest", "new")
         publisher = LayoutPublisher(disk.root)
         asyncio.run(publisher.publish(disk.repository(), manifest, blobs=blobs))
@@ -299,11 +300,11 @@ def test_cut_off_at_every_disk_call_the_layout_stays_whole(tmp_path: Path, error
         disk = Disk(tmp_path / str(limit))
         if limit % 8 < 4:
             disk.publish(first, "latest")
-        code = cut_off(action, limit, error)
+        code = cut_off(partial(action, disk), limit, error)
         named = check_whole(disk)
         assert named.get("latest", first.manifest.digest) in {first.manifest.digest, second.manifest.digest}
         assert ("new" in named) == (named.get("latest") == second.manifest.digest)
-        action()
+        action(disk)
         named = check_whole(disk)
         assert named["latest"] == named["new"] == second.manifest.digest
         assert disk.head(digest=built.manifest.digest) != ABSENT

@@ -350,7 +350,7 @@ def test_tidying_waits_for_nobody(disk: Disk) -> None:
 def test_readers_are_never_misled(disk: Disk, threads: ThreadPoolExecutor) -> None:
     """What a tag named a moment ago may be gone: then the tag says so too."""
     images, registry, repository = [Image(str(n)) for n in range(3)], LayoutRegistry(disk.root), disk.repository()
-    done, odd = threading.Event(), []
+    done, odd = threading.Event(), list[Unknown]()
 
     def read() -> None:
         wanted = [Reference(repository, tag) for tag in ("latest", APPLIED_TAG)]

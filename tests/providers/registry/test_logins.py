@@ -214,8 +214,8 @@ def test_a_source_is_read_when_the_registry_asks_and_not_before() -> None:
         assert set(asyncio.run(use(server, {"REGISTRY_PASSWORD": RIGHT}))) == {ABSENT}
         assert read == ["REGISTRY_PASSWORD"]
         seen = asyncio.run(use(server, {}))
-        assert {s.problem for s in seen if isinstance(s, Unknown)} == {seen[0].problem}  # type: ignore[attr-defined]
         assert isinstance(seen[0], Unknown)
+        assert {s.problem for s in seen if isinstance(s, Unknown)} == {seen[0].problem}
         assert seen[0].problem.code == "credential-missing"
 
 

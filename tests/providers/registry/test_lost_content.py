@@ -158,8 +158,11 @@ class TestInMemory(LostSuite):
     def lose(self, server: FaultyRegistry) -> Callable[[], None]:
         def lose() -> None:
             del server.manifests["shop/api", str(DIGEST)]
-            told = {"Docker_Content_Digest": str(DIGEST), "Content_Length": str(len(IMAGE.manifest.data))}
-            server.fault("HEAD", "/manifests/1$", faults.status(200, Content_Type=IMAGE_MANIFEST, **told))
+            length = str(len(IMAGE.manifest.data))
+            told = faults.status(
+                200, Content_Type=IMAGE_MANIFEST, Docker_Content_Digest=str(DIGEST), Content_Length=length
+            )
+            server.fault("HEAD", "/manifests/1$", told)
 
         return lose
 

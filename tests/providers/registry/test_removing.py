@@ -346,7 +346,7 @@ def test_deleting_asks_for_the_right_to_delete() -> None:
                 await remover.delete(repository, image.manifest.digest)
 
         asyncio.run(use())
-        assert server.tags == server.manifests == {}
+        assert (server.tags, server.manifests) == ({}, {})
         assert any("pull%2Cpush%2Cdelete" in seen.path for seen in server.asked("GET", "/token"))
 
 

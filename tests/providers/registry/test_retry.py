@@ -77,7 +77,8 @@ def test_a_host_that_failed_often_rests_and_is_then_asked_again() -> None:
 
 
 def test_an_answer_ends_the_count_of_failures() -> None:
-    host = Host(*[DOWN, DOWN, DOWN, OK] * 20)
+    answers: list[Reply | Broken] = [DOWN, DOWN, DOWN, OK]
+    host = Host(*answers * 20)
     assert run(host, Clock(), times=20) == [OK] * 20
 
 

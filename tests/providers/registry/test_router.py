@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,7 +142,7 @@ def test_how_a_host_is_reached(host: str, url: str | None, expected: str) -> Non
 def living(kind: type, host: str) -> int:
     """How many adapters or transports of this kind there are for a host that nobody has let go of."""
     gc.collect()
-    held = [one for one in gc.get_objects() if type(one) is kind]
+    held: list[Any] = [one for one in gc.get_objects() if type(one) is kind]
     return sum(getattr(one, "_transport", one).endpoint.host == host for one in held)
 
 
@@ -189,7 +190,7 @@ def test_who_writes_is_the_same_as_long_as_nothing_changes(tmp_path: Path) -> No
     async def use(server: FaultyRegistry) -> None:
         http = RegistrySettings(RegistryProvider.DISTRIBUTION, url=server.url)
         async with Connections([], root=tmp_path, config=config) as connections:
-            made = set()
+            made = set[object]()
             for _ in range(3):
                 await connections.learn([LAYOUT, http])
                 for host in (LAYOUT.host, http.host):

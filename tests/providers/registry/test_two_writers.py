@@ -18,7 +18,7 @@ from tests.servers import faulty_registry as faults
 from tests.servers.faulty_registry import FaultyRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from reconciler.ports.publisher import Publisher
     from tests.servers.registry import RegistryServer
@@ -52,7 +52,7 @@ async def put(publisher: Publisher, host: str, name: str, text: bytes) -> None:
     await publisher.publish(Repository(host, name), manifest, tags=["latest"], blobs=blobs)
 
 
-def refusing(code: str) -> object:
+def refusing(code: str) -> Callable[[faults.Answer], faults.Answer]:
     return faults.status(400, b'{"errors":[{"code":"%s"}]}' % code.encode())
 
 
@@ -76,13 +76,13 @@ def test_what_many_write_at_once_is_there(registry: str, request: pytest.Fixture
 @pytest.mark.parametrize("code", ["MANIFEST_BLOB_UNKNOWN", "DIGEST_INVALID"])
 @pytest.mark.parametrize("times", [1, 4])
 def test_a_part_that_is_being_written_is_waited_for(server: FaultyRegistry, code: str, times: int) -> None:
-    server.fault("PUT", "/manifests/sha256", refusing(code), times=times)  # type: ignore[arg-type]
+    server.fault("PUT", "/manifests/sha256", refusing(code), times=times)
     asyncio.run(publish(server.host, "app", b"text"))
     assert len(server.asked("PUT", "/manifests/sha256")) == times + 1
 
 
 def test_a_part_that_never_comes_is_told(server: FaultyRegistry) -> None:
-    server.fault("PUT", "/manifests/", refusing("MANIFEST_BLOB_UNKNOWN"))  # type: ignore[arg-type]
+    server.fault("PUT", "/manifests/", refusing("MANIFEST_BLOB_UNKNOWN"))
     with pytest.raises(LianError, match="registry-refused") as raised:
         asyncio.run(publish(server.host, "app", b"text"))
     assert "MANIFEST_BLOB_UNKNOWN" in (raised.value.problems[0].cause or "")
@@ -90,7 +90,7 @@ def test_a_part_that_never_comes_is_told(server: FaultyRegistry) -> None:
 
 @pytest.mark.parametrize("code", ["MANIFEST_INVALID", "TAG_INVALID", "UNSUPPORTED"])
 def test_another_refusal_is_final(server: FaultyRegistry, code: str) -> None:
-    server.fault("PUT", "/manifests/", refusing(code))  # type: ignore[arg-type]
+    server.fault("PUT", "/manifests/", refusing(code))
     with pytest.raises(LianError, match="registry-refused"):
         asyncio.run(publish(server.host, "app", b"text"))
     assert len(server.asked("PUT", "/manifests/")) == 1
