@@ -55,6 +55,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL=os.devnull)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first: short ones can be shared out evenly among workers at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None and "e2e" not in item.path.parts)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A test marked `buildkit` needs a machine that can build."""
     if item.get_closest_marker("buildkit") is not None and (reason := builds_lack()) is not None:
