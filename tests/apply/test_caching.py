@@ -206,7 +206,7 @@ def test_a_registry_that_fails_for_a_cache_is_left_in_peace_before_the_image_is_
 
 
 def test_a_runner_whose_cache_fell_silent_builds_nothing_more(tmp_path: Path) -> None:
-    """The build is done on another one, without any cache, and so are those after it; both runners go back."""
+    """The build is done on another one, without any cache; both runners go back."""
     shop = world(tmp_path, api(), artifact("shop/web"))
     passed(shop)
     shop.builder.points = Failing(codes=["cache-silent"])
@@ -219,6 +219,20 @@ def test_a_runner_whose_cache_fell_silent_builds_nothing_more(tmp_path: Path) ->
     assert (bool(first.cache_from), again.cache_from, again.cache_to) == (True, (), None)
     told = use_of(result).problem
     assert told is not None and told.code == "cache-silent"
+
+
+def test_the_next_build_reads_its_cache_on_the_runner_that_came_in_place(tmp_path: Path) -> None:
+    shop = world(tmp_path, api(), artifact("shop/web"))
+    passed(shop)
+    shop.builder.points = Failing(codes=["cache-silent"])
+    shop.builder.requests.clear()
+    rented = len(shop.compute.rented)
+    shop.source.commit = shop.source.commit.changed({"shop/api/app": b"2", "shop/web/app": b"2"})
+    _, outcome = asyncio.run(reconcile_once(shop.ports(), Options(jobs=1)))
+    assert {result.status for result in outcome.results} == {Status.DONE}
+    assert [bool(request.cache_from) for request in shop.builder.requests] == [True, False, True]
+    assert len(shop.compute.rented[rented:]) == 2
+    assert not shop.compute.out
 
 
 def test_a_build_that_fails_tells_what_it_read(tmp_path: Path) -> None:
