@@ -14,6 +14,7 @@ from reconciler.cache.vet import config_of
 from reconciler.model.cache import CacheMode, CachePolicy
 from reconciler.model.cache_use import LookStatus
 from reconciler.model.outcome import Status
+from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
 from reconciler.reconcile import Options, reconcile_once
 from tests.commits import HOST, Commit, artifact
@@ -42,6 +43,20 @@ class Failing(Points):
         await super().at(point)
         if point == self.where and self.codes:
             raise problem(self.codes.pop(0))
+
+
+@dataclass
+class Naming(Failing):
+    """The failure names a part of a cache."""
+
+    named: Digest | None = None
+
+    async def at(self, point: str) -> None:
+        try:
+            await super().at(point)
+        except LianError as error:
+            cause = f"failed to copy: {self.named}: unexpected EOF"
+            raise LianError(replace(error.problems[0], cause=cause)) from error
 
 
 def api(**changes: object) -> Artifact:
@@ -274,3 +289,62 @@ def test_an_unchanged_cache_does_not_push_the_one_before_out(tmp_path: Path) -> 
     shop.builder.next_cache = cache(shop.registry.blobs[CACHE, config_of(found)])
     changed(shop, b"3")
     assert in_cache(shop, PREVIOUS) == before
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> World:
+    """Three passes: both tags hold a cache."""
+    shop = world(tmp_path)
+    passed(shop)
+    changed(shop, b"2")
+    changed(shop, b"3")
+    return shop
+
+
+def lose(world: World, tag: str) -> Digest:
+    """A part of what lies there."""
+    digest = in_cache(world, tag)
+    assert digest is not None
+    del world.registry.blobs[CACHE, config_of(world.registry.manifests[CACHE, digest])]
+    return digest
+
+
+def test_one_that_is_broken_keeps_nobody_from_the_other_and_goes(three: World) -> None:
+    before, lost = in_cache(three, LATEST), lose(three, PREVIOUS)
+    result = changed(three, b"4")
+    assert statuses(result) == [LookStatus.READ, LookStatus.BROKEN]
+    assert in_cache(three, PREVIOUS) == before != lost
+    assert statuses(changed(three, b"5")) == [LookStatus.READ, LookStatus.READ]
+
+
+def test_the_newer_one_that_is_broken_is_not_kept_beside_its_successor(three: World) -> None:
+    before, lost = in_cache(three, PREVIOUS), lose(three, LATEST)
+    assert statuses(changed(three, b"4")) == [LookStatus.BROKEN, LookStatus.READ]
+    assert lost not in {in_cache(three, LATEST), in_cache(three, PREVIOUS)}
+    assert in_cache(three, PREVIOUS) == before
+
+
+def test_two_that_are_broken_go_at_once(three: World) -> None:
+    lost = {lose(three, PREVIOUS), lose(three, LATEST)}
+    assert statuses(changed(three, b"4")) == [LookStatus.BROKEN, LookStatus.BROKEN]
+    assert not lost & {in_cache(three, LATEST), in_cache(three, PREVIOUS)}
+    assert statuses(changed(three, b"5")) == [LookStatus.READ]
+
+
+@pytest.mark.parametrize("tag", [LATEST, PREVIOUS])
+def test_a_build_that_fails_on_one_blames_that_one_alone(three: World, tag: str) -> None:
+    """The registry says that all is there, and BuildKit finds it damaged."""
+    other = {LATEST: PREVIOUS, PREVIOUS: LATEST}[tag]
+    digest, good = in_cache(three, tag), in_cache(three, other)
+    assert digest is not None
+    part = config_of(three.registry.manifests[CACHE, digest])
+    three.builder.points = Naming(codes=["cache-broken"], named=part)
+    found = {look.reference: look.status for look in use_of(changed(three, b"4")).looked}
+    assert found == {f"{CACHE}:{tag}": LookStatus.BROKEN, f"{CACHE}:{other}": LookStatus.SET_ASIDE}
+    assert digest not in {in_cache(three, LATEST), in_cache(three, PREVIOUS)}
+    assert in_cache(three, PREVIOUS) == good, "what is good stays beside the new one"
+
+
+def test_a_cache_whose_parts_cannot_be_asked_for_is_not_read(three: World) -> None:
+    three.registry.unreadable.add("parts")
+    assert set(statuses(changed(three, b"4"))) == {LookStatus.UNREADABLE}
