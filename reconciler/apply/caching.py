@@ -16,7 +16,7 @@ from reconciler.cache import notes, rules
 from reconciler.cache.content import rfc3339
 from reconciler.cache.home import place_of
 from reconciler.cache.notes import Note
-from reconciler.cache.vet import LIMIT, config_of, unfit
+from reconciler.cache.vet import LIMIT, config_of, undescribed, unfit
 from reconciler.model.cache import CacheMode
 from reconciler.model.cache_use import CacheLook, CacheUse, LookStatus
 from reconciler.model.observed import Found, Unknown
@@ -228,7 +228,7 @@ class Caches:
         try:
             manifest = await self.ports.registry.manifest(reference.repository, head.digest)
             if (wrong := unfit(manifest)) is None:  # BuildKit waits without end for what is not answered
-                await self.ports.registry.blob(reference.repository, config_of(manifest), LIMIT)
+                wrong = undescribed(await self.ports.registry.blob(reference.repository, config_of(manifest), LIMIT))
             lost = await self.ports.registry.missing(reference.repository, head.digest) if wrong is None else ()
         except LianError as error:
             first = error.problems[0]

@@ -13,6 +13,7 @@ from reconciler.cache import notes
 from reconciler.cache.vet import config_of
 from reconciler.model.cache import CacheMode, CachePolicy
 from reconciler.model.cache_use import LookStatus
+from reconciler.model.digest import Digest
 from reconciler.model.outcome import Status
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from reconciler.model.artifact import Artifact
     from reconciler.model.cache_use import CacheUse
-    from reconciler.model.digest import Digest
     from reconciler.model.outcome import Result
 
 CACHE = Repository(HOST, "cache/ci/shop/api")
@@ -42,7 +42,8 @@ class Failing(Points):
     async def at(self, point: str) -> None:
         await super().at(point)
         if point == self.where and self.codes:
-            raise problem(self.codes.pop(0))
+            code = self.codes.pop(0)
+            raise problem(code, f"planted: {code}")
 
 
 @dataclass
@@ -166,6 +167,14 @@ def test_a_second_failure_tells_of_the_first(tmp_path: Path) -> None:
     assert result.problem is not None
     assert result.problem.code == "build-failed"
     assert "the try before it" in result.problem.message
+
+
+def test_two_failures_of_one_kind_are_told_once(tmp_path: Path) -> None:
+    shop = world(tmp_path)
+    shop.builder.points = Failing(codes=["push-failed", "push-failed"])
+    result = passed(shop)
+    assert result.problem is not None
+    assert result.problem.message == "planted: push-failed"
 
 
 def test_a_cache_that_takes_too_long_is_left_out_and_told(tmp_path: Path) -> None:
@@ -348,3 +357,12 @@ def test_a_build_that_fails_on_one_blames_that_one_alone(three: World, tag: str)
 def test_a_cache_whose_parts_cannot_be_asked_for_is_not_read(three: World) -> None:
     three.registry.unreadable.add("parts")
     assert set(statuses(changed(three, b"4"))) == {LookStatus.UNREADABLE}
+
+
+@pytest.mark.parametrize("config", [b'{"garbage":1}', b"[]", b"", b"[" * 100_000, b"\xff"])
+def test_a_description_that_says_nothing_is_told(three: World, config: bytes) -> None:
+    three.registry.blobs[CACHE, Digest.of(config)] = config
+    made = cache(config)
+    three.registry.put(CACHE, made)
+    three.registry.tags[CACHE, LATEST] = made.digest
+    assert statuses(changed(three, b"4")) == [LookStatus.FOREIGN, LookStatus.READ]
