@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.compute import Runner
+from reconciler.ports.compute import Runner, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -25,7 +25,7 @@ class World:
     folder: Path
     leases: dict[str, bool] = field(default_factory=dict)
     stuck: set[str] = field(default_factory=set)
-    peaks: dict[str, int] = field(default_factory=dict)
+    used: dict[str, Usage] = field(default_factory=dict)
 
 
 class ScriptedCompute:
@@ -62,11 +62,11 @@ class ScriptedCompute:
             raise LianError(problems)
         return dead
 
-    async def peak_memory(self, runner: Runner) -> int | None:
+    async def usage(self, runner: Runner) -> Usage:
         """See the port."""
-        return self.world.peaks.get(runner.lease)
+        return self.world.used.get(runner.lease, Usage())
 
     def _remove(self, lease: str) -> None:
         del self.world.leases[lease]
-        self.world.peaks.pop(lease, None)
+        self.world.used.pop(lease, None)
         shutil.rmtree(self.world.folder / lease, ignore_errors=True)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from reconciler.finishing import to_its_end
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.secret import Secret
-from reconciler.ports.compute import Runner
+from reconciler.ports.compute import Runner, Usage
 from reconciler.providers.compute import daemon
 from reconciler.providers.compute.cgroups import Hierarchies
 from reconciler.providers.compute.lease_files import LeaseFiles
+from reconciler.providers.compute.metering import MemoryMeter
 from reconciler.providers.compute.sweep import give_back, sweep
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class LocalCompute:
         self._files = LeaseFiles(state.absolute(), links)
         self._cgroups: Hierarchies | None = None
         self._version: str | None = None
+        self._meters: dict[str, MemoryMeter] = {}
+        """Of the leases that are out."""
 
     @asynccontextmanager
     async def rent(self, request: LeaseRequest) -> AsyncIterator[Runner]:
@@ -62,7 +65,9 @@ class LocalCompute:
             starting = asyncio.create_task(daemon.start(programs, held.folder))
             process = await asyncio.shield(starting)  # cancelled or not, we shall know the process
             _, version = await asyncio.gather(daemon.ready(process, held.folder), self._builder(programs))
-            yield Runner(request.lease, f"unix://{held.folder.socket}", held.folder.scratch, version)
+            runner = Runner(request.lease, f"unix://{held.folder.socket}", held.folder.scratch, version)
+            async with self._metered(held):
+                yield runner
         except BaseException as error:
             try:
                 await to_its_end(self._return(held, starting))
@@ -76,9 +81,23 @@ class LocalCompute:
         """See the port."""
         return await asyncio.to_thread(sweep, self._files, self._hierarchies())
 
-    async def peak_memory(self, runner: Runner) -> int | None:
-        """See the port. The daemon itself is not counted, the page cache that steps used is."""
-        return self._hierarchies().peak_memory(self._files.folder(runner.lease).cgroup)
+    async def usage(self, runner: Runner) -> Usage:
+        """See the port. The daemon itself is not counted."""
+        if (meter := self._meters.get(runner.lease)) is None:
+            return Usage()
+        cgroup = self._files.folder(runner.lease).cgroup
+        cgroups = self._hierarchies()
+        return Usage(meter.take(cgroups.memory_reading(cgroup)), cgroups.cpu_seconds(cgroup))
+
+    @asynccontextmanager
+    async def _metered(self, held: Held) -> AsyncIterator[None]:
+        """What builds use is known as long as the block runs."""
+        meter = self._meters[held.folder.lease] = MemoryMeter()
+        try:
+            async with meter.running(lambda: self._hierarchies().memory_reading(held.folder.cgroup)):
+                yield
+        finally:
+            del self._meters[held.folder.lease]
 
     def _hierarchies(self) -> Hierarchies:
         if self._cgroups is None:
