@@ -11,7 +11,7 @@ from reconciler.model.tier import Tier
 from reconciler.providers.builder.failure import SHOWN_LINES, Evidence, explain, plain, timed_out
 from reconciler.providers.builder.progress import FailedStep
 
-PERSON, RETRY = Next.PERSON, Next.RETRY
+PERSON, RETRY, HOLD = Next.PERSON, Next.RETRY, Next.HOLD
 MAKE = 'process "/bin/sh -c make" did not complete successfully: '
 
 
@@ -26,6 +26,7 @@ def failed(error: str, *output: str) -> FailedStep:
 
 REGISTRY = "failed to push registry.example/shop/api: failed to authorize: "
 METADATA = "registry.example/base:1: failed to resolve source metadata for registry.example/base:1: "
+PULL, PUSH = f"failed to solve: {METADATA}", "failed to solve: failed to push r.example/a: "
 
 
 @pytest.mark.parametrize(
@@ -50,25 +51,25 @@ METADATA = "registry.example/base:1: failed to resolve source metadata for regis
             "went away",
         ),
         ("failed to solve: no active session for k3x9: context deadline exceeded", "builder-lost", RETRY, ""),
-        (REGISTRY + "unexpected status: 401 Unauthorized", "push-refused", PERSON, "registry.example/shop/api"),
-        (REGISTRY + "unexpected status from POST request to http://r/v2/: 403 Forbidden", "push-refused", PERSON, ""),
+        (REGISTRY + "unexpected status: 401 Unauthorized", "push-refused", HOLD, "registry.example/shop/api"),
+        (REGISTRY + "unexpected status from POST request to http://r/v2/: 403 Forbidden", "push-refused", HOLD, ""),
         (
             "failed to solve: failed to push r.example/a: denied: requested access to the resource is denied",
             "push-refused",
-            PERSON,
+            HOLD,
             "r.example/a",
         ),
         (
             "failed to solve: failed to push ghcr.io/acme/a: denied: permission_denied: write_package",
             "push-refused",
-            PERSON,
+            HOLD,
             "the token may not write this package",
         ),
         (
             "failed to solve: failed to push h.example/a: denied: adding 12.0 MiB of storage resource, which when "
             "updated to current usage of 5.0 GiB will exceed the configured upper limit of 5.0 GiB.",
             "push-refused",
-            PERSON,
+            HOLD,
             "quota",
         ),
         (
@@ -101,7 +102,7 @@ METADATA = "registry.example/base:1: failed to resolve source metadata for regis
         (
             f"failed to solve: {METADATA}pull access denied, repository does not exist or may require authorization",
             "pull-refused",
-            PERSON,
+            HOLD,
             "registry.example/base:1",
         ),
         (f"failed to solve: {METADATA}failed to do request: i/o timeout", "pull-failed", RETRY, ""),
@@ -126,6 +127,127 @@ METADATA = "registry.example/base:1: failed to resolve source metadata for regis
             RETRY,
             "",
         ),
+        (
+            f"failed to solve: {METADATA}unexpected status from HEAD request to https://r.example/v2/base/manifests/1: "
+            "503 Service Unavailable",
+            "pull-failed",
+            RETRY,
+            "",
+        ),
+        (
+            f"{PULL}failed to do request: dial tcp: lookup r.example on 10.0.0.2:53: no such host",
+            "pull-failed",
+            RETRY,
+            "base image",
+        ),
+        (
+            f"{PULL}failed to do request: dial tcp: lookup r.example: Temporary failure in name resolution",
+            "pull-failed",
+            RETRY,
+            "",
+        ),
+        (
+            f"{PULL}failed to do request: net/http: TLS handshake timeout",
+            "pull-failed",
+            RETRY,
+            "",
+        ),
+        (
+            f'{PULL}failed to authorize: failed to fetch anonymous token: Get "https://a.example": '
+            "net/http: request canceled (Client.Timeout exceeded while awaiting headers)",
+            "pull-failed",
+            RETRY,
+            "",
+        ),
+        (
+            "failed to solve: failed to copy: httpReadSeeker: failed open: unexpected status code "
+            "https://r.example/v2/a/blobs/sha256:0f: 502 Bad Gateway",
+            "pull-failed",
+            RETRY,
+            "",
+        ),
+        (
+            "failed to solve: failed to copy: read tcp 10.0.0.1:1->10.0.0.2:443: read: connection reset by peer",
+            "pull-failed",
+            RETRY,
+            "",
+        ),
+        (
+            f"{PUSH}failed to copy: write tcp 10.0.0.1:1->10.0.0.2:443: broken pipe",
+            "push-failed",
+            RETRY,
+            "r.example/a",
+        ),
+        (
+            f"{PUSH}unexpected status from POST request to https://r.example/v2/a/: 500 Internal Server Error",
+            "push-failed",
+            RETRY,
+            "",
+        ),
+        (
+            f"{PUSH}failed to authorize: failed to fetch oauth token: unexpected status "
+            "from POST request to https://a.example/token: 503 Service Unavailable",
+            "push-failed",
+            RETRY,
+            "",
+        ),
+        (
+            f"{PULL}failed to do request: tls: failed to verify "
+            "certificate: x509: certificate signed by unknown authority",
+            "certificate-refused",
+            HOLD,
+            "trust",
+        ),
+        (
+            f'{PUSH}failed to do request: Head "https://r.example": x509: certificate has expired or is not yet valid',
+            "certificate-refused",
+            HOLD,
+            "",
+        ),
+        (
+            f"{PULL}failed to do request: http: server gave HTTP response to HTTPS client",
+            "registry-speaks-http",
+            HOLD,
+            "plain HTTP",
+        ),
+        (
+            f"{PUSH}unexpected status: 507 Insufficient Storage",
+            "push-refused",
+            HOLD,
+            "quota",
+        ),
+        (
+            f"{PUSH}denied: Your storage quota has been exceeded",
+            "push-refused",
+            HOLD,
+            "quota",
+        ),
+        ("failed to solve: invalid response status 404", "download-missing", PERSON, ""),
+        ("failed to solve: invalid response status 503", "download-failed", RETRY, ""),
+        ("failed to solve: invalid response status 429", "download-failed", RETRY, ""),
+        (
+            'failed to solve: failed to load cache key: Get "http://h/x": dial tcp: lookup h: server misbehaving',
+            "download-failed",
+            RETRY,
+            "",
+        ),
+        ('failed to solve: failed to load cache key: Get "http://h/x": EOF', "download-failed", RETRY, ""),
+        ('failed to solve: Get "http://h/x": context deadline exceeded', "download-failed", RETRY, ""),
+        (
+            "failed to solve: stream error: stream ID 7; INTERNAL_ERROR; received from peer",
+            "download-failed",
+            RETRY,
+            "",
+        ),
+        ("failed to solve: Canceled: context canceled", "builder-lost", RETRY, ""),
+        (
+            "listing workers for Build: failed to list workers: Unavailable: connection error: desc = x",
+            "builder-lost",
+            RETRY,
+            "",
+        ),
+        ("failed to solve: Canceled: grpc: the client connection is closing", "builder-lost", RETRY, ""),
+        ("failed to solve: failed to mount /tmp/x: read /var/lib/b/y: input/output error", "builder-broken", RETRY, ""),
         ("failed to solve: something nobody has seen yet", "build-error", RETRY, "status 1"),
     ],
 )
