@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
     from reconciler.desired.source import GitSource
     from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired, Materials, SentFolder
+    from reconciler.model.tier import Sizes
     from reconciler.model.tree import Entry
     from reconciler.ports.access import Access
     from reconciler.ports.archives import Archives
     from reconciler.ports.blob_files import BlobFiles
     from reconciler.ports.builder import BuildRequest, Built, StepSeen
     from reconciler.ports.clock import Clock
-    from reconciler.ports.compute import Compute, LeaseRequest, Runner
+    from reconciler.ports.compute import Compute, LeaseRequest, Runner, Usage
     from reconciler.ports.inventory import Inventory
     from reconciler.ports.memory import Memory
     from reconciler.ports.publisher import Publisher
@@ -248,9 +250,13 @@ class _Learning:
         """See the port."""
         return await self._source.listing(folder)
 
-    async def export(self, folder: SentFolder, into: Path) -> None:
+    async def sizes(self) -> Sizes:
         """See the port."""
-        await self._source.export(folder, into)
+        return await self._source.sizes()
+
+    async def export(self, folder: SentFolder, into: Path) -> int:
+        """See the port."""
+        return await self._source.export(folder, into)
 
     async def export_dockerfile(self, materials: Materials, into: Path) -> None:
         """See the port."""
@@ -313,9 +319,9 @@ class _ChosenCompute:
 
         return await LocalCompute(None, None, None, self._leases).sweep()
 
-    async def peak_memory(self, runner: Runner) -> int | None:
+    async def usage(self, runner: Runner) -> Usage:
         """See the port."""
-        return await self._local().peak_memory(runner)
+        return await self._local().usage(runner)
 
     def _local(self) -> Compute:
         from reconciler.providers.compute.local import LocalCompute
@@ -369,6 +375,7 @@ class Bench:
             archives=_archives(),
             keyring=_Keyring(),
             recorder=recorder,
+            pause=_pause,
             pass_id=pass_id,
             logs=_log_folder(self.choice.cache / "logs", pass_id),
         )
@@ -381,6 +388,10 @@ class Bench:
         if is_url(self.choice.repo):
             return NoTrigger()
         return RefsTrigger(Path(open_local(Path(self.choice.repo)).path))
+
+
+async def _pause(seconds: float) -> None:
+    await asyncio.sleep(seconds)
 
 
 def _log_folder(logs: Path, pass_id: str) -> Path:

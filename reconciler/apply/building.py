@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.apply.mounts import kept
 from reconciler.apply.scanned import scanned
 from reconciler.apply.send import contexts
+from reconciler.apply.tries import OnRunner
 from reconciler.finishing import beside
 from reconciler.identity.resolve import missing_base
 from reconciler.model.artifact import BaseImage, ParentImage
@@ -21,7 +22,6 @@ from reconciler.model.problem import LianError, Next, Problem
 from reconciler.observe.ask import known_heads
 from reconciler.ports.builder import CACHE_BROKEN, CACHE_STALLED, PUSH_FAILED, UNCLEAR, BuildRequest
 from reconciler.ports.registry import DOWN, REST_SECONDS
-from reconciler.sizing.choose import tier_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from reconciler.apply.attesting import Attester
     from reconciler.apply.caching import Caches, Lookup
     from reconciler.apply.mounts import CacheMounts
-    from reconciler.apply.send import Sender
+    from reconciler.apply.send import Parcel
     from reconciler.identity.inputs import Inputs
     from reconciler.identity.resolve import Keyed, Resolution
     from reconciler.model.attestation import Statement
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from reconciler.model.name import ArtifactName
     from reconciler.model.platform import Platform
     from reconciler.model.reference import Reference
+    from reconciler.model.tier import Tier
     from reconciler.ports.builder import Built, StepSeen
     from reconciler.ports.bundle import Ports
     from reconciler.ports.compute import Runner
@@ -67,7 +68,8 @@ class Building:
     materials: Materials
     identity: Keyed
     runner: Runner
-    sender: Sender
+    parcel: Parcel
+    tier: Tier
     deadline: float
     caches: Caches
     mounts: CacheMounts
@@ -249,15 +251,15 @@ class Building:
         return BuildRequest(
             artifact=str(artifact.name),
             platform=platform,
-            context=await self.sender.folder(self.materials.context),
-            dockerfile=await self.sender.dockerfile(self.materials),
+            context=await self.parcel.folder(self.materials.context),
+            dockerfile=await self.parcel.dockerfile(self.materials),
             log=log,
-            tier=tier_for(artifact),
+            tier=self.tier,
             destination=destination,
             target=target,
             args=artifact.args,
             labels=artifact.labels,
-            contexts=await contexts(self.wanted, needs, inputs, self.sender, publisher, desired),
+            contexts=await contexts(self.wanted, needs, inputs, self.parcel, publisher, desired),
             scanner=self.attester.scanner if destination else None,
             source_date_epoch=artifact.source_date_epoch,
             deadline=self.deadline,
@@ -272,7 +274,7 @@ class Building:
         began = time.monotonic()
         try:
             return await self._run(request), lookup
-        except LianError as error:
+        except OnRunner as error:
             first = error.problems[0]
             if first.code not in _AGAIN | (_AGAIN_WITHOUT if request.cache_from else set()):
                 raise
@@ -288,15 +290,15 @@ class Building:
         )
         try:
             return await self._run(again), lookup
-        except LianError as error:
-            raise LianError(_after(p, first) for p in error.problems) from error
+        except OnRunner as error:
+            raise OnRunner(_after(p, first) for p in error.problems) from error
 
     async def _run(self, request: BuildRequest) -> Built:
         self.logs.append(request.log)
         try:
             built = await self.ports.builder.build(self.runner, request, self._seen)
         except LianError as error:
-            raise LianError(self._in_repo(p) for p in error.problems) from error
+            raise OnRunner(self._in_repo(p) for p in error.problems) from error
         self.solves.setdefault(request.platform, []).append(built)
         return built
 

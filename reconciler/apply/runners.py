@@ -14,7 +14,7 @@ from reconciler.finishing import to_its_end
 from reconciler.ports.compute import LeaseRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -22,11 +22,26 @@ if TYPE_CHECKING:
     from reconciler.ports.compute import Compute, Runner
 
 
+MOST_RUNNERS = 7
+"""Of one share in a pass, the lost ones included."""
+
+
 @dataclass(slots=True)
 class _Rented:
     runner: asyncio.Future[Runner]
     release: asyncio.Event
     task: asyncio.Task[None]
+    stays: list[Stay] = field(default_factory=list)
+    """Of the builds that are on it now."""
+
+
+@dataclass(slots=True, eq=False)
+class Stay:
+    """One build's time on a runner. `alone` as long as no other build has been there at the same time."""
+
+    share: str
+    runner: Runner
+    alone: bool = True
 
 
 @dataclass(slots=True)
@@ -37,13 +52,15 @@ class Runners:
     fleet: str
     pass_id: str
     parallelism: int
-    hosts: Mapping[str, frozenset[str]]
+    hosts: dict[str, frozenset[str]]
     """Share -> the registry hosts that its builds speak to."""
     expected: Counter[str]
     """Share -> artifacts of it that may still ask for a runner."""
     _rented: dict[str, _Rented] = field(default_factory=dict)
-    _lost: dict[str, list[_Rented]] = field(default_factory=dict)
-    """Share -> runners that build nothing more."""
+    _lost: list[_Rented] = field(default_factory=list)
+    """Runners that take no more builds, while some are still on them."""
+    _asked: Counter[str] = field(default_factory=Counter)
+    """Share -> runners that were asked for."""
     _failures: list[Exception] = field(default_factory=list)
     """Of runners that could not be returned; told at the end, so that they stop nobody's build."""
 
@@ -58,7 +75,7 @@ class Runners:
         work: Iterable[str],
     ) -> Runners:
         """`work` names the share of each artifact that may be built."""
-        return cls(compute, fleet, pass_id, parallelism, hosts, Counter(work))
+        return cls(compute, fleet, pass_id, parallelism, dict(hosts), Counter(work))
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,51 +83,94 @@ class Runners:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._return({*self._rented, *self._lost})
+        leases, self._rented, self._lost = [*self._rented.values(), *self._lost], {}, []
+        await self._return(leases)
         if self._failures and error is None:
             raise self._failures[0]
         for failure in self._failures if error else ():
             error.add_note(f"a runner could not be returned: {failure}")  # type: ignore[union-attr]
 
-    async def runner(self, share: str, tier: Tier, deadline: float) -> Runner:
-        """The share's runner, rented at the first call. Raises LianError if it fails.
+    async def enter(self, share: str, tier: Tier, deadline: float) -> Stay:
+        """A build's time on the share's runner begins; it is rented at the first call. Raises LianError if that failed,
+        until someone has it `renewed`.
 
         `deadline` is one build's, in seconds; the lease is long enough for all that may come, one after another.
         """
         rented = self._rented.get(share)
         if rented is None:
-            until = deadline * max(1, self.expected[share])
-            request = LeaseRequest(
-                self.fleet,
-                self.pass_id,
-                self._lease(share),
-                tier,
-                until,
-                self.parallelism,
-                self.hosts.get(share, frozenset()),
-            )
-            future: asyncio.Future[Runner] = asyncio.get_running_loop().create_future()
-            release = asyncio.Event()
-            task = asyncio.create_task(self._hold(request, future, release), name=f"runner of {share}")
-            rented = self._rented[share] = _Rented(future, release, task)
-        return await asyncio.shield(rented.runner)
+            rented = self._rented[share] = self._rent(share, tier, deadline)
+        stay = Stay(share, await asyncio.shield(rented.runner))
+        rented.stays.append(stay)
+        if len(rented.stays) > 1:
+            for each in rented.stays:
+                each.alone = False
+        return stay
 
-    def lose(self, share: str, runner: Runner) -> None:
-        """This one builds nothing more: the next call of `runner` rents another. It goes back when the share's last
-        does, for other builds may not have ended on it yet."""
+    def leave(self, stay: Stay) -> None:
+        """The build has ended. Leaving twice is leaving once."""
+        for rented in (*self._rented.values(), *self._lost):
+            if stay in rented.stays:
+                rented.stays.remove(stay)
+
+    async def lose(self, stay: Stay) -> None:
+        """The build has ended, and its runner takes no more of them: the next who comes gets another. It goes back at
+        once if nobody is on it, else with the last of them, for their builds may well end."""
+        rented = self._rented.get(stay.share)
+        if (
+            rented is not None
+            and rented.runner.done()
+            and not _failed(rented)
+            and rented.runner.result() is stay.runner
+        ):
+            self._lost.append(self._rented.pop(stay.share))
+        self.leave(stay)
+        empty = [rented for rented in self._lost if not rented.stays]
+        self._lost = [rented for rented in self._lost if rented.stays]
+        await self._return(empty)
+
+    def renew(self, share: str) -> None:
+        """If the share's runner could not be had, the next who comes asks for another."""
         rented = self._rented.get(share)
-        if rented is not None and rented.runner.done() and rented.runner.result() is runner:
-            self._lost.setdefault(share, []).append(self._rented.pop(share))
+        if rented is not None and _failed(rented):
+            del self._rented[share]
+
+    def spent(self, share: str) -> bool:
+        """True if so many runners were asked for that it makes no sense to go on: what makes builds fail there is not
+        the runner, and each may cost money."""
+        return self._asked[share] >= MOST_RUNNERS
+
+    def apart(self, share: str, what: str) -> str:
+        """A share for one build that must not be with the others of its own; `done` ends it."""
+        own = f"{share} apart {what}"
+        self.hosts[own] = self.hosts.get(share, frozenset())
+        self.expected[own] = 1
+        return own
 
     async def done(self, share: str) -> None:
         """One artifact of the share has ended; with the last one the runner goes back."""
         self.expected[share] -= 1
-        if self.expected[share] <= 0:
-            await self._return({share})
+        if self.expected[share] <= 0 and share in self._rented:
+            await self._return([self._rented.pop(share)])
+
+    def _rent(self, share: str, tier: Tier, deadline: float) -> _Rented:
+        request = LeaseRequest(
+            self.fleet,
+            self.pass_id,
+            self._lease(share),
+            tier,
+            deadline * max(1, self.expected[share]),
+            self.parallelism,
+            self.hosts.get(share, frozenset()),
+        )
+        future: asyncio.Future[Runner] = asyncio.get_running_loop().create_future()
+        release = asyncio.Event()
+        task = asyncio.create_task(self._hold(request, future, release), name=f"runner of {share}")
+        return _Rented(future, release, task)
 
     def _lease(self, share: str) -> str:
-        """Unique for the pass, the share and the runners it lost; the text is hashed, because it may be too long."""
-        told = " lost".join([share, *("" for _ in self._lost.get(share, ()))])
+        """Unique for the pass, the share and how often it has asked; hashed, because the text may be too long."""
+        told = f"{share}{' lost' * self._asked[share]}"
+        self._asked[share] += 1
         return f"{self.pass_id}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
     async def _hold(self, request: LeaseRequest, future: asyncio.Future[Runner], release: asyncio.Event) -> None:
@@ -127,9 +187,8 @@ class Runners:
             if isinstance(error, asyncio.CancelledError):
                 raise
 
-    async def _return(self, shares: Collection[str]) -> None:
-        leases = [self._rented.pop(share) for share in shares if share in self._rented]
-        leases += [lost for share in shares for lost in self._lost.pop(share, ())]
+    async def _return(self, leases: Iterable[_Rented]) -> None:
+        leases = list(leases)
         for lease in leases:
             lease.release.set()
             if not lease.runner.done():
@@ -139,3 +198,8 @@ class Runners:
             await to_its_end(ends)
         finally:
             self._failures += [end for end in ends.result() if isinstance(end, Exception)]
+
+
+def _failed(rented: _Rented) -> bool:
+    """True if it could not be had."""
+    return rented.runner.done() and rented.runner.exception() is not None
