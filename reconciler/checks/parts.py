@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CACHES = tuple(f"cache {verb}" for verb in ("policy", "refs", "ls", "du", "prune"))
-READING = ("validate", "diff", "why", "images", "verify", "sign", "registry status", "prune", *CACHES)
+SIZES = tuple(f"sizing {verb}" for verb in ("explain", "suggest"))
+READING = ("validate", "diff", "why", "images", "verify", "sign", "registry status", "prune", *CACHES, *SIZES)
 """Commands that evaluate directives and build nothing."""
 BUILDING = ("reconcile", "watch")
 """Commands that build."""
