@@ -17,8 +17,9 @@ from reconciler.model.problem import LianError, Problem
 from reconciler.reconcile import load
 
 if TYPE_CHECKING:
-    from reconciler.model.name import ArtifactName
     import argparse
+
+    from reconciler.model.name import ArtifactName
 
 
 def run(arguments: argparse.Namespace) -> int:
