@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.measures import amount, count, seconds
-from reconciler.model.tier import Tier
+from reconciler.model.tier import MOST_CPU, MOST_GB, MOST_MINUTES, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,8 +16,6 @@ RUNS_KEPT = 20
 """Of one artifact, the newest."""
 _NAME = re.compile(r"[a-z0-9-]{0,63}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,20}Z")
-MOST_CPU, MOST_GB, MOST_MINUTES = 256, 4096.0, 1440
-"""Of a tier, as schemas/build_spec.ncl bounds them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 BUILD_SPEC = ".build-spec.ncl"
 """The file in a context's folder that says what its builds need."""
+MOST_CPU, MOST_GB, MOST_MINUTES = 256, 4096.0, 1440
+"""Of a tier, as schemas/build_spec.ncl bounds them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ there is; a build that needs more than the ladder's largest tier gets that one.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from reconciler.model.tier import BuildSpec, RunnerOverride, Tier
+from reconciler.model.tier import MOST_CPU, MOST_GB, BuildSpec, RunnerOverride, Tier
 from reconciler.sizing.evidence import Evidence
 from reconciler.sizing.ladder import fitting
 
@@ -121,13 +122,15 @@ def _field(said: float | None, spec: float | None, measure: Measure | None, usua
 
 
 def _rounded(cpu: Field, memory: Field, ladder: Ladder) -> tuple[Field, Field]:
-    """Both as the ladder has them, but for what a person wrote; without a ladder a build gets whole cores."""
+    """Both as the ladder has them, but for what a person wrote; without a ladder a build gets whole cores, and no more
+    of anything than a person may write."""
     open_cpu, open_memory = (0.0 if one.rule in _SAID else one.needed for one in (cpu, memory))
     tier = fitting(ladder, open_cpu, open_memory)
-    cores = tier.cpu if tier else -(-cpu.needed // 1)
+    cores = tier.cpu if tier else min(math.ceil(cpu.needed), MOST_CPU)
+    gib = tier.memory_gb if tier else min(memory.needed, MOST_GB)
     return (
         cpu if cpu.rule in _SAID else _given(cpu, cores),
-        memory if memory.rule in _SAID else _given(memory, tier.memory_gb if tier else memory.needed),
+        memory if memory.rule in _SAID else _given(memory, gib),
     )
 
 

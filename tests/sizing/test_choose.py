@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.model.run import Run
 from reconciler.model.tier import BuildSpec, Ladder, RunnerOverride, Tier
 from reconciler.sizing.choose import Rule, size
 from reconciler.sizing.evidence import Evidence
@@ -17,7 +18,6 @@ from tests.commits import LADDER, SIZES, artifact
 
 if TYPE_CHECKING:
     from reconciler.model.artifact import Artifact
-    from reconciler.model.run import Run
     from reconciler.model.tier import Sizes
 
 NOTHING = Evidence()
@@ -55,8 +55,9 @@ def test_an_override_wins_where_it_says_something(a: Artifact, override: RunnerO
 def test_a_tier_is_a_usable_limit(a: Artifact, spec: BuildSpec | None, evidence: Evidence, sizes: Sizes) -> None:
     tier = size(a, spec, evidence, sizes).tier
     assert tier.memory_bytes == int(tier.memory_gb * 2**30) > 0
-    assert tier.cpu >= 1 and isinstance(tier.cpu, int)
-    assert tier.time_budget >= 1
+    assert 1 <= tier.cpu <= 256 and isinstance(tier.cpu, int)
+    assert tier.memory_gb <= 4096
+    assert 1 <= tier.time_budget <= 1440
     assert tier.to_json() == {"cpu": tier.cpu, "memory_gb": tier.memory_gb, "time_budget": tier.time_budget}
 
 
@@ -88,7 +89,7 @@ def test_what_nobody_wrote_is_a_size_of_the_ladder_that_holds_it_or_the_largest(
     sizing = size(replace(a, runner=None), None, evidence, sizes)
     if not sizes.ladder.tiers:
         assert sizing.machine is None
-        assert sizing.tier.cpu >= sizing.cpu.needed and sizing.tier.memory_gb >= sizing.memory.needed
+        assert sizing.tier.cpu >= min(sizing.cpu.needed, 256) and sizing.tier.memory_gb == sizing.memory.needed
         return
     machine = sizing.machine
     assert machine in sizes.ladder.tiers
@@ -135,6 +136,14 @@ def test_the_fleets_tier_says_how_long_a_build_on_it_may_take() -> None:
     assert (sizing.time.rule, sizing.tier.time_budget) == (Rule.TIER, 5)
     own = size(artifact("shop/api"), BuildSpec("x", time_budget=9), NOTHING, replace(SIZES, ladder=timed))
     assert own.tier.time_budget == 9
+
+
+def test_without_a_ladder_no_more_is_given_than_a_person_may_write() -> None:
+    """A run of a millisecond that a clock with a coarse tick gave hundreds of cores."""
+    run = Run("2026-01-01T00:00:00.000000Z", 0.001, Tier(1, 1, 1), 5000 << 30, 0.3, 0, 0, 1, True)
+    sizing = size(artifact("shop/api"), None, Evidence.of([run], ["shop/api"]), replace(SIZES, ladder=Ladder()))
+    assert (sizing.tier.cpu, sizing.tier.memory_gb) == (256, 4096)
+    assert sizing.cpu.short and sizing.memory.short
 
 
 def test_a_build_that_needs_more_than_there_is_gets_the_largest_and_is_told() -> None:
