@@ -268,6 +268,31 @@ RULES = (
     ),
 )
 
+_RUNC = "runc run failed: "
+"""How the last line of a step's output begins if runc did not come to run it; BuildKit then tells of exit code 1."""
+_TOO_LITTLE = re.compile(r"unable to set memory limit to|OOM-killed|container process is already dead")
+"""What runc 1.1 says where the limit of memory is too low for itself."""
+RUNC_RULES = (
+    _rule(
+        r"cannot set \S+ limit|error setting cgroup config|unable to apply cgroup configuration"
+        r"|no cgroup mount found|cgroup \S+ (?:is not|does not exist)",
+        "limits-unavailable",
+        "the builder's machine cannot limit what a step uses",
+        Next.HOLD,
+        "mount the memory and cpu controllers writable at /sys/fs/cgroup (`lian doctor` looks for them); with cgroups "
+        "v1 the kernel has to account swap as well (swapaccount=1)",
+    ),
+    _rule(
+        r"resource temporarily unavailable|too many open files|connection reset by peer|PID from pipe: EOF"
+        r"|device or resource busy|input/output error",
+        "builder-broken",
+        "the builder's machine cannot start the steps of a build",
+        Next.RETRY,
+        "look at the machine's limits and kernel log if it happens again",
+    ),
+)
+"""In runc's words. What they do not know is wrong in what was built: a command that is not there, say."""
+
 
 def explain(evidence: Evidence) -> Problem:
     """The one problem that a failed build is."""
@@ -315,6 +340,8 @@ def _failed_command(evidence: Evidence) -> Problem:
     output = "\n".join(evidence.output)
     if _NO_SPACE.search(output):
         return _disk_full(evidence)
+    if evidence.output and evidence.output[-1].startswith(_RUNC) and (found := _not_started(evidence)) is not None:
+        return found
     if evidence.exit_code == 137 or _KILLED.search(output):
         return _out_of_memory(evidence)
     file, line = _place(evidence)
@@ -327,6 +354,17 @@ def _failed_command(evidence: Evidence) -> Problem:
         cause=output or "the step wrote nothing",
         hint=f"see the whole log: {evidence.log}",
     )
+
+
+def _not_started(evidence: Evidence) -> Problem | None:
+    """Why runc did not come to run the step, where that is not what was built."""
+    words = evidence.output[-1]
+    if _TOO_LITTLE.search(words):
+        return _out_of_memory(evidence)
+    for rule in RUNC_RULES:
+        if match := rule.pattern.search(words):
+            return replace(_by_rule(rule, match, evidence), cause=words)
+    return None
 
 
 def _out_of_memory(evidence: Evidence) -> Problem:
