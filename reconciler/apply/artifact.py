@@ -243,15 +243,15 @@ class Worker:
         """One try, on this runner. Raises LianError; OnRunner for what another runner may do better."""
         began = self.ports.clock(), time.monotonic()
         course.began = course.began or began
-        work = course.work = self._building(course.tries, stay.runner, wanted, identity)
+        work = course.work = self._building(course, stay.runner, wanted, identity)
         before = await self.ports.compute.usage(stay.runner)
         manifests = await work.run(parents, fresh=fresh)
         course.usage = await self.ports.compute.usage(stay.runner)
         course.run = run_of(work, began, before, course.usage, alone=stay.alone)
         return manifests
 
-    def _building(self, tries: Tries, runner: Runner, wanted: Wanted, identity: Keyed) -> Building:
-        artifact, tier = wanted.artifact, tries.tier
+    def _building(self, course: Course, runner: Runner, wanted: Wanted, identity: Keyed) -> Building:
+        artifact, tries, tier = wanted.artifact, course.tries, course.tries.tier
         desired, moment = self.resolution.desired, self.resolution.moment
         freshness = freshness_of(artifact, desired, moment)
         return Building(
@@ -267,6 +267,8 @@ class Worker:
             self._deadline(tier),
             Caches(self.ports, desired, artifact, Ci(), freshness, tries.silent),
             CacheMounts(self.ports, desired, artifact, Ci(), runner, tier, freshness=freshness),
+            turn=len(tries.failed) + 1,
+            logs=course.logs,
         )
 
     async def _record(self, course: Course, manifests: Mapping[Platform, Descriptor]) -> Descriptor:
@@ -285,10 +287,10 @@ class Worker:
             tier=work.tier,
             builds=tuple(built for solves in work.solves.values() for built in solves),
             peak_memory=course.usage.peak_memory,
-            logs=tuple(work.logs),
+            logs=tuple(course.logs),
             caches=dict(work.caches.uses),
             runs=newest([run, *runs_of(wanted.artifact, desired, self.observed)]),
-            tries=tuple(course.tries.failed),
+            tries=tuple(failed.kept for failed in course.tries.failed),
         )
         record = await attach(self.ports, wanted, work.identity, subject, digests, facts)
         image = Recorded(subject, tuple(manifests.values()), record, work.sboms)

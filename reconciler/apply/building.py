@@ -73,10 +73,12 @@ class Building:
     deadline: float
     caches: Caches
     mounts: CacheMounts
+    turn: int = 1
+    """Which try this is of the artifact's build."""
     solves: dict[Platform, list[Built]] = field(default_factory=dict)
     """Of each platform: its checks, then its image."""
     logs: list[Path] = field(default_factory=list)
-    """Of all solves, in their order."""
+    """Of all solves, in their order, those of the tries before it included."""
     restored: dict[Platform, MountsMoved] = field(default_factory=dict)
     """What became of each platform's cache mounts before its first solve."""
     failures: list[Problem] = field(default_factory=list)
@@ -98,6 +100,7 @@ class Building:
     def log(self, platform: Platform, target: str | None = None) -> Path:
         name = self.wanted.artifact.name
         parts = [name.workspace, name.artifact, str(platform).replace("/", "-"), *([target] if target else [])]
+        parts += [f"try{self.turn}"] if self.turn > 1 else []
         return self.ports.logs / ("_".join(parts) + ".log")
 
     async def run(

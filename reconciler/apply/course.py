@@ -11,6 +11,8 @@ from reconciler.model.plan import Action
 from reconciler.ports.compute import Usage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reconciler.apply.building import Building
     from reconciler.apply.tries import Tries
     from reconciler.model.name import ArtifactName
@@ -35,6 +37,8 @@ class Course:
     """Of the runner, when the build was done there."""
     run: Run | None = None
     """What the try needed that went well."""
+    logs: list[Path] = field(default_factory=list)
+    """Of all solves of all tries, in their order."""
 
     @property
     def ended(self) -> Result:

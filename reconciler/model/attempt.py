@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,11 @@ class FailedTry:
     tier: Tier
     seconds: float
     then: Again
+
+    @property
+    def kept(self) -> FailedTry:
+        """As a record keeps it: without advice, which names files of the machine that it was built on."""
+        return replace(self, problem=replace(self.problem, hint=None))
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in records and outcomes."""

@@ -16,7 +16,7 @@ from reconciler.cli.exits import of_outcome
 from reconciler.model.attempt import Again
 from reconciler.model.event import Retrying
 from reconciler.model.outcome import Status
-from reconciler.model.problem import Next, Problem
+from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.tier import Ladder, RunnerOverride, Tier
 from reconciler.observe.ask import read_records
 from reconciler.reconcile import Options, reconcile_once
@@ -213,6 +213,46 @@ def test_others_keep_the_runner_that_was_too_small_for_one(tmp_path: Path) -> No
     where = {r.artifact: r.context.parents[1].name for r in shop.builder.requests}
     assert where == {"shop/api": larger, "shop/web": first, "shop/zoo": first}
     assert shop.compute.returned[0] == larger, "the runner of its own goes back with its build"
+
+
+def test_each_try_has_a_log_of_its_own_and_the_record_has_all_of_them(tmp_path: Path) -> None:
+    """Else the log that a failed try points at would tell of the one that went well."""
+    shop = world(tmp_path, api=["builder-lost", MEMORY])
+
+    class Writing(Failing):
+        async def at(self, point: str) -> None:
+            if point == "build shop/api":
+                log = shop.builder.requests[-1].log
+                assert not log.exists()
+                log.write_text(f"this is try {len(shop.builder.requests)}\n")
+            await super().at(point)
+
+    shop.builder.points = Writing(codes=shop.builder.points.codes)  # type: ignore[attr-defined]
+    assert result_of(run(shop)).status is Status.DONE
+    names = [request.log.name for request in shop.builder.requests]
+    assert names == [f"shop_api_linux-amd64{more}.log" for more in ("", "_try2", "_try3")]
+    record = record_of(shop)
+    kept = next(d for (_, digest), d in shop.registry.blobs.items() if digest == record.log).decode()
+    assert [line for line in kept.splitlines() if line.startswith("this")] == [f"this is try {n}" for n in (1, 2)]
+    assert [line for line in kept.splitlines() if line.startswith("== ")] == [f"== {name[:-4]}" for name in names]
+
+
+def test_a_record_keeps_no_advice_that_names_this_machines_files(tmp_path: Path) -> None:
+    shop = world(tmp_path)
+    lost = replace(problem("builder-lost").problems[0], hint="see the whole log: /home/ci/api.log", cause="EOF")
+    shop.builder.points.faults["build shop/api"] = LianError(lost)
+    shop.points.arrivals["pause"] = asyncio.Event()
+
+    async def pass_() -> Outcome:
+        task = asyncio.create_task(reconcile_once(shop.ports(), Options()))
+        await shop.points.arrivals["pause"].wait()
+        shop.builder.points.faults.clear()
+        return (await task)[1]
+
+    (told,) = result_of(asyncio.run(pass_())).tries
+    assert told.problem.hint is not None
+    (kept,) = record_of(shop).tries
+    assert (kept.problem.hint, kept.problem.cause) == (None, "EOF")
 
 
 @pytest.mark.parametrize("code", ["builder-lost", "disk-full", "pull-failed"])

@@ -34,6 +34,8 @@ class Bench:
     cache: Path
     registry: str | None = None
     env: dict[str, str] = field(default_factory=dict)
+    within: tuple[str, ...] = ()
+    """Words that run the command: in namespaces of its own, say."""
 
     @classmethod
     def new(cls, folder: Path, registry: str | None = None) -> Bench:
@@ -89,7 +91,7 @@ class Bench:
     def start(self, *words: str, out: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
         """Start `lian` and leave it running; its stdout goes to a pipe, or to an open file."""
         return subprocess.Popen(
-            [sys.executable, "-W", "error::ResourceWarning", "-m", "reconciler", *words],
+            [*self.within, sys.executable, "-W", "error::ResourceWarning", "-m", "reconciler", *words],
             cwd=self.repo,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -223,7 +225,9 @@ def leftovers(cache: Path) -> dict[str, list[str]]:
         if str(leases) in command:
             processes.append(command)
     names = [p.name for p in leases.iterdir() if p.is_dir()] if leases.is_dir() else []
-    cgroups = [str(p) for p in Path("/sys/fs/cgroup").glob("**/lian/*") if p.is_dir() and p.name in names]
+    passes = {folder.name.rpartition("-")[2] for folder in (cache / "logs").glob("*")}
+    found = (p for p in Path("/sys/fs/cgroup").glob("**/lian/*") if p.is_dir())
+    cgroups = [str(p) for p in found if p.name.partition("-")[0] in passes]
     return {"processes": processes, "mounts": mounts, "cgroups": cgroups, "leases": names}
 
 

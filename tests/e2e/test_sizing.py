@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.providers.compute.mounts import read_mounts
 from reconciler.providers.compute.processes import kill_and_wait, with_argument
 from tests.e2e.bench import BASE, Bench, directive, leftovers, until
+from tests.needs import not_run
 from tests.schemas.evaluation import validator
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ def shop(folder: Path, api: str = API, tiers: str = '["snack", "meal", "feast"]'
 def test_a_step_that_is_killed_at_a_small_tier_passes_at_the_next(tmp_path: Path) -> None:
     bench = shop(tmp_path, f'{API}, runner.tier = "snack"')
     ran = bench.lian("reconcile", "--once")
+    killed, fed = (next((bench.cache / "logs").glob(f"*/shop_api_linux-amd64{try_}.log")) for try_ in ("", "_try2"))
+    assert "did not complete successfully: exit code: 137" in killed.read_text(), "by SIGKILL, of the kernel"
+    assert "ERROR" not in fed.read_text()
     assert "ran out of memory; the limit was 0.06 GiB" in ran.err
     assert "again on a larger runner, meal (1 cpu, 0.4 GiB)" in ran.err
     assert ran.out.startswith("built    shop/api")
@@ -53,6 +58,7 @@ def test_a_step_that_is_killed_at_a_small_tier_passes_at_the_next(tmp_path: Path
     assert [(t["problem"]["code"], t["tier"]["name"], t["then"]) for t in record["tries"]] == [
         ("build-out-of-memory", "snack", "larger-runner")
     ]
+    assert str(bench.cache) not in json.dumps(record["tries"]), "no path of this machine"
     (run,) = record["runs"]
     assert (run["tier"]["name"], run["alone"], run["steps"], run["hits"]) == ("meal", True, 3, 0)
     assert 150 << 20 < run["peak_memory"] < 400 << 20
@@ -61,6 +67,28 @@ def test_a_step_that_is_killed_at_a_small_tier_passes_at_the_next(tmp_path: Path
     story = " ".join(bench.lian("why", "shop/api").out.split())
     assert "tried the step [3/3] RUN dd" in story
     assert "0 of 3 steps cached, meal (1 cpu, 0.4 GiB)" in story
+    assert leftovers(bench.cache) == {"processes": [], "mounts": [], "cgroups": [], "leases": []}
+
+
+@pytest.mark.buildkit
+@pytest.mark.parametrize("way", ["memory is not mounted", "read-only"])
+def test_a_machine_that_cannot_limit_memory_says_so_and_runs_no_step(tmp_path: Path, way: str) -> None:
+    """What cannot be limited is held, never built without a limit, and it is nobody's fault who wrote a Dockerfile."""
+    mounts = [mount for mount in read_mounts() if mount.kind in {"cgroup", "cgroup2"}]
+    if way == "read-only":
+        change = "; ".join(f"mount -o remount,bind,ro {mount.point}" for mount in mounts)
+    elif memory := next((mount for mount in mounts if "memory" in mount.options), None):
+        change = f"umount {memory.point}"
+    else:
+        not_run("memory has no mount of its own with cgroups v2", optional=True)
+    bench = shop(tmp_path)
+    bench.within = ("unshare", "--mount", "--propagation", "private", "sh", "-e", "-c", f'{change}; exec "$@"', "sh")
+    document = bench.lian("reconcile", "--once", "--json", code=4).json
+    (result,) = document["results"]
+    assert (result["status"], result["problem"]["code"], result["tries"]) == ("held", "limits-unavailable", [])
+    assert "cannot limit what a step uses" in result["problem"]["message"]
+    assert "cgroup" in result["problem"]["cause"] and "lian doctor" in result["problem"]["hint"]
+    assert "cgroups" in bench.lian("doctor", code=1).out.partition("what to do")[2]
     assert leftovers(bench.cache) == {"processes": [], "mounts": [], "cgroups": [], "leases": []}
 
 
@@ -90,6 +118,7 @@ def test_a_builder_that_is_killed_in_the_middle_is_replaced(tmp_path: Path) -> N
     bench = shop(tmp_path, **{"images/api/Dockerfile": BASE + f"RUN sleep {mark}\n"})
     process = bench.start("reconcile", "--once", "--json")
     until(lambda: with_argument(mark))
+    assert all(leftovers(bench.cache)[what] for what in ("processes", "cgroups", "leases")), "while it runs it is seen"
     (config,) = (bench.cache / "leases").glob("*/buildkitd.toml")
     kill_and_wait(with_argument(str(config)), 10)
     out, err = process.communicate(timeout=60)
@@ -126,6 +155,22 @@ def test_what_a_run_taught_becomes_a_commit(tmp_path: Path) -> None:
     result = bench.reconcile()["shop/api"]
     assert (result["tier"]["name"], result["tries"]) == ("feast", [])
     assert len(bench.lian("why", "shop/api", "--json").json["record"]["runs"]) == 2
+
+
+@pytest.mark.buildkit
+def test_the_outcome_tells_what_was_tried(tmp_path: Path) -> None:
+    bench = shop(tmp_path, f'{API}, runner.tier = "snack"')
+    document = bench.lian("reconcile", "--once", "--json").json
+    validator("outcome").validate(document)
+    (result,) = document["results"]
+    assert (result["status"], result["tier"]["name"]) == ("done", "meal")
+    (tried,) = result["tries"]
+    assert (tried["problem"]["code"], tried["tier"]["name"], tried["then"]) == (
+        "build-out-of-memory",
+        "snack",
+        "larger-runner",
+    )
+    assert tried["seconds"] > 0
 
 
 def test_what_a_cloud_would_cost(tmp_path: Path) -> None:
