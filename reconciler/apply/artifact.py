@@ -199,21 +199,27 @@ class Worker:
                 return await self._once(course, stay, wanted, identity, parents, fresh=fresh)
             except OnRunner as error:
                 problem = error.problems[0].of(str(name))
-                again = tries.after(problem, time.monotonic() - began, spent=self.runners.spent(course.share))
+                spent = self.runners.spent(course.share)
+                again = tries.after(problem, time.monotonic() - began, spent=spent)
+                if not spent and failure_class(problem) is FailureClass.INFRASTRUCTURE:
+                    await self._give_up(course.share, stay)
                 if again is None:
-                    raise OnRunner(tries.told(problem)) from error
+                    raise OnRunner(tries.told(problem, spent=spent)) from error
             finally:
                 if stay is not None:
                     self.runners.leave(stay)
             if again is Again.LARGER_RUNNER:
                 course.share = self.runners.apart(course.share, f"{name} {tries.tier.words}")
                 course.apart.append(course.share)
-            elif stay is not None:
-                await self.runners.lose(stay)
-            else:
-                self.runners.renew(course.share)
             self.ports.recorder.record(Retrying(name, tries.failed[-1], tries.tier))
             await self.ports.pause(tries.pause)
+
+    async def _give_up(self, share: str, stay: Stay | None) -> None:
+        """Whoever comes next gets another runner than this one, or than the one that could not be had."""
+        if stay is not None:
+            await self.runners.lose(stay)
+        else:
+            self.runners.renew(share)
 
     async def _enter(self, course: Course, name: ArtifactName) -> Stay:
         """Raises OnRunner if no runner can be had."""

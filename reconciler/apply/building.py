@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from reconciler.model.platform import Platform
     from reconciler.model.reference import Reference
     from reconciler.model.tier import Tier
-    from reconciler.ports.builder import Built, StepSeen
+    from reconciler.ports.builder import Built, ContextInput, StepSeen
     from reconciler.ports.bundle import Ports
     from reconciler.ports.compute import Runner
     from reconciler.ports.publisher import Destination
@@ -249,24 +249,35 @@ class Building:
         target: str | None,
         log: Path,
     ) -> BuildRequest:
-        artifact, desired = self.wanted.artifact, self.resolution.desired
-        publisher = self.ports.publisher
+        """What to build, of what is there once this returns. Raises OnRunner if it could not be brought there."""
+        artifact = self.wanted.artifact
+        context, dockerfile, named = await self._sent(needs, inputs)
         return BuildRequest(
             artifact=str(artifact.name),
             platform=platform,
-            context=await self.parcel.folder(self.materials.context),
-            dockerfile=await self.parcel.dockerfile(self.materials),
+            context=context,
+            dockerfile=dockerfile,
             log=log,
             tier=self.tier,
             destination=destination,
             target=target,
             args=artifact.args,
             labels=artifact.labels,
-            contexts=await contexts(self.wanted, needs, inputs, self.parcel, publisher, desired),
+            contexts=named,
             scanner=self.attester.scanner if destination else None,
             source_date_epoch=artifact.source_date_epoch,
             deadline=self.deadline,
         )
+
+    async def _sent(self, needs: Needs, inputs: Inputs) -> tuple[Path, Path, dict[str, ContextInput]]:
+        """The context, the Dockerfile and the named contexts, where the builder finds them. Raises OnRunner."""
+        publisher, desired = self.ports.publisher, self.resolution.desired
+        try:
+            context = await self.parcel.folder(self.materials.context)
+            dockerfile = await self.parcel.dockerfile(self.materials)
+            return context, dockerfile, await contexts(self.wanted, needs, inputs, self.parcel, publisher, desired)
+        except LianError as error:
+            raise OnRunner(error.problems) from error
 
     async def _tried(self, request: BuildRequest, lookup: Lookup) -> tuple[Built, Lookup]:
         """Built and pushed, with what has become of the caches. A push that fails is tried once more, which builds

@@ -96,10 +96,13 @@ class Runners:
 
         `deadline` is one build's, in seconds; the lease is long enough for all that may come, one after another.
         """
-        rented = self._rented.get(share)
-        if rented is None:
-            rented = self._rented[share] = self._rent(share, tier, deadline)
-        stay = Stay(share, await asyncio.shield(rented.runner))
+        while True:
+            rented = self._rented.get(share)
+            if rented is None:
+                rented = self._rented[share] = self._rent(share, tier, deadline)
+            stay = Stay(share, await asyncio.shield(rented.runner))
+            if self._rented.get(share) is rented:  # else another has given it up in the meantime
+                break
         rented.stays.append(stay)
         if len(rented.stays) > 1:
             for each in rented.stays:

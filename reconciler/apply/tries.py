@@ -86,14 +86,17 @@ class Tries:
             self.tier = next_larger(self.ladder, self.tier) or self.tier
         return again
 
-    def told(self, problem: Problem) -> Problem:
-        """The problem that the build ends with, with what was tried before it and why no more is."""
+    def told(self, problem: Problem, *, spent: bool) -> Problem:
+        """The problem that the build ends with, with what was tried before it and why no more is. `spent` as in
+        `after`."""
         parts = [problem.message]
-        if failure_class(problem) is FailureClass.MEMORY:
-            if next_larger(self.ladder, self.tier) is None:
+        match failure_class(problem):
+            case FailureClass.MEMORY if next_larger(self.ladder, self.tier) is None:
                 parts.append(f"{self.tier.name or 'that'} is the largest tier of the ladder")
-            elif self._grown:
+            case FailureClass.MEMORY:
                 parts.append("a build gets a larger runner once")
+            case FailureClass.INFRASTRUCTURE if spent and self._new_runners < MAX_NEW_RUNNERS:
+                parts.append("so many runners were lost in its workspace that no more are asked for in this pass")
         parts += [f"the try before it, with {one.tier.words}: {one.problem.message}" for one in reversed(self.failed)]
         return replace(problem, message="; ".join(parts))
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.apply.runners import MOST_RUNNERS
+from reconciler.apply.runners import MOST_RUNNERS, Runners, Stay
 from reconciler.apply.tries import MAX_NEW_RUNNERS, MAX_OOM_RETRIES, PAUSES, FailureClass, Tries, failure_class
 from reconciler.cli.exits import of_outcome
 from reconciler.model.attempt import Again
@@ -21,7 +21,7 @@ from reconciler.model.tier import Ladder, RunnerOverride, Tier
 from reconciler.observe.ask import read_records
 from reconciler.reconcile import Options, reconcile_once
 from tests.commits import LADDER, SIZES, Commit, artifact
-from tests.fakes import Points, World, problem
+from tests.fakes import FakeCompute, Points, World, problem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,7 @@ def test_memory_grows_once_and_nothing_follows_a_second_time() -> None:
     assert tries.tier == Tier(4, 8, 30, "medium")
     assert tries.after(said(MEMORY), 1.0, spent=False) is None
     assert MAX_OOM_RETRIES == 1
-    told = tries.told(said(MEMORY)).message
+    told = tries.told(said(MEMORY), spent=False).message
     assert "a build gets a larger runner once" in told
     assert "the try before it, with small (2 cpu, 4 GiB)" in told
 
@@ -74,7 +74,7 @@ def test_memory_grows_once_and_nothing_follows_a_second_time() -> None:
 def test_at_the_top_of_the_ladder_it_says_so() -> None:
     tries = Tries(LADDER, Tier(8, 16, 30, "large"))
     assert tries.after(said(MEMORY), 1.0, spent=False) is None
-    assert "large is the largest tier of the ladder" in tries.told(said(MEMORY)).message
+    assert "large is the largest tier of the ladder" in tries.told(said(MEMORY), spent=False).message
 
 
 def test_a_runner_is_lost_twice_and_then_no_more() -> None:
@@ -274,6 +274,13 @@ def test_three_times_is_enough(tmp_path: Path) -> None:
     assert result.problem.message.count("the try before it") == 2
 
 
+def test_a_runner_on_which_a_build_failed_for_good_is_left_to_nobody(tmp_path: Path) -> None:
+    shop = world(tmp_path, "shop/api", "shop/web", api=["builder-lost"] * 3)
+    outcome = run(shop, jobs=1)
+    assert [result_of(outcome, f"shop/{name}").status for name in ("api", "web")] == [Status.FAILED, Status.DONE]
+    assert len(shop.compute.rented) == 4, "web begins on one of its own"
+
+
 def test_a_lost_runner_is_not_taken_from_a_build_that_is_on_it(tmp_path: Path) -> None:
     shop = world(tmp_path, "shop/api", "shop/web", api=["builder-lost"])
     hold = shop.builder.points.holds["build shop/web"] = asyncio.Event()
@@ -321,6 +328,8 @@ def test_a_place_where_nothing_works_is_given_up_before_every_artifact_has_tried
     outcome = run(shop, jobs=1)
     assert {result.status for result in outcome.results} == {Status.FAILED}
     assert len(shop.compute.rented) == MOST_RUNNERS
+    last = outcome.results[-1].problem
+    assert last is not None and "no more are asked for in this pass" in last.message
 
 
 def test_what_a_person_has_to_see_to_is_held(tmp_path: Path) -> None:
@@ -337,6 +346,44 @@ def test_what_is_wrong_in_the_dockerfile_fails_at_once(tmp_path: Path) -> None:
     outcome = run(shop)
     assert (result_of(outcome).status, len(shop.builder.requests), shop.pauses) == (Status.FAILED, 1, [])
     assert of_outcome(outcome) == 3
+
+
+def test_a_disk_that_is_full_while_the_context_is_written_is_the_runners(tmp_path: Path) -> None:
+    shop = world(tmp_path)
+
+    class Full(Points):
+        left = 1
+
+        async def at(self, point: str) -> None:
+            await super().at(point)
+            if point == "export" and self.left:
+                self.left -= 1
+                raise problem("disk-full")
+
+    shop.source.points = Full()
+    result = result_of(run(shop))
+    assert (result.status, len(shop.compute.rented)) == (Status.DONE, 2)
+    assert [one.problem.code for one in result.tries] == ["disk-full"]
+
+
+def test_whoever_waits_for_a_runner_never_gets_one_that_another_has_given_up(tmp_path: Path) -> None:
+    compute = FakeCompute(tmp_path, Points())
+    tier = Tier(2, 4, 30, "small")
+
+    async def pass_() -> None:
+        async with Runners.of(compute, "acme", "p1", 2, {}, ["shop", "shop"]) as runners:
+
+            async def unlucky() -> None:
+                await runners.lose(await runners.enter("shop", tier, 60.0))
+
+            async def waiting() -> Stay:
+                return await runners.enter("shop", tier, 60.0)
+
+            _, stay = await asyncio.gather(unlucky(), waiting())
+            assert list(compute.out) == [stay.runner.lease]
+
+    asyncio.run(pass_())
+    assert (len(compute.rented), compute.out) == (2, {})
 
 
 def test_a_registry_that_fails_lian_itself_is_no_runners_fault(tmp_path: Path) -> None:
