@@ -215,6 +215,16 @@ def test_records_of_another_fleet_and_of_another_artifact_do_not_count(tmp_path:
     assert evidence_of(shop, "shop/x") == Evidence()
 
 
+def test_what_a_sessions_image_needed_does_not_count(tmp_path: Path) -> None:
+    """Such images lie in repositories of their own, and only the artifact's is read."""
+    shop = world(tmp_path, artifact("shop/api", image="dev/ada-shop/api"))
+    shop.compute.one_build = Usage(12 * GIB, 0.0)
+    run(shop)
+    assert len(record_of(shop).runs) == 1
+    shop.source.commit = shop.source.commit.changed(artifacts=(artifact("shop/api"),))
+    assert evidence_of(shop, "shop/api") == Evidence()
+
+
 def test_what_cannot_be_read_tells_nothing_and_stops_nothing(tmp_path: Path) -> None:
     shop = world(tmp_path)
     run(shop)
