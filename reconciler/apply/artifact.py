@@ -157,13 +157,14 @@ class Worker:
         is spoken to.
         """
         name = wanted.artifact.name
-        course = Course(name, Tries(self.ladder, self.sizings[name].tier), self.shares[name])
+        tries = Tries(self.ladder, self.sizings[name].tier)
+        course = Course(wanted, identity, parents, replaces, tries, self.shares[name])
         await self.attester.prepare()
         try:
             if self.places.locked():
                 self.ports.recorder.record(Waiting(name, "a free place"))
             async with self.places:
-                manifests = await self._until_built(course, wanted, identity, parents, fresh=replaces)
+                manifests = await self._until_built(course)
             subject = await self._record(course, manifests)
             manifest = await self.ports.registry.manifest(wanted.artifact.image, subject.digest)
             manifest = await self.settler.settle(wanted.artifact, identity, manifest, left, replaces=replaces)
@@ -180,23 +181,15 @@ class Worker:
             course.ended, status=Status.DONE, digest=manifest.digest, platforms=platforms_in(identity, manifest)
         )
 
-    async def _until_built(
-        self,
-        course: Course,
-        wanted: Wanted,
-        identity: Keyed,
-        parents: Mapping[tuple[ArtifactName, Platform], Digest],
-        *,
-        fresh: bool,
-    ) -> dict[Platform, Descriptor]:
+    async def _until_built(self, course: Course) -> dict[Platform, Descriptor]:
         """On one runner after another, as `tries` says. Raises LianError: of the last try, with what was tried."""
-        name, tries = wanted.artifact.name, course.tries
+        name, tries = course.name, course.tries
         while True:
             began = time.monotonic()
             stay: Stay | None = None
             try:
-                stay = await self._enter(course, name)
-                return await self._once(course, stay, wanted, identity, parents, fresh=fresh)
+                stay = await self._enter(course)
+                return await self._once(course, stay)
             except OnRunner as error:
                 problem = error.problems[0].of(str(name))
                 spent = self.runners.spent(course.share)
@@ -221,52 +214,43 @@ class Worker:
         else:
             self.runners.renew(share)
 
-    async def _enter(self, course: Course, name: ArtifactName) -> Stay:
+    async def _enter(self, course: Course) -> Stay:
         """Raises OnRunner if no runner can be had."""
-        self.ports.recorder.record(Waiting(name, "a runner"))
+        self.ports.recorder.record(Waiting(course.name, "a runner"))
         self._make_log_folder()
         tier = course.tries.tier
         try:
             stay = await self.runners.enter(course.share, tier, self._deadline(tier))
         except LianError as error:
             raise OnRunner(error.problems) from error
-        self.ports.recorder.record(Started(name))
+        self.ports.recorder.record(Started(course.name))
         return stay
 
     def _deadline(self, tier: Tier) -> float:
         return min(tier.time_budget * 60.0, self.limits.build_timeout or float("inf"))
 
-    async def _once(
-        self,
-        course: Course,
-        stay: Stay,
-        wanted: Wanted,
-        identity: Keyed,
-        parents: Mapping[tuple[ArtifactName, Platform], Digest],
-        *,
-        fresh: bool,
-    ) -> dict[Platform, Descriptor]:
+    async def _once(self, course: Course, stay: Stay) -> dict[Platform, Descriptor]:
         """One try, on this runner. Raises LianError; OnRunner for what another runner may do better."""
         began = self.ports.clock(), time.monotonic()
         course.began = course.began or began
-        work = course.work = self._building(course, stay.runner, wanted, identity)
+        work = course.work = self._building(course, stay.runner)
         before = await self.ports.compute.usage(stay.runner)
-        manifests = await work.run(parents, fresh=fresh)
+        manifests = await work.run(course.parents, fresh=course.fresh)
         course.usage = await self.ports.compute.usage(stay.runner)
         course.run = run_of(work, began, before, course.usage, alone=stay.alone)
         return manifests
 
-    def _building(self, course: Course, runner: Runner, wanted: Wanted, identity: Keyed) -> Building:
-        artifact, tries, tier = wanted.artifact, course.tries, course.tries.tier
+    def _building(self, course: Course, runner: Runner) -> Building:
+        artifact, tries, tier = course.wanted.artifact, course.tries, course.tries.tier
         desired, moment = self.resolution.desired, self.resolution.moment
         freshness = freshness_of(artifact, desired, moment)
         return Building(
             self.ports,
             self.resolution,
             self.attester,
-            wanted,
-            _materials(wanted),
-            identity,
+            course.wanted,
+            _materials(course.wanted),
+            course.identity,
             runner,
             Parcel(self._sender(runner)),
             tier,
@@ -281,7 +265,7 @@ class Worker:
         """The image as a whole, put there by digest, with its record and what is signed. Raises LianError."""
         work, run = course.work, course.run
         assert work is not None and run is not None and course.began is not None
-        wanted, desired = work.wanted, self.resolution.desired
+        wanted, desired = course.wanted, self.resolution.desired
         digests = {platform: descriptor.digest for platform, descriptor in manifests.items()}
         subject = await self._subject(wanted, manifests)
         facts = Facts(
@@ -298,7 +282,7 @@ class Worker:
             runs=newest([run, *runs_of(wanted.artifact, desired, self.observed)]),
             tries=tuple(failed.kept for failed in course.tries.failed),
         )
-        record = await attach(self.ports, wanted, work.identity, subject, digests, facts)
+        record = await attach(self.ports, wanted, course.identity, subject, digests, facts)
         image = Recorded(subject, tuple(manifests.values()), record, work.sboms)
         await self.attester.attest(wanted.artifact.image, image)
         return subject

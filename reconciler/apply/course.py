@@ -11,19 +11,28 @@ from reconciler.model.plan import Action
 from reconciler.ports.compute import Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from reconciler.apply.building import Building
     from reconciler.apply.tries import Tries
+    from reconciler.identity.resolve import Keyed
+    from reconciler.model.desired import Wanted
+    from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
+    from reconciler.model.platform import Platform
     from reconciler.model.run import Run
 
 
 @dataclass(slots=True)
 class Course:
-    """How one artifact's build goes."""
+    """What is built, the same at each try, and how it goes. `parents` are the images that it stands on; if it is
+    `fresh`, nothing that is there already is taken."""
 
-    name: ArtifactName
+    wanted: Wanted
+    identity: Keyed
+    parents: Mapping[tuple[ArtifactName, Platform], Digest]
+    fresh: bool
     tries: Tries
     share: str
     """Whom the next try shares its runner with."""
@@ -39,6 +48,11 @@ class Course:
     """What the try needed that went well."""
     logs: list[Path] = field(default_factory=list)
     """Of all solves of all tries, in their order."""
+
+    @property
+    def name(self) -> ArtifactName:
+        """Whose build it is."""
+        return self.wanted.artifact.name
 
     @property
     def ended(self) -> Result:
