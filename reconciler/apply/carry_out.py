@@ -174,7 +174,7 @@ class _Carrier:
         for parent in sorted(self._parents(wanted) - {parent for parent, _ in parents}):
             result = await self._parent(name, parent)
             if result.status not in _GOOD:
-                return self._skipped(change, parent)
+                return self._behind(change, result)
             parents |= {(parent, platform): digest for platform, digest in result.platforms.items()}
         if isinstance(identity, Keyed):
             return await self.worker.build(wanted, identity, parents, change.left, replaces=change.replaces)
@@ -216,15 +216,18 @@ class _Carrier:
             self.worker.ports.recorder.record(Waiting(child, str(parent)))
         return await asyncio.shield(task)
 
-    def _skipped(self, change: Change, parent: ArtifactName) -> Result:
+    def _behind(self, change: Change, parent: Result) -> Result:
+        """What stands on something that was not built: held if that is, so that a pass in which nothing failed does
+        not end as if something had."""
+        held = parent.status is Status.HELD
         problem = Problem(
-            "parent-failed",
-            f"not built, because {parent} was not",
+            "parent-held" if held else "parent-failed",
+            f"not built, because {parent.artifact} was not",
             artifact=str(change.artifact),
-            hint=f"see what became of {parent}: this one follows by itself once it is built",
+            hint=f"see what became of {parent.artifact}: this one follows by itself once it is built",
             next=Next.RETRY,
         )
-        return Result(change.artifact, change.action, Status.SKIPPED, problem=problem)
+        return Result(change.artifact, change.action, Status.HELD if held else Status.SKIPPED, problem=problem)
 
 
 def _may_build(change: Change, desired: Desired) -> bool:

@@ -20,7 +20,9 @@ from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.tier import Ladder, RunnerOverride, Tier
 from reconciler.observe.ask import read_records
 from reconciler.reconcile import Options, reconcile_once
-from tests.commits import LADDER, SIZES, Commit, artifact
+from reconciler.sizing.ladder import next_larger
+from tests import strategies as some
+from tests.commits import LADDER, SIZES, Commit, artifact, chain
 from tests.fakes import FakeCompute, Points, World, problem
 
 if TYPE_CHECKING:
@@ -110,6 +112,35 @@ def test_it_comes_to_an_end_and_never_gets_smaller(problems: list[Problem], spen
         if again is None:
             break
     assert count <= 1 + MAX_OOM_RETRIES + (0 if spent else MAX_NEW_RUNNERS)
+
+
+@given(st.lists(st.tuples(_PROBLEMS, st.booleans()), max_size=12), some.ladders, some.tiers)
+def test_each_class_is_done_again_where_its_rule_says_and_no_more_often(
+    course: list[tuple[Problem, bool]], ladder: Ladder, tier: Tier
+) -> None:
+    tries = Tries(ladder, tier)
+    for one, spent in course:
+        before, larger, new = tries.tier, _count(tries, Again.LARGER_RUNNER), _count(tries, Again.NEW_RUNNER)
+        again = tries.after(one, 1.0, spent=spent)
+        match failure_class(one):
+            case FailureClass.MEMORY:
+                grows = larger == 0 and next_larger(ladder, before) is not None
+                assert again is (Again.LARGER_RUNNER if grows else None)
+            case FailureClass.INFRASTRUCTURE:
+                assert again is (Again.NEW_RUNNER if new < 2 and not spent else None)
+            case _:
+                assert again is None
+        assert (tries.tier != before) == (again is Again.LARGER_RUNNER)
+        if again is None:
+            told = tries.told(one, spent=spent).message
+            assert told.startswith(one.message)
+            assert told.count("the try before it") == len(tries.failed)
+            return
+        assert tries.pause == (0.0 if again is Again.LARGER_RUNNER else (2.0, 10.0)[new])
+
+
+def _count(tries: Tries, where: Again) -> int:
+    return sum(one.then is where for one in tries.failed)
 
 
 # -- the flow
@@ -338,6 +369,17 @@ def test_what_a_person_has_to_see_to_is_held(tmp_path: Path) -> None:
     result = result_of(outcome)
     assert (result.status, len(shop.builder.requests), shop.pauses) == (Status.HELD, 1, [])
     assert result.log is not None
+    assert of_outcome(outcome) == 4
+
+
+def test_what_stands_on_something_held_is_held_with_it(tmp_path: Path) -> None:
+    """Nothing has failed, so the pass does not end as if something had."""
+    names = ("shop/base", "shop/mid", "shop/top")
+    shop = World(chain(*names), tmp_path)
+    shop.builder.points = Failing(codes={"shop/base": ["push-refused"]})
+    outcome = run(shop)
+    assert [result_of(outcome, name).status for name in names] == [Status.HELD] * 3
+    assert [p.code for name in names[1:] if (p := result_of(outcome, name).problem)] == ["parent-held"] * 2
     assert of_outcome(outcome) == 4
 
 
