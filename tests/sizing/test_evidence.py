@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.model.run import Run
 from reconciler.model.tier import Tier
-from reconciler.sizing.evidence import ENOUGH, Evidence, Statistic, percentile
+from reconciler.sizing.evidence import Evidence, Statistic, percentile
 from tests import strategies as some
 
 GIB = 1 << 30
@@ -44,7 +44,7 @@ def test_of_few_runs_the_maximum_of_ten_the_percentile(count: int) -> None:
     memory = of(*(run(10.0 + n, number=n) for n in range(count))).memory
     assert memory is not None
     values = [10.0 + n for n in range(count)]
-    few = count < ENOUGH
+    few = count < 10  # design section 6
     assert memory.statistic is (Statistic.MAXIMUM if few else Statistic.P95)
     assert memory.used == pytest.approx(max(values) if few else percentile(values, 0.95))
     assert memory.needed == pytest.approx(memory.used * 1.2)
