@@ -103,7 +103,7 @@ def test_what_nobody_noted_is_lost(lives: Callable[[str], Lives]) -> None:
 
 
 @pytest.mark.buildkit
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", [0, 2])
 def test_whatever_this_machine_has_rented_goes_back(lives: Callable[[str], Lives], part: int) -> None:
     """Real daemons. Each part has every fourth point."""
     one = lives("local")
