@@ -28,7 +28,7 @@ from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.archives import Packed, Tool
 from reconciler.ports.builder import Built, CacheMade, PinnedImage, StepSeen
 from reconciler.ports.bundle import Ports, Removing
-from reconciler.ports.compute import Runner, Usage
+from reconciler.ports.compute import Keeper, Outstanding, RentalState, Runner, Usage
 from reconciler.ports.publisher import PullFrom, PushTo
 from reconciler.ports.signer import Signature
 
@@ -413,6 +413,7 @@ class FakeCompute:
         self.rented: list[LeaseRequest] = []
         self.returned: list[str] = []
         self.left: list[str] = []
+        self.swept_for: list[str | None] = []
         self.used: dict[str, Usage] = {}
         """Lease -> what builds have used there so far; each build adds `one_build`."""
         self.one_build = Usage(1 << 20, 0.05)
@@ -443,10 +444,18 @@ class FakeCompute:
             await self.points.at("return")
             await self.points.at("returned")
 
-    async def sweep(self) -> Sequence[str]:
+    async def sweep(self, fleet: str | None = None) -> Sequence[str]:
         await self.points.at("sweep")
+        self.swept_for.append(fleet)
         swept, self.left = self.left, []
         return swept
+
+    async def outstanding(self, fleet: str | None = None) -> Sequence[Outstanding]:
+        return [
+            Outstanding(name, "fake", lease.at(0.0), RentalState.READY, Keeper.ALIVE)
+            for name, lease in sorted(self.out.items())
+            if fleet in {None, lease.fleet}
+        ]
 
     async def usage(self, runner: Runner) -> Usage:
         await self.points.at("usage")

@@ -176,7 +176,7 @@ class Worker:
             return replace(course.ended, status=Status.HELD if hold else Status.FAILED, problem=problem)
         finally:
             for share in course.apart:
-                await self.runners.done(share)
+                self.runners.done(share)
         return replace(
             course.ended, status=Status.DONE, digest=manifest.digest, platforms=platforms_in(identity, manifest)
         )
@@ -210,7 +210,7 @@ class Worker:
     async def _give_up(self, share: str, stay: Stay | None) -> None:
         """Whoever comes next gets another runner than this one, or than the one that could not be had."""
         if stay is not None:
-            await self.runners.lose(stay)
+            self.runners.lose(stay)
         else:
             self.runners.renew(share)
 

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from reconciler.model.name import ArtifactName
     from reconciler.model.tier import Tier
     from reconciler.ports.compute import Compute, Runner
 
 
+TOLD = 3
+"""Artifacts that are named in what a lease is for."""
 MOST_RUNNERS = 7
 """Of one share in a pass, the lost ones included."""
 
@@ -54,6 +57,8 @@ class Runners:
     parallelism: int
     hosts: dict[str, frozenset[str]]
     """Share -> the registry hosts that its builds speak to."""
+    purposes: dict[str, str]
+    """Share -> what is built there, for people."""
     expected: Counter[str]
     """Share -> artifacts of it that may still ask for a runner."""
     _rented: dict[str, _Rented] = field(default_factory=dict)
@@ -61,8 +66,9 @@ class Runners:
     """Runners that take no more builds, while some are still on them."""
     _asked: Counter[str] = field(default_factory=Counter)
     """Share -> runners that were asked for."""
-    _failures: list[Exception] = field(default_factory=list)
-    """Of runners that could not be returned; told at the end, so that they stop nobody's build."""
+    _returning: list[asyncio.Task[None]] = field(default_factory=list)
+    """Those of runners that were released. What is wrong with them is told at the end, so that it stops nobody's
+    build."""
 
     @classmethod
     def of(
@@ -72,10 +78,13 @@ class Runners:
         pass_id: str,
         parallelism: int,
         hosts: Mapping[str, frozenset[str]],
-        work: Iterable[str],
+        shares: Mapping[ArtifactName, str],
     ) -> Runners:
-        """`work` names the share of each artifact that may be built."""
-        return cls(compute, fleet, pass_id, parallelism, dict(hosts), Counter(work))
+        """`shares` has the share of each artifact that may be built."""
+        purposes = {
+            share: _told(name for name, its in shares.items() if its == share) for share in set(shares.values())
+        }
+        return cls(compute, fleet, pass_id, parallelism, dict(hosts), purposes, Counter(shares.values()))
 
     async def __aenter__(self) -> Self:
         return self
@@ -84,10 +93,11 @@ class Runners:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         leases, self._rented, self._lost = [*self._rented.values(), *self._lost], {}, []
-        await self._return(leases)
-        if self._failures and error is None:
-            raise self._failures[0]
-        for failure in self._failures if error else ():
+        self._release(leases)
+        failures = await self._returned()
+        if failures and error is None:
+            raise failures[0]
+        for failure in failures if error else ():
             error.add_note(f"a runner could not be returned: {failure}")  # type: ignore[union-attr]
 
     async def enter(self, share: str, tier: Tier, deadline: float) -> Stay:
@@ -115,7 +125,7 @@ class Runners:
             if stay in rented.stays:
                 rented.stays.remove(stay)
 
-    async def lose(self, stay: Stay) -> None:
+    def lose(self, stay: Stay) -> None:
         """The build has ended, and its runner takes no more of them: the next who comes gets another. It goes back at
         once if nobody is on it, else with the last of them, for their builds may well end."""
         rented = self._rented.get(stay.share)
@@ -129,7 +139,7 @@ class Runners:
         self.leave(stay)
         empty = [rented for rented in self._lost if not rented.stays]
         self._lost = [rented for rented in self._lost if rented.stays]
-        await self._return(empty)
+        self._release(empty)
 
     def renew(self, share: str) -> None:
         """If the share's runner could not be had, the next who comes asks for another."""
@@ -145,15 +155,16 @@ class Runners:
     def apart(self, share: str, what: str) -> str:
         """A share for one build that must not be with the others of its own; `done` ends it."""
         own = f"{share} apart {what}"
-        self.hosts[own] = self.hosts.get(share, frozenset())
+        self.hosts[own], self.purposes[own] = self.hosts.get(share, frozenset()), what
         self.expected[own] = 1
         return own
 
-    async def done(self, share: str) -> None:
-        """One artifact of the share has ended; with the last one the runner goes back."""
+    def done(self, share: str) -> None:
+        """One artifact of the share has ended; with the last one the runner goes back, which nobody waits for until the
+        end."""
         self.expected[share] -= 1
         if self.expected[share] <= 0 and share in self._rented:
-            await self._return([self._rented.pop(share)])
+            self._release([self._rented.pop(share)])
 
     def _rent(self, share: str, tier: Tier, deadline: float) -> _Rented:
         request = LeaseRequest(
@@ -164,6 +175,7 @@ class Runners:
             deadline * max(1, self.expected[share]),
             self.parallelism,
             self.hosts.get(share, frozenset()),
+            purpose=self.purposes.get(share, ""),
         )
         future: asyncio.Future[Runner] = asyncio.get_running_loop().create_future()
         release = asyncio.Event()
@@ -190,19 +202,26 @@ class Runners:
             if isinstance(error, asyncio.CancelledError):
                 raise
 
-    async def _return(self, leases: Iterable[_Rented]) -> None:
-        leases = list(leases)
+    def _release(self, leases: Iterable[_Rented]) -> None:
         for lease in leases:
             lease.release.set()
             if not lease.runner.done():
                 lease.task.cancel()
-        ends = asyncio.gather(*(lease.task for lease in leases), return_exceptions=True)
-        try:
-            await to_its_end(ends)
-        finally:
-            self._failures += [end for end in ends.result() if isinstance(end, Exception)]
+            self._returning.append(lease.task)
+
+    async def _returned(self) -> list[Exception]:
+        """When all have gone back; what was wrong with those that could not."""
+        ends = asyncio.gather(*self._returning, return_exceptions=True)
+        await to_its_end(ends)
+        return [end for end in ends.result() if isinstance(end, Exception)]
 
 
 def _failed(rented: _Rented) -> bool:
     """True if it could not be had."""
     return rented.runner.done() and rented.runner.exception() is not None
+
+
+def _told(names: Iterable[ArtifactName]) -> str:
+    """A few of them, and how many more."""
+    first, more = (ordered := sorted(map(str, names)))[:TOLD], len(ordered) - TOLD
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 CACHES = tuple(f"cache {verb}" for verb in ("policy", "refs", "ls", "du", "prune"))
 SIZES = tuple(f"sizing {verb}" for verb in ("explain", "suggest"))
-READING = ("validate", "diff", "why", "images", "verify", "sign", "registry status", "prune", *CACHES, *SIZES)
+RUNNERS = tuple(f"runners {verb}" for verb in ("list", "sweep"))
+READING = (
+    *("validate", "diff", "why", "images", "verify", "sign", "registry status", "prune"),
+    *CACHES,
+    *SIZES,
+    *RUNNERS,
+)
 """Commands that evaluate directives and build nothing."""
 BUILDING = ("reconcile", "watch")
 """Commands that build."""

@@ -232,6 +232,7 @@ def parser(environ: Mapping[str, str]) -> Parser:
     _registry(verbs, environ)
     _cache(verbs, environ)
     _sizing(verbs, environ)
+    _runners(verbs, environ)
     command = verb("prune", "remove images that no kept revision wants; shows its plan and asks", _desired)
     _prune(command)
     _json(command)
@@ -344,6 +345,17 @@ def _sizing(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     _chosen(command)
     _json(command)
+
+
+def _runners(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:
+    """Verbs about what is rented; `subcommand` names which."""
+    purpose = "what is rented to build on, and returning what nobody needs any more"
+    group = verbs.add_parser("runners", help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
+    verb = _verbs(
+        group.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, parser_class=Parser), environ
+    )
+    _json(verb("list", "what is rented, by whom, for what, since when and until when", _desired))
+    _json(verb("sweep", "return what passes that died have left behind, as each pass does first", _desired))
 
 
 def _cache(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ from reconciler.apply.tries import MAX_NEW_RUNNERS, MAX_OOM_RETRIES, PAUSES, Fai
 from reconciler.cli.exits import of_outcome
 from reconciler.model.attempt import Again
 from reconciler.model.event import Retrying
+from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Status
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.tier import Ladder, RunnerOverride, Tier
@@ -414,10 +415,12 @@ def test_whoever_waits_for_a_runner_never_gets_one_that_another_has_given_up(tmp
     tier = Tier(2, 4, 30, "small")
 
     async def pass_() -> None:
-        async with Runners.of(compute, "acme", "p1", 2, {}, ["shop", "shop"]) as runners:
+        async with Runners.of(
+            compute, "acme", "p1", 2, {}, {ArtifactName("shop", one): "shop" for one in ("api", "web")}
+        ) as runners:
 
             async def unlucky() -> None:
-                await runners.lose(await runners.enter("shop", tier, 60.0))
+                runners.lose(await runners.enter("shop", tier, 60.0))
 
             async def waiting() -> Stay:
                 return await runners.enter("shop", tier, 60.0)
