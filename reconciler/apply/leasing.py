@@ -13,7 +13,7 @@ from reconciler.apply.sweep import Sweep
 from reconciler.finishing import no_longer_than, to_its_end
 from reconciler.model.fleet import UNNAMED
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.compute import NOT_REMOVED, Keeper, Outstanding
+from reconciler.ports.compute import NOT_REMOVED, TAKEN, Keeper, Outstanding
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -70,13 +70,16 @@ class Leasing:
         try:
             yield await self._within(self.patience.rent, renting, f"rent {lease.name}")
         except BaseException as error:
+            if _is_anothers(error):
+                await to_its_end(self.leases.forget(lease.name))
+                raise
             try:
-                await to_its_end(self._return(provider, lease.name, renting))
+                await to_its_end(self._return(provider, lease.name, certain=_is_certain(renting)))
             except LianError as left:
                 error.add_note(str(left))
             raise
         else:
-            await to_its_end(self._return(provider, lease.name, renting))
+            await to_its_end(self._return(provider, lease.name, certain=True))
 
     async def sweep(self, fleet: str | None = None) -> Sequence[str]:
         """See the port."""
@@ -120,8 +123,10 @@ class Leasing:
     async def listed(self, fleet: str | None) -> Sequence[tuple[Provider, Rental]]:
         """What the provider that rents has of this fleet: nothing of a fleet without a name where others rent too, for
         any number of them are called that. Raises LianError."""
+        if fleet is None or self.chosen() not in self.providers:
+            return []
         provider = self.provider(self.chosen())
-        if fleet is None or (provider.shared and fleet == UNNAMED):
+        if provider.shared and fleet == UNNAMED:
             return []
         found = await self._within(self.patience.look, provider.owned_by(fleet), "list what is rented")
         return [(provider, rental) for rental in found]
@@ -138,20 +143,27 @@ class Leasing:
     async def _within(seconds: float, work: Awaitable[T], what: str, code: str = SILENT) -> T:
         try:
             return await no_longer_than(seconds, work)
+        except LianError:
+            raise
         except TimeoutError as error:
             message = f"the compute provider did not {what} within {seconds:g} s"
             hint = "what it has rented is noted, and the next sweep returns it"
             raise LianError(Problem(code, message, hint=hint, next=Next.RETRY)) from error
+        except Exception as error:  # whatever is wrong with a provider, what is noted is dealt with
+            cause = f"{type(error).__name__}: {error}"
+            raise LianError(
+                Problem(code, f"the compute provider could not {what}", cause=cause, next=Next.BUG)
+            ) from error
 
-    async def _return(self, provider: Provider, lease: str, renting: asyncio.Future[Runner]) -> None:
-        """Give it back, and strike it out. What is not returned is left for the next sweep, and so is what a provider
-        that is still about to rent may have in the end. Raises LianError."""
+    async def _return(self, provider: Provider, lease: str, *, certain: bool) -> None:
+        """Give it back, and strike it out. What is not returned is left for the next sweep, and so is what may still
+        come to be unless it is `certain`. Raises LianError."""
         try:
             await self._given_back(provider, lease)
         except LianError:
             await self.leases.abandon(lease)
             raise
-        await (self.leases.forget(lease) if renting.done() else self.leases.abandon(lease))
+        await (self.leases.forget(lease) if certain else self.leases.abandon(lease))
 
     async def _given_back(self, provider: Provider, lease: str) -> None:
         for pause in self.patience.pauses:
@@ -170,3 +182,19 @@ class Leasing:
             rental = await self.described(provider, intent.name)
             state = rental.state if rental else state
         return Outstanding(intent.name, intent.provider, intent.lease, state, keeper)
+
+
+def _is_certain(renting: asyncio.Future[Runner]) -> bool:
+    """True if nothing more can come of it: there is a runner, or it was refused for good. What was cut off, or failed
+    for a moment, may have been done at the provider all the same, and be there later."""
+    if not renting.done() or renting.cancelled():
+        return False
+    error = renting.exception()
+    if error is None:
+        return True
+    return isinstance(error, LianError) and all(problem.next is Next.PERSON for problem in error.problems)
+
+
+def _is_anothers(error: BaseException) -> bool:
+    """True if the lease is someone else's, whose runner is not ours to return."""
+    return isinstance(error, LianError) and any(problem.code == TAKEN for problem in error.problems)

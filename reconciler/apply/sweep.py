@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -60,10 +60,17 @@ class Sweep:
         async with self._gate:
             with self._going_on():
                 async with self.leasing.leases.claim(intent.name) as ours:
-                    if ours:
-                        for provider in self.leasing.providers_of(intent):
-                            await self._give_back(provider, intent.name)
+                    if ours and await self._gone(self.leasing.providers_of(intent), intent.name):
                         await self.leasing.leases.forget(intent.name)
+
+    async def _gone(self, providers: Sequence[Provider], name: str) -> bool:
+        """Given back wherever it may be; False if one of them could not."""
+        known = []
+        for provider in providers:
+            with self._going_on():
+                await self._give_back(provider, name)
+                known.append(provider)
+        return len(known) == len(providers)
 
     async def _forgotten(self, provider: Provider, lease: Lease) -> None:
         async with self._gate:
@@ -71,8 +78,10 @@ class Sweep:
                 await self._give_back(provider, lease.name)
 
     async def _give_back(self, provider: Provider, name: str) -> None:
-        """Whatever it says that there is; only what there was is told."""
-        there = await self.leasing.described(provider, name)
+        """Whatever it says that there is, or does not say; only what there was is told."""
+        there = None
+        with suppress(LianError):
+            there = await self.leasing.described(provider, name)
         await self.leasing.give_back(provider, name)
         if there is not None:
             self.swept.add(name)

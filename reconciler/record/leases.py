@@ -148,9 +148,11 @@ class LeaseFiles:
 
     def _intent(self, name: str) -> Intent | None:
         try:
-            file = self._path(name).open(encoding="utf-8", errors="replace")
+            file = self._opened(name)
         except FileNotFoundError:
             return None
+        except OSError:  # nobody knows whether it lives
+            return Intent(name, "", None, True)
         with file:
             provider, lease, owner = _read(file)
             return Intent(name, provider, lease, name in self._held or not _try_lock(file) or _lives(owner))
@@ -158,13 +160,17 @@ class LeaseFiles:
     def _claim(self, name: str) -> IO[str] | None:
         with self._all_locked():
             try:
-                file = self._path(name).open(encoding="utf-8", errors="replace")
+                file = self._opened(name)
             except FileNotFoundError:
                 return None
             if name not in self._held and _try_lock(file) and not _lives(_read(file)[2]):
                 return file
             file.close()
             return None
+
+    def _opened(self, name: str) -> IO[str]:
+        """For writing too, without which some file systems lock nothing (flock(2), NFS)."""
+        return self._path(name).open("r+", encoding="utf-8", errors="replace")
 
     def _path(self, name: str) -> Path:
         if not is_lease_name(name):

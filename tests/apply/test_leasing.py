@@ -12,7 +12,7 @@ from reconciler.apply.leasing import SILENT, Leasing, Patience
 from reconciler.apply.sweep import CLOCK_GRACE
 from reconciler.model.fleet import UNNAMED
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.compute import NOT_REMOVED, Keeper, Rental, RentalState
+from reconciler.ports.compute import NOT_REMOVED, TAKEN, Keeper, Rental, RentalState
 from reconciler.record.leases import LeaseFiles
 from tests.ports.leasing import leasing_of
 from tests.ports.provider_suite import MOMENT, request
@@ -79,7 +79,8 @@ def test_a_runner_that_cannot_be_had_leaves_nothing(bench: Bench, problem: Probl
     error = LianError(problem)
     script = Script(fails_late=error) if late else Script(fails=error)
     assert error_of(lambda: asyncio.run(use(bench.compute(script)))).problems == (problem,)
-    assert (bench.world.left(), bench.noted()) == ([], [])
+    assert bench.world.left() == []
+    assert bool(bench.noted()) is (problem.next is Next.RETRY), "it may be there later"
 
 
 @pytest.mark.parametrize("call", ["rent", "ready"])
@@ -105,6 +106,83 @@ def test_a_machine_that_comes_after_all_is_swept(bench: Bench) -> None:
     assert bench.world.left()
     assert asyncio.run(bench.compute().sweep()) == ["lease-1"]
     assert (bench.world.left(), bench.noted()) == ([], [])
+
+
+@pytest.mark.parametrize("cut_off", [LianError(FAULTS[3]), None], ids=["500", "cancelled"])
+def test_what_may_come_later_stays_noted(bench: Bench, cut_off: LianError | None) -> None:
+    """The provider answered with an error, or lian went away: the machine may be made a moment later all the same."""
+
+    async def run() -> None:
+        script = Script(fails=cut_off) if cut_off else Script(hangs={"rent"})
+        task = asyncio.create_task(use(bench.compute(script, patience=Patience(rent=5.0, pauses=()))))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait({task})
+
+    asyncio.run(run())
+    assert bench.noted() == ["lease-1"]
+    elsewhere(bench, "lease-1")
+    assert asyncio.run(bench.compute().sweep()) == ["lease-1"]
+    assert (bench.world.left(), bench.noted()) == ([], [])
+
+
+def test_a_machine_made_while_it_is_given_back_stays_noted(bench: Bench) -> None:
+    class Slow(ScriptedProvider):
+        async def give_back(self, lease: str) -> None:
+            await super().give_back(lease)
+            await asyncio.sleep(0.1)  # and meanwhile the rent that nobody waits for any more makes one
+
+    provider = Slow(bench.world, Script(hangs={"rent"}, deaf=True))
+    with pytest.raises(LianError):
+        asyncio.run(use(leasing_of(provider, bench.ledger, patience=SHORT)))
+    assert bench.world.left()
+    assert asyncio.run(bench.compute().sweep()) == ["lease-1"]
+    assert (bench.world.left(), bench.noted()) == ([], [])
+
+
+def test_what_another_one_has_under_this_name_is_left_alone(bench: Bench) -> None:
+    elsewhere(bench, "lease-1", "another-fleet")
+    taken = Script(fails=LianError(Problem(TAKEN, "someone else has it")))
+    assert [p.code for p in error_of(lambda: asyncio.run(use(bench.compute(taken)))).problems] == [TAKEN]
+    assert bench.world.left()
+    assert bench.noted() == []
+
+
+@pytest.mark.parametrize("call", ["rent", "give_back"])
+def test_a_bug_in_a_provider_loses_no_lease(bench: Bench, call: str) -> None:
+    class Broken(ScriptedProvider):
+        async def _called(self, name: str) -> None:
+            await super()._called(name)
+            if name == call:
+                raise KeyError(name)
+
+    error = error_of(lambda: asyncio.run(use(leasing_of(Broken(bench.world), bench.ledger))))
+    assert error.problems[0].next is Next.BUG
+    asyncio.run(bench.compute().sweep())
+    assert (bench.world.left(), bench.noted()) == ([], [])
+
+
+def test_what_cannot_be_described_goes_back_all_the_same(bench: Bench) -> None:
+    abandon(bench, "dead-1")
+    asyncio.run(bench.compute(Script(hangs={"describe"})).sweep())
+    assert (bench.world.left(), bench.noted()) == ([], [])
+
+
+def test_a_damaged_note_goes_when_all_have_looked(bench: Bench) -> None:
+    """One provider that fails keeps no other from being asked, and the note stays until it answers."""
+    abandon(bench, "dead-1")
+    (bench.ledger / "dead-1.json").write_text("")
+    broken = ScriptedProvider(World(bench.world.folder.parent / "other"), Script(hangs={"give_back"}))
+    compute = bench.compute()
+    both = replace(compute, providers={"broken": lambda: broken, **compute.providers})
+    assert [p.code for p in error_of(lambda: asyncio.run(both.sweep())).problems] == [NOT_REMOVED]
+    assert bench.world.left() == []
+    assert bench.noted() == ["dead-1"]
+
+
+def test_a_compute_that_is_not_there_matters_to_builds_alone(bench: Bench) -> None:
+    compute = replace(bench.compute(), chosen=lambda: "hetzner")
+    assert asyncio.run(compute.sweep("fleet")) == []
 
 
 @pytest.mark.parametrize("refusals", [1, 2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,14 @@ class Lives:
 
     def swept(self) -> Sequence[str]:
         return asyncio.run(compute_of(self.provider, self.folder).sweep("fleet"))
+
+    def sweep_all(self) -> None:
+        """Until nothing is noted: a child that was just being started holds its parent's lock until it has become the
+        program, also when the parent was killed meanwhile, and such a lease is left to the next sweep."""
+        deadline = time.monotonic() + PATIENCE
+        while self.swept() or self.noted():
+            assert time.monotonic() < deadline, self.noted()
+            time.sleep(0.01)
 
     def noted(self) -> list[str]:
         return sorted(path.name for path in (self.folder / "rented").glob("*.json"))
@@ -109,7 +118,7 @@ def test_whatever_this_machine_has_rented_goes_back(lives: Callable[[str], Lives
     one = lives("local")
     point = part
     while one.killed("one", point):
-        one.swept()
+        one.sweep_all()
         assert (traces(one.folder / "state"), one.noted()) == ([], []), f"killed at {point}"
         point += 4
         assert point < MOST

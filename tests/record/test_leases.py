@@ -176,7 +176,18 @@ def test_what_was_named_twice_stays_whole(tmp_path: Path, process: Make) -> None
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"provider": 7}', '{"owner": 7}', '{"owner": {"pid": "x"}}', "\udcff"]
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"provider": 7}',
+        '{"owner": 7}',
+        '{"owner": {"pid": "x"}}',
+        '{"owner": {"pid": 1e999, "started": 1, "boot": "", "namespace": ""}}',
+        '{"owner": {"pid": 1e999, "started": 1, "boot": "", "namespace": ""}}',
+        "\udcff",
+    ],
 )
 def test_a_damaged_note_names_nobody_and_is_there(tmp_path: Path, content: str, process: Make) -> None:
     (tmp_path / "rented").mkdir()
@@ -188,6 +199,15 @@ def test_a_damaged_note_names_nobody_and_is_there(tmp_path: Path, content: str, 
     asyncio.run(files.abandon("lease-1"))
     asyncio.run(files.forget("lease-1"))
     assert list(asyncio.run(files.intents())) == []
+
+
+def test_a_note_that_cannot_be_opened_is_told_and_costs_no_other(tmp_path: Path, process: Make) -> None:
+    files = process()
+    intend(files)
+    (tmp_path / "rented" / "broken.json").mkdir()
+    intents = {intent.name: intent for intent in asyncio.run(files.intents())}
+    assert (intents["broken"].lease, intents["broken"].alive) == (None, True)
+    assert intents["lease-1"].lease == LEASE
 
 
 def test_a_cancelled_note_is_none(process: Make) -> None:
