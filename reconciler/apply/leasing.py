@@ -9,17 +9,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from reconciler.apply.sweep import Sweep
+from reconciler.apply.sweep import Survey, Sweep
 from reconciler.finishing import no_longer_than, to_its_end
 from reconciler.model.fleet import UNNAMED
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.compute import NOT_REMOVED, TAKEN, Keeper, Outstanding
+from reconciler.ports.compute import NOT_REMOVED, TAKEN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from reconciler.ports.clock import Clock
-    from reconciler.ports.compute import LeaseRequest, Provider, Rental, Runner
+    from reconciler.ports.compute import LeaseRequest, Provider, Rental, Runner, Standing, Swept
     from reconciler.ports.leases import Intent, Leases
 
 T = TypeVar("T")
@@ -81,25 +81,13 @@ class Leasing:
         else:
             await to_its_end(self._return(provider, lease.name, certain=True))
 
-    async def sweep(self, fleet: str | None = None) -> Sequence[str]:
+    async def sweep(self, fleet: str | None = None) -> Swept:
         """See the port."""
-        sweep = Sweep(self, fleet)
-        await sweep.run()
-        if sweep.problems:
-            raise LianError(sweep.problems)
-        return sorted(sweep.swept)
+        return await Sweep(self, fleet).run()
 
-    async def outstanding(self, fleet: str | None = None) -> Sequence[Outstanding]:
+    async def outstanding(self, fleet: str | None = None) -> Standing:
         """See the port."""
-        intents = await self.leases.intents()
-        here = [await self._described(intent) for intent in intents]
-        noted = {intent.name for intent in intents}
-        there = [
-            Outstanding(rental.lease.name, self.chosen(), rental.lease, rental.state, Keeper.ELSEWHERE)
-            for _, rental in await self.listed(fleet)
-            if rental.lease.name not in noted
-        ]
-        return sorted([*here, *there], key=lambda one: one.name)
+        return await Survey(self, fleet).run()
 
     async def peak_memory(self, runner: Runner) -> int | None:
         """See the port."""
@@ -120,7 +108,7 @@ class Leasing:
         """Where the lease may be: anywhere, if what is noted cannot be read. Raises LianError."""
         return [self.provider(name) for name in ([intent.provider] if intent.provider else self.providers)]
 
-    async def listed(self, fleet: str | None) -> Sequence[tuple[Provider, Rental]]:
+    async def listed(self, fleet: str | None) -> Sequence[Rental]:
         """What the provider that rents has of this fleet: nothing of a fleet without a name where others rent too, for
         any number of them are called that. Raises LianError."""
         if fleet is None or self.chosen() not in self.providers:
@@ -128,8 +116,7 @@ class Leasing:
         provider = self.provider(self.chosen())
         if provider.shared and fleet == UNNAMED:
             return []
-        found = await self._within(self.patience.look, provider.owned_by(fleet), "list what is rented")
-        return [(provider, rental) for rental in found]
+        return await self._within(self.patience.look, provider.owned_by(fleet), "list what is rented")
 
     async def described(self, provider: Provider, lease: str) -> Rental | None:
         """What the provider has under this name. Raises LianError."""
@@ -174,14 +161,6 @@ class Leasing:
                     raise
             await asyncio.sleep(pause)
         return await self.give_back(provider, lease)
-
-    async def _described(self, intent: Intent) -> Outstanding:
-        keeper = Keeper.ALIVE if intent.alive else Keeper.GONE
-        state = None
-        for provider in self.providers_of(intent):
-            rental = await self.described(provider, intent.name)
-            state = rental.state if rental else state
-        return Outstanding(intent.name, intent.provider, intent.lease, state, keeper)
 
 
 def _is_certain(renting: asyncio.Future[Runner]) -> bool:

@@ -46,7 +46,7 @@ class Lives:
         self._process.communicate(timeout=PATIENCE)
 
     def swept(self) -> Sequence[str]:
-        return asyncio.run(compute_of(self.provider, self.folder).sweep("fleet"))
+        return asyncio.run(compute_of(self.provider, self.folder).sweep("fleet")).leases
 
     def sweep_all(self) -> None:
         """Until nothing is noted: a child that was just being started holds its parent's lock until it has become the
