@@ -147,8 +147,11 @@ class Leasing:
         come to be unless it is `certain`. Raises LianError."""
         try:
             await self._given_back(provider, lease)
-        except LianError:
-            await self.leases.abandon(lease)
+        except LianError as error:
+            try:
+                await self.leases.abandon(lease)
+            except LianError as more:
+                raise LianError((*error.problems, *more.problems)) from error
             raise
         await (self.leases.forget(lease) if certain else self.leases.abandon(lease))
 

@@ -211,6 +211,18 @@ def test_what_is_refused_to_the_end_is_told_and_swept_later_by_the_same_process(
     assert (bench.world.left(), bench.noted()) == ([], [])
 
 
+def test_what_can_neither_be_returned_nor_given_up_is_told_as_both(bench: Bench) -> None:
+    class Unwritable(LeaseFiles):
+        async def abandon(self, name: str) -> None:
+            await super().abandon(name)
+            raise LianError(Problem("disk-full", "no room"))
+
+    compute = replace(bench.compute(Script(refusals=3)), leases=Unwritable(bench.ledger))
+    error = error_of(lambda: asyncio.run(use(compute)))
+    assert [problem.code for problem in error.problems] == [NOT_REMOVED, "disk-full"]
+    assert returned(compute) == ["lease-1"]
+
+
 def test_the_error_of_the_block_is_the_one_that_is_told(bench: Bench) -> None:
     async def run() -> None:
         async with bench.compute(Script(refusals=3)).rent(request()):

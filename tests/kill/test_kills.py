@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import subprocess
 import sys
 import time
@@ -38,12 +39,19 @@ class Lives:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(life, point, file=self._process.stdin, flush=True)
+        answered, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
+        assert answered, f"{life} at {point}: it neither ends nor dies"
         said = self._process.stdout.readline().strip()
         assert said in {"killed", "ended 0"}, f"{life} at {point}: {said}"
         return said == "killed"
 
     def end(self) -> None:
-        self._process.communicate(timeout=PATIENCE)
+        try:
+            self._process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+            raise
 
     def swept(self) -> Sequence[str]:
         return asyncio.run(compute_of(self.provider, self.folder).sweep("fleet")).leases
@@ -81,7 +89,8 @@ async def use(one: Lives) -> None:
 @pytest.mark.parametrize("life", LIVES)
 def test_whatever_a_cloud_has_rented_goes_back(lives: Callable[[str], Lives], life: str) -> None:
     """With a machine of someone else's and a living pass's beside it, which stay."""
-    world, one = Cloud(lives("cloud").folder), lives("cloud")
+    one = lives("cloud")
+    world = Cloud(one.folder)
     theirs = request("theirs", "another-fleet")
     asyncio.run(world.rent(theirs, theirs.at(MOMENT)))
 

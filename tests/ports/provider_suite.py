@@ -14,7 +14,6 @@ import pytest
 from reconciler.model.problem import LianError
 from reconciler.model.tier import Tier
 from reconciler.ports.compute import NOT_REMOVED, LeaseRequest, Provider, RentalState, Runner
-
 from tests.ports.compute_suite import MOMENTS
 
 if TYPE_CHECKING:

@@ -140,6 +140,19 @@ def test_what_is_abandoned_is_for_everyone(process: Make) -> None:
     assert claimed(files)
 
 
+def test_what_is_abandoned_is_so_for_this_process_though_it_cannot_be_written(tmp_path: Path, process: Make) -> None:
+    """A full disk, say."""
+    files = process()
+    intend(files)
+    (tmp_path / "rented" / ".new").unlink()
+    (tmp_path / "rented" / ".new").mkdir()
+    with pytest.raises(LianError, match="leases-unusable"):
+        asyncio.run(files.abandon("lease-1"))
+    assert not asyncio.run(files.intents())[0].alive
+    assert claimed(files)
+    assert not claimed(process()), "for others its owner still lives"
+
+
 def test_a_lease_is_noted_once(process: Make) -> None:
     one, two = process(), process()
     intend(one)
