@@ -70,7 +70,7 @@ class Leasing:
         try:
             yield await self._within(self.patience.rent, renting, f"rent {lease.name}")
         except BaseException as error:
-            if _is_anothers(error):
+            if _is_anothers(renting):
                 await to_its_end(self.leases.forget(lease.name))
                 raise
             try:
@@ -177,6 +177,9 @@ def _is_certain(renting: asyncio.Future[Runner]) -> bool:
     return isinstance(error, LianError) and all(problem.next is Next.PERSON for problem in error.problems)
 
 
-def _is_anothers(error: BaseException) -> bool:
-    """True if the lease is someone else's, whose runner is not ours to return."""
+def _is_anothers(renting: asyncio.Future[Runner]) -> bool:
+    """True if it was refused because the lease is someone else's, whose runner is not ours to return."""
+    if not renting.done() or renting.cancelled():
+        return False
+    error = renting.exception()
     return isinstance(error, LianError) and any(problem.code == TAKEN for problem in error.problems)

@@ -158,6 +158,15 @@ def test_what_another_one_has_under_this_name_is_left_alone(bench: Bench) -> Non
     assert bench.noted() == []
 
 
+def test_a_block_that_is_refused_another_lease_returns_its_own(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.compute().rent(request()):
+            await use(bench.compute())
+
+    assert [problem.code for problem in error_of(lambda: asyncio.run(run())).problems] == [TAKEN]
+    assert (bench.world.left(), bench.noted()) == ([], [])
+
+
 @pytest.mark.parametrize("call", ["rent", "give_back"])
 def test_a_bug_in_a_provider_loses_no_lease(bench: Bench, call: str) -> None:
     class Broken(ScriptedProvider):
