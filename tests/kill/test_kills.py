@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.record.leases import LeaseFiles
 from tests.kill.worlds import Cloud, compute_of
 from tests.kill.zygote import LIVES
 from tests.ports.provider_suite import MOMENT, request
@@ -81,6 +82,14 @@ def lives(tmp_path: Path) -> Iterator[Callable[[str], Lives]]:
         one.end()
 
 
+async def leave(one: Lives, world: Cloud, name: str) -> None:
+    """What a pass that died has left."""
+    wanted, ledger = request(name), LeaseFiles(one.folder / "rented")
+    await world.rent(wanted, wanted.at(MOMENT))
+    await ledger.intend(wanted.at(MOMENT), "cloud")
+    await ledger.abandon(name)
+
+
 async def use(one: Lives) -> None:
     async with compute_of(one.provider, one.folder).rent(request()):
         pass
@@ -98,6 +107,8 @@ def test_whatever_a_cloud_has_rented_goes_back(lives: Callable[[str], Lives], li
         async with compute_of("cloud", one.folder).rent(request("living")):
             here = sorted(["theirs"] * 2 + ["living"] * 2)
             for point in range(MOST):
+                if life == "sweep":
+                    await leave(one, world, "dead-1")
                 if not await asyncio.to_thread(one.killed, life, point):
                     return point
                 await compute_of("cloud", one.folder).sweep("fleet")
@@ -123,7 +134,7 @@ def test_what_nobody_noted_is_lost(lives: Callable[[str], Lives]) -> None:
 @pytest.mark.buildkit
 @pytest.mark.parametrize("part", [0, 2])
 def test_whatever_this_machine_has_rented_goes_back(lives: Callable[[str], Lives], part: int) -> None:
-    """Real daemons. Each part has every fourth point."""
+    """Real daemons. Each part has every fourth point, both every second."""
     one = lives("local")
     point = part
     while one.killed("one", point):

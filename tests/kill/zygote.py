@@ -76,7 +76,7 @@ async def cancel(compute: Compute) -> None:
 
 
 async def sweep(compute: Compute) -> None:
-    """Return what is there, then rent."""
+    """Return what a pass that died has left, then rent."""
     await compute.sweep("fleet")
     await one(compute)
 
