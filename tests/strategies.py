@@ -25,10 +25,11 @@ from reconciler.model.pruning import Announcement
 from reconciler.model.record import BuildRecord, PlatformBuild
 from reconciler.model.reference import Reference, Repository
 from reconciler.model.run import Run, newest
-from reconciler.model.runners import RunnerEntry, RunnerList
 from reconciler.model.tier import BuildSpec, Ladder, NamedTier, RunnerOverride, Sizes, Tier
 from reconciler.model.tree import EXECUTABLE, FILE, FOLDER, SYMLINK, Entry
+from reconciler.ports.compute import Keeper, Outstanding, RentalState
 from reconciler.sizing.evidence import Evidence
+from reconciler.upkeep.runners import RunnerList
 
 _ALNUM = string.ascii_lowercase + string.digits
 _WORD = st.text(_ALNUM, min_size=1, max_size=6)
@@ -344,12 +345,12 @@ runner_lists = st.builds(
     st.none() | _lines,
     st.lists(
         st.builds(
-            RunnerEntry,
+            Outstanding,
             lease_names,
             st.sampled_from(["", "Local", "Ssh"]),
             st.none() | leases,
-            st.sampled_from([None, "starting", "ready", "ended"]),
-            st.sampled_from(["alive", "gone", "elsewhere"]),
+            st.none() | st.sampled_from(RentalState),
+            st.sampled_from(Keeper),
         ),
         max_size=3,
     ).map(tuple),
