@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.apply.attesting import Recorded
-from reconciler.apply.building import Building
-from reconciler.apply.caching import Caches
+from reconciler.apply.building import SECOND_TRY_SECONDS, Building
+from reconciler.apply.caching import LOOK_SECONDS, Caches
 from reconciler.apply.course import Course
 from reconciler.apply.held import HeldBack
 from reconciler.apply.hosts import freshness_of
 from reconciler.apply.measuring import run_of
-from reconciler.apply.mounts import CacheMounts
+from reconciler.apply.mounts import RESTORE_SECONDS, SAVE_SECONDS, CacheMounts
 from reconciler.apply.record import Facts, attach, carry_over, single_out
 from reconciler.apply.send import Parcel, Sender
 from reconciler.apply.settling import content_tags, platforms_in
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from reconciler.apply.attesting import Attester
-    from reconciler.apply.runners import Runners, Stay
+    from reconciler.apply.pool import Stay
+    from reconciler.apply.runners import Runners
     from reconciler.apply.settling import Settler
     from reconciler.identity.resolve import Resolution
     from reconciler.model.desired import Materials, Wanted
@@ -220,14 +221,21 @@ class Worker:
         self._make_log_folder()
         tier = course.tries.tier
         try:
-            stay = await self.runners.enter(course.share, tier, self._deadline(tier))
+            stay = await self.runners.enter(course.share, tier, self._budget(course.wanted, tier))
         except LianError as error:
             raise OnRunner(error.problems) from error
         self.ports.recorder.record(Started(course.name))
         return stay
 
     def _deadline(self, tier: Tier) -> float:
+        """Of one solve."""
         return min(tier.time_budget * 60.0, self.limits.build_timeout or float("inf"))
+
+    def _budget(self, wanted: Wanted, tier: Tier) -> float:
+        """Seconds in which a try has ended, on a runner that is there."""
+        platforms, checks = len(wanted.artifact.platforms), len(wanted.artifact.checks)
+        solves = platforms * (1 + checks) * (self._deadline(tier) + SECOND_TRY_SECONDS)
+        return solves + platforms * (LOOK_SECONDS + RESTORE_SECONDS + SAVE_SECONDS)
 
     async def _once(self, course: Course, stay: Stay) -> dict[Platform, Descriptor]:
         """One try, on this runner. Raises LianError; OnRunner for what another runner may do better."""

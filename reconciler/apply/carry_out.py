@@ -13,6 +13,7 @@ from reconciler.apply.held import HeldBack
 from reconciler.apply.hosts import hosts_of_shares, share_of
 from reconciler.apply.in_sync import in_sync
 from reconciler.apply.orphans import take_away
+from reconciler.apply.pool import Room
 from reconciler.apply.runners import Runners
 from reconciler.apply.settling import Settler
 from reconciler.apply.tagging import Tagger
@@ -63,6 +64,7 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
         jobs,
         hosts_of_shares(desired, shares.items()),
         shares,
+        _room(desired, jobs),
     )
     tagger = Tagger(ports, desired, work.observed, Witness(ports, desired, limits.allow_older))
     attester = Attester(ports, desired)
@@ -97,6 +99,12 @@ async def _sized(work: Work, ports: Ports) -> tuple[Sizes, Mapping[ArtifactName,
 
 def _machine(desired: Desired, sizing: Sizing) -> str:
     return sizing.tier.name if desired.fleet.compute.rents_sizes else ""
+
+
+def _room(desired: Desired, jobs: int) -> Room:
+    """Machines are rented at the size of one build: each has its own. Where the machine is there anyway, a second runner
+    on it would have none of the first one's layers."""
+    return Room(jobs, apart=True) if desired.fleet.compute.rents_sizes else Room()
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
-"""Runners of one pass: one at most for builds that may share it (design section 5: those of one workspace, and of one
-freshness), rented at the first need, returned when the last of these builds has ended, and in any case when the pass
-ends. What may share one is a text, the `share`, which `hosts.share_of` makes."""
+"""Runners of one pass: for builds that may share one (design section 5: those of one workspace, and of one freshness)
+as many as they have room for, rented at need, returned when no more of these builds are to come, and in any case when
+the pass ends. What may share one is a text, the `share`, which `hosts.share_of` makes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from reconciler.apply.leasing import RENT_SECONDS
+from reconciler.apply.pool import Pool, Rented, Room, Stay
 from reconciler.finishing import to_its_end
 from reconciler.model.problem import LianError
-from reconciler.ports.compute import LeaseRequest
+from reconciler.ports.compute import NO_MORE, LeaseRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,29 +25,15 @@ if TYPE_CHECKING:
     from reconciler.model.tier import Tier
     from reconciler.ports.compute import Compute, Runner
 
-
 TOLD = 3
 """Artifacts that are named in what a lease is for."""
-MOST_RUNNERS = 7
-"""Of one share in a pass, the lost ones included."""
-
-
-@dataclass(slots=True)
-class _Rented:
-    runner: asyncio.Future[Runner]
-    release: asyncio.Event
-    task: asyncio.Task[None]
-    stays: list[Stay] = field(default_factory=list)
-    """Of the builds that are on it now."""
-
-
-@dataclass(slots=True, eq=False)
-class Stay:
-    """One build's time on a runner. `alone` as long as no other build has been there at the same time."""
-
-    share: str
-    runner: Runner
-    alone: bool = True
+MOST_LOST = 6
+"""Runners of one share in a pass that are given up and replaced."""
+START_SECONDS = RENT_SECONDS
+"""A lease begins before its runner is ready."""
+LEASE_BUILDS = 8
+"""A lease is as long as so many builds at most, one after another: a machine that lian never returned costs no more
+than that. A runner whose lease would end in the middle of a build takes none; another is rented."""
 
 
 @dataclass(slots=True)
@@ -56,20 +44,14 @@ class Runners:
     fleet: str
     pass_id: str
     parallelism: int
-    hosts: dict[str, frozenset[str]]
-    """Share -> the registry hosts that its builds speak to."""
-    purposes: dict[str, str]
-    """Share -> what is built there, for people."""
-    expected: Counter[str]
-    """Share -> artifacts of it that may still ask for a runner."""
-    _rented: dict[str, _Rented] = field(default_factory=dict)
-    _lost: list[_Rented] = field(default_factory=list)
-    """Runners that take no more builds, while some are still on them."""
-    _asked: Counter[str] = field(default_factory=Counter)
-    """Share -> runners that were asked for."""
+    pools: dict[str, Pool]
+    """By share."""
     _returning: list[asyncio.Task[None]] = field(default_factory=list)
     """Those of runners that were released. What is wrong with them is told at the end, so that it stops nobody's
     build."""
+    _back: int = 0
+    """Of these, the ones that have ended."""
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     def of(
@@ -80,12 +62,16 @@ class Runners:
         parallelism: int,
         hosts: Mapping[str, frozenset[str]],
         shares: Mapping[ArtifactName, str],
+        room: Room,
     ) -> Runners:
-        """`shares` has the share of each artifact that may be built."""
-        purposes = {
-            share: _told(name for name, its in shares.items() if its == share) for share in set(shares.values())
+        """`shares` has the share of each artifact that may be built, and `room` is that of each share."""
+        pools = {
+            share: Pool(
+                room, count, hosts.get(share, frozenset()), _told(name for name, its in shares.items() if its == share)
+            )
+            for share, count in Counter(shares.values()).items()
         }
-        return cls(compute, fleet, pass_id, parallelism, dict(hosts), purposes, Counter(shares.values()))
+        return cls(compute, fleet, pass_id, parallelism, pools)
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,100 +79,115 @@ class Runners:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        leases, self._rented, self._lost = [*self._rented.values(), *self._lost], {}, []
-        self._release(leases)
+        for pool in self.pools.values():
+            self._release(pool.close())
         failures = await self._returned()
         if failures and error is None:
             raise _as_one(failures)
         for failure in failures if error else ():
             error.add_note(f"a runner could not be returned: {failure}")  # type: ignore[union-attr]
 
-    async def enter(self, share: str, tier: Tier, deadline: float) -> Stay:
-        """A build's time on the share's runner begins; it is rented at the first call. Raises LianError if that failed,
-        until someone has it `renewed`.
-
-        `deadline` is one build's, in seconds; the lease is long enough for all that may come, one after another.
-        """
+    async def enter(self, share: str, tier: Tier, budget: float) -> Stay:
+        """A build's time on one of the share's runners begins, in at most `budget` seconds of the lease. One that
+        nobody is on is taken, else another is rented, else one is shared or waited for, as there is room. Raises
+        LianError if none can be had, until someone has the share `renewed`."""
+        pool = self.pools[share]
         while True:
-            rented = self._rented.get(share)
+            if pool.refused is not None:
+                raise pool.refused
+            self._release(pool.retire(asyncio.get_running_loop().time() + budget))
+            rented = pool.idle() or (self._rent(share, pool, tier, budget) if pool.may_grow else pool.least())
             if rented is None:
-                rented = self._rented[share] = self._rent(share, tier, deadline)
-            stay = Stay(share, await asyncio.shield(rented.runner))
-            if self._rented.get(share) is rented:  # else another has given it up in the meantime
-                break
-        rented.stays.append(stay)
-        if len(rented.stays) > 1:
-            for each in rented.stays:
-                each.alone = False
-        return stay
+                await self._changed.wait()
+            elif (stay := await self._on(pool, rented, share)) is not None:
+                return stay
+
+    async def _on(self, pool: Pool, rented: Rented, share: str) -> Stay | None:
+        """None if it takes no more builds by the time that it is there, or if it could not be had and another may.
+        Raises LianError if it cannot be had."""
+        stay = rented.enter(share)
+        good = False
+        try:
+            await asyncio.shield(rented.runner)
+            good = pool.has(rented)
+        except LianError as error:
+            full = any(problem.code == NO_MORE for problem in error.problems)
+            if not full or not (pool.bound(rented) or await self._one_is_back()):
+                pool.refuse(rented, error)
+                raise
+        finally:
+            if not good:
+                self._release(pool.leave(stay))
+                self._tell()
+        return stay if good else None
+
+    async def _one_is_back(self) -> bool:
+        """Where no more can be had: those of other shares that nobody is on go back now, and the first one that has
+        gone back is waited for. False if none is out."""
+        before = self._back
+        while self._back == before:
+            for pool in self.pools.values():
+                self._release(pool.spare())
+            if self._back == len(self._returning) and all(pool.empty for pool in self.pools.values()):
+                return False
+            await self._changed.wait()
+        return True
 
     def leave(self, stay: Stay) -> None:
         """The build has ended. Leaving twice is leaving once."""
-        for rented in (*self._rented.values(), *self._lost):
-            if stay in rented.stays:
-                rented.stays.remove(stay)
+        self._release(self.pools[stay.share].leave(stay))
+        self._tell()
 
     def lose(self, stay: Stay) -> None:
-        """The build has ended, and its runner takes no more of them: the next who comes gets another. It goes back at
-        once if nobody is on it, else with the last of them, for their builds may well end."""
-        rented = self._rented.get(stay.share)
-        if (
-            rented is not None
-            and rented.runner.done()
-            and not _failed(rented)
-            and rented.runner.result() is stay.runner
-        ):
-            self._lost.append(self._rented.pop(stay.share))
-        self.leave(stay)
-        empty = [rented for rented in self._lost if not rented.stays]
-        self._lost = [rented for rented in self._lost if rented.stays]
-        self._release(empty)
+        """The build has ended, and its runner takes no more of them: the next who comes gets another."""
+        self._release(self.pools[stay.share].lose(stay))
+        self._tell()
 
     def renew(self, share: str) -> None:
-        """If the share's runner could not be had, the next who comes asks for another."""
-        rented = self._rented.get(share)
-        if rented is not None and _failed(rented):
-            del self._rented[share]
+        """If no runner could be had, the next who comes asks for another."""
+        self.pools[share].refused = None
 
     def spent(self, share: str) -> bool:
-        """True if so many runners were asked for that it makes no sense to go on: what makes builds fail there is not
-        the runner, and each may cost money."""
-        return self._asked[share] >= MOST_RUNNERS
+        """True if so many runners were lost that it makes no sense to go on: what makes builds fail there is not the
+        runner, and each may cost money."""
+        return self.pools[share].lost >= MOST_LOST
 
     def apart(self, share: str, what: str) -> str:
         """A share for one build that must not be with the others of its own; `done` ends it."""
         own = f"{share} apart {what}"
-        self.hosts[own], self.purposes[own] = self.hosts.get(share, frozenset()), what
-        self.expected[own] = 1
+        self.pools[own] = Pool(Room(), 1, self.pools[share].hosts, what)
         return own
 
     def done(self, share: str) -> None:
-        """One artifact of the share has ended; with the last one the runner goes back, which nobody waits for until the
-        end."""
-        self.expected[share] -= 1
-        if self.expected[share] <= 0 and share in self._rented:
-            self._release([self._rented.pop(share)])
+        """One artifact of the share has ended; runners that the others do not need go back, which nobody waits for
+        until the end."""
+        self._release(self.pools[share].done())
+        self._tell()
 
-    def _rent(self, share: str, tier: Tier, deadline: float) -> _Rented:
+    def _rent(self, share: str, pool: Pool, tier: Tier, budget: float) -> Rented:
+        builds = min(max(1, -(-pool.expected // pool.room.runners)), LEASE_BUILDS)
         request = LeaseRequest(
             self.fleet,
             self.pass_id,
-            self._lease(share),
+            self._lease(share, pool),
             tier,
-            deadline * max(1, self.expected[share]),
-            self.parallelism,
-            self.hosts.get(share, frozenset()),
-            purpose=self.purposes.get(share, ""),
+            START_SECONDS + budget * builds,
+            1 if pool.room.apart else self.parallelism,
+            pool.hosts,
+            purpose=pool.purpose,
         )
-        future: asyncio.Future[Runner] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Runner] = loop.create_future()
         release = asyncio.Event()
         task = asyncio.create_task(self._hold(request, future, release), name=f"runner of {share}")
-        return _Rented(future, release, task)
+        rented = Rented(future, release, task, loop.time() + request.deadline)
+        pool.add(rented)
+        return rented
 
-    def _lease(self, share: str) -> str:
+    def _lease(self, share: str, pool: Pool) -> str:
         """Unique for the pass, the share and how often it has asked; hashed, because the text may be too long."""
-        told = f"{share}{' lost' * self._asked[share]}"
-        self._asked[share] += 1
+        told = f"{share} #{pool.asked}"
+        pool.asked += 1
         return f"{self.pass_id}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
     async def _hold(self, request: LeaseRequest, future: asyncio.Future[Runner], release: asyncio.Event) -> None:
@@ -203,23 +204,28 @@ class Runners:
             if isinstance(error, asyncio.CancelledError):
                 raise
 
-    def _release(self, leases: Iterable[_Rented]) -> None:
+    def _release(self, leases: Iterable[Rented]) -> None:
         for lease in leases:
             lease.release.set()
             if not lease.runner.done():
                 lease.task.cancel()
             self._returning.append(lease.task)
+            lease.task.add_done_callback(self._is_back)
+
+    def _is_back(self, _: asyncio.Task[None]) -> None:
+        self._back += 1
+        self._tell()
+
+    def _tell(self) -> None:
+        """Whoever waits looks again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def _returned(self) -> list[Exception]:
         """When all have gone back; what was wrong with those that could not."""
         ends = asyncio.gather(*self._returning, return_exceptions=True)
         await to_its_end(ends)
         return [end for end in ends.result() if isinstance(end, Exception)]
-
-
-def _failed(rented: _Rented) -> bool:
-    """True if it could not be had."""
-    return rented.runner.done() and rented.runner.exception() is not None
 
 
 def _told(names: Iterable[ArtifactName]) -> str:

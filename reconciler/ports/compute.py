@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NOT_REMOVED = "lease-not-removed"
 """Code of the problem of something rented that could not be returned."""
+NO_MORE = "quota-exceeded"
+"""Code of the problem of a provider that has no more runners for this fleet until one is returned."""
 TAKEN = "lease-taken"
 """Code of the problem of a lease that someone else has under this name."""
 
