@@ -175,11 +175,11 @@ class Shop:
     def _lease(self, name: str) -> LeaseRequest:
         return LeaseRequest("bench", "bench", name, TIER, 600.0, hosts=frozenset({self._host}))
 
-    async def _build(self, ports: Any, runner: Runner, name: str, *, cached: bool) -> None:
+    async def _asked(self, ports: Any, runner: Runner, name: str) -> BuildRequest:
         desired = await ports.source.load()
         wanted = desired.wanted[ArtifactName("shop", "api")]
         parcel = Parcel(Sender(ports.source, runner.scratch / name))
-        request = BuildRequest(
+        return BuildRequest(
             artifact="shop/api",
             platform=PLATFORM,
             context=await parcel.folder(wanted.materials.context),
@@ -188,10 +188,14 @@ class Shop:
             tier=TIER,
             destination=PushTo(wanted.artifact.image, plain=True),
         )
+
+    async def _build(self, ports: Any, runner: Runner, name: str, *, cached: bool) -> None:
+        request = await self._asked(ports, runner, name)
         if not cached:
             await ports.builder.build(runner, request, lambda step: None)
             return
-        caches = Caches(ports, desired, wanted.artifact, Ci())
+        desired = await ports.source.load()
+        caches = Caches(ports, desired, desired.wanted[ArtifactName("shop", "api")].artifact, Ci())
         lookup = await caches.look_and_keep(PLATFORM, runner.scratch)
         built = await ports.builder.build(
             runner, replace(request, cache_from=lookup.sources, cache_to=lookup.target), lambda step: None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.model.applied import APPLIED_PREFIX, History
 from reconciler.model.artifact import Artifact, BaseImage, Folder, ParentImage, Place
 from reconciler.model.desired import Desired, Materials, Needs, SentFolder, Wanted
-from reconciler.model.fleet import CACHE_PREFIX, Fleet, RegistryProvider, RegistrySettings
+from reconciler.model.fleet import CACHE_PREFIX, ComputeProvider, Fleet, RegistryProvider, RegistrySettings
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
 from reconciler.model.policy import Policy
@@ -78,6 +78,7 @@ class Commit:
     specs: Mapping[str, BuildSpec] = field(default_factory=dict)
     """Artifact -> what its context says of its builds."""
     sizes: Sizes = SIZES
+    compute: ComputeProvider = ComputeProvider.LOCAL
 
     @property
     def desired(self) -> Desired:
@@ -88,6 +89,7 @@ class Commit:
             Fleet(
                 self.fleet,
                 registry,
+                self.compute,
                 jobs=self.jobs,
                 builder=self.builder,
                 policy=self.policy,

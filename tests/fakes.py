@@ -233,11 +233,11 @@ class FakeRegistry:
         if ("signatures" if artifact_type == BUNDLE else "records") in self.unreadable:
             raise problem("registry-down", "the registry does not answer")
         found = []
-        for (where, _), manifest in self.manifests.items():
+        for manifest in [one for (where, _), one in self.manifests.items() if where == repository]:
             document = manifest.document
             refers = document.get("subject", {}).get("digest") == str(subject)
             kind = document.get("artifactType")
-            if where == repository and refers and artifact_type in {None, kind}:
+            if refers and artifact_type in {None, kind}:
                 d = Descriptor.of(manifest.media_type, manifest.data)
                 found.append(Descriptor(d.media_type, d.digest, d.size, kind, document.get("annotations", {})))
         return found

@@ -102,8 +102,8 @@ def _machine(desired: Desired, sizing: Sizing) -> str:
 
 
 def _room(desired: Desired, jobs: int) -> Room:
-    """Machines are rented at the size of one build: each has its own. Where the machine is there anyway, a second runner
-    on it would have none of the first one's layers."""
+    """Machines are rented at the size of one build: each has its own. Where the machine is there anyway, a second
+    runner on it would have none of the first one's layers."""
     return Room(jobs, apart=True) if desired.fleet.compute.rents_sizes else Room()
 
 

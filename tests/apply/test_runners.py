@@ -142,7 +142,11 @@ def test_where_a_quota_is_reached_the_builds_take_turns_on_what_there_is(tmp_pat
 
 def test_where_a_quota_is_reached_other_shares_give_up_what_they_do_not_use(tmp_path: Path) -> None:
     compute = Scarce(tmp_path, 1)
-    shares = {ArtifactName("shop", "api"): "shop", ArtifactName("shop", "web"): "shop", ArtifactName("pay", "api"): "pay"}
+    shares = {
+        ArtifactName("shop", "api"): "shop",
+        ArtifactName("shop", "web"): "shop",
+        ArtifactName("pay", "api"): "pay",
+    }
 
     async def work() -> None:
         async with Runners.of(compute, "acme", "p1", 4, {}, shares, Room(4, apart=True)) as its:
@@ -287,7 +291,7 @@ def test_whatever_builds_do_each_gets_a_runner_and_all_go_back(
             if end == "cancelled":
                 task.cancel()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
-        for end, (_, _, how) in zip(ended, builds, strict=True):
-            assert end is None or (isinstance(end, asyncio.CancelledError) and how == "cancelled"), end
+        for one, (_, _, how) in zip(ended, builds, strict=True):
+            assert one is None or (isinstance(one, asyncio.CancelledError) and how == "cancelled"), one
 
     in_a_pass(compute, room, len(builds), work)
