@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -20,7 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measure import not_run
+from benchmarks.measure import not_run, timed
 from reconciler import wiring
 from reconciler.apply.caching import Caches
 from reconciler.apply.mounts import CacheMounts
@@ -89,7 +88,7 @@ def _changed_layer(rounds: int) -> dict[str, Any]:
             fresh, warm = asyncio.run(shop.measured(rounds))
         except LookupError as error:
             return not_run(name, 1, str(error))
-    return _row(name, 1, statistics.median(fresh), statistics.median(warm), "<= 1.5")
+    return timed(name, 1, statistics.median(fresh), statistics.median(warm), "<= 1.5")
 
 
 def _restored_mount(rounds: int) -> dict[str, Any]:
@@ -102,20 +101,7 @@ def _restored_mount(rounds: int) -> dict[str, Any]:
         fresh, warm = asyncio.run(compiler.measured(rounds))
     saved, size = compiler.saved_seconds, compiler.size
     note = f"restoring included; {size >> 20} MiB stored; saving takes {statistics.median(saved):.1f} s more"
-    return _row(name, 1, statistics.median(fresh), statistics.median(warm), "<= 1.3", note)
-
-
-def _row(name: str, n: int, seconds: float, baseline: float, target: str, note: str = "") -> dict[str, Any]:
-    return {
-        "name": name,
-        "n": n,
-        "seconds": round(seconds, 3),
-        "baseline_seconds": round(baseline, 3),
-        "ratio": round(seconds / baseline, 2),
-        "target": target,
-        "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        "note": note,
-    }
+    return timed(name, 1, statistics.median(fresh), statistics.median(warm), "<= 1.3", note)
 
 
 class Shop:
@@ -341,7 +327,7 @@ def _by_number() -> list[dict[str, Any]]:
     for mode in (Ci(), Session("ada")):
         ours = min(_seconds(lambda mode=mode: _flags(mode)) for _ in range(ROUNDS))
         theirs = min(_seconds(_bare_flags) for _ in range(ROUNDS))
-        found.append(_row(f"namespaces and flags ({mode})", ARTIFACTS, ours, theirs, "", "target <= 0.1 s"))
+        found.append(timed(f"namespaces and flags ({mode})", ARTIFACTS, ours, theirs, "", "target <= 0.1 s"))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -87,3 +88,19 @@ def row(
 def not_run(name: str, n: int, why: str) -> dict[str, object]:
     """The line of what could not be measured here."""
     return {"name": name, "n": n, "note": f"not run: {why}"}
+
+
+def timed(
+    name: str, n: int, seconds: float, baseline: float, target: str, note: str = "", ratio: float | None = None
+) -> dict[str, object]:
+    """One row for a comparison that this process has made itself; `ratio` is that of the times unless it is given."""
+    return {
+        "name": name,
+        "n": n,
+        "seconds": round(seconds, 3),
+        "baseline_seconds": round(baseline, 3),
+        "ratio": round(seconds / baseline if ratio is None else ratio, 2),
+        "target": target,
+        "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "note": note,
+    }

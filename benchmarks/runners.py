@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import resource
 import statistics
 import tempfile
 import time
@@ -18,7 +17,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.caches import Shop
-from benchmarks.measure import not_run
+from benchmarks.measure import not_run, timed
 from reconciler import wiring
 from reconciler.model.fleet import ComputeProvider
 from reconciler.model.outcome import Status
@@ -50,7 +49,7 @@ def _many_runners() -> dict[str, Any]:
     many, one = (asyncio.run(_a_pass(jobs)) for jobs in (RUNNERS, 1))
     name = f"{BUILDS} builds on {RUNNERS} simulated runners / on one; the ratio is how many times as fast"
     note = f"{READY_SECONDS} s to be ready, {BUILD_SECONDS} s a build"
-    return _row(name, BUILDS, many, one, one / many, ">= 18", note)
+    return timed(name, BUILDS, many, one, ">= 18", note, ratio=one / many)
 
 
 async def _a_pass(jobs: int) -> float:
@@ -105,7 +104,7 @@ def _first_step(rounds: int) -> dict[str, Any]:
         except LookupError as error:
             return not_run(name, 1, str(error))
     seconds, baseline = statistics.median(fresh), statistics.median(warm)
-    return _row(name, 1, seconds, baseline, seconds / baseline, "<= 1 s")
+    return timed(name, 1, seconds, baseline, "<= 1 s")
 
 
 class Starts(Shop):
@@ -142,18 +141,3 @@ class Starts(Shop):
 
         await ports.builder.build(runner, await self._asked(ports, runner, name), step)
         return seen[0] - began
-
-
-def _row(
-    name: str, n: int, seconds: float, baseline: float, ratio: float, target: str, note: str = ""
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "n": n,
-        "seconds": round(seconds, 3),
-        "baseline_seconds": round(baseline, 3),
-        "ratio": round(ratio, 2),
-        "target": target,
-        "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        "note": note,
-    }
