@@ -18,7 +18,8 @@ _LABEL = "dev.lian."
 @dataclass(frozen=True, slots=True)
 class Lease:
     """`fleet` and `pass_id` are the owner. `created` and `deadline` in Unix seconds: after the deadline nobody needs it
-    any more, whoever rented it. `purpose` says what it builds, for people."""
+    any more, whoever rented it. `purpose` says what it builds, for people, and `tier` how large it is: that tier of its
+    provider's ladder, empty where it has none."""
 
     name: str
     fleet: str
@@ -26,6 +27,7 @@ class Lease:
     created: float
     deadline: float
     purpose: str = ""
+    tier: str = ""
 
     def __post_init__(self) -> None:
         if not is_lease_name(self.name):
@@ -42,6 +44,7 @@ class Lease:
                 _time(document["created"]),
                 _time(document["deadline"]),
                 str(document["purpose"]),
+                str(document.get("tier", "")),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a lease: {error!r}") from error
@@ -55,6 +58,7 @@ class Lease:
             "created": self.created,
             "deadline": self.deadline,
             "purpose": self.purpose,
+            "tier": self.tier,
         }
 
     @classmethod

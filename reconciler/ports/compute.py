@@ -48,7 +48,7 @@ class LeaseRequest:
 
     def at(self, moment: float) -> Lease:
         """The lease, if it is asked for at this moment (Unix seconds)."""
-        return Lease(self.lease, self.fleet, self.pass_id, moment, moment + self.deadline, self.purpose)
+        return Lease(self.lease, self.fleet, self.pass_id, moment, moment + self.deadline, self.purpose, self.tier.name)
 
 
 @dataclass(frozen=True, slots=True)
