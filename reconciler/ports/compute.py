@@ -1,9 +1,15 @@
-"""Port: compute. Everything rented is returned (axiom A1, ephemeral-builds)."""
+"""Port: compute. Everything rented is returned (axiom A1, ephemeral-builds).
+
+`Provider` is a slot (axiom A2): it rents, describes, takes back and lists. `Compute` is what a pass is given: a
+provider whose leases are written down before anything is rented (apply/leasing.py)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
+
+from reconciler.model.lease import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,6 +18,11 @@ if TYPE_CHECKING:
 
     from reconciler.model.tier import Tier
     from reconciler.ports.access import Route
+
+NOT_REMOVED = "lease-not-removed"
+"""Code of the problem of something rented that could not be returned."""
+TAKEN = "lease-taken"
+"""Code of the problem of a lease that someone else has under this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,12 @@ class LeaseRequest:
     """Registry hosts that the builds there speak to."""
     routes: tuple[Route, ...] = ()
     """How each of them is reached, and each of their mirrors: whoever joins compute with registries fills this in."""
+    purpose: str = ""
+    """What is built there, for people."""
+
+    def at(self, moment: float) -> Lease:
+        """The lease, if it is asked for at this moment (Unix seconds)."""
+        return Lease(self.lease, self.fleet, self.pass_id, moment, moment + self.deadline, self.purpose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +59,56 @@ class Runner:
     """What builds there, e.g. `buildkit v0.33.1`."""
 
 
+class RentalState(StrEnum):
+    """How something rented stands."""
+
+    STARTING = "starting"
+    READY = "ready"
+    ENDED = "ended"
+    """It builds nothing more, and something of it is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rental:
+    """Something rented, as its provider tells it."""
+
+    lease: Lease
+    state: RentalState
+
+
+class Provider(Protocol):
+    """A kind of machines to build on."""
+
+    @property
+    def shared(self) -> bool:
+        """True where others rent too: then a fleet is told from others by its name alone."""
+        ...
+
+    async def rent(self, request: LeaseRequest, lease: Lease) -> Runner:
+        """A runner that is ready, with the lease written on it. A second call for the same lease gives the same runner,
+        and never a second one. Raises LianError if none can be had; what is there of it all the same, `give_back`
+        removes. When cancelled, likewise."""
+        ...
+
+    async def describe(self, lease: str) -> Rental | None:
+        """What there is under this name; None if there is nothing. Raises LianError if that is not known."""
+        ...
+
+    async def give_back(self, lease: str) -> None:
+        """Nothing of the lease is there any more when this returns; what is gone already is fine. Raises LianError
+        NOT_REMOVED naming what could not be removed."""
+        ...
+
+    async def owned_by(self, fleet: str) -> Sequence[Rental]:
+        """All that is rented for this fleet, by any pass. What others rent, and what nothing says the owner of on
+        machines that others use, is left out. Raises LianError if that is not known."""
+        ...
+
+    async def peak_memory(self, runner: Runner) -> int | None:
+        """The most memory in bytes that builds on this runner have used at one time so far, if it is known."""
+        ...
+
+
 class Compute(Protocol):
     """Rents runners and takes them back."""
 
@@ -50,11 +117,12 @@ class Compute(Protocol):
         fails. Raises LianError if none can be had."""
         ...
 
-    async def sweep(self) -> Sequence[str]:
-        """Remove what passes that no longer live have left behind. Returns the leases removed, and never touches
-        those of a living pass. Raises LianError naming what could not be removed."""
+    async def sweep(self, fleet: str | None = None) -> Sequence[str]:
+        """Return what passes that no longer live have left behind: those of this machine, and of the `fleet` wherever
+        they ran once their deadline is over. Returns the leases removed, and never touches those of a living pass.
+        Raises LianError naming what could not be removed or found out, after all else has been."""
         ...
 
     async def peak_memory(self, runner: Runner) -> int | None:
-        """The most memory in bytes that builds on this runner have used at one time so far, if it is known."""
+        """See Provider."""
         ...

@@ -7,30 +7,37 @@ import errno
 import os
 import shutil
 import subprocess
-from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.finishing import to_its_end
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.secret import Secret
-from reconciler.ports.compute import Runner
+from reconciler.ports.compute import Rental, RentalState, Runner
 from reconciler.providers.compute import daemon
 from reconciler.providers.compute.cgroups import Hierarchies
-from reconciler.providers.compute.lease_files import LeaseFiles
-from reconciler.providers.compute.sweep import give_back, sweep
+from reconciler.providers.compute.lease_folders import LeaseFolders
+from reconciler.providers.compute.removal import remove
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
+    from reconciler.model.lease import Lease
     from reconciler.ports.access import Route
     from reconciler.ports.compute import LeaseRequest
-    from reconciler.providers.compute.lease_files import Held
+    from reconciler.providers.compute.lease_folders import LeaseFolder
 
 SOCKET_LINKS = Path("/run/lian")
 TOOLS = ("setpriv", "unshare", "mount", "umount", "rm")
 VERSION_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Rented:
+    programs: daemon.Programs
+    folder: LeaseFolder
+    starting: asyncio.Task[Process]
 
 
 class LocalCompute:
@@ -46,39 +53,49 @@ class LocalCompute:
         links: Path = SOCKET_LINKS,
     ) -> None:
         self._buildkitd, self._buildctl, self._runc = buildkitd, buildctl, runc
-        self._files = LeaseFiles(state.absolute(), links)
+        self._folders = LeaseFolders(state.absolute(), links)
+        self._rented: dict[str, _Rented] = {}
         self._cgroups: Hierarchies | None = None
         self._version: str | None = None
 
-    @asynccontextmanager
-    async def rent(self, request: LeaseRequest) -> AsyncIterator[Runner]:
+    @property
+    def shared(self) -> bool:
+        """See the port: the folder of leases is lian's alone."""
+        return False
+
+    async def rent(self, request: LeaseRequest, lease: Lease) -> Runner:
         """See the port. Raises LianError `compute-unavailable` naming what is missing, `lease-taken`, `disk-full`,
         or `builder-start-failed` with the end of the builder's log."""
+        if lease.name in self._rented:
+            return await self._ready(request, self._rented[lease.name])
         programs = self._programs()
-        held = self._create(request)
-        starting: asyncio.Task[Process] | None = None
-        try:
-            self._furnish(held, request)
-            starting = asyncio.create_task(daemon.start(programs, held.folder))
-            process = await asyncio.shield(starting)  # cancelled or not, we shall know the process
-            _, version = await asyncio.gather(daemon.ready(process, held.folder), self._builder(programs))
-            yield Runner(request.lease, f"unix://{held.folder.socket}", held.folder.scratch, version)
-        except BaseException as error:
-            try:
-                await to_its_end(self._return(held, starting))
-            except LianError as left:
-                error.add_note(str(left))
-            raise
-        else:
-            await to_its_end(self._return(held, starting))
+        folder = self._create(lease)
+        self._furnish(folder, request)
+        starting = asyncio.create_task(daemon.start(programs, folder))
+        self._rented[lease.name] = rented = _Rented(programs, folder, starting)
+        return await self._ready(request, rented)
 
-    async def sweep(self) -> Sequence[str]:
+    async def describe(self, lease: str) -> Rental | None:
         """See the port."""
-        return await asyncio.to_thread(sweep, self._files, self._hierarchies())
+        folder = self._folders.folder(lease)
+        return self._rental(folder, "") if folder.path.is_dir() else None
+
+    async def owned_by(self, fleet: str) -> Sequence[Rental]:
+        """See the port."""
+        rentals = [self._rental(folder, fleet) for folder in self._folders]
+        return [rental for rental in rentals if rental.lease.fleet == fleet]
+
+    async def give_back(self, lease: str) -> None:
+        """See the port."""
+        if (rented := self._rented.pop(lease, None)) is not None:
+            await asyncio.wait({rented.starting})
+            if not rented.starting.cancelled() and rented.starting.exception() is None:
+                await daemon.stop(rented.starting.result())
+        await asyncio.to_thread(remove, self._folders.folder(lease), self._hierarchies())
 
     async def peak_memory(self, runner: Runner) -> int | None:
         """See the port. The daemon itself is not counted, the page cache that steps used is."""
-        return self._hierarchies().peak_memory(self._files.folder(runner.lease).cgroup)
+        return self._hierarchies().peak_memory(self._folders.folder(runner.lease).cgroup)
 
     def _hierarchies(self) -> Hierarchies:
         if self._cgroups is None:
@@ -100,15 +117,14 @@ class LocalCompute:
             raise LianError(_unavailable(missing))
         return daemon.Programs(self._buildkitd, self._runc)
 
-    def _create(self, request: LeaseRequest) -> Held:
+    def _create(self, lease: Lease) -> LeaseFolder:
         try:
-            return self._files.create(request)
+            return self._folders.create(lease)
         except OSError as error:
-            raise LianError(_no_folder(self._files.state, error)) from error
+            raise LianError(_no_folder(self._folders.state, error)) from error
 
-    def _furnish(self, held: Held, request: LeaseRequest) -> None:
+    def _furnish(self, folder: LeaseFolder, request: LeaseRequest) -> None:
         """What the daemon needs before it starts. Raises LianError if it cannot be written."""
-        folder = held.folder
         try:
             for path in (folder.root, folder.temporary, folder.scratch):
                 path.mkdir(mode=0o700)
@@ -123,12 +139,16 @@ class LocalCompute:
         except OSError as error:
             raise LianError(_no_folder(folder.path, error)) from error
 
-    async def _return(self, held: Held, starting: asyncio.Task[Process] | None) -> None:
-        if starting is not None:
-            await asyncio.wait({starting})
-            if starting.exception() is None:
-                await daemon.stop(starting.result())
-        await asyncio.to_thread(give_back, held, self._hierarchies())
+    async def _ready(self, request: LeaseRequest, rented: _Rented) -> Runner:
+        """Cancelled or not, the process will be known."""
+        folder = rented.folder
+        process = await asyncio.shield(rented.starting)
+        _, version = await asyncio.gather(daemon.ready(process, folder), self._builder(rented.programs))
+        return Runner(request.lease, f"unix://{folder.socket}", folder.scratch, version)
+
+    def _rental(self, folder: LeaseFolder, fleet: str) -> Rental:
+        ready = folder.socket.exists()
+        return Rental(self._folders.lease(folder, fleet), RentalState.READY if ready else RentalState.STARTING)
 
     async def _builder(self, programs: daemon.Programs) -> str:
         """`buildkit <version>`, asked once."""

@@ -1,0 +1,206 @@
+"""The port Leases as files of one folder: `<lease>.json`, there and on disk before anything is rented.
+
+The owner holds a lock on the file for as long as it holds the lease, and stands in it as a process (pid, start time,
+boot, pid namespace). A lease is abandoned when the lock is free *and* that process is not seen alive: either sign of
+life protects it, e.g. when containers share the folder and do not see each other's pids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import json
+import os
+from contextlib import asynccontextmanager, contextmanager
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+from reconciler.finishing import to_its_end
+from reconciler.model.lease import Lease, is_lease_name
+from reconciler.model.problem import LianError, Next, Problem
+from reconciler.ports.compute import TAKEN
+from reconciler.ports.leases import Intent
+from reconciler.record.owner import Owner
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from pathlib import Path
+
+T = TypeVar("T")
+
+_LOCK = ".lock"
+_SUFFIX = ".json"
+
+
+class LeaseFiles:
+    """All leases that passes on this machine have asked for; `folder` is made with the first."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: dict[str, IO[str]] = {}
+        """Name -> the file whose lock this process holds."""
+
+    async def intend(self, lease: Lease, provider: str) -> None:
+        """See the port."""
+        noting = asyncio.ensure_future(self._in_thread(self._intend, lease, provider))
+        try:
+            await asyncio.shield(noting)
+        except asyncio.CancelledError:
+            await to_its_end(asyncio.wait({noting}))
+            if noting.exception() is None:
+                await to_its_end(self.forget(lease.name))
+            raise
+
+    async def forget(self, name: str) -> None:
+        """See the port."""
+        await self._in_thread(self._forget, name)
+
+    async def intents(self) -> Sequence[Intent]:
+        """See the port."""
+        return await self._in_thread(self._intents)
+
+    @asynccontextmanager
+    async def claim(self, name: str) -> AsyncIterator[bool]:
+        """See the port."""
+        file = await to_its_end(self._in_thread(self._claim, name))
+        try:
+            yield file is not None
+        finally:
+            if file is not None:
+                file.close()
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
+        try:
+            return await asyncio.to_thread(work, *arguments)
+        except OSError as error:
+            raise LianError(_unusable(self._folder, error)) from error
+
+    # -- in a thread
+
+    def _intend(self, lease: Lease, provider: str) -> None:
+        path = self._path(lease.name)
+        with self._all_locked():
+            try:
+                file = path.open("x", encoding="utf-8")
+            except FileExistsError as error:
+                raise LianError(_taken(lease.name, path)) from error
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._held[lease.name] = file
+            try:
+                json.dump({"kind": "lease", "version": 1, "provider": provider} | _owned(lease), file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+                _sync(self._folder)
+            except BaseException:
+                self._forget(lease.name)
+                raise
+
+    def _forget(self, name: str) -> None:
+        self._path(name).unlink(missing_ok=True)
+        if (file := self._held.pop(name, None)) is not None:
+            file.close()
+
+    def _intents(self) -> list[Intent]:
+        try:
+            names = sorted(entry.name.removesuffix(_SUFFIX) for entry in os.scandir(self._folder))
+        except FileNotFoundError:
+            return []
+        with self._all_locked():  # so a file without content is not one that is just being written
+            return [intent for name in names if is_lease_name(name) and (intent := self._intent(name)) is not None]
+
+    def _intent(self, name: str) -> Intent | None:
+        try:
+            file = self._path(name).open(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return None
+        with file:
+            provider, lease, owner = _read(file)
+            return Intent(name, provider, lease, name in self._held or not _try_lock(file) or _lives(owner))
+
+    def _claim(self, name: str) -> IO[str] | None:
+        with self._all_locked():
+            try:
+                file = self._path(name).open(encoding="utf-8", errors="replace")
+            except FileNotFoundError:
+                return None
+            if name not in self._held and _try_lock(file) and not _lives(_read(file)[2]):
+                return file
+            file.close()
+            return None
+
+    def _path(self, name: str) -> Path:
+        if not is_lease_name(name):
+            raise ValueError(f"{name!r} is not a lease's name")
+        return self._folder / f"{name}{_SUFFIX}"
+
+    @contextmanager
+    def _all_locked(self) -> Iterator[None]:
+        """For the moment in which a lease is noted or judged."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self._folder / _LOCK).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _owned(lease: Lease) -> dict[str, Any]:
+    owner = Owner.current()
+    return lease.to_json() | {"owner": owner.to_json() if owner else None}
+
+
+def _read(file: IO[str]) -> tuple[str, Lease | None, Owner | None]:
+    """Provider, lease and owner, as far as they can be read: a damaged file names nobody."""
+    file.seek(0)
+    document: Any = {}
+    with contextlib.suppress(ValueError, RecursionError):
+        document = json.load(file)
+    if not isinstance(document, dict):
+        return "", None, None
+    lease = owner = None
+    with contextlib.suppress(ValueError):
+        lease = Lease.from_json(document)
+    with contextlib.suppress(ValueError):
+        owner = Owner.from_json(document.get("owner") or {})
+    provider = document.get("provider")
+    return provider if isinstance(provider, str) else "", lease, owner
+
+
+def _lives(owner: Owner | None) -> bool:
+    return owner is not None and owner.alive
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sync(folder: Path) -> None:
+    """The folder's own entries, on disk (open(2), fsync(2))."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _taken(name: str, path: Path) -> Problem:
+    return Problem(
+        TAKEN,
+        f"the lease {name} exists already",
+        cause=f"{path} is there; its owner lives, or died and has not been swept yet",
+        hint="run `lian runners sweep` if no pass of lian is running, and try again",
+        next=Next.RETRY,
+    )
+
+
+def _unusable(folder: Path, error: OSError) -> Problem:
+    code = "disk-full" if error.errno == errno.ENOSPC else "leases-unusable"
+    return Problem(
+        code,
+        f"what is rented cannot be noted in {folder}, so nothing is rented",
+        cause=error.strerror,
+        hint="give --cache a folder that can be written to and has room",
+    )
