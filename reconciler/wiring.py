@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from reconciler.cache.home import is_cache
 from reconciler.model.fleet import ComputeProvider
-from reconciler.model.problem import LianError, Problem
+from reconciler.model.problem import LianError
 from reconciler.ports.bundle import Ports, Reading, Removing, Surveying
 from reconciler.providers.builder import binaries
 
@@ -315,7 +315,7 @@ class _LocalProvider:
         from reconciler.providers.compute.local import LocalCompute  # 10 ms that a pass without builds is spared
 
         if self._made is None:
-            self._made = LocalCompute(partial(_program, "buildkitd"), partial(_program, "buildctl"), partial(_program, "runc"), self._leases)
+            self._made = LocalCompute(_program, self._leases)
         return self._made
 
 

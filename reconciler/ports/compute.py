@@ -76,6 +76,29 @@ class Rental:
     state: RentalState
 
 
+class Keeper(StrEnum):
+    """Who has a lease."""
+
+    ALIVE = "alive"
+    """A pass on this machine, which lives."""
+    GONE = "gone"
+    """One on this machine that died, or could not return it."""
+    ELSEWHERE = "elsewhere"
+    """One that this machine knows nothing of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rented:
+    """A lease that is out. `lease` is None and `provider` empty if what is noted of it cannot be read; `state` is None
+    where its provider has nothing of that name: not yet, or not any more."""
+
+    name: str
+    provider: str
+    lease: Lease | None
+    state: RentalState | None
+    keeper: Keeper
+
+
 class Provider(Protocol):
     """A kind of machines to build on."""
 
@@ -121,6 +144,11 @@ class Compute(Protocol):
         """Return what passes that no longer live have left behind: those of this machine, and of the `fleet` wherever
         they ran once their deadline is over. Returns the leases removed, and never touches those of a living pass.
         Raises LianError naming what could not be removed or found out, after all else has been."""
+        ...
+
+    async def rented(self, fleet: str | None = None) -> Sequence[Rented]:
+        """What is rented, in order of names: by passes of this machine, and by the `fleet` wherever they run. Raises
+        LianError if that is not known."""
         ...
 
     async def peak_memory(self, runner: Runner) -> int | None:

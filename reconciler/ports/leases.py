@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A lease that was asked for. `provider` is where; `lease` is None if what is noted of it cannot be read. It is
-    `alive` while the pass that asked for it lives."""
+    """A lease that was asked for. `provider` is where; it is empty, and `lease` None, if what is noted cannot be read.
+    It is `alive` while the pass that asked for it lives and has not abandoned it."""
 
     name: str
     provider: str
@@ -34,6 +34,10 @@ class Leases(Protocol):
 
     async def forget(self, name: str) -> None:
         """Nothing of it is rented any more. What is not there is forgotten already."""
+        ...
+
+    async def abandon(self, name: str) -> None:
+        """This process could not return it, and leaves it to whoever sweeps next, itself perhaps."""
         ...
 
     async def intents(self) -> Sequence[Intent]:

@@ -2,7 +2,8 @@
 
 The owner holds a lock on the file for as long as it holds the lease, and stands in it as a process (pid, start time,
 boot, pid namespace). A lease is abandoned when the lock is free *and* that process is not seen alive: either sign of
-life protects it, e.g. when containers share the folder and do not see each other's pids.
+life protects it, e.g. when containers share the folder and do not see each other's pids. A file appears with all that
+it says, so one that cannot be read was damaged later.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import fcntl
 import json
 import os
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from reconciler.finishing import to_its_end
@@ -24,12 +26,13 @@ from reconciler.ports.leases import Intent
 from reconciler.record.owner import Owner
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
 T = TypeVar("T")
 
 _LOCK = ".lock"
+_NEW = ".new"
+"""A file that is being written."""
 _SUFFIX = ".json"
 
 
@@ -56,6 +59,10 @@ class LeaseFiles:
         """See the port."""
         await self._in_thread(self._forget, name)
 
+    async def abandon(self, name: str) -> None:
+        """See the port."""
+        await self._in_thread(self._abandon, name)
+
     async def intents(self) -> Sequence[Intent]:
         """See the port."""
         return await self._in_thread(self._intents)
@@ -81,16 +88,15 @@ class LeaseFiles:
     def _intend(self, lease: Lease, provider: str) -> None:
         path = self._path(lease.name)
         with self._all_locked():
-            try:
-                file = path.open("x", encoding="utf-8")
-            except FileExistsError as error:
-                raise LianError(_taken(lease.name, path)) from error
+            file = self._written(_document(lease, provider, Owner.current()))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                os.link(file.name, path)
+            except FileExistsError as error:
+                file.close()
+                raise LianError(_taken(lease.name, path)) from error
             self._held[lease.name] = file
             try:
-                json.dump({"kind": "lease", "version": 1, "provider": provider} | _owned(lease), file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
                 _sync(self._folder)
             except BaseException:
                 self._forget(lease.name)
@@ -98,8 +104,39 @@ class LeaseFiles:
 
     def _forget(self, name: str) -> None:
         self._path(name).unlink(missing_ok=True)
+        self._let_go(name)
+
+    def _abandon(self, name: str) -> None:
+        """The same without an owner."""
+        path = self._path(name)
+        with self._all_locked():
+            try:
+                with path.open(encoding="utf-8", errors="replace") as old:
+                    provider, lease, _ = _read(old)
+            except FileNotFoundError:
+                lease = None
+            if lease is not None:
+                with self._written(_document(lease, provider, None)) as file:
+                    Path(file.name).rename(path)
+            self._let_go(name)
+
+    def _let_go(self, name: str) -> None:
         if (file := self._held.pop(name, None)) is not None:
             file.close()
+
+    def _written(self, document: Mapping[str, Any]) -> IO[str]:
+        """A file with this content, on disk, open. The caller has locked all."""
+        path = self._folder / _NEW
+        path.unlink(missing_ok=True)
+        file = path.open("x", encoding="utf-8")
+        try:
+            json.dump(document, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            file.close()
+            raise
+        return file
 
     def _intents(self) -> list[Intent]:
         try:
@@ -143,9 +180,9 @@ class LeaseFiles:
             yield
 
 
-def _owned(lease: Lease) -> dict[str, Any]:
-    owner = Owner.current()
-    return lease.to_json() | {"owner": owner.to_json() if owner else None}
+def _document(lease: Lease, provider: str, owner: Owner | None) -> dict[str, Any]:
+    of_it = {"provider": provider, "owner": owner.to_json() if owner else None}
+    return {"kind": "lease", "version": 1} | lease.to_json() | of_it
 
 
 def _read(file: IO[str]) -> tuple[str, Lease | None, Owner | None]:

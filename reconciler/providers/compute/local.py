@@ -21,7 +21,7 @@ from reconciler.providers.compute.removal import remove
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from reconciler.model.lease import Lease
     from reconciler.ports.access import Route
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SOCKET_LINKS = Path("/run/lian")
 TOOLS = ("setpriv", "unshare", "mount", "umount", "rm")
+PROGRAMS = ("buildctl", "buildkitd", "runc")
 VERSION_SECONDS = 10.0
 
 
@@ -41,18 +42,12 @@ class _Rented:
 
 
 class LocalCompute:
-    """Rents builders on this machine. Programs are given by path, None where there is none; `state` is the folder
-    of all leases, and `links` that of short ways to sockets when the path of `state` is too long for one."""
+    """Rents builders on this machine. `find` tells where a program is, None if there is no usable one; it is asked when
+    something is rented. `state` is the folder of all leases, and `links` that of short ways to sockets when the path of
+    `state` is too long for one."""
 
-    def __init__(
-        self,
-        buildkitd: Path | None,
-        buildctl: Path | None,
-        runc: Path | None,
-        state: Path,
-        links: Path = SOCKET_LINKS,
-    ) -> None:
-        self._buildkitd, self._buildctl, self._runc = buildkitd, buildctl, runc
+    def __init__(self, find: Callable[[str], Path | None], state: Path, links: Path = SOCKET_LINKS) -> None:
+        self._find = find
         self._folders = LeaseFolders(state.absolute(), links)
         self._rented: dict[str, _Rented] = {}
         self._cgroups: Hierarchies | None = None
@@ -107,15 +102,11 @@ class LocalCompute:
         missing = [name for name in TOOLS if shutil.which(name) is None]
         if os.geteuid() != 0:
             missing.append("root (steps of a build run in namespaces of their own)")
-        if self._buildctl is None:
-            missing.append("buildctl")
-        if self._buildkitd is None:
-            missing.append("buildkitd")
-        if self._runc is None:
-            missing.append("runc")
-        if missing or self._buildkitd is None or self._runc is None:
+        buildctl, buildkitd, runc = found = [self._find(name) for name in PROGRAMS]
+        missing += [name for name, path in zip(PROGRAMS, found, strict=True) if path is None]
+        if missing or buildctl is None or buildkitd is None or runc is None:
             raise LianError(_unavailable(missing))
-        return daemon.Programs(self._buildkitd, self._runc)
+        return daemon.Programs(buildkitd, runc)
 
     def _create(self, lease: Lease) -> LeaseFolder:
         try:
