@@ -28,7 +28,7 @@ from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.archives import Packed, Tool
 from reconciler.ports.builder import Built, CacheMade, PinnedImage, StepSeen
 from reconciler.ports.bundle import Ports, Removing
-from reconciler.ports.compute import Runner
+from reconciler.ports.compute import Keeper, Outstanding, RentalState, Runner
 from reconciler.ports.publisher import PullFrom, PushTo
 from reconciler.ports.signer import Signature
 
@@ -398,6 +398,7 @@ class FakeCompute:
         self.rented: list[LeaseRequest] = []
         self.returned: list[str] = []
         self.left: list[str] = []
+        self.swept_for: list[str | None] = []
 
     @asynccontextmanager
     async def rent(self, request: LeaseRequest) -> AsyncIterator[Runner]:
@@ -418,10 +419,18 @@ class FakeCompute:
             await self.points.at("return")
             await self.points.at("returned")
 
-    async def sweep(self) -> Sequence[str]:
+    async def sweep(self, fleet: str | None = None) -> Sequence[str]:
         await self.points.at("sweep")
+        self.swept_for.append(fleet)
         swept, self.left = self.left, []
         return swept
+
+    async def outstanding(self, fleet: str | None = None) -> Sequence[Outstanding]:
+        return [
+            Outstanding(name, "fake", lease.at(0.0), RentalState.READY, Keeper.ALIVE)
+            for name, lease in sorted(self.out.items())
+            if fleet in {None, lease.fleet}
+        ]
 
     async def peak_memory(self, runner: Runner) -> int | None:
         await self.points.at("peak memory")

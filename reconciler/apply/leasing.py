@@ -13,7 +13,7 @@ from reconciler.apply.sweep import Sweep
 from reconciler.finishing import no_longer_than, to_its_end
 from reconciler.model.fleet import UNNAMED
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.compute import NOT_REMOVED, Keeper, Rented
+from reconciler.ports.compute import NOT_REMOVED, Keeper, Outstanding
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -86,13 +86,13 @@ class Leasing:
             raise LianError(sweep.problems)
         return sorted(sweep.swept)
 
-    async def rented(self, fleet: str | None = None) -> Sequence[Rented]:
+    async def outstanding(self, fleet: str | None = None) -> Sequence[Outstanding]:
         """See the port."""
         intents = await self.leases.intents()
         here = [await self._described(intent) for intent in intents]
         noted = {intent.name for intent in intents}
         there = [
-            Rented(rental.lease.name, self.chosen(), rental.lease, rental.state, Keeper.ELSEWHERE)
+            Outstanding(rental.lease.name, self.chosen(), rental.lease, rental.state, Keeper.ELSEWHERE)
             for _, rental in await self.listed(fleet)
             if rental.lease.name not in noted
         ]
@@ -163,10 +163,10 @@ class Leasing:
             await asyncio.sleep(pause)
         return await self.give_back(provider, lease)
 
-    async def _described(self, intent: Intent) -> Rented:
+    async def _described(self, intent: Intent) -> Outstanding:
         keeper = Keeper.ALIVE if intent.alive else Keeper.GONE
         state = None
         for provider in self.providers_of(intent):
             rental = await self.described(provider, intent.name)
             state = rental.state if rental else state
-        return Rented(intent.name, intent.provider, intent.lease, state, keeper)
+        return Outstanding(intent.name, intent.provider, intent.lease, state, keeper)

@@ -44,8 +44,9 @@ class Runners:
     _rented: dict[str, _Rented] = field(default_factory=dict)
     _lost: dict[str, list[_Rented]] = field(default_factory=dict)
     """Share -> runners that build nothing more."""
-    _failures: list[Exception] = field(default_factory=list)
-    """Of runners that could not be returned; told at the end, so that they stop nobody's build."""
+    _returning: list[asyncio.Task[None]] = field(default_factory=list)
+    """Those of runners that were released. What is wrong with them is told at the end, so that it stops nobody's
+    build."""
 
     @classmethod
     def of(
@@ -66,10 +67,11 @@ class Runners:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._return({*self._rented, *self._lost})
-        if self._failures and error is None:
-            raise self._failures[0]
-        for failure in self._failures if error else ():
+        self._release({*self._rented, *self._lost})
+        failures = await self._returned()
+        if failures and error is None:
+            raise failures[0]
+        for failure in failures if error else ():
             error.add_note(f"a runner could not be returned: {failure}")  # type: ignore[union-attr]
 
     async def runner(self, share: str, tier: Tier, deadline: float) -> Runner:
@@ -102,11 +104,12 @@ class Runners:
         if rented is not None and rented.runner.done() and rented.runner.result() is runner:
             self._lost.setdefault(share, []).append(self._rented.pop(share))
 
-    async def done(self, share: str) -> None:
-        """One artifact of the share has ended; with the last one the runner goes back."""
+    def done(self, share: str) -> None:
+        """One artifact of the share has ended; with the last one the runner goes back, which nobody waits for until the
+        end."""
         self.expected[share] -= 1
         if self.expected[share] <= 0:
-            await self._return({share})
+            self._release({share})
 
     def _lease(self, share: str) -> str:
         """Unique for the pass, the share and the runners it lost; the text is hashed, because it may be too long."""
@@ -127,15 +130,17 @@ class Runners:
             if isinstance(error, asyncio.CancelledError):
                 raise
 
-    async def _return(self, shares: Collection[str]) -> None:
+    def _release(self, shares: Collection[str]) -> None:
         leases = [self._rented.pop(share) for share in shares if share in self._rented]
         leases += [lost for share in shares for lost in self._lost.pop(share, ())]
         for lease in leases:
             lease.release.set()
             if not lease.runner.done():
                 lease.task.cancel()
-        ends = asyncio.gather(*(lease.task for lease in leases), return_exceptions=True)
-        try:
-            await to_its_end(ends)
-        finally:
-            self._failures += [end for end in ends.result() if isinstance(end, Exception)]
+        self._returning += [lease.task for lease in leases]
+
+    async def _returned(self) -> list[Exception]:
+        """When all have gone back; what was wrong with those that could not."""
+        ends = asyncio.gather(*self._returning, return_exceptions=True)
+        await to_its_end(ends)
+        return [end for end in ends.result() if isinstance(end, Exception)]

@@ -88,7 +88,7 @@ class Keeper(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rented:
+class Outstanding:
     """A lease that is out. `lease` is None and `provider` empty if what is noted of it cannot be read; `state` is None
     where its provider has nothing of that name: not yet, or not any more."""
 
@@ -146,7 +146,7 @@ class Compute(Protocol):
         Raises LianError naming what could not be removed or found out, after all else has been."""
         ...
 
-    async def rented(self, fleet: str | None = None) -> Sequence[Rented]:
+    async def outstanding(self, fleet: str | None = None) -> Sequence[Outstanding]:
         """What is rented, in order of names: by passes of this machine, and by the `fleet` wherever they run. Raises
         LianError if that is not known."""
         ...

@@ -1,4 +1,4 @@
-"""What every implementation of the port `compute` must do: a test module subclasses `ComputeSuite`, with its stand."""
+"""What compute must do over every provider: a test module subclasses `ComputeSuite`, with its stand."""
 
 from __future__ import annotations
 

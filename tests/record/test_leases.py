@@ -1,104 +1,228 @@
-"""Whose a lease is: either sign of life protects it."""
+"""Whose a lease is, in files: either sign of life protects it, and what is noted is there before anything is rented."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler.model.problem import LianError
-from reconciler.providers.compute.lease_files import MAX_SOCKET_PATH, LeaseFiles
-from reconciler.providers.compute.processes import Owner
-from tests.ports.compute_suite import lease
+from reconciler.record.leases import LeaseFiles
+from reconciler.record.owner import Owner
+from tests.ports.provider_suite import MOMENT, request
 
 if TYPE_CHECKING:
-    from reconciler.providers.compute.lease_files import Held
+    from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
+    from typing import TypeAlias
+
+    Make: TypeAlias = "Callable[[], Process]"
+
+LEASE = request().at(MOMENT)
+
+
+class Process(LeaseFiles):
+    """The ledger as one process has it; its locks go when it dies."""
+
+    def die(self) -> None:
+        for file in self._held.values():
+            file.close()
+        self._held.clear()
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> LeaseFiles:
-    return LeaseFiles(tmp_path / "state", tmp_path / "links")
+def process(tmp_path: Path) -> Iterator[Callable[[], Process]]:
+    """Makes one; all die with the test."""
+    made: list[Process] = []
+
+    def make() -> Process:
+        made.append(Process(tmp_path / "rented"))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.die()
 
 
-def rewrite(held: Held, owner: Owner) -> None:
-    """Give the lease another owner."""
-    record = json.loads(held.folder.record.read_text())
-    held.folder.record.write_text(json.dumps(record | {"owner": owner.to_json()}))
+def here() -> Owner:
+    owner = Owner.current()
+    assert owner is not None
+    return owner
 
 
-def is_dead(files: LeaseFiles, held: Held) -> bool:
-    """Whether a sweep would get hold of it."""
-    again = files.hold_dead(held.folder)
-    if again is not None:
-        again.release()
-    return again is not None
+def intend(files: LeaseFiles) -> None:
+    asyncio.run(files.intend(LEASE, "local"))
+
+
+def rewrite(folder: Path, owner: Owner | None) -> None:
+    """Give the lease another owner; the lock stays on the file."""
+    path = folder / "lease-1.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"owner": owner.to_json() if owner else None}))
 
 
 def gone() -> Owner:
     """A process that has ended."""
-    return replace(Owner.current(), started=Owner.current().started - 1)
+    return replace(here(), started=here().started - 1)
 
 
-def test_the_lock_alone_protects(files: LeaseFiles) -> None:
+def claimed(files: LeaseFiles) -> bool:
+    async def run() -> bool:
+        async with files.claim("lease-1") as ours:
+            return ours
+
+    return asyncio.run(run())
+
+
+def test_what_is_noted_is_read_by_others(process: Make) -> None:
+    intend(process())
+    (intent,) = asyncio.run(process().intents())
+    assert (intent.name, intent.provider, intent.lease, intent.alive) == ("lease-1", "local", LEASE, True)
+
+
+def test_without_a_folder_nothing_is_noted(process: Make) -> None:
+    files = process()
+    assert list(asyncio.run(files.intents())) == []
+    asyncio.run(files.forget("lease-1"))
+    asyncio.run(files.abandon("lease-1"))
+    assert not claimed(files)
+
+
+def test_the_lock_alone_protects(tmp_path: Path, process: Make) -> None:
     """As when the owner runs in another container: its pid is not to be seen from here."""
-    held = files.create(lease())
-    rewrite(held, gone())
-    assert not is_dead(files, held)
-    held.release()
-    assert is_dead(files, held)
+    owner, other = process(), process()
+    intend(owner)
+    rewrite(tmp_path / "rented", gone())
+    assert not claimed(other)
+    assert asyncio.run(other.intents())[0].alive
+    owner.die()
+    assert claimed(other)
 
 
-def test_a_living_owner_alone_protects(files: LeaseFiles) -> None:
-    held = files.create(lease())
-    held.release()
-    assert not is_dead(files, held)
-    rewrite(held, gone())
-    assert is_dead(files, held)
+def test_a_living_owner_alone_protects(tmp_path: Path, process: Make) -> None:
+    owner, other = process(), process()
+    intend(owner)
+    owner.die()
+    assert not claimed(other)
+    rewrite(tmp_path / "rented", gone())
+    assert claimed(other)
 
 
-def test_who_holds_a_dead_lease_holds_it_alone(files: LeaseFiles) -> None:
-    held = files.create(lease())
-    rewrite(held, gone())
-    held.release()
-    first = files.hold_dead(held.folder)
-    assert first is not None
-    assert files.hold_dead(held.folder) is None
-    first.forget()
-    assert files.hold_dead(held.folder) is None
-    assert list(files) == []
+def test_who_claims_one_has_it_alone_and_can_forget_it(process: Make) -> None:
+    files = process()
+    intend(files)
+    asyncio.run(files.abandon("lease-1"))
+
+    async def run() -> None:
+        async with files.claim("lease-1") as first, process().claim("lease-1") as second:
+            assert (first, second) == (True, False)
+            await files.forget("lease-1")
+        async with files.claim("lease-1") as again:
+            assert not again
+
+    asyncio.run(run())
+    assert list(asyncio.run(files.intents())) == []
 
 
-def test_a_lease_is_made_once(files: LeaseFiles) -> None:
-    held = files.create(lease())
+def test_what_is_abandoned_is_for_everyone(process: Make) -> None:
+    """For the process that has abandoned it, too."""
+    files = process()
+    intend(files)
+    assert not claimed(files)
+    asyncio.run(files.abandon("lease-1"))
+    (intent,) = asyncio.run(process().intents())
+    assert (intent.alive, intent.lease, intent.provider) == (False, LEASE, "local")
+    assert claimed(files)
+
+
+def test_a_lease_is_noted_once(process: Make) -> None:
+    one, two = process(), process()
+    intend(one)
     with pytest.raises(LianError, match="lease-taken"):
-        files.create(lease())
-    held.forget()
-    files.create(lease()).forget()
+        intend(two)
+    assert asyncio.run(two.intents())[0].alive
+    asyncio.run(one.forget("lease-1"))
+    intend(two)
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "A", "a" * 41, "-a", ".lock", "a\n"])
-def test_no_other_name_becomes_a_path(files: LeaseFiles, name: str) -> None:
+def test_no_other_name_becomes_a_path(name: str, process: Make) -> None:
     with pytest.raises(ValueError, match="not a lease's name"):
-        files.folder(name)
+        asyncio.run(process().forget(name))
 
 
-def test_two_state_folders_share_nothing_but_the_name(tmp_path: Path) -> None:
-    one, two = (LeaseFiles(tmp_path / name, tmp_path).folder("same") for name in ("one", "two"))
-    assert one.cgroup != two.cgroup
-    assert one.link != two.link
+def test_what_was_being_written_is_no_lease(tmp_path: Path, process: Make) -> None:
+    """It died with the file half written; the next one writes over it."""
+    (tmp_path / "rented").mkdir()
+    (tmp_path / "rented" / ".new").write_text('{"lea')
+    files = process()
+    assert list(asyncio.run(files.intents())) == []
+    intend(files)
+    assert len(asyncio.run(files.intents())) == 1
 
 
-def test_only_a_long_path_needs_a_link(tmp_path: Path) -> None:
-    short = LeaseFiles(Path("/s"), tmp_path).folder("x")
-    assert (short.needs_link, str(short.socket)) == (False, "/s/x/socket")
-    deep = LeaseFiles(Path("/" + "d" * MAX_SOCKET_PATH), Path("/run/lian")).folder("x")
-    assert deep.needs_link
-    assert deep.socket.parent.parent == Path("/run/lian")
+def test_what_was_named_twice_stays_whole(tmp_path: Path, process: Make) -> None:
+    """It died between giving the file its name and the next one."""
+    files = process()
+    intend(files)
+    assert (tmp_path / "rented" / ".new").samefile(tmp_path / "rented" / "lease-1.json")
+    asyncio.run(files.intend(request("lease-2").at(MOMENT), "local"))
+    assert [intent.lease and intent.lease.name for intent in asyncio.run(files.intents())] == ["lease-1", "lease-2"]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"provider": 7}', '{"owner": 7}', '{"owner": {"pid": "x"}}', "\udcff"]
+)
+def test_a_damaged_note_names_nobody_and_is_there(tmp_path: Path, content: str, process: Make) -> None:
+    (tmp_path / "rented").mkdir()
+    (tmp_path / "rented" / "lease-1.json").write_text(content, errors="surrogateescape")
+    files = process()
+    (intent,) = asyncio.run(files.intents())
+    assert (intent.name, intent.provider, intent.lease, intent.alive) == ("lease-1", "", None, False)
+    assert claimed(files)
+    asyncio.run(files.abandon("lease-1"))
+    asyncio.run(files.forget("lease-1"))
+    assert list(asyncio.run(files.intents())) == []
+
+
+def test_a_cancelled_note_is_none(process: Make) -> None:
+    files = process()
+
+    async def attempt(steps: int) -> None:
+        task = asyncio.create_task(files.intend(LEASE, "local"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert list(await files.intents()) == []
+
+    for steps in range(4):
+        asyncio.run(attempt(steps))
+
+
+@pytest.mark.parametrize("call", ["intend", "intents", "abandon"])
+def test_a_folder_that_is_none_is_told(tmp_path: Path, call: str, process: Make) -> None:
+    (tmp_path / "rented").write_text("a file")
+    files = process()
+    works: dict[str, Awaitable[object]] = {
+        "intend": files.intend(LEASE, "local"),
+        "intents": files.intents(),
+        "abandon": files.abandon("lease-1"),
+    }
+
+    async def run() -> None:
+        with pytest.raises(LianError, match="leases-unusable"):
+            await works.pop(call)
+
+    asyncio.run(run())
+    for other in works.values():
+        other.close()  # type: ignore[attr-defined]
 
 
 def test_a_process_is_alive_until_it_ends() -> None:
@@ -111,7 +235,19 @@ def test_a_process_is_alive_until_it_ends() -> None:
     assert not owner.alive
 
 
+def test_a_zombie_owns_nothing() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    owner = Owner.of(process.pid)
+    assert owner is not None
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    try:
+        assert not owner.alive
+    finally:
+        process.communicate()
+
+
 @pytest.mark.parametrize("change", [{"started": 1}, {"boot": "another"}, {"namespace": "pid:[1]"}])
 def test_the_same_pid_elsewhere_or_at_another_time_is_someone_else(change: dict[str, object]) -> None:
-    assert Owner.current().alive
-    assert not replace(Owner.current(), **change).alive  # type: ignore[arg-type]
+    assert here().alive
+    assert not replace(here(), **change).alive  # type: ignore[arg-type]

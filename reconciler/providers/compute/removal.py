@@ -44,8 +44,8 @@ def remove(folder: LeaseFolder, cgroups: Hierarchies) -> None:
 
 def _forget(folder: LeaseFolder) -> None:
     """The record, and the folder, which holds nothing else any more."""
+    folder.record.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
-        folder.record.unlink()
         folder.path.rmdir()
 
 
