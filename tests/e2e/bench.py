@@ -223,6 +223,7 @@ def leftovers(cache: Path) -> dict[str, list[str]]:
         if str(leases) in command:
             processes.append(command)
     names = [p.name for p in leases.iterdir() if p.is_dir()] if leases.is_dir() else []
+    names += [f"{p.stem} (noted)" for p in (cache / "rented").glob("*.json")]
     cgroups = [str(p) for p in Path("/sys/fs/cgroup").glob("**/lian/*") if p.is_dir() and p.name in names]
     return {"processes": processes, "mounts": mounts, "cgroups": cgroups, "leases": names}
 

@@ -17,12 +17,12 @@ import pytest
 from reconciler.model.problem import LianError
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.compute.lease_folders import MAX_SOCKET_PATH, LeaseFolders
-from reconciler.providers.compute.local import SOCKET_LINKS, LocalCompute
-from reconciler.providers.compute.mounts import mounts_below
+from reconciler.providers.compute.local import LocalCompute
 from reconciler.providers.compute.processes import with_argument
 from tests.ports.compute_suite import ComputeSuite, lease
 from tests.ports.leasing import leasing_of
 from tests.ports.provider_suite import ProviderSuite
+from tests.providers.compute.traces import processes_of, traces
 from tests.providers.workshop import SHELL, ledger_of, local_compute, open_bench, write_context
 
 if TYPE_CHECKING:
@@ -34,22 +34,6 @@ pytestmark = pytest.mark.buildkit
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 20.0
-NAMES = (
-    "lease-1",
-    "one",
-    "two",
-    "living",
-    "mine",
-    "other",
-    "good",
-    "bad",
-    *(f"dead-{n}" for n in range(4)),
-    "dead",
-    "mid-build",
-    "kept",
-    "deep",
-)
-"""Of the leases in these tests; their cgroups have the state folder in their names, so they are a test's own."""
 
 
 def failing(state: Path) -> LocalCompute:
@@ -122,33 +106,6 @@ class OtherPass:
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         self.process.send_signal(number)
         self.process.communicate(timeout=PATIENCE)
-
-
-def traces(state: Path) -> list[str]:
-    """What stands of any lease of this state folder: files, processes, mounts, cgroups, socket links."""
-    leases = [entry for entry in state.iterdir() if entry.is_dir()] if state.is_dir() else []
-    found = [f"folder {folder}" for folder in leases]
-    found += [f"mount {point}" for point in mounts_below(state)]
-    names = {LeaseFolders(state, SOCKET_LINKS).folder(name).cgroup for name in NAMES}
-    found += [f"cgroup {path}/{name}" for path, below, _ in os.walk("/sys/fs/cgroup") for name in names & set(below)]
-    found += [f"process {pid}" for pid in processes_of(state)]
-    links = SOCKET_LINKS.iterdir() if SOCKET_LINKS.is_dir() else []
-    return found + [f"link {link}" for link in links if link.readlink().is_relative_to(state)]
-
-
-def processes_of(state: Path) -> list[int]:
-    """All processes whose command line names something below the state folder."""
-    prefix = os.fsencode(state) + b"/"
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                line = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if prefix in line and b"other_pass" not in line:
-                found.append(int(entry.name))
-    return found
 
 
 def wait_until(condition: Callable[[], object]) -> None:
@@ -332,8 +289,7 @@ def test_a_state_folder_that_cannot_be_made_is_a_problem(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
 
     async def run() -> None:
-        async with local_compute(tmp_path / "file" / "state").rent(lease()):
-            pass
+        await LocalCompute(find_part, tmp_path / "file" / "state").rent(lease(), lease().at(0.0))
 
     with pytest.raises(LianError, match="compute-unavailable"):
         asyncio.run(run())
