@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypedDict
 from reconciler.cache.home import is_cache
 from reconciler.model.fleet import ComputeProvider
 from reconciler.model.problem import LianError
-from reconciler.ports.bundle import Ports, Reading, Removing, Surveying
+from reconciler.ports.bundle import Ports, Reading, Removing, Renting, Surveying
 from reconciler.providers.builder import binaries
 
 if TYPE_CHECKING:
@@ -109,6 +109,14 @@ async def reading(choice: Choice) -> AsyncIterator[Reading]:
     """The ports of a plan: nothing in them can write, and registries are asked for pull alone."""
     async with _connections() as connections:
         yield Reading(**_read(choice, _Learning(_source(choice), connections)))
+
+
+@asynccontextmanager
+async def renting(choice: Choice) -> AsyncIterator[Renting]:
+    """The ports of what is told of rented runners, and of returning them."""
+    async with _connections() as connections:
+        source = _Learning(_source(choice), connections)
+        yield Renting(**_read(choice, source), compute=_compute(source, choice.cache))
 
 
 @asynccontextmanager

@@ -59,7 +59,7 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
         ports.pass_id,
         jobs,
         hosts_of_shares(desired, shares.items()),
-        shares.values(),
+        shares,
     )
     tagger = Tagger(ports, desired, work.observed, Witness(ports, desired, limits.allow_older))
     attester = Attester(ports, desired)

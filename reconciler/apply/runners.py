@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from reconciler.model.name import ArtifactName
     from reconciler.model.tier import Tier
     from reconciler.ports.compute import Compute, Runner
+
+TOLD = 3
+"""Artifacts that are named in what a lease is for."""
 
 
 @dataclass(slots=True)
@@ -39,6 +43,8 @@ class Runners:
     parallelism: int
     hosts: Mapping[str, frozenset[str]]
     """Share -> the registry hosts that its builds speak to."""
+    purposes: Mapping[str, str]
+    """Share -> what is built there, for people."""
     expected: Counter[str]
     """Share -> artifacts of it that may still ask for a runner."""
     _rented: dict[str, _Rented] = field(default_factory=dict)
@@ -56,10 +62,13 @@ class Runners:
         pass_id: str,
         parallelism: int,
         hosts: Mapping[str, frozenset[str]],
-        work: Iterable[str],
+        shares: Mapping[ArtifactName, str],
     ) -> Runners:
-        """`work` names the share of each artifact that may be built."""
-        return cls(compute, fleet, pass_id, parallelism, hosts, Counter(work))
+        """`shares` has the share of each artifact that may be built."""
+        purposes = {
+            share: _told(name for name, its in shares.items() if its == share) for share in set(shares.values())
+        }
+        return cls(compute, fleet, pass_id, parallelism, hosts, purposes, Counter(shares.values()))
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,6 +99,7 @@ class Runners:
                 until,
                 self.parallelism,
                 self.hosts.get(share, frozenset()),
+                purpose=self.purposes.get(share, ""),
             )
             future: asyncio.Future[Runner] = asyncio.get_running_loop().create_future()
             release = asyncio.Event()
@@ -144,3 +154,9 @@ class Runners:
         ends = asyncio.gather(*self._returning, return_exceptions=True)
         await to_its_end(ends)
         return [end for end in ends.result() if isinstance(end, Exception)]
+
+
+def _told(names: Iterable[ArtifactName]) -> str:
+    """A few of them, and how many more."""
+    first, more = (ordered := sorted(map(str, names)))[:TOLD], len(ordered) - TOLD
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")

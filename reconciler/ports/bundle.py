@@ -45,6 +45,13 @@ class Surveying(Reading):
 
 
 @dataclass(frozen=True, slots=True)
+class Renting(Reading):
+    """What telling of rented runners needs as well, and returning them."""
+
+    compute: Compute
+
+
+@dataclass(frozen=True, slots=True)
 class Removing(Reading):
     """What taking things away needs as well."""
 

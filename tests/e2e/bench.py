@@ -134,6 +134,11 @@ class Bench:
         os.close(leader)
         return Ran(process.returncode, out.decode(), shown.decode())
 
+    def document(self, *words: str, code: int = 0) -> dict[str, Any]:
+        """What the command prints with --json."""
+        document: dict[str, Any] = self.lian(*words, "--json", code=code).json
+        return document
+
     def plan(self, code: int) -> dict[str, dict[str, Any]]:
         """`lian diff --json`: artifact -> change."""
         document = self.lian("diff", "--json", code=code).json

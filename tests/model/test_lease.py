@@ -6,21 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.lease import MAX_TIME, Lease
+from reconciler.model.lease import Lease
+from tests.strategies import leases
 
 TEXT = st.text(max_size=30)
-TIMES = st.floats(0, MAX_TIME, allow_nan=False)
-LEASES = st.builds(
-    Lease, st.from_regex(r"[a-z0-9][a-z0-9-]{0,39}", fullmatch=True), TEXT, TEXT, TIMES, TIMES, purpose=TEXT
-)
 
 
-@given(LEASES)
+@given(leases)
 def test_it_comes_back_from_files(lease: Lease) -> None:
     assert Lease.from_json(lease.to_json()) == lease
 
 
-@given(LEASES, st.dictionaries(TEXT, TEXT))
+@given(leases, st.dictionaries(TEXT, TEXT))
 def test_it_comes_back_from_labels_and_never_ends_earlier(lease: Lease, others: dict[str, str]) -> None:
     """Whatever else stands on the machine."""
     foreign = {name: text for name, text in others.items() if not name.startswith("dev.lian.")}

@@ -1,0 +1,54 @@
+"""What is rented, at 80 columns."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING
+
+from reconciler.cli.views.problems import blocks
+from reconciler.cli.views.tables import Table
+from reconciler.cli.views.tables import show as show_tables
+from reconciler.cli.views.text import Writer, lasting
+from reconciler.model.wording import count
+
+if TYPE_CHECKING:
+    from reconciler.model.runners import RunnerEntry, RunnerList
+
+_KEEPERS = {
+    "alive": "a pass on this machine",
+    "gone": "nobody: its pass is gone",
+    "elsewhere": "a pass elsewhere",
+}
+COLUMNS = ("lease", "on", "state", "age", "ends in", "held by", "builds")
+
+
+def show(told: RunnerList, stream: IO[str]) -> None:
+    """What was returned, a row for each runner, what could not be found out, then a line of counts."""
+    writer = Writer(stream)
+    for name in told.swept:
+        writer.line(("returned ", "green"), name)
+    if told.runners:
+        show_tables([Table("runners", COLUMNS, tuple(_row(one, told.moment) for one in told.runners))], stream)
+    blocks(told.problems, writer, word="unknown", style="yellow")
+    where = f"fleet {told.fleet}" if told.fleet is not None else "this machine alone"
+    gone = sum(one.keeper == "gone" for one in told.runners)
+    parts = [count(len(told.runners), "runner")]
+    parts += [f"{count(len(told.swept), 'one', 'ones')} returned"] if told.swept else []
+    parts += [f"{gone} to be returned by `lian runners sweep`, or by the next pass"] if gone else []
+    writer.line((where, "dim"), ": ", (", ".join(parts), "bold"))
+
+
+def _row(one: RunnerEntry, moment: float) -> tuple[str, ...]:
+    lease = one.lease
+    return (
+        one.name,
+        one.provider or "?",
+        one.state or "nothing there",
+        "?" if lease is None else lasting(max(0.0, moment - lease.created)),
+        "?" if lease is None else _left(lease.deadline - moment),
+        _KEEPERS[one.keeper],
+        "?" if lease is None else lease.purpose or "-",
+    )
+
+
+def _left(seconds: float) -> str:
+    return lasting(seconds) if seconds > 0 else "over"
