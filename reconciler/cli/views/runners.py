@@ -33,8 +33,9 @@ def show(told: RunnerList, stream: IO[str]) -> None:
     gone = sum(one.keeper == "gone" for one in told.runners)
     parts = [count(len(told.runners), "runner")]
     parts += [f"{count(len(told.swept), 'one', 'ones')} returned"] if told.swept else []
-    parts += [f"{gone} to be returned by `lian runners sweep`, or by the next pass"] if gone else []
     writer.line((where, "dim"), ": ", (", ".join(parts), "bold"))
+    if gone:
+        writer.line("  ", (f"`lian runners sweep`, or the next pass, returns {gone}", "dim"))
 
 
 def _row(one: RunnerEntry, moment: float) -> tuple[str, ...]:
