@@ -51,9 +51,10 @@ class Workplace(Protocol):
         """There: what `write` has written. Nobody else can read it, and where the machine can it is in memory."""
         ...
 
-    async def send(self, folder: Path) -> Path:
-        """Have exactly this folder's content there: bytes, modes, times, links as links. Returns where. Raises
-        LianError."""
+    async def send(self, folder: Path, role: str) -> Path:
+        """Have exactly this folder's content there: bytes, modes, times, links as links. Returns where. `role` says
+        what it is to the build, in the same words from build to build: what is sent in one role is mostly what was sent
+        in it before. Raises LianError."""
         ...
 
     async def expect(self, folder: Path) -> Path:

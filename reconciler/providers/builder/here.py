@@ -45,7 +45,7 @@ class LocalWorkplace:
         self._buildctl = buildctl
         self.folder = self.private = folder
 
-    async def send(self, folder: Path) -> Path:
+    async def send(self, folder: Path, role: str) -> Path:
         """See the port: it is there."""
         return folder
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 async def moved(request: BuildRequest, place: Workplace) -> BuildRequest:
     """All that it reads is sent there, and where it writes can be written to. Raises LianError."""
-    folders = tuple(dict.fromkeys(_read(request)))
-    there = dict(zip(folders, await all_of(place.send(folder) for folder in folders), strict=True))
+    folders = {folder: f"{request.artifact} {role}" for role, folder in _read(request)}
+    sent = await all_of(place.send(folder, role) for folder, role in folders.items())
+    there = dict(zip(folders, sent, strict=True))
     cache_to = request.cache_to
     return replace(
         request,
@@ -34,17 +35,18 @@ async def moved(request: BuildRequest, place: Workplace) -> BuildRequest:
     )
 
 
-def _read(request: BuildRequest) -> Iterator[Path]:
-    yield request.context
-    yield request.dockerfile.parent
-    for context in request.contexts.values():
+def _read(request: BuildRequest) -> Iterator[tuple[str, Path]]:
+    """Each folder, and what it is."""
+    yield "context", request.context
+    yield "dockerfile", request.dockerfile.parent
+    for name, context in request.contexts.items():
         if isinstance(context, Path):
-            yield context
+            yield f"context {name}", context
         elif isinstance(context.origin, ReadLayout):
-            yield context.origin.folder
-    for source in request.cache_from:
+            yield f"layout {name}", context.origin.folder
+    for number, source in enumerate(request.cache_from):
         if isinstance(source.origin, ReadLayout):
-            yield source.origin.folder
+            yield f"cache {number}", source.origin.folder
 
 
 def _context(context: ContextInput, there: dict[Path, Path]) -> ContextInput:

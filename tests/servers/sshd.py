@@ -1,0 +1,176 @@
+"""OpenSSH's server as a process of the test's own: on a free port of the loopback, with keys of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.model.host import Host
+from reconciler.providers.builder.binaries import find_part
+from tests.needs import not_run
+from tests.servers.running import log_text, spawn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+START_SECONDS = 20.0
+_CONFIG = """
+ListenAddress 127.0.0.1:{port}
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/authorized_keys
+PidFile none
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+MaxStartups 100
+{more}
+"""
+
+
+@dataclass
+class Sshd:
+    """A running server. `state` is a folder for the leases on its machine, with a short name."""
+
+    folder: Path
+    state: Path
+    port: int = 0
+    path: str = ""
+    """Where its sessions look for programs; empty for where lian's parts are, too."""
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def key(self) -> Path:
+        """The private key of who may log in."""
+        return self.folder / "user_key"
+
+    @property
+    def host(self) -> Host:
+        """As settings name it."""
+        kind, key, *_ = (self.folder / "host_key.pub").read_text().split()
+        return Host("127.0.0.1", self.port, "root", f"{kind} {key}")
+
+    def sessions(self) -> list[int]:
+        """The processes that serve connections."""
+        assert self.process is not None
+        return descendants(self.process.pid)
+
+    def cut(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Do this to all sessions' own processes, not to what they started."""
+        for pid in self.sessions():
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
+                    os.kill(pid, number)
+
+    def start(self) -> None:
+        """Ready when this returns. It takes the port it had before."""
+        log = self.folder / "log"
+        for _ in range(5):
+            port = self.port or _free_port()
+            config = self.folder / "config"
+            config.write_text(_CONFIG.format(port=port, folder=self.folder, more=f'SetEnv PATH="{self.found}"'))
+            words: list[str | Path] = [_sshd(), "-D", "-e", "-f", config]
+            self.process = spawn(words, log, {})
+            if _serves(self.process, port):
+                self.port = port
+                return
+            self.stop()
+        raise RuntimeError(f"sshd did not start:\n{log_text(log)}")
+
+    def stop(self) -> None:
+        """It, and all connections; what runs on the machine goes on."""
+        if self.process is not None:
+            self.cut()
+            self.process.kill()
+            self.process.wait()
+
+    @property
+    def found(self) -> str:
+        """The search path of its sessions."""
+        if self.path:
+            return self.path
+        parts = [str(part.parent) for name in ("buildkitd", "runc") if (part := find_part(name))]
+        return os.pathsep.join([*dict.fromkeys([*parts, "/usr/sbin", "/usr/bin", "/sbin", "/bin"])])
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below one, nearest first."""
+    found, look = [], [pid]
+    while look:
+        parent = look.pop(0)
+        with contextlib.suppress(OSError):
+            children = [
+                int(p) for t in Path(f"/proc/{parent}/task").iterdir() for p in (t / "children").read_text().split()
+            ]
+            found += children
+            look += children
+    return found
+
+
+@contextlib.contextmanager
+def sshd_server(folder: Path, path: str = "") -> Iterator[Sshd]:
+    """A server with keys of its own; nothing of it is left after the block, nor any lease in its state folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    for name in ("host_key", "user_key"):
+        _generate(folder / name)
+    shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
+    state = Path(tempfile.mkdtemp(prefix="lian-ssh-"))
+    server = Sshd(folder, state, path=path)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        _end_leases(state)
+
+
+def _end_leases(state: Path) -> None:
+    """Whatever a failed test has left."""
+    script = Path(__file__).parents[2] / "reconciler/providers/compute/ssh/supervisor.sh"
+    for _ in range(2):
+        for lease in (state / "leases").glob("[!.]*"):
+            subprocess.run(["sh", "-c", script.read_text(), "lian", "end", state, lease.name], check=False)
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def _generate(path: Path) -> None:
+    tool = shutil.which("ssh-keygen")
+    if tool is None:
+        not_run("ssh-keygen (openssh-client) is not on PATH")
+    subprocess.run([tool, "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", path], check=True)
+
+
+def _serves(process: subprocess.Popen[bytes], port: int) -> bool:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as probe:
+            probe.settimeout(2)
+            if probe.recv(4) == b"SSH-":
+                return process.poll() is None
+        time.sleep(0.01)
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _sshd() -> str:
+    for name in ("sshd", "rsync"):
+        if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") is None:
+            not_run(f"{name} (Debian's openssh-server and rsync) is not on PATH")
+    return str(shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin"))
