@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.providers.compute.mounts import mounts_below
@@ -15,6 +14,8 @@ from tests.ports.leasing import leasing_of
 from tests.providers.compute.traces import NAMES, processes_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reconciler.apply.leasing import Leasing
     from reconciler.model.host import Host
     from tests.servers.sshd import Sshd

@@ -29,7 +29,7 @@ from tests.providers.compute.test_local import wait_until
 from tests.servers.sshd import Sshd, sshd_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from reconciler.apply.leasing import Leasing
 
@@ -129,6 +129,13 @@ class OtherPass:
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         self.process.send_signal(number)
         self.process.communicate(timeout=PATIENCE)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - nothing tells us but the machine
+            await asyncio.sleep(0.02)
 
 
 class TestSshProvider(ProviderSuite):
@@ -272,8 +279,7 @@ def test_a_lease_ends_at_its_deadline_though_lian_lives(server: Sshd, tmp_path: 
 
     async def run() -> None:
         await rent(provider, wanted)
-        while traces(server.state):
-            await asyncio.sleep(0.05)
+        await until(lambda: not traces(server.state))
         assert await provider.describe("lease-1") is None
         await provider.give_back("lease-1")
 
@@ -289,14 +295,13 @@ def test_a_supervisor_that_was_killed_takes_its_daemon_with_it(server: Sshd, tmp
         await rent(provider, request())
         pid = int((server.state / "leases/lease-1/pid").read_text())
         os.kill(pid, signal.SIGKILL)
-        while any(line.startswith("process") for line in traces(server.state)):
-            await asyncio.sleep(0.02)
+        await until(lambda: not any(line.startswith("process") for line in traces(server.state)))
         rental = await provider.describe("lease-1")
         assert rental is not None
         assert rental.state == "ended"
         await provider.give_back("lease-1")
 
-    asyncio.run(asyncio.wait_for(run(), PATIENCE))
+    asyncio.run(run())
     assert traces(server.state, tmp_path) == []
 
 

@@ -46,9 +46,15 @@ receive() {
     return 1
 }
 
-# Whether the process that is noted in file $1 lives; a number can have become another's.
+# Whether the process that is noted in file $1 lives, as `pid`.
 lives() {
-    [ -s "$1" ] && read -r pid <"$1" && grep -qaF -- "$leases/" "/proc/$pid/cmdline" 2>/dev/null
+    pid=
+    [ -s "$1" ] && read -r pid <"$1" && is_ours
+}
+
+# A number can have become another's.
+is_ours() {
+    grep -qaF -- "$leases/" "/proc/$pid/cmdline" 2>/dev/null
 }
 
 # The processes that name a file of the lease on their command line: the daemon, its client, what sends and what reads.
@@ -101,9 +107,12 @@ clear_all() {
         return
     fi
     keep_contexts
-    find "$folder" -mindepth 1 -maxdepth 1 ! -name lease.json -exec rm -rf {} + 2>&1
-    rm -f "$folder/lease.json" 2>&1
-    rmdir "$folder" 2>&1
+    left=$(
+        find "$folder" -mindepth 1 -maxdepth 1 ! -name lease.json -exec rm -rf {} + 2>&1
+        rm -f "$folder/lease.json" 2>&1
+        rmdir "$folder" 2>&1
+    )
+    [ ! -d "$folder" ] || printf '%s\n' "$left"
 }
 
 clear_cgroups() {
@@ -415,13 +424,13 @@ end() {
     [ -d "$folder" ] || exit 0
     : >"$folder/returned"
     : >"$folder/stop"
-    while [ -d "$folder" ] && lives "$folder/pid" && [ ! -e "$folder/left" ]; do
+    if lives "$folder/pid"; then
         kill -TERM "$pid" 2>/dev/null
-        sleep 0.02
-    done
+        while [ -d "$folder" ] && is_ours && [ ! -e "$folder/left" ]; do sleep 0.02; done
+    fi
     [ -d "$folder" ] || exit 0
     left=$(clear_all)
-    [ -n "$left" ] || exit 0
+    [ -d "$folder" ] || exit 0
     printf '%s\n' "$left"
     exit $LEFT
 }

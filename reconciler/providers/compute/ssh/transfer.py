@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 17
 
-_SENT = "--recursive --links --perms --times --checksum --delete --no-whole-file"
-_FETCHED = "--recursive --perms --times --checksum --no-whole-file --no-links"
+_SENT = "--blocking-io --recursive --links --perms --times --checksum --delete --no-whole-file"
+_FETCHED = "--blocking-io --recursive --perms --times --checksum --no-whole-file --no-links"
 _AROUND = 'exec 8<&0 9>&1 </dev/null >/dev/null; exec "$@"'
 """rsync's own stdin and stdout become those of what it starts."""
 _RELAY = 'shift; printf "%s\\n" "$*" >&9; exec 3<&0; cat <&3 >&9 & exec 3<&- 9>&-; exec cat <&8'
