@@ -1,10 +1,11 @@
-"""Another process that holds a lease on a host: `HOST_AND_KEY KEY_FILE STATE FOLDER LEASE [CONTEXT]`. It says `ready`,
-builds the context if there is one, and otherwise waits to be killed."""
+"""Another process that holds a lease on a host: `HOST_AND_KEY KEY_FILE STATE FOLDER LEASE SILENCE [CONTEXT]`. It says
+`ready`, builds the context if there is one, and otherwise waits to be killed."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler.model.host import Host
@@ -17,8 +18,8 @@ from tests.providers.workshop import TIER, Bench
 
 async def main() -> None:
     """See above."""
-    host, key, state, folder, lease, *context = sys.argv[1:]
-    provider = compute_at(Host.parse(host), Path(key), Path(state), Path(folder), QUICK)
+    host, key, state, folder, lease, silence, *context = sys.argv[1:]
+    provider = compute_at(Host.parse(host), Path(key), Path(state), Path(folder), replace(QUICK, silence=int(silence)))
     compute = leasing_of(provider, Path(folder) / "rented", name="Ssh")
     async with compute.rent(LeaseRequest("fleet", "other-pass", lease, TIER, deadline=60.0)) as runner:
         print("ready", flush=True)

@@ -20,6 +20,7 @@ from reconciler.model.problem import LianError
 from reconciler.model.tier import Tier
 from reconciler.ports.compute import LeaseRequest
 from reconciler.providers.compute.ssh.connection import Identity
+from reconciler.providers.compute.ssh.machine import SILENCE_SECONDS
 from reconciler.providers.compute.ssh.provider import SshCompute
 from tests.ports.compute_suite import ComputeSuite, lease
 from tests.ports.leasing import leasing_of
@@ -93,7 +94,7 @@ class SshStand:
         self.broken = Broken(server)
 
     def abandon(self, lease: str) -> None:
-        OtherPass(self.server, self.folder, lease).kill()
+        OtherPass(self.server, self.folder, lease, SILENCE_SECONDS).kill()
 
     def spoil(self, lease: str) -> None:
         self.abandon(lease)
@@ -111,9 +112,11 @@ class SshStand:
 class OtherPass:
     """Another process that holds a lease, ready when this is made."""
 
-    def __init__(self, server: Sshd, folder: Path, lease: str, context: Path | None = None) -> None:
+    def __init__(
+        self, server: Sshd, folder: Path, lease: str, silence: int = QUICK.silence, context: Path | None = None
+    ) -> None:
         host = f"{server.host} {server.host.key}"
-        words = [host, server.key, server.state, folder, lease, *([context] if context else [])]
+        words = [host, server.key, server.state, folder, lease, silence, *([context] if context else [])]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.providers.compute.other_ssh_pass", *map(str, words)],
             cwd=ROOT,
