@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 START_SECONDS = 20.0
+# bash reads the user's own .bashrc when sshd starts it at the outermost level; what that does is no part of a test
 _CONFIG = """
 ListenAddress 127.0.0.1:{port}
 HostKey {folder}/host_key
@@ -78,7 +79,7 @@ class Sshd:
         for _ in range(5):
             port = self.port or _free_port()
             config = self.folder / "config"
-            config.write_text(_CONFIG.format(port=port, folder=self.folder, more=f'SetEnv PATH="{self.found}"'))
+            config.write_text(_CONFIG.format(port=port, folder=self.folder, more=f'SetEnv PATH="{self.found}" SHLVL=1'))
             words: list[str | Path] = [_sshd(), "-D", "-e", "-f", config]
             self.process = spawn(words, log, {})
             if _serves(self.process, port):

@@ -156,11 +156,10 @@ class SshMachine:
         clock = asyncio.get_running_loop().time
         self._heard = clock()
         while clock() < self._heard + self.timing.silence + self.timing.slack:
-            try:
+            with contextlib.suppress(Lost):
                 if await self._beat(await self.connection()) == script.UNKNOWN:
                     break
-            except Lost:
-                await asyncio.sleep(AGAIN_SECONDS)
+            await asyncio.sleep(AGAIN_SECONDS)
         self._lost.set()
 
     async def _beat(self, connection: Connection) -> int | None:
