@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.host import Host
 from reconciler.providers.builder.binaries import find_part
+from reconciler.providers.compute.processes import kill_and_wait, with_argument
 from tests.needs import not_run
 from tests.servers.running import log_text, spawn
 
@@ -142,6 +143,7 @@ def _end_leases(state: Path) -> None:
     for _ in range(2):
         for lease in (state / "leases").glob("[!.]*"):
             subprocess.run(["sh", "-c", script.read_text(), "lian", "end", state, lease.name], check=False)
+    kill_and_wait(with_argument(f"{state}/tidy"), START_SECONDS)
     shutil.rmtree(state, ignore_errors=True)
 
 

