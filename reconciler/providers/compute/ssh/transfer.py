@@ -136,7 +136,9 @@ async def _gone(process: Process, complaints: asyncio.Task[bytes]) -> None:
     """The whole session: what passes on is in it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
+    assert process.stdin is not None
+    process.stdin.close()
+    await _ended(process)
     await asyncio.wait({complaints})
 
 
