@@ -85,13 +85,15 @@ class SshMachine:
 
     async def close(self) -> None:
         """Nothing is heard of lian there any more, and no connection is left."""
-        if self._attending is not None:
-            self._attending.cancel()
-            await asyncio.wait({self._attending})
         self._lost.set()
-        for connection in self._connections:
-            await connection.close()
-        self._connections.clear()
+        if self._attending is not None:
+            while not self._attending.done():  # a cancellation may be lost in a dial that ends in that moment
+                self._attending.cancel()
+                await asyncio.wait({self._attending}, timeout=1.0)
+        async with self._dialing:
+            for connection in self._connections:
+                await connection.close()
+            self._connections.clear()
 
     async def ask(self, verb: str, *arguments: str, given: bytes = b"") -> Done:
         """One question to the supervisor; asked again if the connection breaks, so it must not matter how often it is.
@@ -110,9 +112,9 @@ class SshMachine:
 
     async def connection(self) -> Connection:
         """One with room for one more channel. Raises Lost, or LianError `builder-lost`."""
-        if self._lost.is_set():
-            raise LianError(self.gone("nothing reaches the machine any more"))
         async with self._dialing:
+            if self._lost.is_set():
+                raise LianError(self.gone("nothing reaches the machine any more"))
             for connection in list(self._connections):
                 if connection.has_room:
                     return connection
@@ -155,8 +157,8 @@ class SshMachine:
         """Until the lease is lost: it is gone there, or must be."""
         clock = asyncio.get_running_loop().time
         self._heard = clock()
-        while clock() < self._heard + self.timing.silence + self.timing.slack:
-            with contextlib.suppress(Lost):
+        while not self._lost.is_set() and clock() < self._heard + self.timing.silence + self.timing.slack:
+            with contextlib.suppress(Lost, LianError):
                 if await self._beat(await self.connection()) == script.UNKNOWN:
                     break
             await asyncio.sleep(AGAIN_SECONDS)
