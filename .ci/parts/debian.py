@@ -45,6 +45,7 @@ GIT = Package("git", "git")
 RUNC = Package("runc", "runc")
 BUSYBOX = Package("busybox-static", "busybox")
 JQ = Package("jq", "jq")
+RSYNC = Package("rsync", "rsync")
 
 
 def ensure_packages(host: Host, packages: Sequence[Package], say: Callable[[str], None]) -> str:

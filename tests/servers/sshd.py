@@ -14,9 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asyncssh
+
 from reconciler.model.host import Host
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.compute.processes import kill_and_wait, with_argument
+from reconciler.providers.compute.ssh.script import STATE
 from tests.needs import not_run
 from tests.servers.running import log_text, spawn
 
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 START_SECONDS = 20.0
+_APART = (
+    *("unshare", "--mount", "--propagation", "slave"),
+    *("sh", "-c", f'mount -t tmpfs -o mode=700 none {STATE} && exec "$@"', "sh"),
+)
 # bash reads the user's own .bashrc when sshd starts it at the outermost level; what that does is no part of a test
 _CONFIG = """
 ListenAddress 127.0.0.1:{port}
@@ -49,6 +56,8 @@ class Sshd:
     port: int = 0
     path: str = ""
     """Where its sessions look for programs; empty for where lian's parts are, too."""
+    apart: bool = False
+    """Whether its machine has a folder of leases of its own at the place that lian takes by default."""
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -81,13 +90,19 @@ class Sshd:
             port = self.port or _free_port()
             config = self.folder / "config"
             config.write_text(_CONFIG.format(port=port, folder=self.folder, more=f'SetEnv PATH="{self.found}" SHLVL=1'))
-            words: list[str | Path] = [_sshd(), "-D", "-e", "-f", config]
+            words: list[str | Path] = [*(_APART if self.apart else ()), _sshd(), "-D", "-e", "-f", config]
             self.process = spawn(words, log, {})
             if _serves(self.process, port):
                 self.port = port
                 return
             self.stop()
         raise RuntimeError(f"sshd did not start:\n{log_text(log)}")
+
+    @property
+    def seen(self) -> Path:
+        """The state folder as it is seen from here."""
+        assert self.process is not None
+        return Path(f"/proc/{self.process.pid}/root{self.state}") if self.apart else self.state
 
     def stop(self) -> None:
         """It, and all connections; what runs on the machine goes on."""
@@ -120,13 +135,33 @@ def descendants(pid: int) -> list[int]:
 
 
 @contextlib.contextmanager
+def machine(folder: Path) -> Iterator[Sshd]:
+    """A server whose machine is a mount namespace: all leases that lian's command has there are this test's. It ends
+    with all that runs in it."""
+    Path(STATE).mkdir(mode=0o700, parents=True, exist_ok=True)
+    server = Sshd(_furnished(folder), Path(STATE), apart=True)
+    server.start()
+    assert server.process is not None
+    namespace = _namespace(server.process.pid)
+    try:
+        yield server
+    finally:
+        server.stop()
+        others = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+        kill_and_wait([pid for pid in others if _namespace(pid) == namespace], START_SECONDS)
+
+
+def _namespace(pid: int) -> str | None:
+    try:
+        return str(Path(f"/proc/{pid}/ns/mnt").readlink())
+    except OSError:
+        return None  # it has ended
+
+
+@contextlib.contextmanager
 def sshd_server(folder: Path, path: str = "") -> Iterator[Sshd]:
     """A server with keys of its own; nothing of it is left after the block, nor any lease in its state folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    for name in ("host_key", "user_key"):
-        _generate(folder / name)
-    shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
+    _furnished(folder)
     state = Path(tempfile.mkdtemp(prefix="lian-ssh-"))
     server = Sshd(folder, state, path=path)
     server.start()
@@ -137,6 +172,19 @@ def sshd_server(folder: Path, path: str = "") -> Iterator[Sshd]:
         _end_leases(state)
 
 
+def _furnished(folder: Path) -> Path:
+    """With keys, and who may log in by them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    for name in ("host_key", "user_key"):
+        key = asyncssh.generate_private_key("ssh-ed25519", comment="test")
+        key.write_private_key(folder / name)
+        key.write_public_key(folder / f"{name}.pub")
+        (folder / name).chmod(0o600)
+    shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
+    return folder
+
+
 def _end_leases(state: Path) -> None:
     """Whatever a failed test has left."""
     script = Path(__file__).parents[2] / "reconciler/providers/compute/ssh/supervisor.sh"
@@ -145,13 +193,6 @@ def _end_leases(state: Path) -> None:
             subprocess.run(["sh", "-c", script.read_text(), "lian", "end", state, lease.name], check=False)
     kill_and_wait(with_argument(f"{state}/tidy"), START_SECONDS)
     shutil.rmtree(state, ignore_errors=True)
-
-
-def _generate(path: Path) -> None:
-    tool = shutil.which("ssh-keygen")
-    if tool is None:
-        not_run("ssh-keygen (openssh-client) is not on PATH")
-    subprocess.run([tool, "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", path], check=True)
 
 
 def _serves(process: subprocess.Popen[bytes], port: int) -> bool:
@@ -173,7 +214,8 @@ def _free_port() -> int:
 
 
 def _sshd() -> str:
+    """Set-up installs no server that would run from then on: openssh-server is there or not."""
     for name in ("sshd", "rsync"):
         if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") is None:
-            not_run(f"{name} (Debian's openssh-server and rsync) is not on PATH")
+            not_run(f"{name} (Debian's openssh-server and rsync) is not on PATH", optional=name == "sshd")
     return str(shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin"))

@@ -54,7 +54,7 @@ install)
     for word; do
         case $word in
         busybox-static) /bin/cp {busybox} {path}/busybox ;;
-        git|runc|jq) printf '#!/bin/sh\\necho 1.0\\n' > {path}/$word; /bin/chmod 755 {path}/$word ;;
+        git|runc|jq|rsync) printf '#!/bin/sh\\necho 1.0\\n' > {path}/$word; /bin/chmod 755 {path}/$word ;;
         esac
     done ;;
 download) : > docker-registry_2.8.2_all.deb ;;

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reconciler.model.host import Host
     from tests.servers.sshd import Sshd
 
-QUICK = Timing(beat=0.5, silence=4, slack=3.0)
+QUICK = Timing(beat=0.5, silence=4, slack=6.0)
 """For tests in which lian falls silent."""
 
 
