@@ -164,4 +164,4 @@ def test_what_is_wrong_with_a_host_is_told_once(tmp_path: Path) -> None:
         told = bench.lian("reconcile", "--once", "--json", "--ssh-key", str(server.key), code=1)
         codes = {result["problem"]["code"] for result in told.json["results"] if result["problem"]}
         assert "host-key-missing" in codes
-        assert bench.lian("runners", "list", "--ssh-key", str(server.key), code=4).err.count("host-key-missing") == 1
+        assert bench.lian("runners", "list", "--ssh-key", str(server.key), code=4).out.count("host-key-missing") == 1

@@ -110,6 +110,7 @@ class Sshd:
             self.cut()
             self.process.kill()
             self.process.wait()
+            self.process = None  # its number may become another's
 
     @property
     def found(self) -> str:

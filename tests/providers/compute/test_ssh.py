@@ -314,6 +314,10 @@ def test_two_passes_do_not_get_one_lease(server: Sshd, tmp_path: Path) -> None:
             other = compute_on(server, tmp_path)
             with pytest.raises(LianError, match="lease-taken"):
                 await rent(other, request("kept"))
+            await other.give_back("kept")
+            rental = await other.describe("kept")
+            assert rental is not None
+            assert rental.state == "ready"
 
     asyncio.run(run())
     assert traces(server.state, tmp_path) == []

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import shlex
 from dataclasses import dataclass
@@ -89,8 +90,9 @@ class Connection:
         """Run it to its end with this on its stdin. Raises Lost."""
         process = await self.start(words)
         try:
-            process.stdin.write(given)
-            process.stdin.write_eof()
+            with contextlib.suppress(BrokenPipeError):  # it has ended already, and need not read what it is given
+                process.stdin.write(given)
+                process.stdin.write_eof()
             output, errors = await process.communicate()
         except (asyncssh.Error, OSError) as error:
             raise Lost(str(error)) from error

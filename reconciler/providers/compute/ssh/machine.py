@@ -172,7 +172,8 @@ class SshMachine:
         try:
             while not ended.done():
                 self._heard = clock()
-                channel.stdin.write(b"%d\n" % int(self._heard - self.began))
+                with contextlib.suppress(BrokenPipeError):
+                    channel.stdin.write(b"%d\n" % int(self._heard - self.began))
                 await asyncio.wait({ended}, timeout=self.timing.beat)
         except (asyncssh.Error, OSError) as error:
             raise Lost(str(error)) from error
@@ -324,8 +325,9 @@ class SshRunning:
         verb += [self._machine.lease, self._id, str(self._received)]
         channel = await connection.start(script.leased(self._machine.state, *verb))
         try:
-            channel.stdin.write(handed or b"")
-            await channel.stdin.drain()
+            with contextlib.suppress(BrokenPipeError):  # it has ended already; reading tells why
+                channel.stdin.write(handed or b"")
+                await channel.stdin.drain()
         except BaseException as error:
             channel.close()
             if isinstance(error, asyncssh.Error | OSError):

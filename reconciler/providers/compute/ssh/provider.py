@@ -119,7 +119,10 @@ class SshCompute:
                 host, lease.name, request.fleet, self.state, lambda: connect(host, self.identity), self.timing
             )
             done = await self._asked(machine, request, lease)
+            if done.status == script.TAKEN:
+                rented.machine = None  # another one's is not ours to give back
             if done.status != 0:
+                await machine.close()
                 raise LianError(_no_runner(host, done, lease.name))
             machine.attend()
         finally:

@@ -117,10 +117,11 @@ async def _ended(process: Process) -> int:
 
 async def _up(process: Process, channel: asyncssh.SSHClientProcess[bytes]) -> None:
     assert process.stdout is not None
-    while chunk := await process.stdout.read(CHUNK):
-        channel.stdin.write(chunk)
-        await channel.stdin.drain()
-    channel.stdin.write_eof()
+    with contextlib.suppress(asyncssh.Error, OSError):  # what reads there says why it has ended
+        while chunk := await process.stdout.read(CHUNK):
+            channel.stdin.write(chunk)
+            await channel.stdin.drain()
+        channel.stdin.write_eof()
 
 
 async def _down(process: Process, channel: asyncssh.SSHClientProcess[bytes]) -> None:
