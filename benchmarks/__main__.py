@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-BENCHMARKS = ("startup", "evaluation", "observation", "passes", "others", "converge", "builds", "caches")
+BENCHMARKS = ("startup", "evaluation", "observation", "passes", "others", "converge", "builds", "caches", "ssh")
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = ("name", "n", "seconds", "baseline_seconds", "ratio", "target", "peak_rss_mib", "target_mib", "note")
 

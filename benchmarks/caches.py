@@ -89,7 +89,7 @@ def _changed_layer(rounds: int) -> dict[str, Any]:
             fresh, warm = asyncio.run(shop.measured(rounds))
         except LookupError as error:
             return not_run(name, 1, str(error))
-    return _row(name, 1, statistics.median(fresh), statistics.median(warm), "<= 1.5")
+    return row_of(name, 1, statistics.median(fresh), statistics.median(warm), "<= 1.5")
 
 
 def _restored_mount(rounds: int) -> dict[str, Any]:
@@ -102,10 +102,10 @@ def _restored_mount(rounds: int) -> dict[str, Any]:
         fresh, warm = asyncio.run(compiler.measured(rounds))
     saved, size = compiler.saved_seconds, compiler.size
     note = f"restoring included; {size >> 20} MiB stored; saving takes {statistics.median(saved):.1f} s more"
-    return _row(name, 1, statistics.median(fresh), statistics.median(warm), "<= 1.3", note)
+    return row_of(name, 1, statistics.median(fresh), statistics.median(warm), "<= 1.3", note)
 
 
-def _row(name: str, n: int, seconds: float, baseline: float, target: str, note: str = "") -> dict[str, Any]:
+def row_of(name: str, n: int, seconds: float, baseline: float, target: str, note: str = "") -> dict[str, Any]:
     return {
         "name": name,
         "n": n,
@@ -121,10 +121,19 @@ def _row(name: str, n: int, seconds: float, baseline: float, target: str, note: 
 class Shop:
     """A desired repo with one artifact, and both ways to build it after its source has changed."""
 
-    def __init__(self, folder: Path, registry: str, dockerfile: str = DOCKERFILE, more: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        registry: str,
+        dockerfile: str = DOCKERFILE,
+        more: str = "",
+        *,
+        settings: str = "{}",
+        ssh_key: str | None = None,
+    ) -> None:
         self._repo = folder / "repo"
         self._host = registry.partition("://")[2]
-        self._choice = wiring.Choice(str(self._repo), "HEAD", registry, folder / "cache")
+        self._choice = wiring.Choice(str(self._repo), "HEAD", registry, folder / "cache", ssh_key)
         busybox = shutil.which("busybox")
         if busybox is None:
             raise LookupError("missing: busybox")
@@ -135,6 +144,7 @@ class Shop:
         (self._repo / "directives").mkdir()
         (self._repo / "directives" / "shop.ncl").write_text(DIRECTIVE.replace("@more", more))
         (self._repo / ".gitignore").write_text("")
+        (self._repo / "lian.ncl").write_text(settings)
         self._git("init", "-q", "-b", "main")
         self._changes = 0
 
@@ -337,7 +347,7 @@ def _by_number() -> list[dict[str, Any]]:
     for mode in (Ci(), Session("ada")):
         ours = min(_seconds(lambda mode=mode: _flags(mode)) for _ in range(ROUNDS))
         theirs = min(_seconds(_bare_flags) for _ in range(ROUNDS))
-        found.append(_row(f"namespaces and flags ({mode})", ARTIFACTS, ours, theirs, "", "target <= 0.1 s"))
+        found.append(row_of(f"namespaces and flags ({mode})", ARTIFACTS, ours, theirs, "", "target <= 0.1 s"))
     return found
 
 

@@ -19,7 +19,7 @@ import asyncssh
 from reconciler.model.host import Host
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.compute.processes import kill_and_wait, with_argument
-from reconciler.providers.compute.ssh.script import STATE
+from reconciler.providers.compute.ssh import script
 from tests.needs import not_run
 from tests.servers.running import log_text, spawn
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 START_SECONDS = 20.0
 _APART = (
     *("unshare", "--mount", "--propagation", "slave"),
-    *("sh", "-c", f'mount -t tmpfs -o mode=700 none {STATE} && exec "$@"', "sh"),
+    *("sh", "-c", f'mount -t tmpfs -o mode=700 none {script.STATE} && exec "$@"', "sh"),
 )
 # bash reads the user's own .bashrc when sshd starts it at the outermost level; what that does is no part of a test
 _CONFIG = """
@@ -139,14 +139,15 @@ def descendants(pid: int) -> list[int]:
 def machine(folder: Path) -> Iterator[Sshd]:
     """A server whose machine is a mount namespace: all leases that lian's command has there are this test's. It ends
     with all that runs in it."""
-    Path(STATE).mkdir(mode=0o700, parents=True, exist_ok=True)
-    server = Sshd(_furnished(folder), Path(STATE), apart=True)
+    Path(script.STATE).mkdir(mode=0o700, parents=True, exist_ok=True)
+    server = Sshd(_furnished(folder), Path(script.STATE), apart=True)
     server.start()
     assert server.process is not None
     namespace = _namespace(server.process.pid)
     try:
         yield server
     finally:
+        _end_leases(server.state, server.seen, "nsenter", "--mount", "--target", str(server.process.pid))
         server.stop()
         others = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
         kill_and_wait([pid for pid in others if _namespace(pid) == namespace], START_SECONDS)
@@ -170,7 +171,9 @@ def sshd_server(folder: Path, path: str = "") -> Iterator[Sshd]:
         yield server
     finally:
         server.stop()
-        _end_leases(state)
+        _end_leases(state, state)
+        kill_and_wait(with_argument(f"{state}/tidy"), START_SECONDS)
+        shutil.rmtree(state, ignore_errors=True)
 
 
 def _furnished(folder: Path) -> Path:
@@ -186,14 +189,11 @@ def _furnished(folder: Path) -> Path:
     return folder
 
 
-def _end_leases(state: Path) -> None:
+def _end_leases(state: Path, seen: Path, *within: str) -> None:
     """Whatever a failed test has left."""
-    script = Path(__file__).parents[2] / "reconciler/providers/compute/ssh/supervisor.sh"
     for _ in range(2):
-        for lease in (state / "leases").glob("[!.]*"):
-            subprocess.run(["sh", "-c", script.read_text(), "lian", "end", state, lease.name], check=False)
-    kill_and_wait(with_argument(f"{state}/tidy"), START_SECONDS)
-    shutil.rmtree(state, ignore_errors=True)
+        for lease in (seen / "leases").glob("[!.]*"):
+            subprocess.run([*within, *script.command(str(state), "end", lease.name)], check=False)
 
 
 def _serves(process: subprocess.Popen[bytes], port: int) -> bool:

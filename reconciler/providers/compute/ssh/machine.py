@@ -126,6 +126,12 @@ class SshMachine:
                 raise Lost(str(error)) from error
             return self._connections[-1]
 
+    async def first(self) -> Connection:
+        """The first one. Raises LianError saying why there is none."""
+        connection = await self.dial()
+        self._connections.append(connection)
+        return connection
+
     async def pause(self, cause: str) -> None:
         """Before the next try. Raises LianError `builder-lost` if there can be none."""
         with contextlib.suppress(TimeoutError):

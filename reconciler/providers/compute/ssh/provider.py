@@ -92,7 +92,7 @@ class SshCompute:
             if rented is None:
                 await self._on_each(lambda connection: self._ended(connection, lease))
             elif rented.machine is not None:
-                await self._on(rented.machine.host, lambda connection: self._ended(connection, lease))
+                await self._ended_on(rented.machine)
         except LianError as error:
             raise _not_removed(lease, error) from error
         finally:
@@ -112,13 +112,16 @@ class SshCompute:
 
     async def _start(self, rented: _Rented, request: LeaseRequest, lease: Lease) -> Runner:
         host = await self._choose(request.fleet)
+        self._chosen[host] += 1
         try:
             scratch = self.scratch / lease.name
             self._make(scratch)
-            rented.machine = machine = SshMachine(
+            machine = SshMachine(
                 host, lease.name, request.fleet, self.state, lambda: connect(host, self.identity), self.timing
             )
-            done = await self._asked(machine, request, lease)
+            connection = await machine.first()
+            rented.machine = machine
+            done = await self._asked(machine, connection, request, lease)
             if done.status == script.TAKEN:
                 rented.machine = None  # another one's is not ours to give back
             if done.status != 0:
@@ -129,19 +132,21 @@ class SshCompute:
             self._chosen[host] -= 1
         return Runner(lease.name, f"unix://{machine.folder}/socket", scratch, _version(done.output), machine)
 
-    async def _asked(self, machine: SshMachine, request: LeaseRequest, lease: Lease) -> Done:
+    async def _asked(self, machine: SshMachine, connection: Connection, request: LeaseRequest, lease: Lease) -> Done:
         """Once: whether it was done is not known if the connection breaks. Raises LianError."""
         cgroup = cgroup_of(machine.folder)
         terms = [cgroup, str(self.timing.silence), str(max(1, int(request.deadline)))]
         words = script.command(self.state, "rent", lease.name, *terms)
         try:
-            connection = await machine.connection()
             return await connection.run(words, script.handed(_contents(machine.folder, cgroup, request, lease)))
         except Lost as error:
             raise LianError(_broken(machine.host, error)) from error
 
     async def _choose(self, fleet: str) -> Host:
-        """The host with the fewest leases of ours, of those that answer. Raises LianError if none does."""
+        """The host with the fewest leases of ours, of those that answer; the only one need not be asked. Raises
+        LianError if none does."""
+        if len(self.hosts) == 1:
+            return self.hosts[0]
         answers = await asyncio.gather(*(self._on(host, self._listed) for host in self.hosts), return_exceptions=True)
         counts: dict[Host, int] = {}
         problems: list[Problem] = []
@@ -155,9 +160,7 @@ class SshCompute:
                 counts[host] = sum(rental is not None and rental.lease.fleet == fleet for rental in rentals)
         if not counts:
             raise LianError(problems)
-        host = min(counts, key=lambda host: counts[host] + self._chosen[host])
-        self._chosen[host] += 1
-        return host
+        return min(counts, key=lambda host: counts[host] + self._chosen[host])
 
     async def _on_each(self, work: Callable[[Connection], Awaitable[T]]) -> list[T]:
         """On all hosts at once; what is wrong with any is raised when all have answered."""
@@ -188,6 +191,13 @@ class SshCompute:
         if done.status != 0:
             raise LianError(_refused(connection.host, done))
         return list(script.listed(done.output))
+
+    async def _ended_on(self, machine: SshMachine) -> None:
+        """Over the lease's own connection if it holds. Raises LianError."""
+        try:
+            return await self._ended(await machine.connection(), machine.lease)
+        except (Lost, LianError):
+            return await self._on(machine.host, lambda connection: self._ended(connection, machine.lease))
 
     async def _ended(self, connection: Connection, lease: str) -> None:
         """Nothing of it is on this host. Raises Lost or LianError."""
