@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import stat
+import subprocess
+import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,9 @@ from reconciler.model.problem import LianError
 from reconciler.ports.compute import LeaseRequest
 from reconciler.providers.builder.buildctl import BuildctlBuilder
 from reconciler.providers.compute.processes import with_argument
+from reconciler.providers.compute.ssh import script
 from tests.providers.compute.ssh_stands import QUICK, leasing_on, traces
+from tests.providers.compute.test_local import wait_until
 from tests.providers.compute.test_ssh import server, until
 from tests.providers.workshop import SHELL, TIER, Bench, image_of, open_bench, running, write_context
 
@@ -206,8 +210,6 @@ def test_a_cancelled_build_has_ended_there(server: Sshd, tmp_path: Path) -> None
 
 
 def test_a_full_disk_is_said_to_be_one(server: Sshd, tmp_path: Path) -> None:
-    import subprocess
-
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "none", server.state], check=True)
     try:
         context = write_context(tmp_path / "context", SHELL + "COPY big /big\n")
@@ -223,3 +225,41 @@ def test_a_full_disk_is_said_to_be_one(server: Sshd, tmp_path: Path) -> None:
         assert [line for line in traces(server.state, tmp_path) if line != f"mount {server.state}"] == []
     finally:
         subprocess.run(["umount", "--lazy", server.state], check=True)
+
+
+def test_what_was_sent_stays_for_the_next_lease_of_the_fleet_alone(server: Sshd, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "file").write_text("sent")
+
+    async def send(fleet: str) -> int:
+        async with remote_bench(server, tmp_path, fleet=fleet) as there:
+            assert there.runner.machine is not None
+            async with there.runner.machine.workplace(there.runner.scratch) as place:
+                return ((await place.send(folder, "shop/api context")) / "file").stat().st_ino
+
+    first, second, other = (asyncio.run(send(fleet)) for fleet in ("fleet", "fleet", "another"))
+    assert first == second != other
+    assert len(list((server.state / "contexts").iterdir())) == 2
+    assert stat.S_IMODE((server.state / "contexts").stat().st_mode) == 0o700
+    assert traces(server.state, tmp_path) == []
+
+
+def test_what_stays_goes_by_age_and_by_size(tmp_path: Path) -> None:
+    """The oldest first; and who looks after it ends when nothing is left."""
+    state, text = tmp_path / "state", script.text().replace("CONTEXT_KILOBYTES=4194304", "CONTEXT_KILOBYTES=300")
+    for minutes, name in enumerate(("newest", "newer", "old", "expired")):
+        tree = state / "contexts" / name / "tree"
+        tree.mkdir(parents=True)
+        (tree / "file").write_bytes(os.urandom(120_000))
+        moment = time.time() - 60 * (61 if name == "expired" else minutes)
+        os.utime(tree.parent, (moment, moment))
+    looking = subprocess.Popen(["sh", "-c", text.replace("sleep 60", "sleep 0.1"), "lian", "tidy", str(state)])
+    try:
+        wait_until(lambda: sorted(path.name for path in (state / "contexts").iterdir()) == ["newer", "newest"])
+        for name in ("newer", "newest"):
+            os.utime(state / "contexts" / name, (0, 0))
+        assert looking.wait(timeout=20) == 0
+    finally:
+        looking.kill()
+    assert list(state.iterdir()) == []

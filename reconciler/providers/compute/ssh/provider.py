@@ -189,8 +189,11 @@ class SshCompute:
         """Raises Lost or LianError."""
         done = await connection.run(script.command(self.state, "list"))
         if done.status != 0:
-            raise LianError(_refused(connection.host, done))
-        return list(script.listed(done.output))
+            raise LianError(_refused(connection.host, done.cause or f"it ended with status {done.status}"))
+        try:
+            return list(script.listed(done.output))
+        except ValueError as error:
+            raise LianError(_refused(connection.host, str(error))) from error
 
     async def _ended_on(self, machine: SshMachine) -> None:
         """Over the lease's own connection if it holds. Raises LianError."""
@@ -245,8 +248,8 @@ def _certificates(route: Route, number: int, folder: str, contents: dict[str, by
 
 
 def _version(output: bytes) -> str:
-    """From what it says, `buildkitd github.com/moby/buildkit v0.33.1 <commit>`."""
-    words = output.decode(errors="replace").split()
+    """From what it says last, `buildkitd github.com/moby/buildkit v0.33.1 <commit>`."""
+    words = (output.decode(errors="replace").strip().splitlines() or [""])[-1].split()
     return f"buildkit {words[2]}" if len(words) > 2 else "buildkit"
 
 
@@ -267,8 +270,7 @@ def _no_runner(host: Host, done: Done, lease: str) -> Problem:
     return Problem("builder-start-failed", message, cause=done.cause, next=Next.RETRY)
 
 
-def _refused(host: Host, done: Done) -> Problem:
-    cause = done.cause or f"it ended with status {done.status}"
+def _refused(host: Host, cause: str) -> Problem:
     hint = "let lian log in as root, with a POSIX shell"
     return Problem("compute-unavailable", f"{host} does not tell what is rented there", cause=cause, hint=hint)
 

@@ -83,8 +83,11 @@ class Listed:
 
 
 def listed(output: bytes) -> Iterator[Listed]:
-    """The answer to `list`."""
+    """The answer to `list`; what a login shell says besides is passed over. Raises ValueError."""
     for line in output.decode(errors="replace").splitlines():
-        name, state, *record = line.split(" ")
-        if is_lease_name(name):
-            yield Listed(name, RentalState(state), base64.b64decode(record[0] if record else ""))
+        kind, *told = line.split(" ")
+        if kind == "lease":
+            name, state, record = told
+            if not is_lease_name(name):
+                raise ValueError(f"{name!r} is not a lease's name")
+            yield Listed(name, RentalState(state), base64.b64decode(record))

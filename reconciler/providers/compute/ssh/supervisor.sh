@@ -18,7 +18,7 @@ leases=$state/leases
 folder=$leases/$lease
 
 PROGRAMS="buildkitd buildctl runc rsync setpriv unshare mount umount setsid flock base64 find grep tail"
-START_SECONDS=30
+START_SECONDS=20
 CONTEXT_MINUTES=60
 CONTEXT_KILOBYTES=4194304
 UNKNOWN=6
@@ -395,7 +395,7 @@ peak() {
 
 # -- looking at leases, and returning them
 
-# list STATE: a line of `NAME STATE BASE64` for each.
+# list STATE: a line of `lease NAME STATE BASE64` for each.
 list() {
     for found in "$leases"/*/; do
         [ -d "$found" ] || continue
@@ -405,7 +405,7 @@ list() {
             how=starting
             [ ! -e "$found/ready" ] || how=ready
         fi
-        printf '%s %s %s\n' "${found##*/}" "$how" "$(base64 "$found/lease.json" 2>/dev/null | tr -d '\n')"
+        printf 'lease %s %s %s\n' "${found##*/}" "$how" "$(base64 "$found/lease.json" 2>/dev/null | tr -d '\n')"
     done
 }
 
