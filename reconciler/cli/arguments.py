@@ -328,7 +328,8 @@ def _runners(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, st
         group.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, parser_class=Parser), environ
     )
     _json(verb("list", "what is rented, by whom, for what, since when and until when", _desired, _renting))
-    _json(verb("sweep", "return what passes that died have left behind, as each pass does first", _desired, _renting))
+    returns = "return what passes that died have left behind, as each pass does by itself"
+    _json(verb("sweep", returns, _desired, _renting))
 
 
 def _cache(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:
