@@ -291,10 +291,10 @@ def test_a_lease_ends_at_its_deadline_though_lian_lives(server: Sshd, tmp_path: 
 
 
 def test_a_supervisor_that_was_killed_takes_its_daemon_with_it(server: Sshd, tmp_path: Path) -> None:
-    """What it leaves is listed, and goes back."""
+    """What it leaves is listed, and goes back; and nobody is heard for a lease that nothing owns any more."""
 
     async def run() -> None:
-        provider = compute_on(server, tmp_path)
+        provider = compute_on(server, tmp_path, QUICK)
         await rent(provider, request())
         pid = int((server.state / "leases/lease-1/pid").read_text())
         os.kill(pid, signal.SIGKILL)
@@ -303,6 +303,43 @@ def test_a_supervisor_that_was_killed_takes_its_daemon_with_it(server: Sshd, tmp
         assert rental is not None
         assert rental.state == "ended"
         await provider.give_back("lease-1")
+
+    asyncio.run(run())
+    assert traces(server.state, tmp_path) == []
+
+
+def test_a_daemon_that_died_is_told(server: Sshd, tmp_path: Path) -> None:
+    async def run() -> None:
+        provider = compute_on(server, tmp_path)
+        await rent(provider, request())
+        os.kill(int((server.state / "leases/lease-1/daemon").read_text()), signal.SIGKILL)
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                rental = await provider.describe("lease-1")
+                assert rental is not None
+                if rental.state == "ended":
+                    break
+        await provider.give_back("lease-1")
+
+    asyncio.run(run())
+    assert traces(server.state, tmp_path) == []
+
+
+def test_a_number_that_became_another_leases_is_not_killed(server: Sshd, tmp_path: Path) -> None:
+    async def run() -> None:
+        provider = compute_on(server, tmp_path)
+        await rent(provider, request("good"))
+        gone = server.state / "leases" / "dead"
+        gone.mkdir()
+        shutil.copy(server.state / "leases/good/pid", gone / "pid")
+        listed = await provider.describe("dead")
+        assert listed is not None
+        assert listed.state == "ended"
+        await provider.give_back("dead")
+        living = await provider.describe("good")
+        assert living is not None
+        assert living.state == "ready"
+        await provider.give_back("good")
 
     asyncio.run(run())
     assert traces(server.state, tmp_path) == []

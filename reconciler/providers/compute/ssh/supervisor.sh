@@ -46,15 +46,15 @@ receive() {
     return 1
 }
 
-# Whether the process that is noted in file $1 lives, as `pid`.
+# Whether the process of this lease that is noted in file $1 lives, as `pid`.
 lives() {
     pid=
     [ -s "$1" ] && read -r pid <"$1" && is_ours
 }
 
-# A number can have become another's.
+# A number can have become another's, of another lease even. The supervisor was started in the folder that was to be.
 is_ours() {
-    grep -qaF -- "$leases/" "/proc/$pid/cmdline" 2>/dev/null
+    grep -qaF -e "$folder/" -e "$leases/.new-$lease-" "/proc/$pid/cmdline" 2>/dev/null
 }
 
 # The processes that name a file of the lease on their command line: the daemon, its client, what sends and what reads.
@@ -275,6 +275,7 @@ start_daemon() {
         --oci-worker-binary="$(command -v runc)" --oci-worker-net=host --config "$folder/buildkitd.toml" \
         >"$folder/buildkitd.log" 2>&1 </dev/null &
     daemon=$!
+    printf '%s\n' "$daemon" >"$folder/daemon"
 }
 
 await_daemon() {
@@ -312,10 +313,10 @@ going_on() {
 
 # -- while it is rented
 
-# attend STATE LEASE: lines on stdin, each a heartbeat.
+# attend STATE LEASE: lines on stdin, each a heartbeat. Without its supervisor a lease is none.
 attend() {
     while read -r beat; do
-        [ -d "$folder" ] || exit $UNKNOWN
+        lives "$folder/pid" || exit $UNKNOWN
         echo "$beat" >"$folder/heartbeat" || exit $UNKNOWN
     done
 }
@@ -397,15 +398,18 @@ peak() {
 
 # list STATE: a line of `lease NAME STATE BASE64` for each.
 list() {
-    for found in "$leases"/*/; do
-        [ -d "$found" ] || continue
-        found=${found%/}
+    for folder in "$leases"/*/; do
+        [ -d "$folder" ] || continue
+        folder=${folder%/}
+        lease=${folder##*/}
         how=ended
-        if lives "$found/pid" && [ ! -e "$found/failed" ]; then
+        if lives "$folder/pid" && [ ! -e "$folder/failed" ]; then
             how=starting
-            [ ! -e "$found/ready" ] || how=ready
+            if [ -e "$folder/ready" ]; then
+                lives "$folder/daemon" && how=ready || how=ended
+            fi
         fi
-        printf 'lease %s %s %s\n' "${found##*/}" "$how" "$(base64 "$found/lease.json" 2>/dev/null | tr -d '\n')"
+        printf 'lease %s %s %s\n' "$lease" "$how" "$(base64 "$folder/lease.json" 2>/dev/null | tr -d '\n')"
     done
 }
 
