@@ -93,7 +93,16 @@ def _hosts(compute: Mapping[str, Any]) -> tuple[Host, ...]:
     try:
         return tuple(Host.parse(text) for text in compute.get("hosts", ()))
     except ValueError as error:
-        raise LianError(Problem("host-invalid", str(error), file="lian.ncl")) from error
+        hint = "a port is a number from 1 to 65535"
+        raise LianError(Problem("host-invalid", str(error), file="lian.ncl", hint=hint)) from error
+
+
+def _are_hosts(texts: Sequence[str], hosts: tuple[Host, ...]) -> bool:
+    """What cannot be a host is none of them."""
+    try:
+        return tuple(map(Host.parse, texts)) == hosts
+    except ValueError:
+        return False
 
 
 def _policy(value: Mapping[str, Any], immutable_tags: Sequence[str]) -> Policy:
@@ -177,7 +186,7 @@ class DirectiveReader:
             return ()
         message = f"the file asks for compute {compute['provider']}, the fleet has {self._fleet.compute}"
         if ComputeProvider(compute["provider"]) == self._fleet.compute:
-            if "hosts" not in compute or _hosts(compute) == self._fleet.hosts:
+            if "hosts" not in compute or _are_hosts(compute["hosts"], self._fleet.hosts):
                 return ()
             message = "the file asks for other hosts than the fleet has"
         hint = "set it in lian.ncl: a fleet has one compute so far"

@@ -283,6 +283,7 @@ def test_another_compute_than_the_fleets_is_held(text: DirectiveText) -> None:
         (fleet(), {"provider": "Hcloud"}),
         (fleet(), same),
         (elsewhere, {"provider": "Ssh", "hosts": ["a@b", "c"]}),
+        (elsewhere, {"provider": "Ssh", "hosts": ["a@b:99999"]}),
         (elsewhere, {"provider": "Local"}),
     ):
         (hold,) = read(text, {}, settings=settings, compute=compute).holds

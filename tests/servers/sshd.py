@@ -58,6 +58,8 @@ class Sshd:
     """Where its sessions look for programs; empty for where lian's parts are, too."""
     apart: bool = False
     """Whether its machine has a folder of leases of its own at the place that lian takes by default."""
+    more: str = ""
+    """More lines of its configuration."""
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -89,7 +91,9 @@ class Sshd:
         for _ in range(5):
             port = self.port or _free_port()
             config = self.folder / "config"
-            config.write_text(_CONFIG.format(port=port, folder=self.folder, more=f'SetEnv PATH="{self.found}" SHLVL=1'))
+            config.write_text(
+                _CONFIG.format(port=port, folder=self.folder, more=f'SetEnv PATH="{self.found}" SHLVL=1\n{self.more}')
+            )
             words: list[str | Path] = [*(_APART if self.apart else ()), _sshd(), "-D", "-e", "-f", config]
             self.process = spawn(words, log, {})
             if _serves(self.process, port):

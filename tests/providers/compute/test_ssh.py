@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asyncssh
 import pytest
 
 from reconciler.model.host import Host
@@ -187,6 +188,47 @@ def test_a_host_whose_key_is_not_known_is_not_spoken_to(server: Sshd, tmp_path: 
     assert "Connection from" not in (server.folder / "log").read_text()
 
 
+def test_what_is_no_host_key_is_told_as_what_it_is(server: Sshd, tmp_path: Path) -> None:
+    host = Host("127.0.0.1", server.port, "root", "ssh-ed25519 AAAAC3Nz")
+    code, message = problem_of(SshCompute([host], Identity(server.key), tmp_path / "scratch", str(server.state)))
+    assert (code, "host key of root@127.0.0.1" in message) == ("host-key-missing", True)
+
+
+@pytest.mark.parametrize("kind", ["ssh-rsa", "ecdsa-sha2-nistp256"])
+def test_the_key_that_is_named_is_the_one_that_is_asked_for(server: Sshd, tmp_path: Path, kind: str) -> None:
+    """Of all that the host has."""
+    server.stop()
+    other = asyncssh.generate_private_key(kind)
+    other.write_private_key(server.folder / "other_key")
+    (server.folder / "other_key").chmod(0o600)
+    server.more = f"HostKey {server.folder}/other_key"
+    server.start()
+    key = " ".join(other.export_public_key().decode().split()[:2])
+    host = Host("127.0.0.1", server.port, "root", key)
+    provider = SshCompute([host], Identity(server.key), tmp_path / "scratch", str(server.state))
+    assert asyncio.run(provider.describe("never")) is None
+
+
+def test_nothing_of_the_users_configuration_counts(
+    server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither who is known to it, nor which authorities are trusted, nor how connections are made."""
+    own = tmp_path / ".ssh"
+    (own / "crt").mkdir(parents=True)
+    wrong = (server.folder / "user_key.pub").read_text()
+    (own / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {wrong}")
+    (own / "config").write_text("Host *\n  User nobody\n  ProxyCommand false\n  HostKeyAlgorithms ssh-rsa\n")
+    (own / "ca-bundle.crt").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert asyncio.run(compute_on(server, tmp_path).describe("never")) is None
+
+
+def test_without_rsync_here_nothing_is_rented(server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, message = problem_of(compute_on(server, tmp_path))
+    assert (code, "rsync" in message) == ("compute-unavailable", True)
+
+
 def test_who_is_not_let_in_is_told_so(server: Sshd, tmp_path: Path) -> None:
     (server.folder / "authorized_keys").write_text("")
     code, message = problem_of(compute_on(server, tmp_path))
@@ -240,6 +282,7 @@ def test_a_host_that_cannot_be_reached_is_never_an_empty_list(server: Sshd, tmp_
             with pytest.raises(LianError) as raised:
                 await ask
             assert "127.0.0.1:1" in f"{raised.value.problems[0].message}{raised.value.problems[0].cause}"
+        assert await provider.describe("lease-1") is not None  # nobody else has it
         await provider.give_back("lease-1")
 
     asyncio.run(run())

@@ -134,11 +134,10 @@ class Connection:
 
 async def connect(host: Host, identity: Identity) -> Connection:
     """Raises LianError: `host-key-missing`, `host-key-wrong`, `login-refused`, `ssh-key-unusable` or UNREACHABLE."""
-    if host.key is None:
-        raise LianError(_no_key(host))
+    pinned = _pinned(host)
     try:
         async with asyncio.timeout(2 * CONNECT_SECONDS), _Keys(identity) as keys:
-            return Connection(host, await _connected(host, keys))
+            return Connection(host, await _connected(host, pinned, keys))
     except asyncssh.HostKeyNotVerifiable as error:
         raise LianError(_wrong_key(host, error.reason)) from error
     except asyncssh.PermissionDenied as error:
@@ -149,15 +148,27 @@ async def connect(host: Host, identity: Identity) -> Connection:
         raise LianError(_unreachable(host, _told(error))) from error
 
 
-async def _connected(host: Host, keys: Sequence[asyncssh.SSHKeyPair]) -> asyncssh.SSHClientConnection:
-    assert host.key is not None
-    pinned = asyncssh.import_public_key(host.key)
+def _pinned(host: Host) -> asyncssh.SSHKey:
+    """The key that it must have. Raises LianError."""
+    if host.key is None:
+        raise LianError(_no_key(host, "the settings do not say which host key {} has"))
+    try:
+        return asyncssh.import_public_key(host.key)
+    except (asyncssh.KeyImportError, ValueError) as error:
+        raise LianError(_no_key(host, "what the settings say is the host key of {} is none", str(error))) from error
+
+
+async def _connected(
+    host: Host, pinned: asyncssh.SSHKey, keys: Sequence[asyncssh.SSHKeyPair]
+) -> asyncssh.SSHClientConnection:
     return await asyncssh.connect(
         host.name,
         host.port,
         config=None,
-        username=host.user or getpass.getuser(),
+        username=host.user or _own_name(),
         known_hosts=([pinned], [], []),
+        x509_trusted_certs=None,
+        x509_trusted_cert_paths=[],
         client_keys=list(keys),
         agent_path=None,
         preferred_auth=["publickey"],
@@ -213,18 +224,27 @@ def _told(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _no_key(host: Host) -> Problem:
-    message = f"the settings do not say which host key {host} has"
+def _own_name() -> str:
+    """As ssh takes it where none is given; root, who is needed anyway, where the system knows none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "root"
+
+
+def _no_key(host: Host, message: str, cause: str | None = None) -> Problem:
     hint = (
-        f"write its line of `ssh-keyscan -t ed25519 -p {host.port} {host.name}`, once it is known to be right, behind "
+        f"write what `ssh-keyscan -t ed25519 -p {host.port} {host.name}` tells of it, once it is known to be right, "
+        "behind the host in compute.hosts: ssh-ed25519 AAAA…"
     )
-    return Problem("host-key-missing", message, file="lian.ncl", hint=f"{hint}the host in compute.hosts")
+    return Problem("host-key-missing", message.format(host), file="lian.ncl", cause=cause, hint=hint)
 
 
 def _wrong_key(host: Host, cause: str) -> Problem:
     return Problem(
         "host-key-wrong",
         f"{host} does not have the host key that the settings name",
+        file="lian.ncl",
         cause=cause,
         hint="somebody may be in between; if the machine was set up anew, write its new key in compute.hosts",
     )

@@ -350,7 +350,8 @@ class SshRunning:
         errors = (await channel.stderr.read()).decode(errors="replace").strip()
         if script.is_full(errors):
             message = f"nothing can be written on {self._machine.host}"
-            self._failure = LianError(Problem("disk-full", message, cause=errors, next=Next.RETRY))
+            hint = "make room there, in /var/lib/lian and in memory"
+            self._failure = LianError(Problem("disk-full", message, cause=errors, hint=hint, next=Next.RETRY))
         elif status == script.UNKNOWN:
             self._failure = LianError(self._machine.gone("the lease has ended there, or the build was never started"))
         elif status != 0:

@@ -4,6 +4,7 @@ when lian is not heard of any more."""
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import shutil
@@ -60,8 +61,10 @@ class SshCompute:
         return True
 
     async def rent(self, request: LeaseRequest, lease: Lease) -> Runner:
-        """See the port. Raises LianError `compute-unavailable` naming what the host lacks, `lease-taken`, `disk-full`,
-        `builder-start-failed` with the end of the builder's log, or what `connect` raises."""
+        """See the port. Raises LianError `compute-unavailable` naming what is lacking there or here, `lease-taken`,
+        `disk-full`, `builder-start-failed` with the end of the builder's log, or what `connect` raises."""
+        if shutil.which("rsync") is None:
+            raise LianError(_no_rsync())
         if lease.name not in self._rented:
             self._rented[lease.name] = rented = _Rented()
             rented.starting = asyncio.ensure_future(self._start(rented, request, lease))
@@ -71,10 +74,11 @@ class SshCompute:
 
     async def describe(self, lease: str) -> Rental | None:
         """See the port. Raises LianError if a host that may have it cannot be asked."""
-        for found in await self._on_each(self._listed):
-            for one in found:
-                if one.name == lease:
-                    return one.rental or one.unowned
+        answers, problems = await self._answers(self._listed)
+        for one in (one for listed in answers.values() for one in listed if one.name == lease):
+            return one.rental or one.unowned
+        if problems:
+            raise LianError(problems)
         return None
 
     async def owned_by(self, fleet: str) -> Sequence[Rental]:
@@ -147,33 +151,35 @@ class SshCompute:
         LianError if none does."""
         if len(self.hosts) == 1:
             return self.hosts[0]
-        answers = await asyncio.gather(*(self._on(host, self._listed) for host in self.hosts), return_exceptions=True)
-        counts: dict[Host, int] = {}
-        problems: list[Problem] = []
-        for host, answer in zip(self.hosts, answers, strict=True):
-            if isinstance(answer, LianError):
-                problems += answer.problems
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                rentals = [one.rental for one in answer]
-                counts[host] = sum(rental is not None and rental.lease.fleet == fleet for rental in rentals)
-        if not counts:
+        answers, problems = await self._answers(self._listed)
+        if not answers:
             raise LianError(problems)
-        return min(counts, key=lambda host: counts[host] + self._chosen[host])
+        counts: Counter[Host] = Counter()
+        for host, listed in answers.items():
+            rentals = [one.rental for one in listed]
+            counts[host] = sum(rental is not None and rental.lease.fleet == fleet for rental in rentals)
+        return min(answers, key=lambda host: counts[host] + self._chosen[host])
 
     async def _on_each(self, work: Callable[[Connection], Awaitable[T]]) -> list[T]:
         """On all hosts at once; what is wrong with any is raised when all have answered."""
-        answers = await asyncio.gather(*(self._on(host, work) for host in self.hosts), return_exceptions=True)
-        problems = [p for answer in answers if isinstance(answer, LianError) for p in answer.problems]
+        answers, problems = await self._answers(work)
         if problems:
             raise LianError(problems)
-        results: list[T] = []
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-            results.append(answer)
-        return results
+        return list(answers.values())
+
+    async def _answers(self, work: Callable[[Connection], Awaitable[T]]) -> tuple[dict[Host, T], list[Problem]]:
+        """Of all hosts at once: what those that can be asked say, and what is wrong with the others."""
+        ends = await asyncio.gather(*(self._on(host, work) for host in self.hosts), return_exceptions=True)
+        answers: dict[Host, T] = {}
+        problems: list[Problem] = []
+        for host, end in zip(self.hosts, ends, strict=True):
+            if isinstance(end, LianError):
+                problems += end.problems
+            elif isinstance(end, BaseException):
+                raise end
+            else:
+                answers[host] = end
+        return answers, problems
 
     async def _on(self, host: Host, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Over a connection of its own. Raises LianError."""
@@ -215,7 +221,9 @@ class SshCompute:
             scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             message = f"the folder {scratch} for what is built elsewhere cannot be made"
-            raise LianError(Problem("compute-unavailable", message, cause=error.strerror)) from error
+            code = "disk-full" if error.errno == errno.ENOSPC else "compute-unavailable"
+            hint = "give lian's cache folder a place that can be written to and has room"
+            raise LianError(Problem(code, message, cause=error.strerror, hint=hint)) from error
 
 
 def cgroup_of(folder: str) -> str:
@@ -265,9 +273,16 @@ def _no_runner(host: Host, done: Done, lease: str) -> Problem:
         return Problem(TAKEN, f"the lease {lease} exists already on {host}", hint=hint, next=Next.RETRY)
     if script.is_full(done.errors):
         message = f"no space is left for the builder's state on {host}"
-        return Problem("disk-full", message, cause=done.cause, next=Next.RETRY)
+        hint = "make room there, in /var/lib/lian and in memory"
+        return Problem("disk-full", message, cause=done.cause, hint=hint, next=Next.RETRY)
     message = f"the builder did not start on {host}"
-    return Problem("builder-start-failed", message, cause=done.cause, next=Next.RETRY)
+    hint = "the cause is the end of what it said; see what the machine needs in docs/runners.md"
+    return Problem("builder-start-failed", message, cause=done.cause, hint=hint, next=Next.RETRY)
+
+
+def _no_rsync() -> Problem:
+    message = "this machine cannot send contexts: rsync is not on PATH"
+    return Problem("compute-unavailable", message, hint="install rsync 3.2 or newer here, too")
 
 
 def _refused(host: Host, cause: str) -> Problem:

@@ -147,4 +147,5 @@ def _failed(code: str, message: str, status: int, errors: str) -> Problem:
     cause = "\n".join([f"rsync: status {status}", *errors.strip().splitlines()[-8:]])
     if is_full(errors):
         return Problem("disk-full", message, cause=cause, hint="make room on the machine", next=Next.RETRY)
-    return Problem(code, message, cause=cause, next=Next.RETRY)
+    hint = "try it again, and see what rsync says if it fails again; it has to be 3.2 or newer on both sides"
+    return Problem(code, message, cause=cause, hint=hint, next=Next.RETRY)
