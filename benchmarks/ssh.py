@@ -31,7 +31,10 @@ FILES, FILE_BYTES = 2_000, 100_000
 
 def rows(rounds: int = ROUNDS) -> list[dict[str, Any]]:
     """One row for each figure: name, n, seconds, target, and for comparisons baseline_seconds and ratio."""
-    with tempfile.TemporaryDirectory(prefix="lian-bench-") as name, machine(Path(name) / "sshd") as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="lian-bench-") as name,
+        machine(Path(name) / "sshd", network=False) as server,
+    ):
         return [_unchanged(Path(name), server, rounds), _changed_layer(Path(name), server, rounds)]
 
 

@@ -111,6 +111,7 @@ def shop(bench: Bench, told: str) -> None:
 def test_a_registry_converges_by_builds_elsewhere(tmp_path: Path) -> None:
     """And no secret is seen on the machine."""
     with machine(tmp_path / "sshd") as server, run_registry(tmp_path / "registry", password=True) as registry:
+        server.reaches(int(registry.host.rpartition(":")[2]))
         bench = Bench.new(tmp_path / "bench")
         bench.env |= {"LIAN_REGISTRY_USER": USER, "LIAN_REGISTRY_PASSWORD": PASSWORD}
         bench.env |= {"BUILDKIT_SSH_KEY": str(server.key)}

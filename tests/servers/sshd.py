@@ -1,4 +1,5 @@
-"""OpenSSH's server as a process of the test's own: on a free port of the loopback, with keys of its own."""
+"""OpenSSH's server as a process of the test's own: on a free port, with keys of its own, in a network of its own where
+one may be made, otherwise on the loopback."""
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.compute.processes import kill_and_wait, with_argument
 from reconciler.providers.compute.ssh import script
 from tests.needs import not_run
+from tests.servers.network import Network
 from tests.servers.running import log_text, spawn
 
 if TYPE_CHECKING:
@@ -47,6 +49,13 @@ MaxStartups 100
 """
 
 
+def _network() -> Network | None:
+    try:
+        return Network()
+    except OSError:
+        return None  # a test tells
+
+
 @dataclass
 class Sshd:
     """A running server. `state` is a folder for the leases on its machine, with a short name."""
@@ -60,6 +69,7 @@ class Sshd:
     """Whether its machine has a folder of leases of its own at the place that lian takes by default."""
     more: str = ""
     """More lines of its configuration."""
+    network: Network | None = field(default_factory=_network)
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -89,18 +99,23 @@ class Sshd:
         """Ready when this returns. It takes the port it had before."""
         log = self.folder / "log"
         for _ in range(5):
-            port = self.port or _free_port()
+            port = self.network.way_in(self.port) if self.network else self.port or _free_port()
             config = self.folder / "config"
             config.write_text(
                 _CONFIG.format(port=port, folder=self.folder, more=f'SetEnv PATH="{self.found}" SHLVL=1\n{self.more}')
             )
-            words: list[str | Path] = [*(_APART if self.apart else ()), _sshd(), "-D", "-e", "-f", config]
-            self.process = spawn(words, log, {})
+            place = [*(self.network.entering if self.network else ()), *(_APART if self.apart else ())]
+            self.process = spawn([*place, _sshd(), "-D", "-e", "-f", config], log, {})
             if _serves(self.process, port):
                 self.port = port
                 return
             self.stop()
         raise RuntimeError(f"sshd did not start:\n{log_text(log)}")
+
+    def reaches(self, port: int) -> None:
+        """From its machine, too, this port of the loopback leads to who listens there on ours."""
+        if self.network is not None:
+            self.network.way_out(port)
 
     @property
     def seen(self) -> Path:
@@ -115,6 +130,8 @@ class Sshd:
             self.process.kill()
             self.process.wait()
             self.process = None  # its number may become another's
+        if self.network is not None:
+            self.network.close()
 
     @property
     def found(self) -> str:
@@ -140,11 +157,11 @@ def descendants(pid: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def machine(folder: Path) -> Iterator[Sshd]:
+def machine(folder: Path, *, network: bool = True) -> Iterator[Sshd]:
     """A server whose machine is a mount namespace: all leases that lian's command has there are this test's. It ends
-    with all that runs in it."""
+    with all that runs in it. Without a `network` of its own its bytes go no way that this process passes them on."""
     Path(script.STATE).mkdir(mode=0o700, parents=True, exist_ok=True)
-    server = Sshd(_furnished(folder), Path(script.STATE), apart=True)
+    server = Sshd(_furnished(folder), Path(script.STATE), apart=True, network=_network() if network else None)
     server.start()
     assert server.process is not None
     namespace = _namespace(server.process.pid)

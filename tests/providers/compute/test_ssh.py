@@ -23,6 +23,7 @@ from reconciler.ports.compute import LeaseRequest
 from reconciler.providers.compute.ssh.connection import Identity
 from reconciler.providers.compute.ssh.machine import SILENCE_SECONDS
 from reconciler.providers.compute.ssh.provider import SshCompute
+from tests.needs import not_run
 from tests.ports.compute_suite import ComputeSuite, lease
 from tests.ports.leasing import leasing_of
 from tests.ports.provider_suite import ProviderSuite, rent, request
@@ -186,6 +187,15 @@ def test_a_host_whose_key_is_not_known_is_not_spoken_to(server: Sshd, tmp_path: 
     code, _ = problem_of(SshCompute([host], Identity(server.key), tmp_path / "scratch", str(server.state)))
     assert code == "host-key-missing"
     assert "Connection from" not in (server.folder / "log").read_text()
+
+
+def test_the_server_is_in_a_network_of_its_own(server: Sshd, tmp_path: Path) -> None:
+    """Or it is said that it is not."""
+    assert asyncio.run(compute_on(server, tmp_path).describe("never")) is None
+    assert server.process is not None
+    if server.network is None:
+        not_run("no network namespace may be made here, so servers are on the loopback", optional=True)
+    assert Path(f"/proc/{server.process.pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
 
 
 def test_what_is_no_host_key_is_told_as_what_it_is(server: Sshd, tmp_path: Path) -> None:
