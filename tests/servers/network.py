@@ -1,6 +1,6 @@
 """A network of a server's own: a namespace in which nothing but it listens, and ways into it and out of it.
 
-A way is a port on one side, from which whatever comes is passed on to the same port on the other side; so both sides are
+A way is a port on one side, from which whatever comes is passed on to the same port on the other side; so both are
 the loopback to who uses them, and nothing is changed in the network of this machine. See network_namespaces(7).
 """
 
