@@ -12,18 +12,20 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncssh
 
 from reconciler.model.host import Host
-from reconciler.providers.builder.binaries import find_part
+from reconciler.providers.builder.binaries import find_part, locate
 from reconciler.providers.compute.processes import kill_and_wait, with_argument
 from reconciler.providers.compute.ssh import script
+from tests import programs
 from tests.needs import not_run
 from tests.servers.network import Network
-from tests.servers.running import log_text, spawn
+from tests.servers.running import log_text, spawn, usable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -235,9 +237,15 @@ def _free_port() -> int:
         return port
 
 
-def _sshd() -> str:
-    """Set-up installs no server that would run from then on: openssh-server is there or not."""
-    for name in ("sshd", "rsync"):
-        if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") is None:
-            not_run(f"{name} (Debian's openssh-server and rsync) is not on PATH", optional=name == "sshd")
-    return str(shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin"))
+@cache
+def _sshd() -> Path:
+    if (why := locate("rsync").why) is not None:
+        not_run(why)
+    return usable(programs.find("sshd"))
+
+
+def _parts() -> str:
+    """Newer releases start programs, which lie beside one that is not installed."""
+    options = {"SshdSessionPath": "sshd-session", "SshdAuthPath": "sshd-auth"}
+    beside = {option: _sshd().parent / name for option, name in options.items()}
+    return "".join(f"{option} {path}\n" for option, path in beside.items() if path.exists())
