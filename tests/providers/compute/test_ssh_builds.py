@@ -125,7 +125,7 @@ def test_what_is_sent_is_exactly_the_folder(server: Sshd, tmp_path: Path) -> Non
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_build_goes_on_while_its_connection_is_gone(server: Sshd, tmp_path: Path, number: signal.Signals) -> None:
     """Cut, or frozen: it is noticed within seconds, and read on from where it was."""
-    word = f"4.{os.getpid()}"
+    word = f"2.{os.getpid()}"
     script = f"RUN for n in 1 2 3; do echo line-$n; done; busybox sleep {word}; for n in 4 5 6; do echo line-$n; done\n"
     context = write_context(tmp_path / "context", SHELL + script)
     stopped: list[int] = []
@@ -177,7 +177,7 @@ def test_a_build_nothing_can_reach_is_lost_only_when_it_has_ended(server: Sshd, 
 
 def test_a_connection_that_breaks_while_a_context_is_sent_costs_nothing_but_time(server: Sshd, tmp_path: Path) -> None:
     context = write_context(tmp_path / "context", SHELL + "COPY big /big\n")
-    (context / "big").write_bytes(os.urandom(40_000_000))
+    (context / "big").write_bytes(os.urandom(20_000_000))
 
     async def run() -> Any:
         async with remote_bench(server, tmp_path) as there:
