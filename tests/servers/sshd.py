@@ -103,9 +103,8 @@ class Sshd:
         for _ in range(5):
             port = self.network.way_in(self.port) if self.network else self.port or _free_port()
             config = self.folder / "config"
-            config.write_text(
-                _CONFIG.format(port=port, folder=self.folder, more=f'SetEnv PATH="{self.found}" SHLVL=1\n{self.more}')
-            )
+            more = f'SetEnv PATH="{self.found}" SHLVL=1\n{_parts()}{self.more}'
+            config.write_text(_CONFIG.format(port=port, folder=self.folder, more=more))
             place = [*(self.network.entering if self.network else ()), *(_APART if self.apart else ())]
             self.process = spawn([*place, _sshd(), "-D", "-e", "-f", config], log, {})
             if _serves(self.process, port):

@@ -55,3 +55,11 @@ def broken_path(folder: Path, path: str) -> str:
     folder.mkdir()
     (folder / "buildkitd").symlink_to(str(shutil.which("false")))
     return f"{folder}{os.pathsep}{path}"
+
+
+def logging_path(folder: Path, name: str, log: Path) -> Path:
+    """A folder with a program of this name that notes with which words it was started, and then is that program."""
+    folder.mkdir()
+    (folder / name).write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{log}\nexec {shutil.which(name)} "$@"\n')
+    (folder / name).chmod(0o755)
+    return folder

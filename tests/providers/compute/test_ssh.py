@@ -27,7 +27,7 @@ from tests.needs import not_run
 from tests.ports.compute_suite import ComputeSuite, lease
 from tests.ports.leasing import leasing_of
 from tests.ports.provider_suite import ProviderSuite, rent, request
-from tests.providers.compute.ssh_stands import QUICK, broken_path, compute_on, leasing_on, traces
+from tests.providers.compute.ssh_stands import QUICK, broken_path, compute_on, leasing_on, logging_path, traces
 from tests.providers.compute.test_local import wait_until
 from tests.servers.sshd import Sshd, sshd_server
 
@@ -398,6 +398,24 @@ def test_a_number_that_became_another_leases_is_not_killed(server: Sshd, tmp_pat
 
     asyncio.run(run())
     assert traces(server.state, tmp_path) == []
+
+
+def test_who_looks_for_a_leases_processes_is_not_one_of_them(server: Sshd, tmp_path: Path) -> None:
+    """What names a file of the lease on its command line is killed at its end."""
+    told = tmp_path / "told"
+    server.stop()
+    server.path = f"{logging_path(tmp_path / 'logging', 'grep', told)}{os.pathsep}{server.found}"
+    server.start()
+
+    async def run() -> None:
+        provider = compute_on(server, tmp_path)
+        await rent(provider, request())
+        await provider.describe("lease-1")
+        await provider.give_back("lease-1")
+
+    asyncio.run(run())
+    assert told.read_text()
+    assert str(server.state) not in told.read_text()
 
 
 def test_two_passes_do_not_get_one_lease(server: Sshd, tmp_path: Path) -> None:

@@ -53,12 +53,12 @@ lives() {
 }
 
 # A number can have become another's, of another lease even. The supervisor was started in the folder that was to be.
+# What is looked for is told on stdin, or whoever looks would be found to be the lease's.
 is_ours() {
-    grep -qaF -e "$folder/" -e "$leases/.new-$lease-" "/proc/$pid/cmdline" 2>/dev/null
+    printf '%s\n' "$folder/" "$leases/.new-$lease-" | grep -qaF -f - "/proc/$pid/cmdline" 2>/dev/null
 }
 
 # The processes that name a file of the lease on their command line: the daemon, its client, what sends and what reads.
-# What is looked for is told on stdin, or whoever looks would find itself.
 processes() {
     printf '%s\n' "$folder/" | grep -laF -f - /proc/[0-9]*/cmdline 2>/dev/null | while IFS=/ read -r _ _ pid _; do
         [ "$pid" = "$$" ] || printf '%s\n' "$pid"
