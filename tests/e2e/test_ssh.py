@@ -61,7 +61,7 @@ class Watch:
 
     def _watch(self, pid: int) -> None:
         own = _read(Path(f"/proc/{pid}/cmdline"))
-        while not self._stop.wait(0.05):
+        while not self._stop.wait(0.1):
             for entry in os.scandir("/proc"):
                 if entry.name.isdigit():
                     self._look_at(Path(entry.path), own)
@@ -145,11 +145,6 @@ def test_a_registry_converges_by_builds_elsewhere(tmp_path: Path) -> None:
         bench.commit({"images/api/app": "2\n"})
         second = bench.document("reconcile", "--once")["results"]
         assert {result["artifact"]: result["status"] for result in second} == {"shop/base": "none", "shop/api": "done"}
-
-        near = Bench.new(tmp_path / "near", f"oci-layout:{tmp_path}/layout")
-        shop(near, "{}")
-        results = near.document("reconcile", "--once")["results"]
-        assert {r["artifact"]: r["digest"] for r in results} == {name: r["digest"] for name, r in first.items()}
 
 
 def test_an_on_disk_registry_gets_what_a_user_without_rights_builds_elsewhere(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_whatever_this_machine_has_rented_goes_back(lives: Callable[[str], Lives
 
 @pytest.mark.slow
 @pytest.mark.buildkit
-@pytest.mark.parametrize(("life", "stride"), [("one", 2), ("three", 3), ("cancel", 2)])
+@pytest.mark.parametrize(("life", "stride"), [("one", 3), ("three", 4), ("cancel", 3)])
 def test_whatever_a_host_has_rented_goes_back(
     lives: Callable[[str], Lives], tmp_path: Path, life: str, stride: int
 ) -> None:
@@ -162,9 +162,9 @@ def test_whatever_a_host_has_rented_goes_back(
         one, point, kills = lives("ssh"), 0, 0
         while one.killed(life, point):
             one.swept()
-            wait_until(lambda: ssh_stands.traces(server.state, tmp_path) == [])
+            wait_until(lambda: ssh_stands.traces(server.state, tmp_path) == [], pause=0.05)
             assert one.noted() == [], f"killed at {point}"
             point, kills = point + stride, kills + 1
-        assert kills > 10
+        assert kills > 6
         asyncio.run(use(one))
         assert (ssh_stands.traces(server.state, tmp_path), one.noted()) == ([], [])

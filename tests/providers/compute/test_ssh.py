@@ -21,12 +21,13 @@ from reconciler.model.problem import LianError
 from reconciler.model.tier import Tier
 from reconciler.ports.compute import LeaseRequest
 from reconciler.providers.compute.ssh.connection import Identity
-from reconciler.providers.compute.ssh.machine import SILENCE_SECONDS
+from reconciler.providers.compute.ssh.machine import SshMachine
 from reconciler.providers.compute.ssh.provider import SshCompute
+from reconciler.record.leases import LeaseFiles
 from tests.needs import not_run
 from tests.ports.compute_suite import ComputeSuite, lease
 from tests.ports.leasing import leasing_of
-from tests.ports.provider_suite import ProviderSuite, rent, request
+from tests.ports.provider_suite import MOMENT, ProviderSuite, rent, request
 from tests.providers.compute.ssh_stands import QUICK, broken_path, compute_on, leasing_on, logging_path, traces
 from tests.providers.compute.test_local import wait_until
 from tests.servers.sshd import Sshd, sshd_server
@@ -96,7 +97,8 @@ class SshStand:
         self.broken = Broken(server)
 
     def abandon(self, lease: str) -> None:
-        OtherPass(self.server, self.folder, lease, SILENCE_SECONDS).kill()
+        """A kill in earnest is what tests below are for."""
+        asyncio.run(left_behind(self.server, self.folder, lease))
 
     def spoil(self, lease: str) -> None:
         self.abandon(lease)
@@ -109,6 +111,16 @@ class SshStand:
 
     def left(self) -> Sequence[str]:
         return traces(self.server.state, self.folder)
+
+
+async def left_behind(server: Sshd, folder: Path, lease: str) -> None:
+    """What a pass that died leaves of a lease: its note, and on the machine a supervisor that waits to hear of it."""
+    provider, wanted, ledger = compute_on(server, folder), request(lease), LeaseFiles(folder / "rented")
+    await ledger.intend(wanted.at(MOMENT), "Ssh")
+    runner = await rent(provider, wanted)
+    assert isinstance(runner.machine, SshMachine)
+    await runner.machine.close()
+    await ledger.abandon(lease)
 
 
 class OtherPass:
@@ -136,11 +148,11 @@ class OtherPass:
         self.process.communicate(timeout=PATIENCE)
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool], pause: float = 0.02) -> None:
     """Wait until it holds."""
     async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 - nothing tells us but the machine
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(pause)
 
 
 class TestSshProvider(ProviderSuite):
@@ -327,7 +339,7 @@ def test_what_lian_is_not_heard_of_ends_by_itself(server: Sshd, tmp_path: Path) 
     assert traces(server.state)
     began = time.monotonic()
     other.kill()
-    wait_until(lambda: traces(server.state) == [])
+    wait_until(lambda: traces(server.state) == [], pause=0.05)
     assert QUICK.silence - 2 < time.monotonic() - began < QUICK.silence + QUICK.slack
 
 
@@ -337,7 +349,7 @@ def test_a_lease_ends_at_its_deadline_though_lian_lives(server: Sshd, tmp_path: 
 
     async def run() -> None:
         await rent(provider, wanted)
-        await until(lambda: not traces(server.state))
+        await until(lambda: not traces(server.state), pause=0.05)
         assert await provider.describe("lease-1") is None
         await provider.give_back("lease-1")
 
@@ -353,7 +365,7 @@ def test_a_supervisor_that_was_killed_takes_its_daemon_with_it(server: Sshd, tmp
         await rent(provider, request())
         pid = int((server.state / "leases/lease-1/pid").read_text())
         os.kill(pid, signal.SIGKILL)
-        await until(lambda: not any(line.startswith("process") for line in traces(server.state)))
+        await until(lambda: not any(line.startswith("process") for line in traces(server.state)), pause=0.05)
         rental = await provider.describe("lease-1")
         assert rental is not None
         assert rental.state == "ended"

@@ -208,7 +208,7 @@ rent() {
     setsid sh "$new/supervisor" run "$state" "$lease" "$4" "$5" "$6" "$new" </dev/null >"$new/supervisor.log" 2>&1 &
     until [ -e "$folder/ready" ] || [ -e "$folder/failed" ] || [ -e "$new/taken" ]; do
         kill -0 $! 2>/dev/null || [ -e "$folder/ready" ] || break
-        sleep 0.01
+        sleep 0.02
     done
     if [ -e "$new/taken" ]; then exit $TAKEN; fi
     if [ -e "$folder/ready" ]; then
@@ -280,7 +280,7 @@ start_daemon() {
 
 await_daemon() {
     end=$((now + START_SECONDS))
-    until buildctl --addr "unix://$folder/socket" debug workers >/dev/null 2>&1; do
+    until [ -S "$folder/socket" ] && buildctl --addr "unix://$folder/socket" debug workers >/dev/null 2>&1; do
         if ! kill -0 "$daemon" 2>/dev/null; then
             echo "buildkitd: it ended before it served" >"$folder/failed"
             return 1
