@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from reconciler.model.fleet import RegistrySettings
 
 LOCK = "lian.lock"
-_OF_A_FLEET = ("events", "tiers", "secrets")
+_OF_A_FLEET = ("events", "secrets")
 _OF_A_DIRECTIVE = ("events",)
-_OF_A_RUNNER = ("tier", "labels")
+_OF_A_RUNNER = ("labels",)
 _THERE = {ComputeProvider.LOCAL, ComputeProvider.SSH}
 """Compute that can be rented."""
 _MAX_FILES = 3

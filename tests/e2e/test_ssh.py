@@ -155,7 +155,7 @@ def test_an_on_disk_registry_gets_what_a_user_without_rights_builds_elsewhere(tm
         shop(bench, settings(server, "http://127.0.0.1:1"))
         subprocess.run(["chown", "--recursive", "65534:65534", home], check=True)
         bench.env |= {"HOME": name}
-        bench.under = WITHOUT_RIGHTS
+        bench.within = WITHOUT_RIGHTS
         results = bench.document("reconcile", "--once", "--ssh-key", str(server.key))["results"]
         assert [result["status"] for result in results] == ["done", "done"]
         assert bench.document("diff")["summary"]["none"] == 2

@@ -237,7 +237,7 @@ def _no_key(host: Host, message: str, cause: str | None = None) -> Problem:
         f"write what `ssh-keyscan -t ed25519 -p {host.port} {host.name}` tells of it, once it is known to be right, "
         "behind the host in compute.hosts: ssh-ed25519 AAAA…"
     )
-    return Problem("host-key-missing", message.format(host), file="lian.ncl", cause=cause, hint=hint)
+    return Problem("host-key-missing", message.format(host), file="lian.ncl", cause=cause, hint=hint, next=Next.HOLD)
 
 
 def _wrong_key(host: Host, cause: str) -> Problem:
@@ -247,6 +247,7 @@ def _wrong_key(host: Host, cause: str) -> Problem:
         file="lian.ncl",
         cause=cause,
         hint="somebody may be in between; if the machine was set up anew, write its new key in compute.hosts",
+        next=Next.HOLD,
     )
 
 
@@ -254,15 +255,14 @@ def _refused(host: Host, cause: str) -> Problem:
     hint = (
         "name the private key by --ssh-key or BUILDKIT_SSH_KEY, or add it to the agent; its public key has to stand in "
     )
-    return Problem(
-        "login-refused", f"{host} does not let lian in", cause=cause, hint=f"{hint}the host's authorized_keys"
-    )
+    message = f"{host} does not let lian in"
+    return Problem("login-refused", message, cause=cause, hint=f"{hint}the host's authorized_keys", next=Next.HOLD)
 
 
 def _unusable(which: str | None, cause: str | None) -> Problem:
     message = f"the SSH key {which} cannot be used" if which else "no SSH key was given"
     hint = "name one without a passphrase by --ssh-key or BUILDKIT_SSH_KEY, or add it to an agent (SSH_AUTH_SOCK)"
-    return Problem("ssh-key-unusable", message, cause=cause, hint=hint)
+    return Problem("ssh-key-unusable", message, cause=cause, hint=hint, next=Next.HOLD)
 
 
 def _unreachable(host: Host, cause: str) -> Problem:

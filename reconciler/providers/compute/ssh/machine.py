@@ -14,7 +14,7 @@ import secrets
 import shlex
 import signal
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,6 +22,7 @@ import asyncssh
 
 from reconciler.finishing import all_of, to_its_end
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.ports.compute import Usage
 from reconciler.providers.compute.ssh import script, transfer
 from reconciler.providers.compute.ssh.connection import Connection, Done, Lost
 
@@ -66,6 +67,8 @@ class SshMachine:
     """Of the event loop's clock: not later than the supervisor began to count."""
     sent: dict[str, list[str]] = field(default_factory=dict)
     """By role (script.slot), where what was sent last lies."""
+    used: Usage = field(default_factory=Usage)
+    """As it was told last."""
     _connections: list[Connection] = field(default_factory=list)
     _dialing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _attending: asyncio.Task[None] | None = None
@@ -100,6 +103,19 @@ class SshMachine:
         Raises LianError `builder-lost`."""
         words = script.leased(self.state, verb, self.lease, *arguments)
         return await self.until_done(lambda connection: connection.run(words, given))
+
+    async def usage(self) -> Usage:
+        """What builds have used so far; nothing once the lease is gone."""
+        try:
+            done = await self.ask("usage")
+            needed, nanoseconds = done.output.decode().split()
+        except (LianError, ValueError):
+            return Usage()
+        if needed != script.NOTHING:
+            self.used = replace(self.used, peak_memory=max(int(needed), self.used.peak_memory or 0))
+        if nanoseconds != script.NOTHING:
+            self.used = replace(self.used, cpu_seconds=int(nanoseconds) / 1e9)
+        return self.used
 
     async def until_done(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do it over a connection, and again over another if that breaks. Raises LianError `builder-lost` once the

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.secret import Secret
-from reconciler.ports.compute import NOT_REMOVED, TAKEN, Rental, Runner
+from reconciler.ports.compute import NOT_REMOVED, TAKEN, Rental, Runner, Usage
 from reconciler.providers.compute import daemon
 from reconciler.providers.compute.ssh import script
 from reconciler.providers.compute.ssh.connection import UNREACHABLE, Connection, Done, Identity, Lost, connect
@@ -104,15 +104,9 @@ class SshCompute:
                 await rented.machine.close()
         await asyncio.to_thread(shutil.rmtree, self.scratch / lease, ignore_errors=True)
 
-    async def peak_memory(self, runner: Runner) -> int | None:
-        """See the port. The daemon itself is not counted, the page cache that steps used is."""
-        if not isinstance(runner.machine, SshMachine):
-            return None
-        try:
-            done = await runner.machine.ask("peak")
-            return int(done.output.split()[0])
-        except (LianError, ValueError, IndexError):
-            return None
+    async def usage(self, runner: Runner) -> Usage:
+        """See the port. The daemon itself is not counted."""
+        return await runner.machine.usage() if isinstance(runner.machine, SshMachine) else Usage()
 
     async def _start(self, rented: _Rented, request: LeaseRequest, lease: Lease) -> Runner:
         host = await self._choose(request.fleet)
@@ -223,7 +217,7 @@ class SshCompute:
             message = f"the folder {scratch} for what is built elsewhere cannot be made"
             code = "disk-full" if error.errno == errno.ENOSPC else "compute-unavailable"
             hint = "give lian's cache folder a place that can be written to and has room"
-            raise LianError(Problem(code, message, cause=error.strerror, hint=hint)) from error
+            raise LianError(Problem(code, message, cause=error.strerror, hint=hint, next=Next.HOLD)) from error
 
 
 def cgroup_of(folder: str) -> str:
@@ -267,6 +261,7 @@ def _no_runner(host: Host, done: Done, lease: str) -> Problem:
             "compute-unavailable",
             f"{host} cannot build: {', '.join(done.output.decode(errors='replace').split())} missing",
             hint="install the programs there, where a login finds them, and log in as root; see docs/runners.md",
+            next=Next.HOLD,
         )
     if done.status == script.TAKEN:
         hint = "run `lian runners sweep` if no pass of lian is running, and try again"
@@ -282,12 +277,13 @@ def _no_runner(host: Host, done: Done, lease: str) -> Problem:
 
 def _no_rsync() -> Problem:
     message = "this machine cannot send contexts: rsync is not on PATH"
-    return Problem("compute-unavailable", message, hint="install rsync 3.2 or newer here, too")
+    return Problem("compute-unavailable", message, hint="install rsync 3.2 or newer here, too", next=Next.HOLD)
 
 
 def _refused(host: Host, cause: str) -> Problem:
     hint = "let lian log in as root, with a POSIX shell"
-    return Problem("compute-unavailable", f"{host} does not tell what is rented there", cause=cause, hint=hint)
+    message = f"{host} does not tell what is rented there"
+    return Problem("compute-unavailable", message, cause=cause, hint=hint, next=Next.HOLD)
 
 
 def _broken(host: Host, error: Lost) -> Problem:

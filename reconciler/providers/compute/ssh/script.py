@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 LACKING, TAKEN, LEFT, UNKNOWN = 3, 4, 5, 6
 """Statuses: a program or a right is missing; there is a lease of this name; something of it could not be removed; there
 is none."""
+NOTHING = "-"
+"""In the answer to `usage`: the machine does not account that."""
 STATE = "/var/lib/lian"
 """Where all leases of a machine are, and what was sent to them last."""
 NO_SPACE = "No space left on device"

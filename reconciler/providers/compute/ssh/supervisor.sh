@@ -248,7 +248,11 @@ run() {
     else
         echo "the folder or the cgroup of the lease could not be made" >"$folder/failed"
     fi
+    roots=$(cgroups)
+    needed= last_peak= last_files=
     while going_on; do
+        look_at_memory
+        printf '%s,%s,%s\n' "$needed" "$last_peak" "$last_files" >"$folder/private/memory" # there it lies in memory
         sleep 1 &
         wait $!
     done
@@ -386,12 +390,64 @@ forget() {
     rm -rf "${folder:?}/private/$4" "$folder/private/$4.pid" "$folder/private/$4.end" "$folder/builds/$4"
 }
 
-peak() {
+# usage STATE LEASE: bytes of memory that were needed at one time, and nanoseconds of processor time, of all builds; `-`
+# for what the machine does not account.
+usage() {
     cgroup_name
     [ -n "$cgroup" ] || exit $UNKNOWN
-    for root in $(cgroups); do
-        cat "$root/lian/$cgroup/memory.peak" "$root/lian/$cgroup/memory.max_usage_in_bytes" 2>/dev/null
-    done
+    roots=$(cgroups)
+    needed= last_peak= last_files=
+    { IFS=, read -r needed last_peak last_files <"$folder/private/memory"; } 2>/dev/null
+    look_at_memory
+    spent=-
+    for root in $roots; do
+        top=$root/lian/$cgroup
+        if [ -e "$top/cpuacct.usage" ]; then
+            read -r spent <"$top/cpuacct.usage"
+        elif [ -e "$top/cpu.stat" ]; then
+            while read -r key value; do
+                [ "$key" != usage_usec ] || spent=${value}000
+            done <"$top/cpu.stat"
+        fi
+    done 2>/dev/null
+    printf '%s %s\n' "${needed:--}" "$spent"
+}
+
+# Of the cgroup's memory: `used` bytes, of that pages of `files`, and the `peak` that the kernel has seen. With version
+# one of cgroups there are folders in several places, and lines that count what is below begin with total_.
+measure() {
+    used= files=0 peak=
+    for root in $roots; do
+        top=$root/lian/$cgroup
+        if [ -e "$top/memory.current" ]; then
+            current=memory.current most=memory.peak prefix=
+        elif [ -e "$top/memory.usage_in_bytes" ]; then
+            current=memory.usage_in_bytes most=memory.max_usage_in_bytes prefix=total_
+        else
+            continue
+        fi
+        read -r used <"$top/$current"
+        [ ! -e "$top/$most" ] || read -r peak <"$top/$most"
+        while read -r key value; do
+            case $key in "${prefix}inactive_file" | "${prefix}active_file") files=$((files + value)) ;; esac
+        done <"$top/memory.stat"
+    done 2>/dev/null
+    [ -n "$used" ]
+}
+
+# What builds `needed` at one time, as reconciler/providers/compute/metering.py has it: without what the kernel could
+# have taken back. The peak tells of what came and went between two looks.
+look_at_memory() {
+    measure || return 0
+    seen=$((used - files))
+    if [ -n "$last_peak" ] && [ -n "$peak" ] && [ "$peak" -gt "$last_peak" ]; then
+        most_files=$((files > last_files ? files : last_files))
+        [ $((peak - most_files)) -le "$seen" ] || seen=$((peak - most_files))
+    fi
+    last_peak=$peak
+    last_files=$files
+    [ "$seen" -le "${needed:-0}" ] || needed=$seen
+    needed=${needed:-0}
 }
 
 # -- looking at leases, and returning them
@@ -440,7 +496,7 @@ end() {
 }
 
 case $verb in
-    rent | run | attend | build | work | follow | take | forget | peak | list | end | tidy) "$verb" "$@" ;;
+    rent | run | attend | build | work | follow | take | forget | usage | list | end | tidy) "$verb" "$@" ;;
     signal) signal_build "$@" ;;
     *) exit 2 ;;
 esac
