@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from reconciler.cache.home import is_cache
 from reconciler.model.fleet import ComputeProvider
-from reconciler.model.problem import LianError
+from reconciler.model.problem import LianError, Problem
 from reconciler.ports.bundle import Ports, Reading, Removing, Renting, Surveying
 from reconciler.providers.builder import binaries
 
@@ -81,11 +81,14 @@ class Choice:
     rev: str
     registry: str | None
     cache: Path
+    ssh_key: str | None = None
+    """The private key's file for machines that are reached by SSH; None leaves it to the agent."""
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Choice:
         """From the command line."""
-        return cls(arguments.repo, arguments.rev, arguments.registry, cache_folder(arguments.cache))
+        key = getattr(arguments, "ssh_key", None)  # verbs that rent nothing have none
+        return cls(arguments.repo, arguments.rev, arguments.registry, cache_folder(arguments.cache), key)
 
 
 class _Read(TypedDict):
@@ -118,7 +121,7 @@ async def renting(choice: Choice) -> AsyncIterator[Renting]:
     """The ports of what is told of rented runners, and of returning them."""
     async with _connections() as connections:
         source = _Learning(_source(choice), connections)
-        yield Renting(source, time.time, _compute(source, choice.cache))
+        yield Renting(source, time.time, _compute(source, choice))
 
 
 @asynccontextmanager
@@ -333,7 +336,54 @@ class _LocalProvider:
         return self._made
 
 
-def _compute(source: _Learning, cache: Path) -> Compute:
+class _SshProvider:
+    """Machines that are reached by SSH, as the commit names them; loaded when something is asked of them."""
+
+    shared = True
+
+    def __init__(self, source: _Learning, choice: Choice) -> None:
+        self._source, self._choice = source, choice
+        self._made: Provider | None = None
+
+    async def rent(self, request: LeaseRequest, lease: Lease) -> Runner:
+        """See the port."""
+        routes = await self._source.connections.routes(request.hosts)
+        return await self._ssh().rent(replace(request, routes=routes), lease)
+
+    async def describe(self, lease: str) -> Rental | None:
+        """See the port."""
+        return await self._ssh().describe(lease)
+
+    async def give_back(self, lease: str) -> None:
+        """See the port."""
+        await self._ssh().give_back(lease)
+
+    async def owned_by(self, fleet: str) -> Sequence[Rental]:
+        """See the port."""
+        return await self._ssh().owned_by(fleet)
+
+    async def usage(self, runner: Runner) -> Usage:
+        """See the port."""
+        return await self._ssh().usage(runner)
+
+    def _ssh(self) -> Provider:
+        """On no hosts nothing is rented; what was rented on those of another commit ends by itself. Raises LianError if
+        no commit says which they are."""
+        from reconciler.providers.compute.ssh.connection import Identity
+        from reconciler.providers.compute.ssh.provider import SshCompute
+
+        if self._made is None:
+            if self._source.desired is None:
+                message = "without a commit no hosts are known that are reached by SSH"
+                raise LianError(Problem("compute-unavailable", message, hint="what was rented there ends by itself"))
+            hosts = self._source.desired.fleet.hosts
+            key = self._choice.ssh_key
+            identity = Identity(Path(key).expanduser() if key else None, os.environ.get("SSH_AUTH_SOCK"))
+            self._made = SshCompute(hosts, identity, self._choice.cache / "remote")
+        return self._made
+
+
+def _compute(source: _Learning, choice: Choice) -> Compute:
     """Compute as the fleet's settings choose it; they are known once the commit is read."""
     from reconciler.apply.leasing import Leasing
     from reconciler.record.leases import LeaseFiles
@@ -341,8 +391,11 @@ def _compute(source: _Learning, cache: Path) -> Compute:
     def chosen() -> str:
         return (source.desired.fleet.compute if source.desired else ComputeProvider.LOCAL).value
 
-    local = partial(_LocalProvider, source.connections, cache / "leases")
-    return Leasing({ComputeProvider.LOCAL.value: local}, LeaseFiles(cache / "rented"), time.time, chosen)
+    providers: dict[str, Callable[[], Provider]] = {
+        ComputeProvider.LOCAL.value: partial(_LocalProvider, source.connections, choice.cache / "leases"),
+        ComputeProvider.SSH.value: partial(_SshProvider, source, choice),
+    }
+    return Leasing(providers, LeaseFiles(choice.cache / "rented"), time.time, chosen)
 
 
 def _archives() -> Archives:
@@ -362,7 +415,7 @@ class _LateBuilder:
         """See the port."""
         from reconciler.providers.builder.buildctl import BuildctlBuilder
 
-        # A runner was rented, so there is a buildctl.
+        # A runner was rented, so there is a buildctl, here or where it runs.
         buildctl = _program("buildctl") or Path("buildctl")
         return await BuildctlBuilder(buildctl, self._access).build(runner, request, seen)
 
@@ -383,7 +436,7 @@ class Bench:
         return Ports(
             **self.read,
             **self.written,
-            compute=_compute(self.source, self.choice.cache),
+            compute=_compute(self.source, self.choice),
             builder=_LateBuilder(self.source.connections),
             blob_files=self.files,
             archives=_archives(),

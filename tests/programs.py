@@ -26,6 +26,11 @@ PACKAGES = {
 }
 """Each program and what it is built from: distribution v3, go-containerregistry's registry, and two tools."""
 
+SSHD_FOLDER = "openssh-server"
+"""OpenSSH's server in the parts cache, with the programs beside it that newer releases start."""
+SSHD_USER = "sshd"
+"""Who its processes are before anybody has logged in; it starts for no root without one."""
+
 
 @cache
 def folder() -> str:
@@ -40,6 +45,8 @@ def folder() -> str:
 def wanted(name: str) -> Wanted:
     """What is asked of a program."""
     match name:
+        case "sshd":
+            return Wanted(folder=SSHD_FOLDER, asked="-V")
         case "registry":
             return Wanted(minimum=(3, 1), folder=folder())
         case "crane" | "oras":

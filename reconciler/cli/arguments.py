@@ -33,7 +33,8 @@ exit codes:
   2  drift found
 
 Flags of the desired repo have environment variables behind them: LIAN_REPO,
-LIAN_REV, LIAN_REGISTRY, LIAN_JOBS, LIAN_CACHE. NO_COLOR is honoured.
+LIAN_REV, LIAN_REGISTRY, LIAN_JOBS, LIAN_CACHE. BUILDKIT_SSH_KEY stands for
+--ssh-key. NO_COLOR is honoured.
 The registry's login is that of docker, or LIAN_REGISTRY_USER with
 LIAN_REGISTRY_PASSWORD; LIAN_CREDENTIAL_HOSTS limits where logins go.
 Start with: lian doctor
@@ -286,7 +287,17 @@ def _selection(command: Parser, environ: Mapping[str, str]) -> None:
     )
 
 
+def _renting(command: Parser, environ: Mapping[str, str]) -> None:
+    command.add_argument(
+        "--ssh-key",
+        metavar="FILE",
+        default=environ.get("BUILDKIT_SSH_KEY") or None,
+        help="the private key for compute 'Ssh [the agent at SSH_AUTH_SOCK]",
+    )
+
+
 def _working(command: Parser, environ: Mapping[str, str]) -> None:
+    _renting(command, environ)
     command.add_argument(
         "--jobs",
         metavar="N",
@@ -354,8 +365,9 @@ def _runners(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, st
     verb = _verbs(
         group.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, parser_class=Parser), environ
     )
-    _json(verb("list", "what is rented, by whom, for what, since when and until when", _desired))
-    _json(verb("sweep", "return what passes that died have left behind, as each pass does by itself", _desired))
+    _json(verb("list", "what is rented, by whom, for what, since when and until when", _desired, _renting))
+    returns = "return what passes that died have left behind, as each pass does by itself"
+    _json(verb("sweep", returns, _desired, _renting))
 
 
 def _cache(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:

@@ -19,6 +19,7 @@ from reconciler.model.artifact import Artifact, BaseImage, Folder, GitFolder, Pa
 from reconciler.model.cache import CacheMode, CachePolicy
 from reconciler.model.credential import SourceKind, SourceRef
 from reconciler.model.fleet import CACHE_PREFIX, Author, ComputeProvider, Fleet, RegistryProvider, RegistrySettings
+from reconciler.model.host import Host
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
 from reconciler.model.policy import DriftPolicy, Policy, PrunePolicy, Response, SignPolicy
@@ -76,6 +77,7 @@ def read_fleet(value: Mapping[str, Any], home: Path, override: RegistrySettings 
         name=value["fleet"],
         registry=replace(override, mirrors=declared.mirrors) if override else declared,
         compute=ComputeProvider(value["compute"]["provider"]),
+        hosts=_hosts(value["compute"]),
         directives=tuple(value["directives"]),
         jobs=value.get("jobs"),
         builder=value.get("builder"),
@@ -85,6 +87,23 @@ def read_fleet(value: Mapping[str, Any], home: Path, override: RegistrySettings 
         access=_access(value["policy"]["access"]),
         cache=_cache(value["cache"]),
     )
+
+
+def _hosts(compute: Mapping[str, Any]) -> tuple[Host, ...]:
+    """Raises LianError for what the contract lets pass and no host can be: a port beyond all ports."""
+    try:
+        return tuple(Host.parse(text) for text in compute.get("hosts", ()))
+    except ValueError as error:
+        hint = "a port is a number from 1 to 65535"
+        raise LianError(Problem("host-invalid", str(error), file="lian.ncl", hint=hint)) from error
+
+
+def _are_hosts(texts: Sequence[str], hosts: tuple[Host, ...]) -> bool:
+    """What cannot be a host is none of them."""
+    try:
+        return tuple(map(Host.parse, texts)) == hosts
+    except ValueError:
+        return False
 
 
 def _policy(value: Mapping[str, Any], immutable_tags: Sequence[str]) -> Policy:
@@ -168,9 +187,13 @@ class DirectiveReader:
             if problem := misfit(value, text):
                 return (problem,)
         compute = value.get("compute")
-        if compute is None or ComputeProvider(compute["provider"]) == self._fleet.compute:
+        if compute is None:
             return ()
         message = f"the file asks for compute {compute['provider']}, the fleet has {self._fleet.compute}"
+        if ComputeProvider(compute["provider"]) == self._fleet.compute:
+            if "hosts" not in compute or _are_hosts(compute["hosts"], self._fleet.hosts):
+                return ()
+            message = "the file asks for other hosts than the fleet has"
         hint = "set it in lian.ncl: a fleet has one compute so far"
         return (Problem("compute-unsupported", message, hint=hint).at(text.field(("compute",))),)
 

@@ -12,6 +12,7 @@ from reconciler.model.policy import Policy
 
 if TYPE_CHECKING:
     from reconciler.model.credential import SourceRef
+    from reconciler.model.host import Host
 
 
 class RegistryProvider(StrEnum):
@@ -118,3 +119,5 @@ class Fleet:
     access: Access = field(default_factory=Access)
     """Who logs in to the registry as what."""
     cache: CachePolicy = field(default_factory=CachePolicy)
+    hosts: tuple[Host, ...] = ()
+    """The machines of compute `Ssh`."""

@@ -276,8 +276,17 @@ def test_what_the_contract_cannot_say_is_a_problem_with_its_place(
 def test_another_compute_than_the_fleets_is_held(text: DirectiveText) -> None:
     assert read(text, {}, compute={"provider": "Local"}).holds == ()
     elsewhere = fleet(compute={"provider": "Ssh", "hosts": ["a@b"]})
-    for settings, provider in ((fleet(), "Hcloud"), (elsewhere, "Ssh"), (elsewhere, "Local")):
-        (hold,) = read(text, {}, settings=settings, compute={"provider": provider}).holds
+    same = {"provider": "Ssh", "hosts": ["a@b"]}
+    for compute in (same, {"provider": "Ssh"}):
+        assert read(text, {}, settings=elsewhere, compute=compute).holds == ()
+    for settings, compute in (
+        (fleet(), {"provider": "Hcloud"}),
+        (fleet(), same),
+        (elsewhere, {"provider": "Ssh", "hosts": ["a@b", "c"]}),
+        (elsewhere, {"provider": "Ssh", "hosts": ["a@b:99999"]}),
+        (elsewhere, {"provider": "Local"}),
+    ):
+        (hold,) = read(text, {}, settings=settings, compute=compute).holds
         assert hold.code == "compute-unsupported"
 
 

@@ -234,7 +234,7 @@ def test_a_directive_does_not_say_where_base_images_are_read(bench: Bench) -> No
 
 def test_a_fleet_with_compute_that_is_not_there_is_held(bench: Bench) -> None:
     files = {
-        "lian.ncl": '{\n  compute = { provider = \'Ssh, hosts = ["a@b"] },\n}',
+        "lian.ncl": "{\n  compute = { provider = 'Proxmox },\n}",
         "directives/a.ncl": directives("shop", "base"),
         "directives/b.ncl": directives("team", "base", more="  compute = { provider = 'Hcloud },\n"),
         **images("base"),

@@ -16,7 +16,10 @@ from reconciler.record.leases import LeaseFiles
 from tests.kill.worlds import Cloud, compute_of
 from tests.kill.zygote import LIVES
 from tests.ports.provider_suite import MOMENT, request
+from tests.providers.compute import ssh_stands
+from tests.providers.compute.test_local import wait_until
 from tests.providers.compute.traces import traces
+from tests.servers.sshd import sshd_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -144,3 +147,24 @@ def test_whatever_this_machine_has_rented_goes_back(lives: Callable[[str], Lives
         assert point < MOST
     asyncio.run(use(one))
     assert (traces(one.folder / "state"), one.noted()) == ([], [])
+
+
+@pytest.mark.slow
+@pytest.mark.buildkit
+@pytest.mark.parametrize(("life", "stride"), [("one", 3), ("three", 4), ("cancel", 3)])
+def test_whatever_a_host_has_rented_goes_back(
+    lives: Callable[[str], Lives], tmp_path: Path, life: str, stride: int
+) -> None:
+    """By the sweep, or by itself: what was asked for in the moment of the kill may begin to be there only after the
+    sweep has looked. At every `stride`-th point."""
+    with sshd_server(tmp_path / "sshd") as server:
+        (tmp_path / "host").write_text(f"{server.host} {server.host.key}\n{server.key}\n{server.state}\n")
+        one, point, kills = lives("ssh"), 0, 0
+        while one.killed(life, point):
+            one.swept()
+            wait_until(lambda: ssh_stands.traces(server.state, tmp_path) == [], pause=0.05)
+            assert one.noted() == [], f"killed at {point}"
+            point, kills = point + stride, kills + 1
+        assert kills > 6
+        asyncio.run(use(one))
+        assert (ssh_stands.traces(server.state, tmp_path), one.noted()) == ([], [])

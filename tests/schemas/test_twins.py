@@ -253,7 +253,7 @@ LEAVES: dict[str, tuple[str, str, list[str], int]] = {
     "HttpUrl": ("build_directives", "http_url", ["http://h", "https://h:1"], 255),
     "MirrorUrl": ("build_directives", "mirror_url", ["http://h", "https://h:1/a/b__c", "https://[::1]:5000/x"], 512),
     "NatsUrl": ("build_directives", "nats_url", ["nats://h", "tls://h:1"], 255),
-    "Host": ("build_directives", "host", ["h", "u@h:22"], 255),
+    "Host": ("build_directives", "host", ["h", "u@h:22", "h ssh-ed25519 AAAA+/b=="], 2048),
     "ProviderUrl": ("build_directives", "provider_url", ["https://h/v1", "unix:///run/x"], 2048),
     "Language": ("build_directives", "language", ["go", "c++"], 32),
     "Epoch": ("build_directives", "epoch", ["1"], 64),

@@ -109,12 +109,12 @@ class OtherPass:
         self.process.communicate(timeout=PATIENCE)
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    """Poll until it holds."""
+def wait_until(condition: Callable[[], object], pause: float = 0.005) -> None:
+    """Poll until it holds; a condition that costs more than it is worth is left alone for longer in between."""
     end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
+        time.sleep(pause)
 
 
 class TestLocalProvider(ProviderSuite):
