@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from reconciler.cache.home import is_cache
-from reconciler.model.fleet import ComputeProvider
+from reconciler.model.fleet import ComputeProvider, ComputeSettings
 from reconciler.model.problem import LianError
 from reconciler.ports.bundle import Ports, Reading, Removing, Renting, Surveying
 from reconciler.providers.builder import binaries
@@ -289,42 +289,63 @@ _program = cache(binaries.find_part)
 """A program that is usable; looked for when a build first needs it, since most passes build nothing."""
 
 
-class _LocalProvider:
-    """This machine, loaded when something is rented or left there. It is told how registries are reached."""
+class _LateProvider:
+    """A provider that is loaded when something is rented from it, or may have been left there: most passes build
+    nothing. It is told how registries are reached. `leases` is its folder of leases on this machine: without one,
+    nothing was ever rented from here."""
 
-    shared = False
-
-    def __init__(self, connections: Connections, leases: Path) -> None:
-        self._connections, self._leases = connections, leases
+    def __init__(self, connections: Connections, leases: Path, make: Callable[[Path], Provider], shared: bool) -> None:
+        self._connections, self._leases, self._make, self.shared = connections, leases, make, shared
         self._made: Provider | None = None
 
     async def rent(self, request: LeaseRequest, lease: Lease) -> Runner:
         """See the port."""
         routes = await self._connections.routes(request.hosts)
-        return await self._local().rent(replace(request, routes=routes), lease)
+        return await self._provider().rent(replace(request, routes=routes), lease)
 
     async def describe(self, lease: str) -> Rental | None:
         """See the port."""
-        return await self._local().describe(lease)
+        return await self._provider().describe(lease)
 
     async def give_back(self, lease: str) -> None:
         """See the port."""
-        await self._local().give_back(lease)
+        await self._provider().give_back(lease)
 
     async def owned_by(self, fleet: str) -> Sequence[Rental]:
         """See the port; without a folder of leases there are none."""
-        return await self._local().owned_by(fleet) if self._leases.is_dir() else ()
+        return await self._provider().owned_by(fleet) if self._leases.is_dir() else ()
 
     async def peak_memory(self, runner: Runner) -> int | None:
         """See the port."""
-        return await self._local().peak_memory(runner)
+        return await self._provider().peak_memory(runner)
 
-    def _local(self) -> Provider:
-        from reconciler.providers.compute.local import LocalCompute  # 10 ms that a pass without builds is spared
-
+    def _provider(self) -> Provider:
         if self._made is None:
-            self._made = LocalCompute(_program, self._leases)
+            self._made = self._make(self._leases)
         return self._made
+
+
+def _local(leases: Path) -> Provider:
+    from reconciler.providers.compute.local import LocalCompute
+
+    return LocalCompute(_program, leases)
+
+
+def _docker_local(leases: Path, compute: ComputeSettings) -> Provider:
+    from reconciler.providers.compute.docker.docker_local import DockerLocalCompute, DockerSettings
+    from reconciler.providers.compute.docker.image import Programs
+
+    programs = Programs(_runner_program, binaries.parts_folder())
+    settings = DockerSettings(os.environ, compute.url, compute.image)
+    return DockerLocalCompute(programs, leases, settings)
+
+
+def _runner_program(name: str) -> Path | None:
+    """One of this machine's that runs in a container as well: busybox without libraries."""
+    if name != "busybox":
+        return _program(name)
+    found = locate(name)
+    return found.path if found.why is None else None
 
 
 def _compute(source: _Learning, cache: Path) -> Compute:
@@ -332,11 +353,19 @@ def _compute(source: _Learning, cache: Path) -> Compute:
     from reconciler.apply.leasing import Leasing
     from reconciler.record.leases import LeaseFiles
 
-    def chosen() -> str:
-        return (source.desired.fleet.compute if source.desired else ComputeProvider.LOCAL).value
+    def settings() -> ComputeSettings:
+        return source.desired.fleet.compute if source.desired else ComputeSettings()
 
-    local = partial(_LocalProvider, source.connections, cache / "leases")
-    return Leasing({ComputeProvider.LOCAL.value: local}, LeaseFiles(cache / "rented"), time.time, chosen)
+    def docker_local(leases: Path) -> Provider:
+        known = settings()
+        return _docker_local(leases, known if known.provider is ComputeProvider.DOCKER_LOCAL else ComputeSettings())
+
+    late = partial(_LateProvider, source.connections)
+    providers: dict[str, Callable[[], Provider]] = {
+        ComputeProvider.LOCAL.value: partial(late, cache / "leases", _local, shared=False),
+        ComputeProvider.DOCKER_LOCAL.value: partial(late, cache / "containers", docker_local, shared=True),
+    }
+    return Leasing(providers, LeaseFiles(cache / "rented"), time.time, lambda: settings().provider.value)
 
 
 def _archives() -> Archives:

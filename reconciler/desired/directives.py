@@ -18,7 +18,15 @@ from reconciler.model.access import Access, ActorAccess
 from reconciler.model.artifact import Artifact, BaseImage, Folder, GitFolder, ParentImage
 from reconciler.model.cache import CacheMode, CachePolicy
 from reconciler.model.credential import SourceKind, SourceRef
-from reconciler.model.fleet import CACHE_PREFIX, Author, ComputeProvider, Fleet, RegistryProvider, RegistrySettings
+from reconciler.model.fleet import (
+    CACHE_PREFIX,
+    Author,
+    ComputeProvider,
+    ComputeSettings,
+    Fleet,
+    RegistryProvider,
+    RegistrySettings,
+)
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
 from reconciler.model.policy import DriftPolicy, Policy, PrunePolicy, Response, SignPolicy
@@ -74,7 +82,7 @@ def read_fleet(value: Mapping[str, Any], home: Path, override: RegistrySettings 
     return Fleet(
         name=value["fleet"],
         registry=replace(override, mirrors=declared.mirrors) if override else declared,
-        compute=ComputeProvider(value["compute"]["provider"]),
+        compute=_compute(value["compute"]),
         directives=tuple(value["directives"]),
         jobs=value.get("jobs"),
         builder=value.get("builder"),
@@ -84,6 +92,10 @@ def read_fleet(value: Mapping[str, Any], home: Path, override: RegistrySettings 
         access=_access(value["policy"]["access"]),
         cache=_cache(value["cache"]),
     )
+
+
+def _compute(value: Mapping[str, Any]) -> ComputeSettings:
+    return ComputeSettings(ComputeProvider(value["provider"]), value.get("url"), value.get("image"))
 
 
 def _policy(value: Mapping[str, Any], immutable_tags: Sequence[str]) -> Policy:
@@ -162,10 +174,12 @@ class DirectiveReader:
         for misfit in (unheeded.cache_prefix, unheeded.compute, unheeded.session):
             if problem := misfit(value, text):
                 return (problem,)
-        compute = value.get("compute")
-        if compute is None or ComputeProvider(compute["provider"]) == self._fleet.compute:
+        if "compute" not in value or _compute(value["compute"]).agrees_with(self._fleet.compute):
             return ()
-        message = f"the file asks for compute {compute['provider']}, the fleet has {self._fleet.compute}"
+        asked, has = value["compute"]["provider"], self._fleet.compute.provider
+        message = f"the file asks for compute {asked}, the fleet has {has}"
+        if asked == has:
+            message = f"the file says something else of compute {asked} than lian.ncl"
         hint = "set it in lian.ncl: a fleet has one compute so far"
         return (Problem("compute-unsupported", message, hint=hint).at(text.field(("compute",))),)
 

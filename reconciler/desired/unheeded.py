@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reconciler.model.fleet import RegistrySettings
 
 LOCK = "lian.lock"
+_COMPUTE = (ComputeProvider.LOCAL, ComputeProvider.DOCKER_LOCAL)
 _OF_A_FLEET = ("events", "tiers", "secrets")
 _OF_A_DIRECTIVE = ("events",)
 _OF_A_RUNNER = ("tier", "labels")
@@ -26,10 +27,10 @@ _MAX_FILES = 3
 def compute(value: Mapping[str, Any], text: DirectiveText) -> Problem | None:
     """The hold for a document that asks for compute which is not there yet; `text` is the document's file."""
     provider = value["compute"]["provider"] if "compute" in value else ComputeProvider.LOCAL
-    if provider == ComputeProvider.LOCAL:
+    if provider in _COMPUTE:
         return None
     message = f"compute provider {provider} is not there yet"
-    hint = "set compute = { provider = 'Local }, or leave it out"
+    hint = "set compute = { provider = 'Local }, or 'DockerLocal, or leave it out"
     return Problem("compute-unsupported", message, hint=hint).at(text.field(("compute",)))
 
 

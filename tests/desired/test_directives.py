@@ -11,7 +11,7 @@ from reconciler.desired.directives import Declared, DirectiveReader, read_fleet,
 from reconciler.desired.places import DirectiveText
 from reconciler.model.artifact import BaseImage, Folder, GitFolder, ParentImage
 from reconciler.model.credential import SourceKind, SourceRef
-from reconciler.model.fleet import ComputeProvider, Fleet, RegistryProvider, RegistrySettings
+from reconciler.model.fleet import ComputeSettings, Fleet, RegistryProvider, RegistrySettings
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
 from reconciler.model.policy import DriftPolicy, Policy, PrunePolicy, Response, SignPolicy
@@ -100,7 +100,7 @@ def test_settings_become_a_fleet() -> None:
     assert found == Fleet(
         "acme",
         RegistrySettings(RegistryProvider.OCI_LAYOUT, path="/srv/repo/.lian/registry"),
-        ComputeProvider.LOCAL,
+        ComputeSettings(),
         ("directives/**/*.ncl",),
         4,
         "pin-1",

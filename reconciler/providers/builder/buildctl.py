@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import signal
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -41,6 +42,8 @@ KEEP_SECONDS = 600.0
 READ_SECONDS = 60.0
 """A layer that comes slowly moves every few moments; one that does not come at all is worth no more than this."""
 
+_TIED = ("setpriv", "--pdeathsig", "KILL") if sys.platform == "linux" else ()
+"""Elsewhere the builder is reached through a socket of this process alone (docker-local), and goes with it."""
 _TIE = '[ "$PPID" = "$0" ] && exec "$@"'
 _PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -96,7 +99,7 @@ class BuildctlBuilder:
 
     async def _start(self, words: list[str], home: Path) -> Process:
         """In a session of its own (a Ctrl-C at the terminal is for lian alone), killed when this process dies."""
-        command = ["setpriv", "--pdeathsig", "KILL", "sh", "-c", _TIE, str(os.getpid()), str(self._buildctl), *words]
+        command = [*_TIED, "sh", "-c", _TIE, str(os.getpid()), str(self._buildctl), *words]
         try:
             return await asyncio.create_subprocess_exec(
                 *command,
