@@ -335,12 +335,12 @@ def _docker_local(leases: Path, compute: ComputeSettings) -> Provider:
     from reconciler.providers.compute.docker.docker_local import DockerLocalCompute, DockerSettings
     from reconciler.providers.compute.docker.image import Programs
 
-    programs = Programs(_runner_program, binaries.parts_folder())
+    programs = Programs(runner_program, binaries.parts_folder())
     settings = DockerSettings(os.environ, compute.url, compute.image)
     return DockerLocalCompute(programs, leases, settings)
 
 
-def _runner_program(name: str) -> Path | None:
+def runner_program(name: str) -> Path | None:
     """One of this machine's that runs in a container as well: busybox without libraries."""
     if name != "busybox":
         return _program(name)

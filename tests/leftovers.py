@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 
 VARIABLE = "LIAN_TEST_SESSION"
-DAEMONS = frozenset({"buildkitd", "buildctl", "docker-registry", "ggcr", "registry", "runc", "zot"})
+DAEMONS = frozenset(
+    {"buildkitd", "buildctl", "containerd", "docker-registry", "dockerd", "ggcr", "registry", "runc", "zot"}
+)
 GRACE_SECONDS = 2.0
 """A killed daemon may need this long until its memory and mounts are gone."""
 

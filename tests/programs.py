@@ -26,6 +26,10 @@ PACKAGES = {
 }
 """Each program and what it is built from: distribution v3, go-containerregistry's registry, and two tools."""
 
+DOCKER = ("dockerd", "docker", "containerd", "containerd-shim-runc-v2")
+"""What makes a Docker that tests start by hand; runc is a part of lian."""
+DOCKER_FOLDER = "docker"
+
 
 @cache
 def folder() -> str:
@@ -42,6 +46,12 @@ def wanted(name: str) -> Wanted:
     match name:
         case "registry":
             return Wanted(minimum=(3, 1), folder=folder())
+        case "dockerd" | "docker":
+            return Wanted(minimum=(20, 10), folder=DOCKER_FOLDER)
+        case "containerd":
+            return Wanted(folder=DOCKER_FOLDER)
+        case "containerd-shim-runc-v2":
+            return Wanted(folder=DOCKER_FOLDER, asked="-v")
         case "crane" | "oras":
             return Wanted(folder=folder(), asked="version")
         case _:

@@ -19,6 +19,7 @@ from parts.host import Host, Missing, StepFailed, exclusive, log_tail, run_logge
 from parts.placing import place, scratch_beside
 from parts.virtualenv import lacks_ensurepip
 from reconciler.providers.builder.binaries import cache_folder, locate, parts_folder
+from tests import programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +32,11 @@ _NONINTERACTIVE = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 _APT = ("apt-get", "--quiet", "--yes", "-o", "DPkg::Lock::Timeout=600")
 _LOCKED = ("Could not get lock", "Unable to lock", "Unable to acquire the dpkg frontend lock")
 _ELF_INTERPRETER = 3
+_DOCKER_PACKAGES = {
+    "docker.io": ("sbin/dockerd", "bin/docker"),
+    "containerd": ("bin/containerd", "bin/containerd-shim-runc-v2"),
+}
+"""Each, and what is taken of it."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +95,44 @@ def ensure_registry(host: Host, say: Callable[[str], None]) -> str:
         say("unpacking Debian's package")
         log = _fresh_log("docker-registry")
         scratch = scratch_beside(target)
-        if not _unpack("docker-registry", scratch, log, host.is_root):
+        if not _unpack("docker-registry", scratch, log, host.is_root, ("bin/docker-registry",)):
             raise StepFailed(Missing(what, f"its package could not be unpacked:\n{log_tail(log)}", by_hand))
         place(scratch, target)
     if (why := locate("docker-registry").why) is not None:
         raise StepFailed(Missing(what, why, by_hand))
     return "ok"
+
+
+def ensure_docker(host: Host, say: Callable[[str], None]) -> str:
+    """Have Debian's Docker, unpacked from its packages, without its services: tests start it by hand."""
+    if not (lacking := _without_docker()):
+        return "already there"
+    target = parts_folder() / programs.DOCKER_FOLDER
+    names = ", ".join(programs.DOCKER)
+    by_hand = f"put {names} on PATH or into {target / 'bin'}/"
+    what = f"{names} (Docker 20.10 or newer, which tests of docker-local start)"
+    if not host.is_debian:
+        raise StepFailed(Missing(what, f"this is not Debian, and {'; '.join(lacking)}", by_hand))
+    with exclusive(parts_folder(), say):
+        if not _without_docker():
+            return "already there"
+        say("unpacking Debian's packages")
+        log = _fresh_log("docker")
+        scratch = scratch_beside(target)
+        for package, paths in _DOCKER_PACKAGES.items():
+            if not _unpack(package, scratch, log, host.is_root, paths):
+                raise StepFailed(
+                    Missing(what, f"the package {package} could not be unpacked:\n{log_tail(log)}", by_hand)
+                )
+        place(scratch, target)
+    if lacking := _without_docker():
+        libraries = "apt-get install libdevmapper1.02.1 libsystemd0, if it is a library that is missing"
+        raise StepFailed(Missing(what, f"unpacked, yet {'; '.join(lacking)}", f"{by_hand}; {libraries}"))
+    return "ok"
+
+
+def _without_docker() -> list[str]:
+    return [found.why for name in programs.DOCKER if (found := programs.find(name)).why]
 
 
 def shortcoming(package: Package) -> str | None:
@@ -140,17 +178,18 @@ def _verified(packages: Sequence[Package], what: str, by_hand: str) -> str:
     return "ok"
 
 
-def _unpack(package: str, scratch: Path, log: Path, is_root: bool) -> bool:
-    """Download the package and keep its program only, at `scratch/bin/<package>`."""
+def _unpack(package: str, scratch: Path, log: Path, is_root: bool, paths: Sequence[str]) -> bool:
+    """Download the package and keep these programs of its `usr` only, in `scratch/bin`."""
     (scratch / "deb").mkdir()
-    (scratch / "bin").mkdir()
+    (scratch / "bin").mkdir(exist_ok=True)
     if not _with_fresh_lists([*_APT, "download", package], log, is_root, cwd=scratch / "deb"):
         return False
     for archive in (scratch / "deb").glob("*.deb"):
         if not run_logged(["dpkg-deb", "--extract", archive, scratch / "deb"], log):
             return False
     try:
-        (scratch / "deb/usr/bin" / package).rename(scratch / "bin" / package)
+        for path in paths:
+            (scratch / "deb/usr" / path).rename(scratch / "bin" / Path(path).name)
     except OSError as error:
         with log.open("a", encoding="utf-8") as sink:
             print(error, file=sink)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from parts.buildkit import ensure_buildkit
-from parts.debian import BUSYBOX, GIT, JQ, RUNC, Package, ensure_packages, ensure_registry
+from parts.debian import BUSYBOX, GIT, JQ, RUNC, Package, ensure_docker, ensure_packages, ensure_registry
 from parts.host import Host, Missing, StepFailed
 from parts.testprograms import ensure_test_programs
 from parts.virtualenv import ensure_virtualenv
@@ -41,7 +41,9 @@ def steps_of(target: str) -> list[Step]:
         return [_packages(()), virtualenv]
     if target == "demo":
         return [_packages(DEMO_PACKAGES), virtualenv, buildkit]
-    return [_packages(TEST_PACKAGES), registry, virtualenv, buildkit, Step("test programs", ensure_test_programs)]
+    docker = Step("docker", ensure_docker)
+    programs = Step("test programs", ensure_test_programs)
+    return [_packages(TEST_PACKAGES), registry, docker, virtualenv, buildkit, programs]
 
 
 def main(arguments: Sequence[str], checkout: Path, host: Host | None = None, out: TextIO | None = None) -> int:

@@ -33,6 +33,7 @@ def test_each_step_has_one_line_with_its_time(ready: Machine) -> None:
     assert [re.fullmatch(r"setup: ([a-z -]+) … .*\(\d+\.\d s\)", line)[1] for line in lines] == [  # type: ignore[index]
         "debian packages",
         "docker-registry",
+        "docker",
         "venv",
         "buildkit",
         "test programs",
@@ -46,7 +47,7 @@ def test_a_second_set_up_changes_nothing(ready: Machine) -> None:
     calls = ready.calls
     assert ready.set_up("all") == 0
     assert ready.calls == calls
-    assert all("already there" in line for line in ready.output.splitlines()[-5:])
+    assert all("already there" in line for line in ready.output.splitlines()[-6:])
 
 
 def test_the_demo_gets_no_more_than_it_needs(ready: Machine) -> None:

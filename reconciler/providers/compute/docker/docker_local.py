@@ -245,7 +245,7 @@ class DockerLocalCompute:
     async def _follow(self, engine: Engine, rented: _Rented) -> None:
         """Keep the end of what the builder says, from its start on."""
         assert rented.container is not None
-        connection = await rented.open.enter_async_context(engine.attached(rented.container))
+        connection = await rented.open.enter_async_context(await engine.attached(rented.container))
         reading = asyncio.create_task(_read(connection, rented.told))
 
         async def end() -> None:
@@ -269,7 +269,7 @@ class DockerLocalCompute:
 
     async def _serves(self, engine: Engine, made: str, told: Callable[[bytes], None]) -> bool:
         try:
-            async with engine.running(made, container.FIRST_DIAL) as connection:
+            async with await engine.running(made, container.FIRST_DIAL) as connection:
                 return await greeted(_Output(connection, told), connection.writer)
         except LianError as error:
             if error.problems[0].code == problems.REFUSED:

@@ -9,7 +9,6 @@ import asyncio
 import errno
 import json
 import ssl
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -159,50 +158,42 @@ class Engine:
             if '"error"' in line or '"errorDetail"' in line:
                 raise LianError(problems.refused(what, Answer(500, _error_of(line))))
 
-    @asynccontextmanager
-    async def running(self, container: str, command: Sequence[str]) -> AsyncIterator[Connection]:
+    async def running(self, container: str, command: Sequence[str]) -> Connection:
         """A process in a running container, with its input and its output; it is to end when its input does."""
         what = f"run {command[0]} in the builder's container"
         wanted = {"Cmd": list(command), "AttachStdin": True, "AttachStdout": True, "AttachStderr": True}
         answer = await self.ask(what, "POST", f"/containers/{_word(container)}/exec", document=wanted)
         made = _mapping(what, _accepted(what, answer, {201})).get("Id")
-        path = f"{await self._prefix()}/exec/{_word(str(made))}/start"
-        async with self._hijacked(what, path, {"Detach": False, "Tty": False}) as connection:
-            yield connection
+        return await self._hijacked(what, f"/exec/{_word(str(made))}/start", {"Detach": False, "Tty": False})
 
-    @asynccontextmanager
-    async def attached(self, container: str) -> AsyncIterator[Connection]:
+    async def attached(self, container: str) -> Connection:
         """The output of a container, from its start if it has not been started; it ends with the container."""
-        what = "show the builder's output"
-        path = f"{await self._prefix()}/containers/{_word(container)}/attach?stream=1&stdout=1&stderr=1&logs=1"
-        async with self._hijacked(what, path, None) as connection:
-            yield connection
+        path = f"/containers/{_word(container)}/attach?stream=1&stdout=1&stderr=1&logs=1"
+        return await self._hijacked("show the builder's output", path, None)
 
     async def output(self, container: str, command: Sequence[str]) -> bytes:
         """What a command in a running container writes, without its errors."""
-        async with self.running(container, command) as connection:
+        async with await self.running(container, command) as connection:
             try:
                 connection.writer.write_eof()
                 return b"".join([content async for stream, content in connection.frames() if stream == OUTPUT])
             except (OSError, asyncio.IncompleteReadError) as error:
                 raise LianError(problems.lost(f"run {command[0]} in the builder's container", str(error))) from error
 
-    @asynccontextmanager
-    async def _hijacked(self, what: str, path: str, document: Mapping[str, Any] | None) -> AsyncIterator[Connection]:
-        """Errors of the block are the block's."""
+    async def _hijacked(self, what: str, path: str, document: Mapping[str, Any] | None) -> Connection:
         try:
             async with asyncio.timeout(self._seconds):
-                status, connection = await hijack(self.socket, path, document)
+                status, connection = await hijack(self.socket, await self._prefix() + path, document)
         except TimeoutError as error:
             raise LianError(problems.silent(what, self._seconds)) from error
         except asyncio.IncompleteReadError as error:
             raise LianError(problems.lost(what, "there was no whole answer")) from error
         except OSError as error:
             raise LianError(self._broken(what, error)) from error
-        async with connection:
-            if status not in {101, 200}:
-                raise LianError(problems.refused(what, Answer(status, connection.refusal)))
-            yield connection
+        if status not in {101, 200}:
+            await connection.close()
+            raise LianError(problems.refused(what, Answer(status, connection.refusal)))
+        return connection
 
     async def ask(
         self,

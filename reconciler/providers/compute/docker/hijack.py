@@ -38,6 +38,10 @@ class Connection:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End it."""
         self.writer.close()
         with contextlib.suppress(OSError):  # it is given up; how it ends makes no difference
             await self.writer.wait_closed()
@@ -76,10 +80,10 @@ async def hijack(socket: Path, path: str, document: Mapping[str, Any] | None) ->
         if status not in {101, 200}:
             connection.refusal = await reader.readexactly(min(length, MAX_REFUSAL))
     except asyncio.LimitOverrunError as error:
-        await connection.__aexit__()
+        await connection.close()
         raise OSError("the answer's head is too long") from error
     except BaseException:
-        await connection.__aexit__()
+        await connection.close()
         raise
     return status, connection
 

@@ -122,8 +122,8 @@ class RunnerImage:
 
     @property
     def name(self) -> str:
-        """By its content."""
-        return f"{REPOSITORY}:{hashlib.sha256(self.config).hexdigest()[:16]}"
+        """By its content. `docker ps` would show no name that begins as the image's id does."""
+        return f"{REPOSITORY}:{self.platform.architecture}-{hashlib.sha256(self.config).hexdigest()[:12]}"
 
     def write(self, file: IO[bytes]) -> None:
         """As `docker load` reads it. Raises OSError."""

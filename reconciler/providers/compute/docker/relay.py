@@ -56,7 +56,7 @@ class Relay:
         assert task is not None
         self._connections.add(task)
         try:
-            async with self._engine.running(self._container, DIAL) as connection:
+            async with await self._engine.running(self._container, DIAL) as connection:
                 await self._pass_on(reader, writer, connection)
         except LianError as error:
             self._told(f"{error}\n".encode())
