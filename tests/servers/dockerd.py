@@ -99,16 +99,16 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerServer]:
 
 
 @contextlib.contextmanager
-def run_docker(folder: Path) -> Iterator[DockerServer]:
-    """It answers when it is yielded. Its data goes with it."""
+def run_docker(folder: Path, data: Path | None = None) -> Iterator[DockerServer]:
+    """It answers when it is yielded. Its data goes with it, unless it is elsewhere."""
     found = [usable(programs.find(name)) for name in programs.DOCKER]
     group = f"lian-docker-{os.getpid()}-{folder.name}"
     command = [
         *_NAMESPACES.split(),
         *("sh", "-c", _AS_A_SERVICE, "sh"),
         str(found[0]),
-        f"--data-root={folder / 'data'}",
-        f"--exec-root={folder / 'exec'}",
+        f"--data-root={data or folder / 'data'}",
+        "--exec-root=/run/docker",
         f"--pidfile={folder / 'pid'}",
         f"--host=unix://{folder / 'sock'}",
         f"--cgroup-parent=/{group}",
@@ -133,9 +133,8 @@ def _remove(folder: Path, group: str) -> None:
             for path in Path("/sys/fs/cgroup").glob(f"**/{group}"):
                 for below, _, _ in os.walk(path, topdown=False):
                     Path(below).rmdir()
-            for name in ("data", "exec"):
-                if (folder / name).exists():
-                    shutil.rmtree(folder / name)
+            if (folder / "data").exists():
+                shutil.rmtree(folder / "data")
         except OSError:
             if time.monotonic() > end:
                 raise

@@ -88,8 +88,10 @@ def body(image: str, lease: Lease, tier: Tier, seconds: float) -> Mapping[str, A
         "User": "0:0",
         "Labels": lease.to_labels(),
         "Env": ["BUILDKIT_SETUP_CGROUPV2_ROOT=1"],  # with v2 it makes room for the steps beside its own processes
-        "Volumes": {_STATE: {}},  # layers cannot be laid over the container's own layers
         "HostConfig": {
+            # layers cannot be laid over the container's own layers; what goes with it all the same may outlive it, when
+            # Docker itself dies
+            "Mounts": [{"Type": "volume", "Target": _STATE, "VolumeOptions": {"Labels": lease.to_labels()}}],
             "AutoRemove": True,
             "NetworkMode": "host",  # registries on the machine's loopback
             "CapAdd": ["ALL"],

@@ -110,16 +110,20 @@ class DockerLocalCompute:
         if found is not None:
             its, _, word = found
             return Rental(its, self._state(folder, word))
-        if not folder.path.is_dir():
-            return None
-        return Rental(self._folders.lease(folder, ""), _without_container(folder))
+        if folder.path.is_dir():
+            return Rental(self._folders.lease(folder, ""), _without_container(folder))
+        return next((Rental(its, RentalState.ENDED) for its, _ in await self._volumes(lease)), None)
 
     async def owned_by(self, fleet: str) -> Sequence[Rental]:
-        """See the port. What has a folder here and no container yet, or no more, is one as well."""
+        """See the port. What has a folder here or a volume, and no container yet, or no more, is one as well."""
         found: dict[str, Rental] = {}
+        of_the_fleet = [f"{LABEL}fleet={fleet}"]
+        for volume in await self._engine().volumes(of_the_fleet):
+            if (its := _lease_of(volume.get("Labels"))) is not None:
+                found[its.name] = Rental(its, RentalState.ENDED)
         for folder in self._folders:
             found[folder.lease] = Rental(self._folders.lease(folder, fleet), _without_container(folder))
-        for entry in await self._engine().containers([f"{LABEL}fleet={fleet}"]):
+        for entry in await self._engine().containers(of_the_fleet):
             its = _lease_of(entry.get("Labels"))
             if its is not None and container.is_container_of(its, entry.get("Names")):
                 state = self._state(self._folders.folder(its.name), entry.get("State"))
@@ -133,6 +137,8 @@ class DockerLocalCompute:
             if (rented := self._rented.get(lease)) is not None:
                 await to_its_end(self._end(rented))
             await self._remove_container(folder)
+            for _, volume in await self._volumes(lease):
+                await self._engine().remove_volume(volume)
             await asyncio.to_thread(lease_folder.remove, folder)
         except LianError as error:
             raise LianError(_not_removed(folder, error.problems[0])) from error
@@ -299,6 +305,12 @@ class DockerLocalCompute:
         if its is None or its.name != lease:
             return None
         return its, str(found["Id"]), state.get("Status") if isinstance(state, dict) else None
+
+    async def _volumes(self, lease: str) -> Sequence[tuple[Lease, str]]:
+        """The volumes of a lease. One goes with its container, but Docker forgets that when it dies meanwhile."""
+        found = await self._engine().volumes([f"{LABEL}lease={lease}"])
+        leases = ((_lease_of(volume.get("Labels")), volume) for volume in found)
+        return [(its, str(volume["Name"])) for its, volume in leases if its is not None and its.name == lease]
 
     def _state(self, folder: LeaseFolder, word: object) -> RentalState:
         """By Docker's word for it. Where it was rented from this folder it is ready when there is a way to it."""

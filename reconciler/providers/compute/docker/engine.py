@@ -96,12 +96,20 @@ class Engine:
 
     async def containers(self, labels: Sequence[str]) -> Sequence[Mapping[str, Any]]:
         """All with these labels (`name=value`), running or not."""
-        what = "list containers"
-        query = {"all": "true", "filters": json.dumps({"label": list(labels)})}
-        document = _accepted(what, await self.ask(what, "GET", "/containers/json", query=query), {200}).document
-        if not isinstance(document, list):
-            raise LianError(problems.lost(what, "the answer is no list"))
-        return [entry for entry in document if isinstance(entry, dict)]
+        what, query = "list containers", {"all": "true", "filters": json.dumps({"label": list(labels)})}
+        answer = await self.ask(what, "GET", "/containers/json", query=query)
+        return _entries(what, _accepted(what, answer, {200}).document)
+
+    async def volumes(self, labels: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        """All with these labels."""
+        what, query = "list volumes", {"filters": json.dumps({"label": list(labels)})}
+        found = _mapping(what, _accepted(what, await self.ask(what, "GET", "/volumes", query=query), {200}))
+        return _entries(what, found.get("Volumes") or [])
+
+    async def remove_volume(self, name: str) -> None:
+        """Gone already is fine."""
+        what = f"remove the volume {name}"
+        _accepted(what, await self.ask(what, "DELETE", f"/volumes/{_word(name)}"), {204, 404})
 
     async def create(self, name: str, body: Mapping[str, Any]) -> str | None:
         """Make a container; its id, or None if the name is taken. Once sent, the request is waited for even when this
@@ -304,6 +312,12 @@ def _mapping(what: str, answer: Answer) -> Mapping[str, Any]:
     if not isinstance(document, dict):
         raise LianError(problems.lost(what, "the answer is no JSON object"))
     return document
+
+
+def _entries(what: str, document: Any) -> Sequence[Mapping[str, Any]]:
+    if not isinstance(document, list):
+        raise LianError(problems.lost(what, "the answer is no list"))
+    return [entry for entry in document if isinstance(entry, dict)]
 
 
 def _error_of(line: str) -> bytes:
