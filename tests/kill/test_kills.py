@@ -13,10 +13,13 @@ import pytest
 from tests.kill.worlds import Cloud, compute_of
 from tests.kill.zygote import LIVES
 from tests.ports.provider_suite import MOMENT, request
+from tests.providers.compute.docker_world import Traces
 from tests.providers.compute.traces import traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from tests.servers.dockerd import DockerServer
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -32,7 +35,7 @@ class Lives:
         argv = [sys.executable, "-m", "tests.kill.zygote", provider, str(folder)]
         self._process = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def killed(self, life: str, point: int) -> bool:
+    def killed(self, life: str, point: int | str) -> bool:
         """Whether it got that far."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -115,3 +118,43 @@ def test_whatever_this_machine_has_rented_goes_back(lives: Callable[[str], Lives
         assert point < MOST
     asyncio.run(use(one))
     assert (traces(one.folder / "state"), one.noted()) == ([], [])
+
+
+EVERY = 7
+"""Of the points of a life in Docker: each costs a second."""
+STEP_MS, END_MS = 45, 900
+
+
+@pytest.fixture
+def docker_lives(docker: DockerServer, lives: Callable[[str], Lives]) -> Lives:
+    """The image is there already: else most of a life would be its loading."""
+    one = lives("docker-local")
+    (one.folder / "docker").symlink_to(docker.socket)
+    asyncio.run(use(one))
+    return one
+
+
+@pytest.mark.buildkit
+@pytest.mark.docker
+def test_whatever_docker_has_rented_goes_back(docker: DockerServer, docker_lives: Lives) -> None:
+    """Real containers, with a point of every EVERY."""
+    traces, point = Traces(docker, docker_lives.folder / "state"), 0
+    while docker_lives.killed("one", point):
+        docker_lives.swept()
+        assert (traces.left(), docker_lives.noted()) == ([], []), f"killed at {point}"
+        point += EVERY
+        assert point < MOST
+    assert point > 10 * EVERY
+    asyncio.run(use(docker_lives))
+    assert (traces.left(), docker_lives.noted()) == ([], [])
+
+
+@pytest.mark.buildkit
+@pytest.mark.docker
+def test_whatever_docker_was_doing_goes_back(docker: DockerServer, docker_lives: Lives) -> None:
+    """At moments, among them those when Docker has been asked and has not answered."""
+    traces = Traces(docker, docker_lives.folder / "state")
+    for moment in range(STEP_MS, END_MS, STEP_MS):
+        docker_lives.killed("one", f"{moment}ms")
+        docker_lives.swept()
+        assert (traces.left(), docker_lives.noted()) == ([], []), f"killed after {moment} ms"

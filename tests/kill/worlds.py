@@ -13,6 +13,8 @@ from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.compute.local import LocalCompute
 from reconciler.record.leases import LeaseFiles
 from tests.ports.leasing import leasing_of
+from tests.providers.compute.docker_world import NAME as DOCKER_LOCAL
+from tests.providers.compute.docker_world import docker_provider
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +73,9 @@ class Cloud:
 
 
 def provider_of(name: str, folder: Path) -> Provider:
-    """The provider of this name with all that is its own in the folder."""
+    """The provider of this name with all that is its own in the folder; Docker's socket is linked there."""
+    if name == DOCKER_LOCAL:
+        return docker_provider((folder / "docker").resolve(), folder / "state")
     return Cloud(folder) if name.startswith("cloud") else LocalCompute(find_part, folder / "state")
 
 
