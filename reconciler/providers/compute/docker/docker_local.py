@@ -18,7 +18,7 @@ from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.compute import NOT_REMOVED, TAKEN, Rental, RentalState, Runner
 from reconciler.providers.compute.docker import container, lease_folder, problems
 from reconciler.providers.compute.docker.authorities import read_authorities
-from reconciler.providers.compute.docker.engine import Engine
+from reconciler.providers.compute.docker.engine import ANSWER_SECONDS, Engine
 from reconciler.providers.compute.docker.hijack import OUTPUT
 from reconciler.providers.compute.docker.image import RunnerImage
 from reconciler.providers.compute.docker.relay import Relay
@@ -39,6 +39,8 @@ START_SECONDS = 60.0
 """How long the daemon may take to serve in its container."""
 UNSURE_SECONDS = 3.0
 """How long a container is waited for that Docker may have been asked for by a process that died before the answer."""
+REFUSED_SECONDS = 0.2
+"""How long Docker may take to know that a container has ended in which it can start nothing more."""
 POLL_SECONDS = 0.05
 MAX_LOG = 1 << 14
 """Bytes kept of what the builder says."""
@@ -76,10 +78,21 @@ class _Rented:
 
 class DockerLocalCompute:
     """Rents builders from this machine's Docker. `programs` are those of the runner's image, and `state` is the folder
-    of all leases of this machine's user."""
+    of all leases of this machine's user; `links` is that of short ways to sockets. Docker is waited for
+    `answer_seconds` at each request, and a builder that starts `start_seconds`."""
 
-    def __init__(self, programs: Programs, state: Path, settings: DockerSettings, links: Path | None = None) -> None:
+    def __init__(
+        self,
+        programs: Programs,
+        state: Path,
+        settings: DockerSettings,
+        links: Path | None = None,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        start_seconds: float = START_SECONDS,
+    ) -> None:
         self._programs, self._settings = programs, settings
+        self._answer_seconds, self._start_seconds = answer_seconds, start_seconds
         self._folders = LeaseFolders(state.absolute(), links or lease_folder.links_folder())
         self._rented: dict[str, _Rented] = {}
         self._made: Engine | None = None
@@ -100,6 +113,7 @@ class DockerLocalCompute:
         if rented is None:
             rented = self._rented[lease.name] = _Rented(self._create(lease))
             rented.making = asyncio.create_task(self._make(request, lease, rented))
+            rented.making.add_done_callback(_seen)
         assert rented.making is not None
         return await asyncio.shield(rented.making)
 
@@ -158,7 +172,8 @@ class DockerLocalCompute:
 
     def _engine(self) -> Engine:
         if self._made is None:
-            self._made = Engine(find_socket(self._settings.url, self._settings.environ, self._settings.home))
+            socket = find_socket(self._settings.url, self._settings.environ, self._settings.home)
+            self._made = Engine(socket, self._answer_seconds)
         return self._made
 
     def _create(self, lease: Lease) -> LeaseFolder:
@@ -264,13 +279,13 @@ class DockerLocalCompute:
         """Return as soon as the daemon serves. Raises LianError if it ends before that, or takes too long."""
         assert rented.container is not None
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(self._start_seconds):
                 while not await self._serves(engine, rented.container, rented.told):
                     if not await self._running(engine, rented.container):
                         raise LianError(problems.failed_start("its container ended", _text(rented.log)))
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError as error:
-            how = f"it did not serve within {START_SECONDS:.0f} s"
+            how = f"it did not serve within {self._start_seconds:g} s"
             raise LianError(problems.failed_start(how, _text(rented.log))) from error
 
     async def _serves(self, engine: Engine, made: str, told: Callable[[bytes], None]) -> bool:
@@ -278,9 +293,12 @@ class DockerLocalCompute:
             async with await engine.running(made, container.FIRST_DIAL) as connection:
                 return await greeted(_Output(connection, told), connection.writer)
         except LianError as error:
-            if error.problems[0].code == problems.REFUSED:
-                return False  # it has ended: told by who asks next
-            raise
+            if error.problems[0].code != problems.REFUSED:
+                raise
+            await asyncio.sleep(REFUSED_SECONDS)
+            if await self._running(engine, made):
+                raise
+            return False  # it has ended, and that is why
 
     async def _running(self, engine: Engine, made: str) -> bool:
         found = await engine.container(made)
@@ -321,10 +339,9 @@ class DockerLocalCompute:
 
     async def _end(self, rented: _Rented) -> None:
         """What this process has under way for it."""
-        if rented.making is not None:
+        if rented.making is not None and not rented.making.done():
             rented.making.cancel()
             await asyncio.wait({rented.making})
-            _seen(rented.making)
         await rented.open.aclose()
 
     async def _remove_container(self, folder: LeaseFolder) -> None:
