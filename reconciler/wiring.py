@@ -55,7 +55,10 @@ KEY_PASSWORD = "COSIGN_PASSWORD"
 
 
 def locate(name: str) -> binaries.Located:
-    """Where a program is that lian needs, for `lian doctor`. A busybox has to be one that runs inside a builder."""
+    """Where something is that lian needs, for `lian doctor`. A busybox has to be one that runs inside a builder, and
+    Docker one that answers."""
+    if name == "docker":
+        return _locate_docker()
     if name != "busybox":
         return binaries.locate(name)
     from reconciler.providers.archive.tool import find_tool
@@ -64,6 +67,23 @@ def locate(name: str) -> binaries.Located:
         return binaries.examine_program(name, find_tool().path, binaries.Wanted(asked="--help"))
     except LianError as error:
         return binaries.Located(name, None, None, error.problems[0].cause)
+
+
+def _locate_docker() -> binaries.Located:
+    """At the place that is looked at where no settings say another."""
+    import asyncio
+
+    from reconciler.providers.compute.docker.engine import Engine
+    from reconciler.providers.compute.docker.socket import find_socket
+
+    socket = None
+    try:
+        socket = find_socket(None, os.environ, Path.home())
+        return binaries.Located("docker", socket, asyncio.run(Engine(socket).version()).engine, None)
+    except LianError as error:
+        problem = error.problems[0]
+        why = f"{problem.message}: {problem.cause}" if problem.cause else problem.message
+        return binaries.Located("docker", socket, None, why)
 
 
 def cache_folder(chosen: str | None) -> Path:
@@ -336,7 +356,7 @@ def _docker_local(leases: Path, compute: ComputeSettings) -> Provider:
     from reconciler.providers.compute.docker.image import Programs
 
     programs = Programs(runner_program, binaries.parts_folder())
-    settings = DockerSettings(os.environ, compute.url, compute.image)
+    settings = DockerSettings(os.environ, compute.url, compute.image, binaries.BUILDKIT_MINIMUM)
     return DockerLocalCompute(programs, leases, settings)
 
 

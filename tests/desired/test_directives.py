@@ -281,6 +281,17 @@ def test_another_compute_than_the_fleets_is_held(text: DirectiveText) -> None:
         assert hold.code == "compute-unsupported"
 
 
+def test_what_a_directive_says_of_the_fleets_compute_must_be_what_the_owner_says(text: DirectiveText) -> None:
+    """Or nothing: else its author would choose the program that everyone's images are built with."""
+    own = {"provider": "DockerLocal", "image": "r.example/runner:1", "url": "unix:///run/d.sock"}
+    for said in ({"provider": "DockerLocal"}, own, {"provider": "DockerLocal", "image": own["image"]}):
+        assert read(text, {}, settings=fleet(compute=own), compute=said).holds == ()
+    for said, settings in ((own, {"provider": "DockerLocal"}), (own | {"image": "r.example/runner:2"}, own)):
+        (hold,) = read(text, {}, settings=fleet(compute=settings), compute=said).holds
+        assert hold.code == "compute-unsupported"
+        assert "something else of compute DockerLocal" in hold.message
+
+
 @pytest.mark.parametrize(
     ("name", "expected"), [("api", (4, 5)), ("web", (8, 5)), ("unseen", (9, 5)), ("nowhere", (3, 3))]
 )

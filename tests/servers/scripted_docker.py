@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 """What a server says first in HTTP/2."""
-BUILDER = b"buildkitd github.com/moby/buildkit v0.33.1 0123\n"
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ class ScriptedDocker:
     others: list[dict[str, Any]] = field(default_factory=list)
     """What is listed besides."""
     asked: list[str] = field(default_factory=list)
+    builder: bytes = b"buildkitd github.com/moby/buildkit v0.33.1 0123\n"
     loaded: str = '{"stream":"Loaded image"}\n'
     mute: bool = False
     """Whether the builder in the container says nothing."""
@@ -168,7 +168,7 @@ class ScriptedDocker:
         writer.write(b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\n\r\n")
         command = self._commands[number]
         if "--version" in command:
-            writer.write(_frame(BUILDER))
+            writer.write(_frame(self.builder))
         elif command[-1] == "dial-stdio" and not self.mute:
             await reader.read(24)
             writer.write(_frame(SETTINGS[:4]) + _frame(SETTINGS[4:]))

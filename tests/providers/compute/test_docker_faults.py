@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,7 @@ from tests.ports.provider_suite import MOMENT, rent, request
 from tests.servers.scripted_docker import Fault, ScriptedDocker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Mapping
 
     from reconciler.model.problem import Problem
 
@@ -50,10 +49,15 @@ def provider(
 
 
 def provider_at(
-    socket: Path, state: Path, seconds: float = 5.0, image: str | None = IMAGE, start: float = 5.0
+    socket: Path,
+    state: Path,
+    seconds: float = 5.0,
+    image: str | None = IMAGE,
+    start: float = 5.0,
+    environ: Mapping[str, str] | None = None,
 ) -> DockerLocalCompute:
     """The same, whatever is at the socket."""
-    settings = DockerSettings({}, url=f"unix://{socket}", image=image)
+    settings = DockerSettings(environ or {}, url=f"unix://{socket}", image=image, oldest=(0, 31))
     programs = Programs(runner_program, state.with_name("laid"))
     links = state.with_name("links")
     return DockerLocalCompute(programs, state, settings, links, answer_seconds=seconds, start_seconds=start)
@@ -419,8 +423,8 @@ def test_a_lease_of_another_process_is_taken(scripted: ScriptedDocker) -> None:
 
 def test_nothing_secret_is_asked_for_in_words(scripted: ScriptedDocker) -> None:
     """What goes with a container may be read by whoever may list it."""
-    compute = provider(scripted)
-    compute._settings = replace(compute._settings, environ={"HTTPS_PROXY": "http://user:pass-of-proxy@proxy:1"})
+    environ = {"HTTPS_PROXY": "http://user:pass-of-proxy@proxy:1"}
+    compute = provider_at(scripted.socket, scripted.socket.with_name("state"), environ=environ)
 
     async def run() -> None:
         async with given_back(scripted, compute):
@@ -428,3 +432,17 @@ def test_nothing_secret_is_asked_for_in_words(scripted: ScriptedDocker) -> None:
             assert "pass-of-proxy" not in str(scripted.containers)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("told", ["v0.13.2", "v0.9", "nothing"])
+def test_an_image_with_an_old_builder_is_refused(scripted: ScriptedDocker, told: str) -> None:
+    compute = provider(scripted)
+    scripted.builder = f"buildkitd github.com/moby/buildkit {told} 0123\n".encode()
+
+    async def run() -> Problem:
+        async with given_back(scripted, compute):
+            return await problem_of(rent(compute, request()))
+
+    problem = asyncio.run(run())
+    assert problem.code == "docker-unsuitable"
+    assert told in problem.message

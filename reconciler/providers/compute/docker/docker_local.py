@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -45,17 +46,20 @@ POLL_SECONDS = 0.05
 MAX_LOG = 1 << 14
 """Bytes kept of what the builder says."""
 
+_VERSION = re.compile(r"v?(\d+(?:\.\d+)*)")
 _STATES = {"created": RentalState.STARTING, "running": RentalState.READY, "paused": RentalState.READY}
 
 
 @dataclass(frozen=True, slots=True)
 class DockerSettings:
     """`url` is where Docker is, as unix:///path, and `image` what runners start from, where the fleet says so;
-    `environ` is the environment: DOCKER_HOST, proxies and certificates are taken from it."""
+    `environ` is the environment: DOCKER_HOST, proxies and certificates are taken from it. `oldest` is the oldest release
+    of BuildKit that does."""
 
     environ: Mapping[str, str]
     url: str | None = None
     image: str | None = None
+    oldest: tuple[int, ...] = ()
     home: Path = field(default_factory=Path.home)
 
 
@@ -305,11 +309,16 @@ class DockerLocalCompute:
         return found is not None and bool(found.get("State", {}).get("Running"))
 
     async def _builder(self, engine: Engine, made: str, image: str) -> str:
-        """`buildkit <version>`, asked once for each image: `buildkitd github.com/moby/buildkit v0.33.1 <commit>`."""
+        """`buildkit <version>`, asked once for each image: `buildkitd github.com/moby/buildkit v0.33.1 <commit>`. Raises
+        LianError `docker-unsuitable` for one that is too old."""
         if image not in self._builders:
-            told = await engine.output(made, ("buildkitd", "--version"))
-            words = told.decode(errors="replace").split()
-            self._builders[image] = f"buildkit {words[2]}" if len(words) > 2 else "buildkit"
+            told = (await engine.output(made, ("buildkitd", "--version"))).decode(errors="replace").split()
+            version = told[2] if len(told) > 2 else ""
+            if _numbers(version) < self._settings.oldest:
+                oldest = ".".join(map(str, self._settings.oldest))
+                message = f"the image {image} has BuildKit {version or 'of no version'}; v{oldest} or newer is needed"
+                raise LianError(problems.unsuitable(message, "name a newer one in `compute.image`, or leave it out"))
+            self._builders[image] = f"buildkit {version}".rstrip()
         return self._builders[image]
 
     async def _container(self, lease: str) -> tuple[Lease, str, object] | None:
@@ -395,6 +404,12 @@ def _lease_of(labels: object) -> Lease | None:
 def _without_container(folder: LeaseFolder) -> RentalState:
     """It is still to come, or it has ended by itself."""
     return RentalState.ENDED if folder.socket.exists() else RentalState.STARTING
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Of `v0.33.1` and the like; none of anything else."""
+    found = _VERSION.match(version)
+    return tuple(int(number) for number in found[1].split(".")) if found else ()
 
 
 def _text(log: bytearray) -> str:
