@@ -15,14 +15,15 @@ import pytest
 
 from reconciler.apply.leasing import Patience
 from reconciler.model.lease import Lease
+from reconciler.model.platform import Platform
 from reconciler.model.problem import LianError, Next
 from reconciler.ports.compute import NOT_REMOVED
 from reconciler.providers.compute.docker.docker_local import DockerLocalCompute, DockerSettings
 from reconciler.providers.compute.docker.engine import Engine
 from reconciler.providers.compute.docker.image import Programs
-from reconciler.wiring import runner_program
 from tests.ports.leasing import leasing_of
 from tests.ports.provider_suite import MOMENT, rent, request
+from tests.providers.compute.test_docker_image import laid
 from tests.servers.scripted_docker import Fault, ScriptedDocker
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def provider_at(
 ) -> DockerLocalCompute:
     """The same, whatever is at the socket."""
     settings = DockerSettings(environ or {}, url=f"unix://{socket}", image=image, oldest=(0, 31))
-    programs = Programs(runner_program, state.with_name("laid"))
+    programs = Programs(lambda name: None, state.with_name("laid"))
     links = state.with_name("links")
     return DockerLocalCompute(programs, state, settings, links, answer_seconds=seconds, start_seconds=start)
 
@@ -380,9 +381,9 @@ def test_a_builder_that_never_serves_is_given_up(scripted: ScriptedDocker) -> No
         ('{"error":"write /layer: no space left on device"}', "disk-full"),
     ],
 )
-@pytest.mark.buildkit
-def test_an_error_inside_of_a_success_is_one(scripted: ScriptedDocker, said: str, code: str) -> None:
+def test_an_error_inside_of_a_success_is_one(scripted: ScriptedDocker, said: str, code: str, tmp_path: Path) -> None:
     """As Docker tells that it could not take an image."""
+    laid(tmp_path / "laid", Platform("linux", "amd64"), machine=62)
     compute = provider(scripted, image=None)
     scripted.loaded = f'{{"stream":"Loading layer"}}\n{said}\n'
 

@@ -53,8 +53,8 @@ _STATES = {"created": RentalState.STARTING, "running": RentalState.READY, "pause
 @dataclass(frozen=True, slots=True)
 class DockerSettings:
     """`url` is where Docker is, as unix:///path, and `image` what runners start from, where the fleet says so;
-    `environ` is the environment: DOCKER_HOST, proxies and certificates are taken from it. `oldest` is the oldest release
-    of BuildKit that does."""
+    `environ` is the environment: DOCKER_HOST, proxies and certificates are taken from it. `oldest` is the oldest
+    release of BuildKit that does."""
 
     environ: Mapping[str, str]
     url: str | None = None
@@ -309,8 +309,8 @@ class DockerLocalCompute:
         return found is not None and bool(found.get("State", {}).get("Running"))
 
     async def _builder(self, engine: Engine, made: str, image: str) -> str:
-        """`buildkit <version>`, asked once for each image: `buildkitd github.com/moby/buildkit v0.33.1 <commit>`. Raises
-        LianError `docker-unsuitable` for one that is too old."""
+        """`buildkit <version>`, asked once for each image, which says `buildkitd github.com/moby/buildkit v0.33.1 …`.
+        Raises LianError `docker-unsuitable` for one that is too old."""
         if image not in self._builders:
             told = (await engine.output(made, ("buildkitd", "--version"))).decode(errors="replace").split()
             version = told[2] if len(told) > 2 else ""
