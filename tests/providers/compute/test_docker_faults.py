@@ -316,8 +316,11 @@ def test_without_docker_that_is_told(tmp_path: Path) -> None:
     problem = asyncio.run(problem_of(rent(compute, request())))
     assert problem.code == "docker-missing"
     assert "DOCKER_HOST" in str(problem.hint)
-    problem = asyncio.run(problem_of(compute.give_back("lease-1")))
+    other = provider_at(tmp_path / "sock", tmp_path / "state")
+    problem = asyncio.run(problem_of(other.give_back("lease-1")))  # who knows what was asked of it
     assert (problem.code, problem.next) == (NOT_REMOVED, Next.RETRY)
+    asyncio.run(compute.give_back("lease-1"))  # nothing was
+    assert list((tmp_path / "state").iterdir()) == []
 
 
 def test_a_socket_that_nobody_serves_is_told(scripted: ScriptedDocker) -> None:

@@ -70,6 +70,8 @@ class _Rented:
     folder: LeaseFolder
     making: asyncio.Task[Runner] | None = None
     container: str | None = None
+    asked: bool = False
+    """Whether Docker was asked for a container; without that it has nothing of the lease."""
     log: bytearray = field(default_factory=bytearray)
     open: AsyncExitStack = field(default_factory=AsyncExitStack)
     """Connections to the container."""
@@ -154,9 +156,8 @@ class DockerLocalCompute:
         try:
             if (rented := self._rented.get(lease)) is not None:
                 await to_its_end(self._end(rented))
-            await self._remove_container(folder)
-            for _, volume in await self._volumes(lease):
-                await self._engine().remove_volume(volume)
+            if rented is None or rented.asked:
+                await self._remove_from_docker(folder)
             await asyncio.to_thread(lease_folder.remove, folder)
         except LianError as error:
             raise LianError(_not_removed(folder, error.problems[0])) from error
@@ -252,6 +253,7 @@ class DockerLocalCompute:
         made = None
         try:
             lease_folder.note_asking(rented.folder, asking=True)
+            rented.asked = True
             try:
                 made = await engine.create(container.container_name(lease.name), body)
             except LianError as error:
@@ -352,6 +354,11 @@ class DockerLocalCompute:
             rented.making.cancel()
             await asyncio.wait({rented.making})
         await rented.open.aclose()
+
+    async def _remove_from_docker(self, folder: LeaseFolder) -> None:
+        await self._remove_container(folder)
+        for _, volume in await self._volumes(folder.lease):
+            await self._engine().remove_volume(volume)
 
     async def _remove_container(self, folder: LeaseFolder) -> None:
         """Of what may have been asked for and is not there yet, nobody knows but Docker: it is waited for a moment."""
