@@ -172,13 +172,10 @@ def _there(work: Work, outcome: Outcome) -> set[Repository]:
 async def _sweep(ports: Ports, fleet: str | None) -> tuple[Problem, ...]:
     """Return what interrupted passes rented; the problems of what could not be returned. Without a fleet only those of
     this machine are known."""
-    try:
-        swept = await ports.compute.sweep(fleet)
-    except LianError as error:
-        return error.problems
-    if swept:
-        ports.recorder.record(Noted(f"swept what {len(swept)} interrupted build(s) had left behind"))
-    return ()
+    swept = await ports.compute.sweep(fleet)
+    if swept.leases:
+        ports.recorder.record(Noted(f"swept what {len(swept.leases)} interrupted build(s) had left behind"))
+    return swept.problems
 
 
 async def sign_once(ports: Ports, options: Options) -> Outcome:

@@ -136,7 +136,7 @@ async def renting(choice: Choice) -> AsyncIterator[Renting]:
     """The ports of what is told of rented runners, and of returning them."""
     async with _connections() as connections:
         source = _Learning(_source(choice), connections)
-        yield Renting(**_read(choice, source), compute=_compute(source, choice.cache))
+        yield Renting(source, time.time, _compute(source, choice.cache))
 
 
 @asynccontextmanager

@@ -28,7 +28,7 @@ from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.archives import Packed, Tool
 from reconciler.ports.builder import Built, CacheMade, PinnedImage, StepSeen
 from reconciler.ports.bundle import Ports, Removing
-from reconciler.ports.compute import Keeper, Outstanding, RentalState, Runner
+from reconciler.ports.compute import Keeper, Outstanding, RentalState, Runner, Standing, Swept
 from reconciler.ports.publisher import PullFrom, PushTo
 from reconciler.ports.signer import Signature
 
@@ -399,6 +399,8 @@ class FakeCompute:
         self.returned: list[str] = []
         self.left: list[str] = []
         self.swept_for: list[str | None] = []
+        self.stuck: tuple[Problem, ...] = ()
+        """What a sweep cannot return."""
 
     @asynccontextmanager
     async def rent(self, request: LeaseRequest) -> AsyncIterator[Runner]:
@@ -419,18 +421,17 @@ class FakeCompute:
             await self.points.at("return")
             await self.points.at("returned")
 
-    async def sweep(self, fleet: str | None = None) -> Sequence[str]:
+    async def sweep(self, fleet: str | None = None) -> Swept:
         await self.points.at("sweep")
         self.swept_for.append(fleet)
         swept, self.left = self.left, []
-        return swept
+        return Swept(tuple(swept), self.stuck)
 
-    async def outstanding(self, fleet: str | None = None) -> Sequence[Outstanding]:
-        return [
-            Outstanding(name, "fake", lease.at(0.0), RentalState.READY, Keeper.ALIVE)
-            for name, lease in sorted(self.out.items())
-            if fleet in {None, lease.fleet}
-        ]
+    async def outstanding(self, fleet: str | None = None) -> Standing:
+        leases = ((name, lease) for name, lease in sorted(self.out.items()) if fleet in {None, lease.fleet})
+        return Standing(
+            tuple(Outstanding(name, "fake", one.at(0.0), RentalState.READY, Keeper.ALIVE) for name, one in leases)
+        )
 
     async def peak_memory(self, runner: Runner) -> int | None:
         await self.points.at("peak memory")

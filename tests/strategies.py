@@ -23,9 +23,10 @@ from reconciler.model.problem import Next, Problem
 from reconciler.model.pruning import Announcement
 from reconciler.model.record import BuildRecord, PlatformBuild
 from reconciler.model.reference import Reference, Repository
-from reconciler.model.runners import RunnerEntry, RunnerList
 from reconciler.model.tier import RunnerOverride
 from reconciler.model.tree import EXECUTABLE, FILE, FOLDER, SYMLINK, Entry
+from reconciler.ports.compute import Keeper, Outstanding, RentalState
+from reconciler.upkeep.runners import RunnerList
 
 _ALNUM = string.ascii_lowercase + string.digits
 _WORD = st.text(_ALNUM, min_size=1, max_size=6)
@@ -281,12 +282,12 @@ runner_lists = st.builds(
     st.none() | _lines,
     st.lists(
         st.builds(
-            RunnerEntry,
+            Outstanding,
             lease_names,
             st.sampled_from(["", "Local", "Ssh"]),
             st.none() | leases,
-            st.sampled_from([None, "starting", "ready", "ended"]),
-            st.sampled_from(["alive", "gone", "elsewhere"]),
+            st.none() | st.sampled_from(RentalState),
+            st.sampled_from(Keeper),
         ),
         max_size=3,
     ).map(tuple),

@@ -17,6 +17,7 @@ from reconciler.cache.content import rfc3339
 from reconciler.cache.home import place_of
 from reconciler.cache.notes import Note
 from reconciler.cache.vet import LIMIT, config_of, undescribed, unfit
+from reconciler.finishing import all_of
 from reconciler.model.cache import CacheMode
 from reconciler.model.cache_use import CacheLook, CacheUse, LookStatus
 from reconciler.model.observed import Found, Unknown
@@ -27,7 +28,7 @@ from reconciler.ports.publisher import WriteLayout
 from reconciler.ports.registry import BLOB_UNKNOWN, MANIFEST_UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from reconciler.cache.rules import Slot
@@ -198,24 +199,16 @@ class Caches:
 
     async def _looked(self, references: list[Reference], own: Slot) -> Lookup:
         heads = await self.ports.registry.heads(references)
-        looks: list[CacheLook] = []
-        manifests: dict[Digest, Manifest] = {}
-        sources: dict[Digest, CacheSource] = {}
-        latest: Manifest | None = None
-        for reference in references:
-            digest = head.digest if isinstance(head := heads[reference], Found) else None
-            if digest in sources:
-                continue  # the same as another
-            look, manifest = await self._one(reference, head)
-            looks.append(look)
-            if manifest is None or digest is None:
-                continue
-            latest = manifest if reference == self._at(own) else latest
-            if look.status is LookStatus.READ:
-                manifests[digest] = manifest
-                sources[digest] = CacheSource(digest, self.ports.publisher.origin(reference.repository))
+        asked = _different(references, heads)
+        looks, found = zip(*await all_of(self._one(each, heads[each]) for each in asked), strict=True)
+        latest = dict(zip(asked, found, strict=True)).get(self._at(own))
+        read = {
+            manifest: CacheSource(manifest.digest, self.ports.publisher.origin(reference.repository))
+            for reference, look, manifest in zip(asked, looks, found, strict=True)
+            if manifest is not None and look.status is LookStatus.READ
+        }
         at_own, beside = (_digest(heads.get(self._at(slot))) for slot in (own, rules.previous(own)))
-        return Lookup(tuple(looks), tuple(sources.values()), None, tuple(manifests.values()), latest, at_own, beside)
+        return Lookup(looks, tuple(read.values()), None, tuple(read), latest, at_own, beside)
 
     async def _one(self, reference: Reference, head: Sighting) -> tuple[CacheLook, Manifest | None]:
         """What lies there; the manifest of what is a cache, also of one that is not fresh enough."""
@@ -312,6 +305,12 @@ def _new_bytes(manifest: Manifest, known: tuple[Manifest, ...]) -> int:
     there = {part.digest for one in known for part in below(one).blobs}
     sizes = {part.digest: part.size for part in below(manifest).blobs}
     return sum(size for digest, size in sizes.items() if digest not in there)
+
+
+def _different(references: Sequence[Reference], heads: Mapping[Reference, Sighting]) -> list[Reference]:
+    """Without those that name the same as one before them."""
+    named = {_digest(heads[one]) or one: one for one in reversed(references)}
+    return [one for one in references if one in named.values()]
 
 
 def _digest(head: Sighting | None) -> Digest | None:

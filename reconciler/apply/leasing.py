@@ -9,17 +9,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from reconciler.apply.sweep import Sweep
+from reconciler.apply.sweep import Survey, Sweep
 from reconciler.finishing import no_longer_than, to_its_end
 from reconciler.model.fleet import UNNAMED
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.compute import NOT_REMOVED, Keeper, Outstanding
+from reconciler.ports.compute import NOT_REMOVED, TAKEN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from reconciler.ports.clock import Clock
-    from reconciler.ports.compute import LeaseRequest, Provider, Rental, Runner
+    from reconciler.ports.compute import LeaseRequest, Provider, Rental, Runner, Standing, Swept
     from reconciler.ports.leases import Intent, Leases
 
 T = TypeVar("T")
@@ -70,33 +70,24 @@ class Leasing:
         try:
             yield await self._within(self.patience.rent, renting, f"rent {lease.name}")
         except BaseException as error:
+            if _is_anothers(renting):
+                await to_its_end(self.leases.forget(lease.name))
+                raise
             try:
-                await to_its_end(self._return(provider, lease.name, renting))
+                await to_its_end(self._return(provider, lease.name, certain=_is_certain(renting)))
             except LianError as left:
                 error.add_note(str(left))
             raise
         else:
-            await to_its_end(self._return(provider, lease.name, renting))
+            await to_its_end(self._return(provider, lease.name, certain=True))
 
-    async def sweep(self, fleet: str | None = None) -> Sequence[str]:
+    async def sweep(self, fleet: str | None = None) -> Swept:
         """See the port."""
-        sweep = Sweep(self, fleet)
-        await sweep.run()
-        if sweep.problems:
-            raise LianError(sweep.problems)
-        return sorted(sweep.swept)
+        return await Sweep(self, fleet).run()
 
-    async def outstanding(self, fleet: str | None = None) -> Sequence[Outstanding]:
+    async def outstanding(self, fleet: str | None = None) -> Standing:
         """See the port."""
-        intents = await self.leases.intents()
-        here = [await self._described(intent) for intent in intents]
-        noted = {intent.name for intent in intents}
-        there = [
-            Outstanding(rental.lease.name, self.chosen(), rental.lease, rental.state, Keeper.ELSEWHERE)
-            for _, rental in await self.listed(fleet)
-            if rental.lease.name not in noted
-        ]
-        return sorted([*here, *there], key=lambda one: one.name)
+        return await Survey(self, fleet).run()
 
     async def peak_memory(self, runner: Runner) -> int | None:
         """See the port."""
@@ -117,14 +108,15 @@ class Leasing:
         """Where the lease may be: anywhere, if what is noted cannot be read. Raises LianError."""
         return [self.provider(name) for name in ([intent.provider] if intent.provider else self.providers)]
 
-    async def listed(self, fleet: str | None) -> Sequence[tuple[Provider, Rental]]:
+    async def listed(self, fleet: str | None) -> Sequence[Rental]:
         """What the provider that rents has of this fleet: nothing of a fleet without a name where others rent too, for
         any number of them are called that. Raises LianError."""
-        provider = self.provider(self.chosen())
-        if fleet is None or (provider.shared and fleet == UNNAMED):
+        if fleet is None or self.chosen() not in self.providers:
             return []
-        found = await self._within(self.patience.look, provider.owned_by(fleet), "list what is rented")
-        return [(provider, rental) for rental in found]
+        provider = self.provider(self.chosen())
+        if provider.shared and fleet == UNNAMED:
+            return []
+        return await self._within(self.patience.look, provider.owned_by(fleet), "list what is rented")
 
     async def described(self, provider: Provider, lease: str) -> Rental | None:
         """What the provider has under this name. Raises LianError."""
@@ -138,20 +130,30 @@ class Leasing:
     async def _within(seconds: float, work: Awaitable[T], what: str, code: str = SILENT) -> T:
         try:
             return await no_longer_than(seconds, work)
+        except LianError:
+            raise
         except TimeoutError as error:
             message = f"the compute provider did not {what} within {seconds:g} s"
             hint = "what it has rented is noted, and the next sweep returns it"
             raise LianError(Problem(code, message, hint=hint, next=Next.RETRY)) from error
+        except Exception as error:  # whatever is wrong with a provider, what is noted is dealt with
+            cause = f"{type(error).__name__}: {error}"
+            raise LianError(
+                Problem(code, f"the compute provider could not {what}", cause=cause, next=Next.BUG)
+            ) from error
 
-    async def _return(self, provider: Provider, lease: str, renting: asyncio.Future[Runner]) -> None:
-        """Give it back, and strike it out. What is not returned is left for the next sweep, and so is what a provider
-        that is still about to rent may have in the end. Raises LianError."""
+    async def _return(self, provider: Provider, lease: str, *, certain: bool) -> None:
+        """Give it back, and strike it out. What is not returned is left for the next sweep, and so is what may still
+        come to be unless it is `certain`. Raises LianError."""
         try:
             await self._given_back(provider, lease)
-        except LianError:
-            await self.leases.abandon(lease)
+        except LianError as error:
+            try:
+                await self.leases.abandon(lease)
+            except LianError as more:
+                raise LianError((*error.problems, *more.problems)) from error
             raise
-        await (self.leases.forget(lease) if renting.done() else self.leases.abandon(lease))
+        await (self.leases.forget(lease) if certain else self.leases.abandon(lease))
 
     async def _given_back(self, provider: Provider, lease: str) -> None:
         for pause in self.patience.pauses:
@@ -163,10 +165,21 @@ class Leasing:
             await asyncio.sleep(pause)
         return await self.give_back(provider, lease)
 
-    async def _described(self, intent: Intent) -> Outstanding:
-        keeper = Keeper.ALIVE if intent.alive else Keeper.GONE
-        state = None
-        for provider in self.providers_of(intent):
-            rental = await self.described(provider, intent.name)
-            state = rental.state if rental else state
-        return Outstanding(intent.name, intent.provider, intent.lease, state, keeper)
+
+def _is_certain(renting: asyncio.Future[Runner]) -> bool:
+    """True if nothing more can come of it: there is a runner, or it was refused for good. What was cut off, or failed
+    for a moment, may have been done at the provider all the same, and be there later."""
+    if not renting.done() or renting.cancelled():
+        return False
+    error = renting.exception()
+    if error is None:
+        return True
+    return isinstance(error, LianError) and all(problem.next is Next.PERSON for problem in error.problems)
+
+
+def _is_anothers(renting: asyncio.Future[Runner]) -> bool:
+    """True if it was refused because the lease is someone else's, whose runner is not ours to return."""
+    if not renting.done() or renting.cancelled():
+        return False
+    error = renting.exception()
+    return isinstance(error, LianError) and any(problem.code == TAKEN for problem in error.problems)

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.finishing import to_its_end
+from reconciler.model.problem import LianError
 from reconciler.ports.compute import LeaseRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -79,7 +80,7 @@ class Runners:
         self._release({*self._rented, *self._lost})
         failures = await self._returned()
         if failures and error is None:
-            raise failures[0]
+            raise _as_one(failures)
         for failure in failures if error else ():
             error.add_note(f"a runner could not be returned: {failure}")  # type: ignore[union-attr]
 
@@ -160,3 +161,11 @@ def _told(names: Iterable[ArtifactName]) -> str:
     """A few of them, and how many more."""
     first, more = (ordered := sorted(map(str, names)))[:TOLD], len(ordered) - TOLD
     return ", ".join(first) + (f" and {more} more" if more > 0 else "")
+
+
+def _as_one(failures: Sequence[Exception]) -> Exception:
+    """All their problems; a bug alone, if one of them is one."""
+    told = [failure for failure in failures if isinstance(failure, LianError)]
+    if len(told) < len(failures):
+        return next(failure for failure in failures if not isinstance(failure, LianError))
+    return LianError(problem for failure in told for problem in failure.problems)

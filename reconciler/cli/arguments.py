@@ -317,7 +317,7 @@ def _runners(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, st
         group.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, parser_class=Parser), environ
     )
     _json(verb("list", "what is rented, by whom, for what, since when and until when", _desired))
-    _json(verb("sweep", "return what passes that died have left behind, as each pass does first", _desired))
+    _json(verb("sweep", "return what passes that died have left behind, as each pass does by itself", _desired))
 
 
 def _cache(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:

@@ -6,11 +6,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from reconciler import wiring
-from reconciler.audit.runners import runners
 from reconciler.cli import exits
 from reconciler.cli.run import complete
 from reconciler.cli.views import runners as view
 from reconciler.cli.views.text import as_json
+from reconciler.upkeep.runners import runners
 
 if TYPE_CHECKING:
     import argparse

@@ -45,9 +45,11 @@ class Surveying(Reading):
 
 
 @dataclass(frozen=True, slots=True)
-class Renting(Reading):
-    """What telling of rented runners needs as well, and returning them."""
+class Renting:
+    """What telling of rented runners needs, and returning them."""
 
+    source: Source
+    clock: Clock
     compute: Compute
 
 

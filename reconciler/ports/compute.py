@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from reconciler.model.problem import Problem
     from reconciler.model.tier import Tier
     from reconciler.ports.access import Route
 
@@ -90,13 +91,29 @@ class Keeper(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Outstanding:
     """A lease that is out. `lease` is None and `provider` empty if what is noted of it cannot be read; `state` is None
-    where its provider has nothing of that name: not yet, or not any more."""
+    where its provider has nothing of that name (not yet, or not any more), or does not tell."""
 
     name: str
     provider: str
     lease: Lease | None
     state: RentalState | None
     keeper: Keeper
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """The leases that a sweep has returned, in order of names, and what could not be returned or found out."""
+
+    leases: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The leases that are out, in order of names, and what could not be found out of them."""
+
+    leases: tuple[Outstanding, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 class Provider(Protocol):
@@ -140,15 +157,15 @@ class Compute(Protocol):
         fails. Raises LianError if none can be had."""
         ...
 
-    async def sweep(self, fleet: str | None = None) -> Sequence[str]:
+    async def sweep(self, fleet: str | None = None) -> Swept:
         """Return what passes that no longer live have left behind: those of this machine, and of the `fleet` wherever
-        they ran once their deadline is over. Returns the leases removed, and never touches those of a living pass.
-        Raises LianError naming what could not be removed or found out, after all else has been."""
+        they ran once their deadline is over; never those of a living pass. What fails is told, and stops nothing
+        else."""
         ...
 
-    async def outstanding(self, fleet: str | None = None) -> Sequence[Outstanding]:
-        """What is rented, in order of names: by passes of this machine, and by the `fleet` wherever they run. Raises
-        LianError if that is not known."""
+    async def outstanding(self, fleet: str | None = None) -> Standing:
+        """What is rented: by passes of this machine, and by the `fleet` wherever they run. What fails is told, and
+        stops nothing else."""
         ...
 
     async def peak_memory(self, runner: Runner) -> int | None:

@@ -43,6 +43,8 @@ class LeaseFiles:
         self._folder = folder
         self._held: dict[str, IO[str]] = {}
         """Name -> the file whose lock this process holds."""
+        self._left: set[str] = set()
+        """What this process has abandoned: for itself that holds also where it could not be written."""
 
     async def intend(self, lease: Lease, provider: str) -> None:
         """See the port."""
@@ -50,10 +52,13 @@ class LeaseFiles:
         try:
             await asyncio.shield(noting)
         except asyncio.CancelledError:
-            await to_its_end(asyncio.wait({noting}))
-            if noting.exception() is None:
-                await to_its_end(self.forget(lease.name))
+            await to_its_end(self._undone(noting, lease.name))
             raise
+
+    async def _undone(self, noting: asyncio.Future[None], name: str) -> None:
+        await asyncio.wait({noting})
+        if noting.exception() is None:
+            await self.forget(name)
 
     async def forget(self, name: str) -> None:
         """See the port."""
@@ -104,20 +109,22 @@ class LeaseFiles:
 
     def _forget(self, name: str) -> None:
         self._path(name).unlink(missing_ok=True)
+        self._left.discard(name)
         self._let_go(name)
 
     def _abandon(self, name: str) -> None:
         """The same without an owner."""
+        self._left.add(name)
         path = self._path(name)
-        with self._all_locked():
-            try:
-                with path.open(encoding="utf-8", errors="replace") as old:
-                    provider, lease, _ = _read(old)
-            except FileNotFoundError:
-                lease = None
-            if lease is not None:
-                with self._written(_document(lease, provider, None)) as file:
-                    Path(file.name).rename(path)
+        try:
+            with self._all_locked(), path.open(encoding="utf-8", errors="replace") as old:
+                provider, lease, _ = _read(old)
+                if lease is not None:
+                    with self._written(_document(lease, provider, None)) as file:
+                        Path(file.name).rename(path)
+        except FileNotFoundError:
+            return
+        finally:
             self._let_go(name)
 
     def _let_go(self, name: str) -> None:
@@ -148,23 +155,35 @@ class LeaseFiles:
 
     def _intent(self, name: str) -> Intent | None:
         try:
-            file = self._path(name).open(encoding="utf-8", errors="replace")
+            file = self._opened(name)
         except FileNotFoundError:
             return None
+        except OSError:  # nobody knows whether it lives
+            return Intent(name, "", None, True)
         with file:
             provider, lease, owner = _read(file)
-            return Intent(name, provider, lease, name in self._held or not _try_lock(file) or _lives(owner))
+            return Intent(name, provider, lease, not self._is_free(name, file, owner))
 
     def _claim(self, name: str) -> IO[str] | None:
         with self._all_locked():
             try:
-                file = self._path(name).open(encoding="utf-8", errors="replace")
+                file = self._opened(name)
             except FileNotFoundError:
                 return None
-            if name not in self._held and _try_lock(file) and not _lives(_read(file)[2]):
+            if self._is_free(name, file, _read(file)[2]):
                 return file
             file.close()
             return None
+
+    def _is_free(self, name: str, file: IO[str], owner: Owner | None) -> bool:
+        """True if nobody has the lease; then this file has its lock."""
+        if name in self._held or not _try_lock(file):
+            return False
+        return owner is None or not owner.alive or name in self._left
+
+    def _opened(self, name: str) -> IO[str]:
+        """For writing too, without which some file systems lock nothing (flock(2), NFS)."""
+        return self._path(name).open("r+", encoding="utf-8", errors="replace")
 
     def _path(self, name: str) -> Path:
         if not is_lease_name(name):
@@ -202,10 +221,6 @@ def _read(file: IO[str]) -> tuple[str, Lease | None, Owner | None]:
     return provider if isinstance(provider, str) else "", lease, owner
 
 
-def _lives(owner: Owner | None) -> bool:
-    return owner is not None and owner.alive
-
-
 def _try_lock(file: IO[str]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -237,7 +252,7 @@ def _unusable(folder: Path, error: OSError) -> Problem:
     code = "disk-full" if error.errno == errno.ENOSPC else "leases-unusable"
     return Problem(
         code,
-        f"what is rented cannot be noted in {folder}, so nothing is rented",
+        f"what is rented cannot be noted in {folder}, or not be read there",
         cause=error.strerror,
         hint="give --cache a folder that can be written to and has room",
     )

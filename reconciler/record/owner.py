@@ -48,7 +48,7 @@ class Owner:
             return cls(
                 int(document["pid"]), int(document["started"]), str(document["boot"]), str(document["namespace"])
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"not an owner: {error!r}") from error
 
     def to_json(self) -> dict[str, int | str]:

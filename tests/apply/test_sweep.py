@@ -14,19 +14,14 @@ from tests.commits import FLEET, Commit, artifact
 from tests.fakes import World
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 STUCK = Problem("lease-not-removed", "the lease x could not be removed")
 
 
-def test_a_leftover_that_will_not_go_stops_no_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_leftover_that_will_not_go_stops_no_pass(tmp_path: Path) -> None:
     world = World(Commit((artifact("w/a"),)), tmp_path)
-
-    async def sweep(fleet: str | None = None) -> Sequence[str]:
-        raise LianError(STUCK)
-
-    monkeypatch.setattr(world.compute, "sweep", sweep)
+    world.compute.stuck = (STUCK,)
     _, outcome = asyncio.run(reconcile_once(world.ports(), Options()))
     assert [result.status for result in outcome.results] == [Status.DONE]
     assert outcome.problems == (STUCK,)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reconciler.model.outcome import Outcome
     from reconciler.model.plan import Plan
     from reconciler.model.problem import Problem
-    from reconciler.model.runners import RunnerList
+    from reconciler.upkeep.runners import RunnerList
 
 
 schema = cache(validator)

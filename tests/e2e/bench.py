@@ -229,7 +229,10 @@ def leftovers(cache: Path) -> dict[str, list[str]]:
             processes.append(command)
     names = [p.name for p in leases.iterdir() if p.is_dir()] if leases.is_dir() else []
     names += [f"{p.stem} (noted)" for p in (cache / "rented").glob("*.json")]
-    cgroups = [str(p) for p in Path("/sys/fs/cgroup").glob("**/lian/*") if p.is_dir() and p.name in names]
+    passes = {folder.name.rpartition("-")[2] for folder in (cache / "logs").glob("*")}
+    # unlike a glob, a walk goes on where another pass's cgroup goes away in the meantime
+    walked = ((path, below) for path, below, _ in os.walk("/sys/fs/cgroup") if path.endswith("/lian"))
+    cgroups = [f"{path}/{name}" for path, below in walked for name in below if name.partition("-")[0] in passes]
     return {"processes": processes, "mounts": mounts, "cgroups": cgroups, "leases": names}
 
 

@@ -86,7 +86,10 @@ def test_what_is_rented_is_listed_and_swept(slow: Bench) -> None:
     finally:
         process.kill()
         process.communicate()
+    until(lambda: not leftovers(slow.cache)["processes"])
+    assert leftovers(slow.cache)["cgroups"], "what a killed pass has left is seen by this test"
     ran = slow.lian("runners", "list")
+    assert "ended" in ran.out
     assert "its pass is gone" in ran.out
     assert max(map(len, ran.out.splitlines())) <= 80
     swept = slow.document("runners", "sweep")

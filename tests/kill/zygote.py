@@ -1,9 +1,9 @@
 """Lives of leases that end by SIGKILL at a chosen point: a process that forks one for each line it reads.
 
 `python -m tests.kill.zygote PROVIDER FOLDER`, then lines of `LIFE POINT`; it answers `killed`, or `ended` for one that
-has fewer points than that. A point is a call to the system that lian makes and that leaves something: what is opened,
-made, renamed, removed, locked, started or connected to (PEP 578 tells of each before it is done). So all states that a
-life goes through on disk and at its provider are seen, and none depends on how fast the machine is. What a
+has fewer points than that. A point is a call that lian makes and that leaves something: what is opened, made, renamed,
+removed, locked, started or connected to (PEP 578 tells of each before it is done). A write has none: a file that
+is there without its content is seen by tests of who reads it. None of it depends on how fast the machine is. What a
 provider does when it has been asked is between two points: `LIFE 250ms` ends a life after so long, wherever it is then.
 """
 
@@ -77,7 +77,7 @@ async def cancel(compute: Compute) -> None:
 
 
 async def sweep(compute: Compute) -> None:
-    """Return what is there, then rent."""
+    """Return what a pass that died has left, then rent."""
     await compute.sweep("fleet")
     await one(compute)
 

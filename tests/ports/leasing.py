@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from reconciler.ports.compute import Provider
+    from reconciler.ports.compute import Provider, Swept
 
 
 def leasing_of(
@@ -26,3 +26,9 @@ def leasing_of(
     """It chooses that provider; short pauses between tries."""
     patience = patience or Patience(pauses=(0.0, 0.0))
     return Leasing({name: lambda: provider}, LeaseFiles(ledger), clock, lambda: name, patience)
+
+
+def without_trouble(swept: Swept) -> list[str]:
+    """The leases that were returned."""
+    assert swept.problems == ()
+    return list(swept.leases)

@@ -14,6 +14,7 @@ import pytest
 from reconciler.model.problem import LianError
 from reconciler.model.tier import Tier
 from reconciler.ports.compute import NOT_REMOVED, LeaseRequest, Provider, RentalState, Runner
+from tests.ports.compute_suite import MOMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,16 +161,15 @@ class ProviderSuite:
         assert stand.left() == []
 
     def test_what_a_start_that_was_cancelled_leaves_goes_back(self, stand: ProviderStand) -> None:
-        async def attempt(steps: int) -> bool:
+        async def attempt(moment: float) -> bool:
             task = asyncio.create_task(rent(stand.provider, request()))
-            for _ in range(steps):
-                await asyncio.sleep(0)
+            await asyncio.sleep(moment)
             task.cancel()
             await asyncio.wait({task})
             await stand.provider.give_back("lease-1")
             return stand.left() == []
 
-        assert all(asyncio.run(attempt(steps)) for steps in range(0, 24, 3))
+        assert all(asyncio.run(attempt(moment)) for moment in MOMENTS)
 
     def test_what_cannot_be_given_back_is_named_and_stops_nothing_else(self, stand: ProviderStand) -> None:
         async def run() -> None:

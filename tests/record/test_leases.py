@@ -140,6 +140,19 @@ def test_what_is_abandoned_is_for_everyone(process: Make) -> None:
     assert claimed(files)
 
 
+def test_what_is_abandoned_is_so_for_this_process_though_it_cannot_be_written(tmp_path: Path, process: Make) -> None:
+    """A full disk, say."""
+    files = process()
+    intend(files)
+    (tmp_path / "rented" / ".new").unlink()
+    (tmp_path / "rented" / ".new").mkdir()
+    with pytest.raises(LianError, match="leases-unusable"):
+        asyncio.run(files.abandon("lease-1"))
+    assert not asyncio.run(files.intents())[0].alive
+    assert claimed(files)
+    assert not claimed(process()), "for others its owner still lives"
+
+
 def test_a_lease_is_noted_once(process: Make) -> None:
     one, two = process(), process()
     intend(one)
@@ -176,7 +189,18 @@ def test_what_was_named_twice_stays_whole(tmp_path: Path, process: Make) -> None
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"provider": 7}', '{"owner": 7}', '{"owner": {"pid": "x"}}', "\udcff"]
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"provider": 7}',
+        '{"owner": 7}',
+        '{"owner": {"pid": "x"}}',
+        '{"owner": {"pid": 1e999, "started": 1, "boot": "", "namespace": ""}}',
+        '{"owner": {"pid": 1e999, "started": 1, "boot": "", "namespace": ""}}',
+        "\udcff",
+    ],
 )
 def test_a_damaged_note_names_nobody_and_is_there(tmp_path: Path, content: str, process: Make) -> None:
     (tmp_path / "rented").mkdir()
@@ -188,6 +212,15 @@ def test_a_damaged_note_names_nobody_and_is_there(tmp_path: Path, content: str, 
     asyncio.run(files.abandon("lease-1"))
     asyncio.run(files.forget("lease-1"))
     assert list(asyncio.run(files.intents())) == []
+
+
+def test_a_note_that_cannot_be_opened_is_told_and_costs_no_other(tmp_path: Path, process: Make) -> None:
+    files = process()
+    intend(files)
+    (tmp_path / "rented" / "broken.json").mkdir()
+    intents = {intent.name: intent for intent in asyncio.run(files.intents())}
+    assert (intents["broken"].lease, intents["broken"].alive) == (None, True)
+    assert intents["lease-1"].lease == LEASE
 
 
 def test_a_cancelled_note_is_none(process: Make) -> None:

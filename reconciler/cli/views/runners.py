@@ -9,14 +9,16 @@ from reconciler.cli.views.tables import Table
 from reconciler.cli.views.tables import show as show_tables
 from reconciler.cli.views.text import Writer, lasting
 from reconciler.model.wording import count
+from reconciler.ports.compute import Keeper
 
 if TYPE_CHECKING:
-    from reconciler.model.runners import RunnerEntry, RunnerList
+    from reconciler.ports.compute import Outstanding
+    from reconciler.upkeep.runners import RunnerList
 
 _KEEPERS = {
-    "alive": "a pass on this machine",
-    "gone": "nobody: its pass is gone",
-    "elsewhere": "a pass elsewhere",
+    Keeper.ALIVE: "a pass on this machine",
+    Keeper.GONE: "nobody: its pass is gone",
+    Keeper.ELSEWHERE: "a pass elsewhere",
 }
 COLUMNS = ("lease", "on", "state", "age", "ends in", "held by", "builds")
 
@@ -30,7 +32,7 @@ def show(told: RunnerList, stream: IO[str]) -> None:
         show_tables([Table("runners", COLUMNS, tuple(_row(one, told.moment) for one in told.runners))], stream)
     blocks(told.problems, writer, word="unknown", style="yellow")
     where = f"fleet {told.fleet}" if told.fleet is not None else "this machine alone"
-    gone = sum(one.keeper == "gone" for one in told.runners)
+    gone = sum(one.keeper is Keeper.GONE for one in told.runners)
     parts = [count(len(told.runners), "runner")]
     parts += [f"{count(len(told.swept), 'one', 'ones')} returned"] if told.swept else []
     writer.line((where, "dim"), ": ", (", ".join(parts), "bold"))
@@ -38,7 +40,7 @@ def show(told: RunnerList, stream: IO[str]) -> None:
         writer.line("  ", (f"`lian runners sweep`, or the next pass, returns {gone}", "dim"))
 
 
-def _row(one: RunnerEntry, moment: float) -> tuple[str, ...]:
+def _row(one: Outstanding, moment: float) -> tuple[str, ...]:
     lease = one.lease
     return (
         one.name,

@@ -131,7 +131,7 @@ class LeaseFolders:
         left: it is the `fleet`'s, and over."""
         try:
             return Lease.from_json(json.loads(folder.record.read_bytes()))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return Lease(folder.lease, fleet, "", 0.0, 0.0)
 
     def __iter__(self) -> Iterator[LeaseFolder]:

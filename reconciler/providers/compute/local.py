@@ -18,6 +18,7 @@ from reconciler.providers.compute import daemon
 from reconciler.providers.compute.cgroups import Hierarchies
 from reconciler.providers.compute.configuration import Certificates, configuration
 from reconciler.providers.compute.lease_folders import LeaseFolders
+from reconciler.providers.compute.processes import with_argument
 from reconciler.providers.compute.removal import remove
 
 if TYPE_CHECKING:
@@ -139,14 +140,20 @@ class LocalCompute:
         return Runner(request.lease, f"unix://{folder.socket}", folder.scratch, version)
 
     def _rental(self, folder: LeaseFolder, fleet: str) -> Rental:
-        ready = folder.socket.exists()
-        return Rental(self._folders.lease(folder, fleet), RentalState.READY if ready else RentalState.STARTING)
+        return Rental(self._folders.lease(folder, fleet), _state(folder))
 
     async def _builder(self, programs: daemon.Programs) -> str:
         """`buildkit <version>`, asked once."""
         if self._version is None:
             self._version = await asyncio.to_thread(_version_of, programs.buildkitd)
         return self._version
+
+
+def _state(folder: LeaseFolder) -> RentalState:
+    """Its daemon makes the socket, and leaves it when it is killed."""
+    if not folder.socket.exists():
+        return RentalState.STARTING
+    return RentalState.READY if with_argument(str(folder.config)) else RentalState.ENDED
 
 
 def _written(route: Route, folder: Path) -> Certificates:
