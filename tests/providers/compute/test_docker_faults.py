@@ -18,7 +18,7 @@ from reconciler.model.lease import Lease
 from reconciler.model.platform import Platform
 from reconciler.model.problem import LianError, Next
 from reconciler.ports.compute import NOT_REMOVED
-from reconciler.providers.compute.docker.docker_local import DockerLocalCompute, DockerSettings
+from reconciler.providers.compute.docker.docker_local import UNSURE_SECONDS, DockerLocalCompute, DockerSettings
 from reconciler.providers.compute.docker.engine import Engine
 from reconciler.providers.compute.docker.image import Programs
 from tests.ports.leasing import leasing_of
@@ -116,6 +116,21 @@ def test_a_refusal_at_any_step_is_one_problem(
     problem = asyncio.run(run())
     assert (problem.code, problem.next) == (code, comes)
     assert "the words of Docker" in str(problem.cause)
+
+
+def test_what_docker_refused_is_not_waited_for(scripted: ScriptedDocker) -> None:
+    """It has answered: nothing will come."""
+    compute = provider(scripted)
+    scripted.faults[CREATE] = Fault(500, "the words of Docker")
+
+    async def run() -> float:
+        async with scripted.running():
+            await problem_of(rent(compute, request()))
+            began = time.monotonic()
+            await compute.give_back("lease-1")
+            return time.monotonic() - began
+
+    assert asyncio.run(run()) < UNSURE_SECONDS / 2
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -323,6 +338,19 @@ def test_without_docker_that_is_told(tmp_path: Path) -> None:
     assert list((tmp_path / "state").iterdir()) == []
 
 
+def test_nothing_is_noted_of_what_a_docker_that_is_not_there_was_asked_for(tmp_path: Path) -> None:
+    """Else each pass would tell that it cannot return what never was."""
+    leasing = leasing_of(provider_at(tmp_path / "sock", tmp_path / "state"), tmp_path / "rented")
+
+    async def run() -> None:
+        async with leasing.rent(request()):
+            raise AssertionError
+
+    assert asyncio.run(problem_of(run())).code == "docker-missing"
+    assert asyncio.run(leasing.sweep("fleet")).problems[1:] == ()  # but that the listing is not known
+    assert list((tmp_path / "rented").glob("*.json")) == []
+
+
 def test_a_socket_that_nobody_serves_is_told(scripted: ScriptedDocker) -> None:
     async def run() -> Problem:
         async with scripted.running():
@@ -423,6 +451,28 @@ def test_a_lease_of_another_process_is_taken(scripted: ScriptedDocker) -> None:
             assert scripted.left() == []
 
     asyncio.run(run())
+
+
+def test_a_lease_that_is_another_ones_leaves_nothing_here(scripted: ScriptedDocker, tmp_path: Path) -> None:
+    """What was made here for it goes at once: it is not given back, since that would remove theirs."""
+    scripted.containers["lian-lease-1"] = {"Labels": {}}
+    compute = provider(scripted)
+    leasing = leasing_of(compute, tmp_path / "rented")
+
+    async def run() -> None:
+        async with leasing.rent(request()):
+            raise AssertionError
+
+    async def taken_and_free() -> None:
+        async with scripted.running():
+            assert (await problem_of(run())).code == "lease-taken"
+            assert list((tmp_path / "state").iterdir()) == list((tmp_path / "rented").glob("*.json")) == []
+            assert scripted.left() == ["lian-lease-1"]
+            scripted.containers.clear()
+            assert (await rent(compute, request())).lease == "lease-1"
+            await compute.give_back("lease-1")
+
+    asyncio.run(taken_and_free())
 
 
 def test_nothing_secret_is_asked_for_in_words(scripted: ScriptedDocker) -> None:

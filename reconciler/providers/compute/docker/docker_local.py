@@ -247,27 +247,35 @@ class DockerLocalCompute:
     async def _container_made(
         self, engine: Engine, request: LeaseRequest, lease: Lease, rented: _Rented, image: str
     ) -> str:
-        """A container's id. One that is there already is taken if the lease on it is this one: an earlier answer was
-        lost."""
+        """A container's id. If its name is someone else's, nothing is left here. Raises LianError."""
         body = container.body(image, lease, request.tier, request.deadline)
-        made = None
         try:
             lease_folder.note_asking(rented.folder, asking=True)
             rented.asked = True
             try:
-                made = await engine.create(container.container_name(lease.name), body)
+                made = await self._created(engine, lease.name, body)
             except LianError as error:
-                if error.problems[0].code not in {problems.LOST, problems.SILENT}:
-                    raise
-                if (found := await self._container(lease.name)) is None:
-                    raise
-                made = found[1]
+                if error.problems[0].code not in problems.UNSETTLED:
+                    lease_folder.note_asking(rented.folder, asking=False)
+                raise
             lease_folder.note_asking(rented.folder, asking=False)
+            if made is None:
+                await asyncio.to_thread(lease_folder.remove, rented.folder)
+                del self._rented[lease.name]
         except OSError as error:
             raise lease_folder.unmade(rented.folder.path, error) from error
         if made is None:
             raise LianError(_taken(lease.name))
         return made
+
+    async def _created(self, engine: Engine, lease: str, body: Mapping[str, Any]) -> str | None:
+        """See Engine. Where the answer was lost, what is there now is asked for, if the lease on it is this one."""
+        try:
+            return await engine.create(container.container_name(lease), body)
+        except LianError as error:
+            if error.problems[0].code in problems.UNSETTLED and (found := await self._container(lease)) is not None:
+                return found[1]
+            raise
 
     async def _follow(self, engine: Engine, rented: _Rented) -> None:
         """Keep the end of what the builder says, from its start on."""
@@ -446,5 +454,5 @@ def _not_removed(folder: LeaseFolder, left: Problem) -> Problem:
         cause="; ".join(part for part in (left.message, left.cause) if part),
         hint=f"`docker rm --force --volumes {container.container_name(folder.lease)}`, then remove {folder.path}; "
         "the next sweep tries again",
-        next=left.next,
+        next=Next.RETRY if left.code == problems.MISSING else left.next,
     )

@@ -18,6 +18,8 @@ SILENT = "docker-silent"
 LOST = "docker-lost"
 REFUSED = "docker-refused"
 UNSUITABLE = "docker-unsuitable"
+UNSETTLED = frozenset({SILENT, LOST})
+"""Codes of those after which Docker may do, or have done, what it was asked for."""
 
 _FULL = "no space left on device"
 _PASSING = frozenset({408, 409, 429})
@@ -39,7 +41,6 @@ def unreachable(socket: Path, error: OSError | None, told: str) -> Problem:
         f"Docker does not answer at {socket}",
         cause=error.strerror if error is not None and error.strerror else told,
         hint="start Docker, or say where it is: `compute.url` in lian.ncl, or DOCKER_HOST, as unix:///path",
-        next=Next.RETRY,
     )
 
 
