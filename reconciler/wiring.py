@@ -79,7 +79,8 @@ def _locate_docker() -> binaries.Located:
     socket = None
     try:
         socket = find_socket(None, os.environ, Path.home())
-        return binaries.Located("docker", socket, asyncio.run(Engine(socket).version()).engine, None)
+        engine = Engine(socket, binaries.PROBE_SECONDS)
+        return binaries.Located("docker", socket, asyncio.run(engine.version()).engine, None)
     except LianError as error:
         problem = error.problems[0]
         why = f"{problem.message}: {problem.cause}" if problem.cause else problem.message

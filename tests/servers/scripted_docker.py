@@ -53,6 +53,10 @@ class ScriptedDocker:
     loaded: str = '{"stream":"Loaded image"}\n'
     mute: bool = False
     """Whether the builder in the container says nothing."""
+    hanging: str = "\0"
+    """Commands with this in them say nothing, read nothing, and do not end."""
+    flood: bytes = b""
+    """What a builder says to whoever greets it, and then it reads no more."""
     _commands: list[list[str]] = field(default_factory=list)
     _slow: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -167,7 +171,12 @@ class ScriptedDocker:
         """A builder that answers to a greeting, and tells its version."""
         writer.write(b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\n\r\n")
         command = self._commands[number]
-        if "--version" in command:
+        if self.hanging in " ".join(command):
+            await asyncio.sleep(3600)
+        elif self.flood:
+            writer.write(_frame(self.flood))
+            await asyncio.sleep(3600)
+        elif "--version" in command:
             writer.write(_frame(self.builder))
         elif command[-1] == "dial-stdio" and not self.mute:
             await reader.read(24)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from reconciler.ports.compute import NOT_REMOVED
 from reconciler.providers.compute.docker.docker_local import UNSURE_SECONDS, DockerLocalCompute, DockerSettings
 from reconciler.providers.compute.docker.engine import Engine
 from reconciler.providers.compute.docker.image import Programs
+from reconciler.wiring import locate
 from tests.ports.leasing import leasing_of
 from tests.ports.provider_suite import MOMENT, rent, request
 from tests.providers.compute.test_docker_image import laid
@@ -351,6 +353,17 @@ def test_nothing_is_noted_of_what_a_docker_that_is_not_there_was_asked_for(tmp_p
     assert list((tmp_path / "rented").glob("*.json")) == []
 
 
+def test_doctor_does_not_wait_long_for_a_docker_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No longer than for a program."""
+    monkeypatch.setattr("reconciler.providers.builder.binaries.PROBE_SECONDS", 0.2)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "sock"))
+        silent.listen()
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path / 'sock'}")
+        found = locate("docker")
+    assert "within 0.2 s" in str(found.why)
+
+
 def test_a_socket_that_nobody_serves_is_told(scripted: ScriptedDocker) -> None:
     async def run() -> Problem:
         async with scripted.running():
@@ -403,6 +416,22 @@ def test_a_builder_that_never_serves_is_given_up(scripted: ScriptedDocker) -> No
     problem = asyncio.run(run())
     assert problem.code == "builder-start-failed"
     assert "within 0.5 s" in str(problem.cause)
+
+
+@pytest.mark.parametrize("word", ["--version", "cat"])
+def test_a_command_in_the_container_that_does_not_end_is_given_up(scripted: ScriptedDocker, word: str) -> None:
+    """Its version, or the memory that was used: the machine is out of breath, say."""
+    compute = provider(scripted, 0.3)
+    scripted.hanging = word
+
+    async def run() -> None:
+        async with given_back(scripted, compute):
+            if word == "--version":
+                assert (await problem_of(rent(compute, request()))).code == "docker-silent"
+            else:
+                assert await compute.peak_memory(await rent(compute, request())) is None
+
+    asyncio.run(asyncio.wait_for(run(), 10))
 
 
 @pytest.mark.parametrize(

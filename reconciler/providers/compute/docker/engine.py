@@ -168,7 +168,7 @@ class Engine:
 
     async def running(self, container: str, command: Sequence[str]) -> Connection:
         """A process in a running container, with its input and its output; it is to end when its input does."""
-        what = f"run {command[0]} in the builder's container"
+        what = _running(command)
         wanted = {"Cmd": list(command), "AttachStdin": True, "AttachStdout": True, "AttachStderr": True}
         answer = await self.ask(what, "POST", f"/containers/{_word(container)}/exec", document=wanted)
         made = _mapping(what, _accepted(what, answer, {201})).get("Id")
@@ -181,12 +181,15 @@ class Engine:
 
     async def output(self, container: str, command: Sequence[str]) -> bytes:
         """What a command in a running container writes, without its errors."""
-        async with await self.running(container, command) as connection:
-            try:
+        what = _running(command)
+        try:
+            async with await self.running(container, command) as connection, asyncio.timeout(self._seconds):
                 connection.writer.write_eof()
                 return b"".join([content async for stream, content in connection.frames() if stream == OUTPUT])
-            except (OSError, asyncio.IncompleteReadError) as error:
-                raise LianError(problems.lost(f"run {command[0]} in the builder's container", str(error))) from error
+        except TimeoutError as error:
+            raise LianError(problems.silent(what, self._seconds)) from error
+        except (OSError, asyncio.IncompleteReadError) as error:
+            raise LianError(problems.lost(what, str(error))) from error
 
     async def _hijacked(self, what: str, path: str, document: Mapping[str, Any] | None) -> Connection:
         try:
@@ -327,6 +330,10 @@ def _error_of(line: str) -> bytes:
     except (ValueError, KeyError, TypeError):
         told = line
     return json.dumps({"message": told}).encode()
+
+
+def _running(command: Sequence[str]) -> str:
+    return f"run {command[0]} in the builder's container"
 
 
 def _word(text: str) -> str:

@@ -41,8 +41,8 @@ class Connection:
         await self.close()
 
     async def close(self) -> None:
-        """End it."""
-        self.writer.close()
+        """End it at once: what is still to be sent is of no use to anybody, and who does not read holds nobody up."""
+        self.writer.transport.abort()
         with contextlib.suppress(OSError):  # it is given up; how it ends makes no difference
             await self.writer.wait_closed()
 

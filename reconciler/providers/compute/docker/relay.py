@@ -58,15 +58,16 @@ class Relay:
         try:
             async with await self._engine.running(self._container, DIAL) as connection:
                 await self._pass_on(reader, writer, connection)
+            writer.close()
+            with contextlib.suppress(OSError):  # whoever connected has gone
+                await writer.wait_closed()
         except LianError as error:
             self._told(f"{error}\n".encode())
         except asyncio.CancelledError:
             return  # by `close` alone; a task of asyncio's own server would tell of it
         finally:
+            writer.transport.abort()
             self._connections.discard(task)
-            writer.close()
-            with contextlib.suppress(OSError):  # whoever connected has gone
-                await writer.wait_closed()
 
     async def _pass_on(self, reader: StreamReader, writer: StreamWriter, connection: Connection) -> None:
         """Both ways, until the process in the container has ended, or nobody here listens any more."""
