@@ -85,7 +85,8 @@ class _Rented:
 class DockerLocalCompute:
     """Rents builders from this machine's Docker. `programs` are those of the runner's image, and `state` is the folder
     of all leases of this machine's user; `links` is that of short ways to sockets. Docker is waited for
-    `answer_seconds` at each request, and a builder that starts `start_seconds`."""
+    `answer_seconds` at each request, a builder that starts `start_seconds`, and a container that may still come
+    `unsure_seconds`."""
 
     def __init__(
         self,
@@ -96,9 +97,11 @@ class DockerLocalCompute:
         *,
         answer_seconds: float = ANSWER_SECONDS,
         start_seconds: float = START_SECONDS,
+        unsure_seconds: float = UNSURE_SECONDS,
     ) -> None:
         self._programs, self._settings = programs, settings
         self._answer_seconds, self._start_seconds = answer_seconds, start_seconds
+        self._unsure_seconds = unsure_seconds
         self._folders = LeaseFolders(state.absolute(), links or lease_folder.links_folder())
         self._rented: dict[str, _Rented] = {}
         self._made: Engine | None = None
@@ -370,7 +373,7 @@ class DockerLocalCompute:
 
     async def _remove_container(self, folder: LeaseFolder) -> None:
         """Of what may have been asked for and is not there yet, nobody knows but Docker: it is waited for a moment."""
-        end = time.monotonic() + UNSURE_SECONDS
+        end = time.monotonic() + self._unsure_seconds
         while True:
             if (found := await self._container(folder.lease)) is not None:
                 return await self._engine().remove(found[1])

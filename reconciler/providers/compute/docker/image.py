@@ -15,6 +15,7 @@ import sys
 import tarfile
 import tempfile
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -100,10 +101,9 @@ class RunnerImage:
 
     @classmethod
     def of(cls, wanted: Platform, files: Mapping[str, Path]) -> RunnerImage:
-        """Reads all files. Raises OSError."""
-        digest = _Digest()
-        _write_layer(files, digest)
-        return cls(wanted, files, digest.sha256.hexdigest(), digest.size)
+        """Reads all files, unless this process has done so and they have not changed since. Raises OSError."""
+        layer, size = _weighed(tuple((path, source, _state(source)) for path, source in sorted(files.items())))
+        return cls(wanted, files, layer, size)
 
     @property
     def config(self) -> bytes:
@@ -158,6 +158,20 @@ class _Digest(io.RawIOBase):
         self.sha256.update(content)
         self.size += len(content)
         return len(content)
+
+
+@lru_cache(maxsize=8)
+def _weighed(files: tuple[tuple[str, Path, tuple[int, ...]], ...]) -> tuple[str, int]:
+    """The digest in hex and the size in bytes of the layer of these files, each with its state."""
+    digest = _Digest()
+    _write_layer({path: source for path, source, _ in files}, digest)
+    return digest.sha256.hexdigest(), digest.size
+
+
+def _state(source: Path) -> tuple[int, ...]:
+    """Another one after a change of its content."""
+    found = source.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _write_layer(files: Mapping[str, Path], file: IO[bytes] | _Digest) -> None:

@@ -119,7 +119,7 @@ def unmade_image(error: OSError) -> Problem:
     return Problem(
         "disk-full" if error.errno == errno.ENOSPC else "compute-unavailable",
         "the runner's image cannot be made",
-        cause=f"{error.filename or 'a temporary file'}: {error.strerror}",
+        cause=f"{error.filename or 'a temporary file'}: {error.strerror or error}",
         hint="make room for temporary files (TMPDIR), and let the programs of the builder be readable",
     )
 
