@@ -8,7 +8,18 @@ from pathlib import Path
 
 VARIABLE = "LIAN_TEST_SESSION"
 DAEMONS = frozenset(
-    {"buildkitd", "buildctl", "containerd", "docker-registry", "dockerd", "ggcr", "registry", "runc", "zot"}
+    {
+        "buildkitd",
+        "buildctl",
+        "containerd",
+        "containerd-shim",
+        "docker-registry",
+        "dockerd",
+        "ggcr",
+        "registry",
+        "runc",
+        "zot",
+    }
 )
 GRACE_SECONDS = 2.0
 """A killed daemon may need this long until its memory and mounts are gone."""

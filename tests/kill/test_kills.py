@@ -149,9 +149,9 @@ def test_whatever_this_machine_has_rented_goes_back(lives: Callable[[str], Lives
     assert (traces(one.folder / "state"), one.noted()) == ([], [])
 
 
-EVERY = 7
+EVERY = 11
 """Of the points of a life in Docker: each costs a second."""
-STEP_MS, END_MS = 45, 900
+MOMENTS = 12
 
 
 @pytest.fixture
@@ -181,9 +181,13 @@ def test_whatever_docker_has_rented_goes_back(docker: DockerServer, docker_lives
 @pytest.mark.buildkit
 @pytest.mark.docker
 def test_whatever_docker_was_doing_goes_back(docker: DockerServer, docker_lives: Lives) -> None:
-    """At moments, among them those when Docker has been asked and has not answered."""
-    traces = Traces(docker, docker_lives.folder / "state")
-    for moment in range(STEP_MS, END_MS, STEP_MS):
-        docker_lives.killed("one", f"{moment}ms")
+    """At moments of a whole life, among them those when Docker has been asked and has not answered."""
+    traces, began = Traces(docker, docker_lives.folder / "state"), time.monotonic()
+    assert not docker_lives.killed("one", f"{PATIENCE * 1000}ms")
+    whole, killed = time.monotonic() - began, 0
+    for number in range(1, MOMENTS + 1):
+        moment = whole * 1000 * number / MOMENTS
+        killed += docker_lives.killed("one", f"{moment}ms")
         docker_lives.swept()
         assert (traces.left(), docker_lives.noted()) == ([], []), f"killed after {moment} ms"
+    assert killed >= MOMENTS / 2

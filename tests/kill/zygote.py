@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 from reconciler.finishing import all_of
 from tests.kill.worlds import compute_of
 from tests.ports.provider_suite import request
+from tests.providers.compute.docker_world import NAME as DOCKER_LOCAL
+from tests.providers.compute.docker_world import runner_image
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -117,6 +119,8 @@ def _live(life: str, point: str, provider: str, folder: Path) -> None:
 def main() -> None:
     """Until there are no more lines."""
     provider, folder = sys.argv[1], Path(sys.argv[2])
+    if provider == DOCKER_LOCAL:
+        runner_image()
     for line in sys.stdin:
         life, point = line.split()
         pid = os.fork()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from reconciler.providers.compute.processes import with_argument
@@ -61,13 +62,18 @@ class DockerServer:
         assert not check or done.returncode == 0, done.stderr
         return done.stdout
 
+    def ask(self, path: str) -> httpx.Response:
+        """An answer of its API. Docker's own client takes twenty times as long to start."""
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket)), timeout=60, trust_env=False) as client:
+            return client.get(f"http://docker{path}").raise_for_status()
+
     def containers(self) -> list[str]:
         """The names of all, running or not."""
-        return self.run("ps", "--all", "--format", "{{.Names}}").split()
+        return [name.removeprefix("/") for one in self.ask("/containers/json?all=true").json() for name in one["Names"]]
 
     def left(self) -> list[str]:
         """All that a lease may have here, and whoever else."""
-        volumes = self.run("volume", "ls", "--quiet").split()
+        volumes = [volume["Name"] for volume in self.ask("/volumes").json()["Volumes"] or []]
         return [*(f"container {name}" for name in self.containers()), *(f"volume {name}" for name in volumes)]
 
     def restart(self) -> None:

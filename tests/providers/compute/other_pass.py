@@ -1,7 +1,7 @@
 """A pass in a process of its own, for tests that kill one: rents a lease, says `ready`, builds or waits, returns.
 
 `python -m tests.providers.compute.other_pass STATE LEASE [CONTEXT]`, on this machine, or with LIAN_TEST_DOCKER in the
-Docker whose socket that is.
+Docker whose socket that is, from LIAN_TEST_IMAGE.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.providers.workshop import TIER, Bench, local_compute
 
 async def _pass(state: Path, lease: str, context: Path | None) -> None:
     socket = os.environ.get("LIAN_TEST_DOCKER")
-    compute = docker_compute(Path(socket), state) if socket else local_compute(state)
+    compute = docker_compute(Path(socket), state, os.environ["LIAN_TEST_IMAGE"]) if socket else local_compute(state)
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

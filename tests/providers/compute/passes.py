@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.providers.compute.docker_world import loaded_image
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,10 +24,11 @@ class OtherPass:
 
     def __init__(self, state: Path, lease: str, context: Path | None = None, docker: Path | None = None) -> None:
         argv = [sys.executable, "-m", "tests.providers.compute.other_pass", str(state), lease]
+        told = {"LIAN_TEST_DOCKER": str(docker), "LIAN_TEST_IMAGE": loaded_image(docker)} if docker else {}
         self.process = subprocess.Popen(
             [*argv, *([str(context)] if context else [])],
             cwd=ROOT,
-            env={**os.environ, **({"LIAN_TEST_DOCKER": str(docker)} if docker else {})},
+            env={**os.environ, **told},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

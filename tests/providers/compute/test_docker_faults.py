@@ -58,12 +58,15 @@ def provider_at(
     image: str | None = IMAGE,
     start: float = 5.0,
     environ: Mapping[str, str] | None = None,
+    unsure: float = 0.3,
 ) -> DockerLocalCompute:
     """The same, whatever is at the socket."""
     settings = DockerSettings(environ or {}, url=f"unix://{socket}", image=image, oldest=(0, 31))
     programs = Programs(lambda name: None, state.with_name("laid"))
     links = state.with_name("links")
-    return DockerLocalCompute(programs, state, settings, links, answer_seconds=seconds, start_seconds=start)
+    return DockerLocalCompute(
+        programs, state, settings, links, answer_seconds=seconds, start_seconds=start, unsure_seconds=unsure
+    )
 
 
 @asynccontextmanager
@@ -122,7 +125,7 @@ def test_a_refusal_at_any_step_is_one_problem(
 
 def test_what_docker_refused_is_not_waited_for(scripted: ScriptedDocker) -> None:
     """It has answered: nothing will come."""
-    compute = provider(scripted)
+    compute = provider_at(scripted.socket, scripted.socket.with_name("state"), unsure=UNSURE_SECONDS)
     scripted.faults[CREATE] = Fault(500, "the words of Docker")
 
     async def run() -> float:
@@ -197,8 +200,8 @@ asyncio.run(run())
             died = await asyncio.create_subprocess_exec(*argv, cwd=ROOT)
             assert await died.wait() == 9
             assert scripted.containers == {}
-            await provider(scripted).give_back("lease-1")
-            await asyncio.sleep(1.5)
+            await provider_at(scripted.socket, state, unsure=UNSURE_SECONDS).give_back("lease-1")
+            await asyncio.sleep(1.0)
             assert (scripted.left(), list(state.glob("*"))) == ([], [])
 
     asyncio.run(run())
