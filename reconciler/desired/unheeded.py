@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 LOCK = "lian.lock"
 _COMPUTE = (ComputeProvider.LOCAL, ComputeProvider.DOCKER_LOCAL)
-_OF_A_FLEET = ("events", "tiers", "secrets")
+_OF_A_FLEET = ("events", "secrets")
 _OF_A_DIRECTIVE = ("events",)
-_OF_A_RUNNER = ("tier", "labels")
+_OF_A_RUNNER = ("labels",)
 _MAX_FILES = 3
 """Directives that get a line each; where there are more, each setting gets one."""
 

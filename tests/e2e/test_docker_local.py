@@ -100,7 +100,7 @@ def test_kill_9_is_swept_by_the_next_pass(docker: DockerServer, tmp_path: Path) 
 def test_without_docker_each_build_says_so(tmp_path: Path, docker: DockerServer) -> None:
     bench = bench_of(tmp_path, docker, f"oci-layout:{tmp_path / 'registry'}")
     bench.env["DOCKER_HOST"] = f"unix://{tmp_path}/nobody"
-    document = bench.document("reconcile", "--once", code=3)
+    document = bench.document("reconcile", "--once", code=4)
     results = {result["artifact"]: result for result in document["results"]}
     assert results["i/base"]["problem"]["code"] == "docker-missing"
     assert "lease-not-removed" not in str(document)

@@ -55,6 +55,8 @@ class ScriptedDocker:
     """Whether the builder in the container says nothing."""
     hanging: str = "\0"
     """Commands with this in them say nothing, read nothing, and do not end."""
+    used: str | None = ""
+    """What the container tells of what it uses, line by line; None if it does not tell."""
     flood: bytes = b""
     """What a builder says to whoever greets it, and then it reads no more."""
     _commands: list[list[str]] = field(default_factory=list)
@@ -176,8 +178,11 @@ class ScriptedDocker:
         elif self.flood:
             writer.write(_frame(self.flood))
             await asyncio.sleep(3600)
-        elif "--version" in command:
-            writer.write(_frame(self.builder))
+        elif "--version" in command[-1]:
+            writer.write(_frame(self.builder) + _frame(b".\n"))
+            while self.used is not None and await reader.readline():
+                writer.write(_frame(f"{self.used}.\n".encode()))
+            await reader.read()
         elif command[-1] == "dial-stdio" and not self.mute:
             await reader.read(24)
             writer.write(_frame(SETTINGS[:4]) + _frame(SETTINGS[4:]))

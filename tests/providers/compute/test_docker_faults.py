@@ -18,7 +18,7 @@ from reconciler.apply.leasing import Patience
 from reconciler.model.lease import Lease
 from reconciler.model.platform import Platform
 from reconciler.model.problem import LianError, Next
-from reconciler.ports.compute import NOT_REMOVED
+from reconciler.ports.compute import NOT_REMOVED, Usage
 from reconciler.providers.compute.docker.docker_local import UNSURE_SECONDS, DockerLocalCompute, DockerSettings
 from reconciler.providers.compute.docker.engine import Engine
 from reconciler.providers.compute.docker.image import Programs
@@ -102,8 +102,8 @@ STEPS = {
 @pytest.mark.parametrize(
     ("status", "code", "comes"),
     [
-        (401, "docker-refused", Next.PERSON),
-        (403, "docker-refused", Next.PERSON),
+        (401, "docker-refused", Next.HOLD),
+        (403, "docker-refused", Next.HOLD),
         (429, "docker-refused", Next.RETRY),
         (500, "docker-refused", Next.RETRY),
     ],
@@ -224,7 +224,7 @@ def test_what_docker_does_not_remove_is_named(
     assert problem.code == NOT_REMOVED
     assert "lease-1" in problem.message
     assert "driver failed" in str(problem.cause)
-    assert problem.next is (Next.PERSON if status == 401 else Next.RETRY)
+    assert problem.next is (Next.HOLD if status == 401 else Next.RETRY)
 
 
 def test_a_removal_that_goes_on_already_is_waited_for(scripted: ScriptedDocker) -> None:
@@ -421,20 +421,47 @@ def test_a_builder_that_never_serves_is_given_up(scripted: ScriptedDocker) -> No
     assert "within 0.5 s" in str(problem.cause)
 
 
-@pytest.mark.parametrize("word", ["--version", "cat"])
-def test_a_command_in_the_container_that_does_not_end_is_given_up(scripted: ScriptedDocker, word: str) -> None:
-    """Its version, or the memory that was used: the machine is out of breath, say."""
+def test_a_builder_that_does_not_tell_its_version_is_given_up(scripted: ScriptedDocker) -> None:
+    """The machine is out of breath, say."""
     compute = provider(scripted, 0.3)
-    scripted.hanging = word
+    scripted.hanging = "--version"
 
-    async def run() -> None:
+    async def run() -> Problem:
         async with given_back(scripted, compute):
-            if word == "--version":
-                assert (await problem_of(rent(compute, request()))).code == "docker-silent"
-            else:
-                assert await compute.peak_memory(await rent(compute, request())) is None
+            return await problem_of(rent(compute, request()))
 
-    asyncio.run(asyncio.wait_for(run(), 10))
+    assert asyncio.run(asyncio.wait_for(run(), 10)).code == "docker-silent"
+
+
+@pytest.mark.parametrize(
+    ("used", "usage"),
+    [
+        (
+            "memory.usage_in_bytes 5000\nmemory.max_usage_in_bytes 9000\ncpuacct.usage 2500000000\n"
+            "inactive_file 7\nactive_file 7\ntotal_inactive_file 1000\ntotal_active_file 500\n",
+            Usage(3500, 2.5),
+        ),
+        (
+            "memory.current 5000\nmemory.peak 9000\ninactive_file 1000\nactive_file 500\nusage_usec 2500000\n",
+            Usage(3500, 2.5),
+        ),
+        ("memory.current 5000\nmemory.peak max\nlow\ncpuacct.usage soon\n", Usage()),
+        ("", Usage()),
+        (None, Usage()),
+    ],
+)
+def test_what_the_container_tells_of_its_use(scripted: ScriptedDocker, used: str | None, usage: Usage) -> None:
+    """With both versions of control groups, with nothing that is of use, and with no answer."""
+    compute = provider(scripted, 0.3)
+    scripted.used = used
+
+    async def run() -> Usage:
+        async with given_back(scripted, compute):
+            runner = await rent(compute, request())
+            await compute.usage(runner)
+            return await compute.usage(runner)
+
+    assert asyncio.run(asyncio.wait_for(run(), 10)) == usage
 
 
 @pytest.mark.parametrize(

@@ -178,11 +178,10 @@ def test_what_goes_into_a_container_is_for_root_alone() -> None:
 @pytest.mark.parametrize(("seconds", "told"), [(0.2, "1"), (59.9, "59"), (3600.0, "3600")])
 def test_a_container_is_told_when_to_end(seconds: float, told: str) -> None:
     lease = Lease("x", "fleet", "pass", 0.0, seconds)
-    body = container.body("image", lease, Tier(2, 0.5, 30), seconds)
+    body = container.body("image", lease, seconds)
     assert body["Cmd"] == [told]
     host = body["HostConfig"]
     assert host["AutoRemove"]
-    assert host["Memory"] == host["MemorySwap"] == (512 << 20) + container.DAEMON_BYTES
     assert body["Labels"] == host["Mounts"][0]["VolumeOptions"]["Labels"] == lease.to_labels()
 
 

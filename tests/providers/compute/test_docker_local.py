@@ -25,7 +25,6 @@ from reconciler.ports.compute import RentalState
 from reconciler.ports.publisher import PushTo
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.builder.buildctl import BuildctlBuilder
-from reconciler.providers.compute.docker.container import DAEMON_BYTES
 from reconciler.providers.compute.processes import with_argument
 from reconciler.wiring import runner_program
 from tests.ports.compute_suite import ComputeSuite
@@ -176,11 +175,9 @@ def test_what_stands_on_a_container_is_its_lease_and_nothing_secret(stand: Provi
     routes = (Route("r.example", identity=Identity("CERTIFICATE", Secret("very-secret")), authorities=("PEM",)),)
 
     async def run() -> None:
-        wanted = replace(request(), routes=routes, tier=Tier(2, 1.5, 30))
-        await rent(stand.provider, wanted)
+        await rent(stand.provider, replace(request(), routes=routes))
         (document,) = json.loads(stand.server.run("inspect", "lian-lease-1"))
         assert document["Config"]["Labels"]["dev.lian.pass"] == "pass-1"
-        assert document["HostConfig"]["Memory"] == wanted.tier.memory_bytes + DAEMON_BYTES
         assert not document["HostConfig"]["Privileged"]
         assert document["HostConfig"]["PortBindings"] in ({}, None)
         assert "very-secret" not in json.dumps(document)
@@ -241,22 +238,31 @@ def test_a_registry_on_the_loopback_is_pushed_to(docker: DockerServer, tmp_path:
         assert asked.status_code == 200
 
 
-def test_the_peak_memory_is_that_of_the_builds(docker: DockerServer, tmp_path: Path) -> None:
-    step = "RUN busybox dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null\n"
-    context = write_context(tmp_path / "context", SHELL + step)
+def test_what_is_used_is_what_the_builds_use(docker: DockerServer, tmp_path: Path) -> None:
+    """Memory without what they wrote, and processor time."""
+    steps = (
+        "RUN busybox dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null\n"
+        "RUN busybox dd if=/dev/zero of=/f bs=1M count=300 2>/dev/null\n"
+        'RUN i=0; while [ "$i" -lt 200000 ]; do i=$((i+1)); done\n'
+    )
+    context = write_context(tmp_path / "context", SHELL + steps)
 
     async def use(bench: Bench) -> None:
-        before = await bench.compute.peak_memory(bench.runner)
-        assert before is None or before < 10_000_000
+        before = await bench.compute.usage(bench.runner)
+        assert (before.peak_memory or 0) < 10_000_000
+        assert (before.cpu_seconds or 0.0) < 0.1
         await bench.build(bench.request(context))
-        after = await bench.compute.peak_memory(bench.runner)
-        assert after is not None
-        assert 100_000_000 < after < 300_000_000
+        after = await bench.compute.usage(bench.runner)
+        assert after.peak_memory is not None
+        assert after.cpu_seconds is not None
+        assert 100_000_000 < after.peak_memory < 250_000_000
+        assert 0.1 < after.cpu_seconds < 10
 
     asyncio.run(with_builds(docker, tmp_path, request(), use))
 
 
 def test_a_step_that_eats_more_than_its_tier_ends_alone(docker: DockerServer, tmp_path: Path) -> None:
+    """Whatever the size that the runner was asked for with: a larger build may use what its own has."""
     step = "RUN busybox dd if=/dev/zero of=/dev/null bs=300M count=1\n"
     hungry = write_context(tmp_path / "hungry", SHELL + step)
     modest = write_context(tmp_path / "modest", SHELL + "RUN busybox true\n")
@@ -267,6 +273,7 @@ def test_a_step_that_eats_more_than_its_tier_ends_alone(docker: DockerServer, tm
             await bench.build(bench.request(hungry, tier=tier))
         assert raised.value.problems[0].code == "build-out-of-memory"
         await bench.build(bench.request(modest, tier=tier))
+        await bench.build(bench.request(hungry, tier=Tier(2, 1.0, 30)))
 
     asyncio.run(with_builds(docker, tmp_path, replace(request(), tier=tier), use))
 

@@ -15,12 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from reconciler.model.lease import Lease
-    from reconciler.model.tier import Tier
     from reconciler.ports.access import Route
     from reconciler.ports.compute import LeaseRequest
 
-DAEMON_BYTES = 256 << 20
-"""Memory for the daemon itself, beside what its steps may use: else the kernel might end it in a step's place."""
 SOCKET = "/run/buildkit/buildkitd.sock"
 DIAL = ("buildctl", "--addr", f"unix://{SOCKET}", "dial-stdio")
 """What makes its input and output a connection to the daemon."""
@@ -33,13 +30,7 @@ FIRST_DIAL = (
 )
 """The same, as soon as there is a socket."""
 CGROUP = "/lian"
-PEAK = (
-    "/bin/sh",
-    "-c",
-    f"cat /sys/fs/cgroup/memory{CGROUP}/memory.max_usage_in_bytes 2>/dev/null "
-    f"|| cat /sys/fs/cgroup{CGROUP}/memory.peak 2>/dev/null",
-)
-"""Tells the most memory that steps have used: with control groups v1, else with v2."""
+"""The control group of all steps, below the container's own."""
 
 _PREFIX = "lian-"
 _STATE = "/var/lib/buildkit"
@@ -78,9 +69,9 @@ def is_container_of(lease: Lease, names: object) -> bool:
     return isinstance(names, list) and f"/{container_name(lease.name)}" in names
 
 
-def body(image: str, lease: Lease, tier: Tier, seconds: float) -> Mapping[str, Any]:
-    """What is asked for. It ends after so many seconds, whatever has become of lian."""
-    memory = tier.memory_bytes + DAEMON_BYTES
+def body(image: str, lease: Lease, seconds: float) -> Mapping[str, Any]:
+    """What is asked for. It ends after so many seconds, whatever has become of lian. Its memory has no limit of its
+    own: builds of several sizes share it, and each of their steps has its limit."""
     return {
         "Image": image,
         "Entrypoint": ["/bin/sh", "-c", _ENTRY, "lian-runner"],
@@ -102,8 +93,6 @@ def body(image: str, lease: Lease, tier: Tier, seconds: float) -> Mapping[str, A
             "DeviceCgroupRules": ["a *:* rwm"],
             "CgroupnsMode": "private",
             "UsernsMode": "host",
-            "Memory": memory,
-            "MemorySwap": memory,
         },
     }
 

@@ -16,10 +16,11 @@ from reconciler.finishing import to_its_end
 from reconciler.model.lease import LABEL, Lease
 from reconciler.model.platform import Platform
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.compute import NOT_REMOVED, TAKEN, Rental, RentalState, Runner
-from reconciler.providers.compute.docker import container, lease_folder, problems
+from reconciler.ports.compute import NOT_REMOVED, TAKEN, Rental, RentalState, Runner, Usage
+from reconciler.providers.compute.docker import container, gauge, lease_folder, problems
 from reconciler.providers.compute.docker.authorities import read_authorities
 from reconciler.providers.compute.docker.engine import ANSWER_SECONDS, Engine
+from reconciler.providers.compute.docker.gauge import Gauge
 from reconciler.providers.compute.docker.hijack import OUTPUT
 from reconciler.providers.compute.docker.image import RunnerImage
 from reconciler.providers.compute.docker.relay import Relay
@@ -28,7 +29,7 @@ from reconciler.providers.compute.greeting import greeted
 from reconciler.providers.compute.lease_folders import LeaseFolders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from typing import Any
 
     from reconciler.ports.compute import LeaseRequest
@@ -73,6 +74,7 @@ class _Rented:
     asked: bool = False
     """Whether Docker was asked for a container; without that it has nothing of the lease."""
     log: bytearray = field(default_factory=bytearray)
+    gauge: Gauge | None = None
     open: AsyncExitStack = field(default_factory=AsyncExitStack)
     """Connections to the container."""
 
@@ -107,8 +109,6 @@ class DockerLocalCompute:
         self._made: Engine | None = None
         self._image: RunnerImage | None = None
         self._loading: asyncio.Task[str] | None = None
-        self._builders: dict[str, str] = {}
-        """Image -> what builds there."""
 
     @property
     def shared(self) -> bool:
@@ -169,14 +169,15 @@ class DockerLocalCompute:
             raise LianError(_not_removed(folder, Problem(NOT_REMOVED, told, next=Next.RETRY))) from error
         self._rented.pop(lease, None)
 
-    async def peak_memory(self, runner: Runner) -> int | None:
-        """See the port. The daemon itself is not counted, the page cache that steps used is."""
+    async def usage(self, runner: Runner) -> Usage:
+        """See the port. The daemon itself is not counted."""
+        rented = self._rented.get(runner.lease)
+        if rented is None or rented.gauge is None:
+            return Usage()
         try:
-            found = await self._container(runner.lease)
-            told = await self._engine().output(found[1], container.PEAK) if found else b""
+            return await rented.gauge.usage()
         except LianError:
-            return None  # it is going, or Docker is: what it used is not known
-        return int(told) if told.strip().isdigit() else None
+            return Usage(rented.gauge.meter.needed)  # it is going, or Docker is
 
     def _engine(self) -> Engine:
         if self._made is None:
@@ -205,7 +206,9 @@ class DockerLocalCompute:
         await self._ready(engine, rented)
         relay = Relay(engine, rented.container, rented.told)
         rented.open.push_async_callback(relay.close)
-        builder = await self._builder(engine, rented.container, image)
+        rented.gauge = await self._gauge(engine, rented)
+        builder = self._builder(await rented.gauge.builder(), image)
+        await self._beside(rented, rented.gauge.watch())
         if time.monotonic() > until:
             raise LianError(problems.failed_start("its lease was over before it served", ""))
         try:
@@ -251,7 +254,7 @@ class DockerLocalCompute:
         self, engine: Engine, request: LeaseRequest, lease: Lease, rented: _Rented, image: str
     ) -> str:
         """A container's id. If its name is someone else's, nothing is left here. Raises LianError."""
-        body = container.body(image, lease, request.tier, request.deadline)
+        body = container.body(image, lease, request.deadline)
         try:
             lease_folder.note_asking(rented.folder, asking=True)
             rented.asked = True
@@ -284,11 +287,21 @@ class DockerLocalCompute:
         """Keep the end of what the builder says, from its start on."""
         assert rented.container is not None
         connection = await rented.open.enter_async_context(await engine.attached(rented.container))
-        reading = asyncio.create_task(_read(connection, rented.told))
+        await self._beside(rented, _read(connection, rented.told))
+
+    async def _gauge(self, engine: Engine, rented: _Rented) -> Gauge:
+        assert rented.container is not None
+        connection = await rented.open.enter_async_context(await engine.running(rented.container, gauge.COMMAND))
+        return Gauge(connection, self._answer_seconds, rented.told)
+
+    @staticmethod
+    async def _beside(rented: _Rented, work: Coroutine[Any, Any, None]) -> None:
+        """Go on with it until the lease ends."""
+        task = asyncio.create_task(work)
 
         async def end() -> None:
-            reading.cancel()
-            await asyncio.wait({reading})
+            task.cancel()
+            await asyncio.wait({task})
 
         rented.open.push_async_callback(end)
 
@@ -321,18 +334,16 @@ class DockerLocalCompute:
         found = await engine.container(made)
         return found is not None and bool(found.get("State", {}).get("Running"))
 
-    async def _builder(self, engine: Engine, made: str, image: str) -> str:
-        """`buildkit <version>`, asked once for each image, which says `buildkitd github.com/moby/buildkit v0.33.1 …`.
-        Raises LianError `docker-unsuitable` for one that is too old."""
-        if image not in self._builders:
-            told = (await engine.output(made, ("buildkitd", "--version"))).decode(errors="replace").split()
-            version = told[2] if len(told) > 2 else ""
-            if _numbers(version) < self._settings.oldest:
-                oldest = ".".join(map(str, self._settings.oldest))
-                message = f"the image {image} has BuildKit {version or 'of no version'}; v{oldest} or newer is needed"
-                raise LianError(problems.unsuitable(message, "name a newer one in `compute.image`, or leave it out"))
-            self._builders[image] = f"buildkit {version}".rstrip()
-        return self._builders[image]
+    def _builder(self, said: str, image: str) -> str:
+        """`buildkit <version>`, of `buildkitd github.com/moby/buildkit v0.33.1 …`. Raises LianError `docker-unsuitable`
+        for one that is too old."""
+        words = said.split()
+        version = words[2] if len(words) > 2 else ""
+        if _numbers(version) < self._settings.oldest:
+            oldest = ".".join(map(str, self._settings.oldest))
+            message = f"the image {image} has BuildKit {version or 'of no version'}; v{oldest} or newer is needed"
+            raise LianError(problems.unsuitable(message, "name a newer one in `compute.image`, or leave it out"))
+        return f"buildkit {version}".rstrip()
 
     async def _container(self, lease: str) -> tuple[Lease, str, object] | None:
         """The lease, the id and the state of the container that is this lease's. One of its name that says nothing of

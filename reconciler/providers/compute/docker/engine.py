@@ -19,7 +19,7 @@ import httpx
 from reconciler.finishing import to_its_end
 from reconciler.model.problem import LianError
 from reconciler.providers.compute.docker import problems
-from reconciler.providers.compute.docker.hijack import OUTPUT, Connection, hijack
+from reconciler.providers.compute.docker.hijack import Connection, hijack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -168,7 +168,7 @@ class Engine:
 
     async def running(self, container: str, command: Sequence[str]) -> Connection:
         """A process in a running container, with its input and its output; it is to end when its input does."""
-        what = _running(command)
+        what = f"run {command[0]} in the builder's container"
         wanted = {"Cmd": list(command), "AttachStdin": True, "AttachStdout": True, "AttachStderr": True}
         answer = await self.ask(what, "POST", f"/containers/{_word(container)}/exec", document=wanted)
         made = _mapping(what, _accepted(what, answer, {201})).get("Id")
@@ -178,18 +178,6 @@ class Engine:
         """The output of a container, from its start if it has not been started; it ends with the container."""
         path = f"/containers/{_word(container)}/attach?stream=1&stdout=1&stderr=1&logs=1"
         return await self._hijacked("show the builder's output", path, None)
-
-    async def output(self, container: str, command: Sequence[str]) -> bytes:
-        """What a command in a running container writes, without its errors."""
-        what = _running(command)
-        try:
-            async with await self.running(container, command) as connection, asyncio.timeout(self._seconds):
-                connection.writer.write_eof()
-                return b"".join([content async for stream, content in connection.frames() if stream == OUTPUT])
-        except TimeoutError as error:
-            raise LianError(problems.silent(what, self._seconds)) from error
-        except (OSError, asyncio.IncompleteReadError) as error:
-            raise LianError(problems.lost(what, str(error))) from error
 
     async def _hijacked(self, what: str, path: str, document: Mapping[str, Any] | None) -> Connection:
         try:
@@ -330,10 +318,6 @@ def _error_of(line: str) -> bytes:
     except (ValueError, KeyError, TypeError):
         told = line
     return json.dumps({"message": told}).encode()
-
-
-def _running(command: Sequence[str]) -> str:
-    return f"run {command[0]} in the builder's container"
 
 
 def _word(text: str) -> str:

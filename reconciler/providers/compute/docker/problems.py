@@ -35,12 +35,14 @@ def unreachable(socket: Path, error: OSError | None, told: str) -> Problem:
             cause=error.strerror,
             hint="become a member of its group (`sudo usermod -aG docker $USER`, then log in again): whoever is in it "
             "is root on that machine",
+            next=Next.HOLD,
         )
     return Problem(
         MISSING,
         f"Docker does not answer at {socket}",
         cause=error.strerror if error is not None and error.strerror else told,
         hint="start Docker, or say where it is: `compute.url` in lian.ncl, or DOCKER_HOST, as unix:///path",
+        next=Next.HOLD,
     )
 
 
@@ -79,13 +81,14 @@ def refused(what: str, answer: Answer) -> Problem:
     told = f"{answer.status}: {answer.message}"
     if _FULL in answer.message.lower():
         return full(f"Docker could not {what}", told)
+    forbidden = answer.status in {401, 403}
     passing = answer.status in _PASSING or answer.status >= 500
     return Problem(
         REFUSED,
         f"Docker refused to {what}",
         cause=told,
-        hint="an authorization plugin or a proxy in front of it may forbid it" if answer.status in {401, 403} else None,
-        next=Next.RETRY if passing else Next.PERSON,
+        hint="an authorization plugin or a proxy in front of it may forbid it" if forbidden else None,
+        next=Next.HOLD if forbidden else Next.RETRY if passing else Next.PERSON,
     )
 
 
@@ -111,6 +114,7 @@ def image_missing(image: str) -> Problem:
         "runner-image-missing",
         f"Docker does not have the image {image} that `compute.image` names",
         hint=f"lian pulls no runner by itself: `docker pull {image}`, or leave `compute.image` out",
+        next=Next.HOLD,
     )
 
 
