@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from reconciler.cache.home import is_cache
-from reconciler.model.fleet import ComputeProvider
+from reconciler.model.fleet import ComputeProvider, ComputeSettings
 from reconciler.model.problem import LianError, Problem
 from reconciler.ports.bundle import Ports, Reading, Removing, Renting, Surveying
 from reconciler.providers.builder import binaries
@@ -57,7 +57,10 @@ KEY_PASSWORD = "COSIGN_PASSWORD"
 
 
 def locate(name: str) -> binaries.Located:
-    """Where a program is that lian needs, for `lian doctor`. A busybox has to be one that runs inside a builder."""
+    """Where something is that lian needs, for `lian doctor`. A busybox has to be one that runs inside a builder, and
+    Docker one that answers."""
+    if name == "docker":
+        return _locate_docker()
     if name != "busybox":
         return binaries.locate(name)
     from reconciler.providers.archive.tool import find_tool
@@ -66,6 +69,24 @@ def locate(name: str) -> binaries.Located:
         return binaries.examine_program(name, find_tool().path, binaries.Wanted(asked="--help"))
     except LianError as error:
         return binaries.Located(name, None, None, error.problems[0].cause)
+
+
+def _locate_docker() -> binaries.Located:
+    """At the place that is looked at where no settings say another."""
+    import asyncio
+
+    from reconciler.providers.compute.docker.engine import Engine
+    from reconciler.providers.compute.docker.socket import find_socket
+
+    socket = None
+    try:
+        socket = find_socket(None, os.environ, Path.home())
+        engine = Engine(socket, binaries.PROBE_SECONDS)
+        return binaries.Located("docker", socket, asyncio.run(engine.version()).engine, None)
+    except LianError as error:
+        problem = error.problems[0]
+        why = f"{problem.message}: {problem.cause}" if problem.cause else problem.message
+        return binaries.Located("docker", socket, None, why)
 
 
 def cache_folder(chosen: str | None) -> Path:
@@ -298,89 +319,79 @@ _program = cache(binaries.find_part)
 """A program that is usable; looked for when a build first needs it, since most passes build nothing."""
 
 
-class _LocalProvider:
-    """This machine, loaded when something is rented or left there. It is told how registries are reached."""
+class _LateProvider:
+    """A provider that is loaded when something is rented from it, or may have been left there: most passes build
+    nothing. It is told how registries are reached. `leases` is its folder of leases on this machine: without one,
+    nothing was ever rented from here, and only what others rent on other machines, `elsewhere`, has to be asked for."""
 
-    shared = False
-
-    def __init__(self, connections: Connections, leases: Path) -> None:
-        self._connections, self._leases = connections, leases
+    def __init__(
+        self, connections: Connections, leases: Path, make: Callable[[Path], Provider], shared: bool, elsewhere: bool
+    ) -> None:
+        self._connections, self._leases, self._make = connections, leases, make
+        self.shared, self._elsewhere = shared, elsewhere
         self._made: Provider | None = None
 
     async def rent(self, request: LeaseRequest, lease: Lease) -> Runner:
         """See the port."""
         routes = await self._connections.routes(request.hosts)
-        return await self._local().rent(replace(request, routes=routes), lease)
+        return await self._provider().rent(replace(request, routes=routes), lease)
 
     async def describe(self, lease: str) -> Rental | None:
         """See the port."""
-        return await self._local().describe(lease)
+        return await self._provider().describe(lease)
 
     async def give_back(self, lease: str) -> None:
         """See the port."""
-        await self._local().give_back(lease)
-
-    async def owned_by(self, fleet: str) -> Sequence[Rental]:
-        """See the port; without a folder of leases there are none."""
-        return await self._local().owned_by(fleet) if self._leases.is_dir() else ()
-
-    async def usage(self, runner: Runner) -> Usage:
-        """See the port."""
-        return await self._local().usage(runner)
-
-    def _local(self) -> Provider:
-        from reconciler.providers.compute.local import LocalCompute  # 10 ms that a pass without builds is spared
-
-        if self._made is None:
-            self._made = LocalCompute(_program, self._leases)
-        return self._made
-
-
-class _SshProvider:
-    """Machines that are reached by SSH, as the commit names them; loaded when something is asked of them."""
-
-    shared = True
-
-    def __init__(self, source: _Learning, choice: Choice) -> None:
-        self._source, self._choice = source, choice
-        self._made: Provider | None = None
-
-    async def rent(self, request: LeaseRequest, lease: Lease) -> Runner:
-        """See the port."""
-        routes = await self._source.connections.routes(request.hosts)
-        return await self._ssh().rent(replace(request, routes=routes), lease)
-
-    async def describe(self, lease: str) -> Rental | None:
-        """See the port."""
-        return await self._ssh().describe(lease)
-
-    async def give_back(self, lease: str) -> None:
-        """See the port."""
-        await self._ssh().give_back(lease)
+        await self._provider().give_back(lease)
 
     async def owned_by(self, fleet: str) -> Sequence[Rental]:
         """See the port."""
-        return await self._ssh().owned_by(fleet)
+        return await self._provider().owned_by(fleet) if self._elsewhere or self._leases.is_dir() else ()
 
     async def usage(self, runner: Runner) -> Usage:
         """See the port."""
-        return await self._ssh().usage(runner)
+        return await self._provider().usage(runner)
 
-    def _ssh(self) -> Provider:
-        """On no hosts nothing is rented; what was rented on those of another commit ends by itself. Raises LianError if
-        no commit says which they are."""
-        from reconciler.providers.compute.ssh.connection import Identity
-        from reconciler.providers.compute.ssh.provider import SshCompute
-
+    def _provider(self) -> Provider:
         if self._made is None:
-            if self._source.desired is None:
-                message = "without a commit no hosts are known that are reached by SSH"
-                raise LianError(Problem("compute-unavailable", message, hint="what was rented there ends by itself"))
-            hosts = self._source.desired.fleet.hosts
-            key = self._choice.ssh_key
-            identity = Identity(Path(key).expanduser() if key else None, os.environ.get("SSH_AUTH_SOCK"))
-            self._made = SshCompute(hosts, identity, self._choice.cache / "remote")
+            self._made = self._make(self._leases)
         return self._made
+
+
+def _local(leases: Path) -> Provider:
+    from reconciler.providers.compute.local import LocalCompute
+
+    return LocalCompute(_program, leases)
+
+
+def _docker_local(leases: Path, compute: ComputeSettings) -> Provider:
+    from reconciler.providers.compute.docker.docker_local import DockerLocalCompute, DockerSettings
+    from reconciler.providers.compute.docker.image import Programs
+
+    programs = Programs(runner_program, binaries.parts_folder())
+    settings = DockerSettings(os.environ, compute.url, compute.image, binaries.BUILDKIT_MINIMUM)
+    return DockerLocalCompute(programs, leases, settings)
+
+
+def runner_program(name: str) -> Path | None:
+    """One of this machine's that runs in a container as well: busybox without libraries."""
+    if name != "busybox":
+        return _program(name)
+    found = locate(name)
+    return found.path if found.why is None else None
+
+
+def _ssh(scratch: Path, source: _Learning, key: str | None) -> Provider:
+    """On no hosts nothing is rented; what was rented on those of another commit ends by itself. Raises LianError if no
+    commit says which they are."""
+    from reconciler.providers.compute.ssh.connection import Identity
+    from reconciler.providers.compute.ssh.provider import SshCompute
+
+    if source.desired is None:
+        message = "without a commit no hosts are known that are reached by SSH"
+        raise LianError(Problem("compute-unavailable", message, hint="what was rented there ends by itself"))
+    identity = Identity(Path(key).expanduser() if key else None, os.environ.get("SSH_AUTH_SOCK"))
+    return SshCompute(source.desired.fleet.compute.hosts, identity, scratch)
 
 
 def _compute(source: _Learning, choice: Choice) -> Compute:
@@ -388,14 +399,22 @@ def _compute(source: _Learning, choice: Choice) -> Compute:
     from reconciler.apply.leasing import Leasing
     from reconciler.record.leases import LeaseFiles
 
-    def chosen() -> str:
-        return (source.desired.fleet.compute if source.desired else ComputeProvider.LOCAL).value
+    def settings() -> ComputeSettings:
+        return source.desired.fleet.compute if source.desired else ComputeSettings()
 
+    def docker_local(leases: Path) -> Provider:
+        known = settings()
+        return _docker_local(leases, known if known.provider is ComputeProvider.DOCKER_LOCAL else ComputeSettings())
+
+    cache, ssh = choice.cache, partial(_ssh, source=source, key=choice.ssh_key)
+    here = partial(_LateProvider, source.connections, elsewhere=False)
+    there = partial(_LateProvider, source.connections, elsewhere=True)
     providers: dict[str, Callable[[], Provider]] = {
-        ComputeProvider.LOCAL.value: partial(_LocalProvider, source.connections, choice.cache / "leases"),
-        ComputeProvider.SSH.value: partial(_SshProvider, source, choice),
+        ComputeProvider.LOCAL.value: partial(here, cache / "leases", _local, shared=False),
+        ComputeProvider.DOCKER_LOCAL.value: partial(here, cache / "containers", docker_local, shared=True),
+        ComputeProvider.SSH.value: partial(there, cache / "remote", ssh, shared=True),
     }
-    return Leasing(providers, LeaseFiles(choice.cache / "rented"), time.time, chosen)
+    return Leasing(providers, LeaseFiles(cache / "rented"), time.time, lambda: settings().provider.value)
 
 
 def _archives() -> Archives:

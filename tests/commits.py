@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 from reconciler.model.applied import APPLIED_PREFIX, History
 from reconciler.model.artifact import Artifact, BaseImage, Folder, ParentImage, Place
 from reconciler.model.desired import Desired, Materials, Needs, SentFolder, Wanted
-from reconciler.model.fleet import CACHE_PREFIX, ComputeProvider, Fleet, RegistryProvider, RegistrySettings
+from reconciler.model.fleet import (
+    CACHE_PREFIX,
+    ComputeProvider,
+    ComputeSettings,
+    Fleet,
+    RegistryProvider,
+    RegistrySettings,
+)
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
 from reconciler.model.policy import Policy
@@ -89,7 +96,7 @@ class Commit:
             Fleet(
                 self.fleet,
                 registry,
-                self.compute,
+                ComputeSettings(self.compute),
                 jobs=self.jobs,
                 builder=self.builder,
                 policy=self.policy,

@@ -40,6 +40,11 @@ _USERADD = (
     *("--shell", "/usr/sbin/nologin", programs.SSHD_USER),
 )
 """As the package itself does it."""
+_DOCKER_PACKAGES = {
+    "docker.io": ("usr/sbin/dockerd", "usr/bin/docker"),
+    "containerd": ("usr/bin/containerd", "usr/bin/containerd-shim-runc-v2"),
+}
+"""Each, and what is taken of it."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,38 @@ def _has_sshd_user() -> bool:
         return False
 
 
+def ensure_docker(host: Host, say: Callable[[str], None]) -> str:
+    """Have Debian's Docker, unpacked from its packages, without its services: tests start it by hand."""
+    if not (lacking := _without_docker()):
+        return "already there"
+    target = parts_folder() / programs.DOCKER_FOLDER
+    names = ", ".join(programs.DOCKER)
+    by_hand = f"put {names} on PATH or into {target / 'bin'}/"
+    what = f"{names} (Docker 20.10 or newer, which tests of docker-local start)"
+    if not host.is_debian:
+        raise StepFailed(Missing(what, f"this is not Debian, and {'; '.join(lacking)}", by_hand))
+    with exclusive(parts_folder(), say):
+        if not _without_docker():
+            return "already there"
+        say("unpacking Debian's packages")
+        log = _fresh_log("docker")
+        scratch = scratch_beside(target)
+        for package, paths in _DOCKER_PACKAGES.items():
+            if _unpack(package, paths, scratch, log, host.is_root) is None:
+                raise StepFailed(
+                    Missing(what, f"the package {package} could not be unpacked:\n{log_tail(log)}", by_hand)
+                )
+        place(scratch, target)
+    if lacking := _without_docker():
+        libraries = "apt-get install libdevmapper1.02.1 libsystemd0, if it is a library that is missing"
+        raise StepFailed(Missing(what, f"unpacked, yet {'; '.join(lacking)}", f"{by_hand}; {libraries}"))
+    return "ok"
+
+
+def _without_docker() -> list[str]:
+    return [found.why for name in programs.DOCKER if (found := programs.find(name)).why]
+
+
 def shortcoming(package: Package) -> str | None:
     """Why the package's command will not do as it is, or None. Whether it runs decides, not whether it exists."""
     if package == BUSYBOX:
@@ -199,7 +236,7 @@ def _unpack(package: str, kept: Collection[str], scratch: Path, log: Path, is_ro
     of libraries that it stands on; None if it failed."""
     deb = scratch / "deb"
     deb.mkdir()
-    (scratch / "bin").mkdir()
+    (scratch / "bin").mkdir(exist_ok=True)
     if not _with_fresh_lists([*_APT, "download", package], log, is_root, cwd=deb):
         return None
     depends = ""
@@ -208,10 +245,10 @@ def _unpack(package: str, kept: Collection[str], scratch: Path, log: Path, is_ro
             return None
         told = subprocess.run(["dpkg-deb", "--field", archive, "Depends"], capture_output=True, text=True, check=False)
         depends += told.stdout
-    for program in kept:
-        if (deb / program).is_file():
-            (deb / program).rename(scratch / "bin" / Path(program).name)
-    if not any((scratch / "bin").iterdir()):
+    there = [program for program in kept if (deb / program).is_file()]
+    for program in there:
+        (deb / program).rename(scratch / "bin" / Path(program).name)
+    if not there:
         with log.open("a", encoding="utf-8") as sink:
             print(f"{package} has none of {', '.join(kept)}", file=sink)
         return None

@@ -98,7 +98,7 @@ async def _sized(work: Work, ports: Ports) -> tuple[Sizes, Mapping[ArtifactName,
 
 
 def _machine(desired: Desired, sizing: Sizing) -> str:
-    return sizing.tier.name if desired.fleet.compute.rents_sizes else ""
+    return sizing.tier.name if desired.fleet.compute.provider.rents_sizes else ""
 
 
 @dataclass(slots=True)

@@ -6,8 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.model.fleet import ComputeProvider
-
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
@@ -29,9 +27,9 @@ class Room:
     def of(cls, fleet: Fleet, jobs: int) -> Room:
         """Machines that are rented have the size of one build: each has its own. On a machine that is there anyway a
         second runner would have none of the first one's layers (ADR 063)."""
-        if fleet.compute.rents_sizes:
+        if fleet.compute.provider.rents_sizes:
             return cls(jobs, apart=True)
-        return cls(max(1, min(jobs, len(fleet.hosts)))) if fleet.compute is ComputeProvider.SSH else cls()
+        return cls(max(1, min(jobs, len(fleet.compute.hosts))))
 
 
 @dataclass(slots=True, eq=False)

@@ -18,7 +18,15 @@ from reconciler.model.access import Access, ActorAccess
 from reconciler.model.artifact import Artifact, BaseImage, Folder, GitFolder, ParentImage
 from reconciler.model.cache import CacheMode, CachePolicy
 from reconciler.model.credential import SourceKind, SourceRef
-from reconciler.model.fleet import CACHE_PREFIX, Author, ComputeProvider, Fleet, RegistryProvider, RegistrySettings
+from reconciler.model.fleet import (
+    CACHE_PREFIX,
+    Author,
+    ComputeProvider,
+    ComputeSettings,
+    Fleet,
+    RegistryProvider,
+    RegistrySettings,
+)
 from reconciler.model.host import Host
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
@@ -76,8 +84,7 @@ def read_fleet(value: Mapping[str, Any], home: Path, override: RegistrySettings 
     return Fleet(
         name=value["fleet"],
         registry=replace(override, mirrors=declared.mirrors) if override else declared,
-        compute=ComputeProvider(value["compute"]["provider"]),
-        hosts=_hosts(value["compute"]),
+        compute=_compute(value["compute"], "lian.ncl"),
         directives=tuple(value["directives"]),
         jobs=value.get("jobs"),
         builder=value.get("builder"),
@@ -89,21 +96,14 @@ def read_fleet(value: Mapping[str, Any], home: Path, override: RegistrySettings 
     )
 
 
-def _hosts(compute: Mapping[str, Any]) -> tuple[Host, ...]:
+def _compute(value: Mapping[str, Any], file: str | None = None) -> ComputeSettings:
     """Raises LianError for what the contract lets pass and no host can be: a port beyond all ports."""
     try:
-        return tuple(Host.parse(text) for text in compute.get("hosts", ()))
+        hosts = tuple(Host.parse(text) for text in value.get("hosts", ()))
     except ValueError as error:
         hint = "a port is a number from 1 to 65535"
-        raise LianError(Problem("host-invalid", str(error), file="lian.ncl", hint=hint)) from error
-
-
-def _are_hosts(texts: Sequence[str], hosts: tuple[Host, ...]) -> bool:
-    """What cannot be a host is none of them."""
-    try:
-        return tuple(map(Host.parse, texts)) == hosts
-    except ValueError:
-        return False
+        raise LianError(Problem("host-invalid", str(error), file=file, hint=hint)) from error
+    return ComputeSettings(ComputeProvider(value["provider"]), value.get("url"), value.get("image"), hosts)
 
 
 def _policy(value: Mapping[str, Any], immutable_tags: Sequence[str]) -> Policy:
@@ -186,16 +186,21 @@ class DirectiveReader:
         for misfit in (unheeded.cache_prefix, unheeded.compute, unheeded.session):
             if problem := misfit(value, text):
                 return (problem,)
-        compute = value.get("compute")
-        if compute is None:
+        if "compute" not in value:
             return ()
-        message = f"the file asks for compute {compute['provider']}, the fleet has {self._fleet.compute}"
-        if ComputeProvider(compute["provider"]) == self._fleet.compute:
-            if "hosts" not in compute or _are_hosts(compute["hosts"], self._fleet.hosts):
-                return ()
-            message = "the file asks for other hosts than the fleet has"
+        place = text.field(("compute",))
+        try:
+            compute = _compute(value["compute"])
+        except LianError as error:
+            return tuple(problem.at(place) for problem in error.problems)
+        if compute.agrees_with(self._fleet.compute):
+            return ()
+        asked, has = compute.provider, self._fleet.compute.provider
+        message = f"the file asks for compute {asked}, the fleet has {has}"
+        if asked == has:
+            message = f"the file says something else of compute {asked} than lian.ncl"
         hint = "set it in lian.ncl: a fleet has one compute so far"
-        return (Problem("compute-unsupported", message, hint=hint).at(text.field(("compute",))),)
+        return (Problem("compute-unsupported", message, hint=hint).at(place),)
 
     def _artifact(
         self,

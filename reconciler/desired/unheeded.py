@@ -19,7 +19,7 @@ LOCK = "lian.lock"
 _OF_A_FLEET = ("events", "secrets")
 _OF_A_DIRECTIVE = ("events",)
 _OF_A_RUNNER = ("labels",)
-_THERE = {ComputeProvider.LOCAL, ComputeProvider.SSH}
+_THERE = {ComputeProvider.LOCAL, ComputeProvider.DOCKER_LOCAL, ComputeProvider.SSH}
 """Compute that can be rented."""
 _MAX_FILES = 3
 """Directives that get a line each; where there are more, each setting gets one."""
@@ -31,7 +31,7 @@ def compute(value: Mapping[str, Any], text: DirectiveText) -> Problem | None:
     if provider in _THERE:
         return None
     message = f"compute provider {provider} is not there yet"
-    hint = "set compute = { provider = 'Local } or { provider = 'Ssh, hosts = […] }, or leave it out"
+    hint = "set compute = { provider = 'Local }, 'DockerLocal, or 'Ssh with its hosts, or leave it out"
     return Problem("compute-unsupported", message, hint=hint).at(text.field(("compute",)))
 
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 MAX_TIME = 1e12
 """Seconds; no clock is that far off."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-_LABEL = "dev.lian."
+LABEL = "dev.lian."
+"""In front of the names of all labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Lease:
     @classmethod
     def from_labels(cls, labels: Mapping[str, str]) -> Lease:
         """Raises ValueError for what `to_labels` did not write, another one's machine say."""
-        found = {name.removeprefix(_LABEL): text for name, text in labels.items() if name.startswith(_LABEL)}
+        found = {name.removeprefix(LABEL): text for name, text in labels.items() if name.startswith(LABEL)}
         times: dict[str, Any] = {name: float(found[name]) for name in ("created", "deadline") if name in found}
         return cls.from_json({"purpose": "", **found, **times})
 
@@ -72,7 +73,7 @@ class Lease:
         """As it stands on machines and containers: names and texts. Times are whole seconds, the
         deadline rounded up."""
         times = {"created": int(self.created), "deadline": int(-(-self.deadline // 1))}
-        return {f"{_LABEL}{name}": str(value) for name, value in (self.to_json() | times).items()}
+        return {f"{LABEL}{name}": str(value) for name, value in (self.to_json() | times).items()}
 
 
 def is_lease_name(text: str) -> bool:

@@ -75,7 +75,7 @@ class _Known:
 async def _known(ports: Renting) -> tuple[_Known, tuple[Problem, ...]]:
     try:
         fleet = (await ports.source.load()).fleet
-        return _Known(fleet.name, fleet.compute.value, (await ports.source.sizes()).ladder), ()
+        return _Known(fleet.name, fleet.compute.provider.value, (await ports.source.sizes()).ladder), ()
     except LianError as error:
         return _Known(), error.problems
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from reconciler.apply.pool import Room
 from reconciler.apply.runners import LEASE_BUILDS, START_SECONDS, Runners
-from reconciler.model.fleet import ComputeProvider
+from reconciler.model.fleet import ComputeProvider, ComputeSettings
 from reconciler.model.host import Host
 from reconciler.model.name import ArtifactName
 from reconciler.model.problem import LianError, Next, Problem
@@ -54,10 +54,10 @@ def test_how_many_runners_a_share_may_have() -> None:
     fleet = chain("shop/api").desired.fleet
     hosts = tuple(Host(f"builder-{number}") for number in range(3))
     assert Room.of(fleet, 8) == Room(1)
-    assert Room.of(replace(fleet, compute=ComputeProvider.HCLOUD), 8) == Room(8, apart=True)
-    assert Room.of(replace(fleet, compute=ComputeProvider.SSH, hosts=hosts), 8) == Room(3)
-    assert Room.of(replace(fleet, compute=ComputeProvider.SSH, hosts=hosts), 2) == Room(2)
-    assert Room.of(replace(fleet, compute=ComputeProvider.SSH), 2) == Room(1)
+    rented, over_ssh = ComputeSettings(ComputeProvider.HCLOUD), ComputeSettings(ComputeProvider.SSH, hosts=hosts)
+    assert Room.of(replace(fleet, compute=rented), 8) == Room(8, apart=True)
+    assert Room.of(replace(fleet, compute=over_ssh), 8) == Room(3)
+    assert Room.of(replace(fleet, compute=over_ssh), 2) == Room(2)
 
 
 def runners(compute: FakeCompute, room: Room, builds: int) -> Runners:

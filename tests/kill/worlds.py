@@ -15,6 +15,8 @@ from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.compute.local import LocalCompute
 from reconciler.record.leases import LeaseFiles
 from tests.ports.leasing import leasing_of
+from tests.providers.compute.docker_world import NAME as DOCKER_LOCAL
+from tests.providers.compute.docker_world import docker_provider
 from tests.providers.compute.ssh_stands import QUICK, compute_at
 
 if TYPE_CHECKING:
@@ -74,10 +76,12 @@ class Cloud:
 
 def provider_of(name: str, folder: Path) -> Provider:
     """The provider of this name with all that is its own in the folder. For `ssh` the file `host` there says where:
-    the host with its key, the key to log in by, the folder of leases."""
+    the host with its key, the key to log in by, the folder of leases. Docker's socket is linked there."""
     if name == "ssh":
         host, key, state = (folder / "host").read_text().splitlines()
         return compute_at(Host.parse(host), Path(key), Path(state), folder, QUICK)
+    if name == DOCKER_LOCAL:
+        return docker_provider((folder / "docker").resolve(), folder / "state")
     return Cloud(folder) if name.startswith("cloud") else LocalCompute(find_part, folder / "state")
 
 

@@ -76,8 +76,11 @@ case $2 in
 esac
 /bin/mkdir -p $3/usr/bin $3/lib/systemd/system
 : > $3/lib/systemd/system/docker-registry.service
-printf '#!/bin/sh\\necho 2.8.2\\n' > $3/usr/bin/docker-registry
-/bin/chmod 755 $3/usr/bin/docker-registry
+/bin/mkdir -p $3/usr/sbin
+for program in bin/docker-registry sbin/dockerd bin/docker bin/containerd bin/containerd-shim-runc-v2; do
+    printf '#!/bin/sh\\necho 20.10.24\\n' > $3/usr/$program
+    /bin/chmod 755 $3/usr/$program
+done
 """
 
 

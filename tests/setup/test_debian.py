@@ -8,8 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from parts.debian import BUSYBOX, GIT, JQ, RUNC, ensure_packages, ensure_registry, ensure_sshd, is_static
+from parts.debian import (
+    BUSYBOX,
+    GIT,
+    JQ,
+    RUNC,
+    ensure_docker,
+    ensure_packages,
+    ensure_registry,
+    ensure_sshd,
+    is_static,
+)
 from parts.program import Step
+
+from tests import programs
 
 if TYPE_CHECKING:
     from tests.setup.machine import Machine
@@ -18,6 +30,7 @@ PACKAGES = (GIT, RUNC, JQ)
 INSTALL = Step("debian packages", lambda host, say: ensure_packages(host, PACKAGES, say))
 REGISTRY = Step("docker-registry", ensure_registry)
 SSHD = Step("sshd", ensure_sshd)
+DOCKER = Step("docker", ensure_docker)
 
 
 def test_nothing_is_installed_when_all_commands_run(machine: Machine) -> None:
@@ -137,6 +150,25 @@ def test_where_sshd_cannot_be_had_it_is_told(
     (lack,) = machine.run(SSHD)
     assert told in lack
     assert machine.calls == []
+
+
+def test_docker_is_unpacked_without_its_services(machine: Machine) -> None:
+    machine.put_apt()
+    assert machine.run(DOCKER) == ()
+    laid = machine.parts / "docker"
+    assert {path.relative_to(laid).as_posix() for path in laid.rglob("*") if path.is_file()} == {
+        f"bin/{name}" for name in programs.DOCKER
+    }
+    assert machine.calls == ["apt-get download", "dpkg-deb"] * 2
+    assert machine.run(DOCKER) == ()
+    assert machine.calls == ["apt-get download", "dpkg-deb"] * 2
+
+
+def test_docker_elsewhere_than_on_debian(machine: Machine) -> None:
+    machine.is_debian = False
+    (lack,) = machine.run(DOCKER)
+    assert "dockerd is not on PATH" in lack
+    assert str(machine.parts / "docker" / "bin") in lack
 
 
 def test_a_busybox_that_is_not_static_does_not_do(machine: Machine) -> None:

@@ -35,6 +35,7 @@ def test_each_step_has_one_line_with_its_time(ready: Machine) -> None:
         "debian packages",
         "docker-registry",
         "sshd",
+        "docker",
         "venv",
         "buildkit",
         "test programs",

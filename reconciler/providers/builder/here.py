@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import signal
+import sys
 import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 16
 
+_TIED = ("setpriv", "--pdeathsig", "KILL") if sys.platform == "linux" else ()
+"""Elsewhere the builder is reached through a socket of this process alone (docker-local), and goes with it."""
 _TIE = '[ "$PPID" = "$0" ] && exec "$@"'
 _PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -80,7 +83,7 @@ class LocalWorkplace:
 
     async def _start(self, words: Sequence[str], environ: Mapping[str, str]) -> Process:
         """In a session of its own (a Ctrl-C at the terminal is for lian alone), killed when this process dies."""
-        command = ["setpriv", "--pdeathsig", "KILL", "sh", "-c", _TIE, str(os.getpid()), str(self._buildctl), *words]
+        command = [*_TIED, "sh", "-c", _TIE, str(os.getpid()), str(self._buildctl), *words]
         try:
             return await asyncio.create_subprocess_exec(
                 *command,

@@ -28,8 +28,8 @@ from tests.needs import not_run
 from tests.ports.compute_suite import ComputeSuite, lease
 from tests.ports.leasing import leasing_of
 from tests.ports.provider_suite import MOMENT, ProviderSuite, rent, request
+from tests.providers.compute.passes import wait_until
 from tests.providers.compute.ssh_stands import QUICK, broken_path, compute_on, leasing_on, logging_path, traces
-from tests.providers.compute.test_local import wait_until
 from tests.servers.sshd import Sshd, sshd_server
 
 if TYPE_CHECKING:

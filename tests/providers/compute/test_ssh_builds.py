@@ -20,8 +20,8 @@ from reconciler.ports.compute import LeaseRequest
 from reconciler.providers.builder.buildctl import BuildctlBuilder
 from reconciler.providers.compute.processes import with_argument
 from reconciler.providers.compute.ssh import script
+from tests.providers.compute.passes import wait_until
 from tests.providers.compute.ssh_stands import QUICK, leasing_on, traces
-from tests.providers.compute.test_local import wait_until
 from tests.providers.compute.test_ssh import server, until
 from tests.providers.workshop import SHELL, TIER, Bench, image_of, open_bench, running, write_context
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.secret import Secret
 from reconciler.ports.compute import NOT_REMOVED, TAKEN, Rental, Runner, Usage
-from reconciler.providers.compute import daemon
+from reconciler.providers.compute.configuration import Certificates, configuration
 from reconciler.providers.compute.ssh import script
 from reconciler.providers.compute.ssh.connection import UNREACHABLE, Connection, Done, Identity, Lost, connect
 from reconciler.providers.compute.ssh.machine import SshMachine, Timing
@@ -230,11 +230,11 @@ def _contents(folder: str, cgroup: str, request: LeaseRequest, lease: Lease) -> 
     record = {"kind": "lease", "version": 1} | lease.to_json()
     contents = {"lease.json": json.dumps(record).encode(), "supervisor": script.text().encode()}
     certificates = {route.host: _certificates(route, n, folder, contents) for n, route in enumerate(request.routes)}
-    contents["buildkitd.toml"] = daemon.configuration(request, f"/lian/{cgroup}", certificates).encode()
+    contents["buildkitd.toml"] = configuration(request, f"/lian/{cgroup}", certificates).encode()
     return contents
 
 
-def _certificates(route: Route, number: int, folder: str, contents: dict[str, bytes]) -> daemon.Certificates:
+def _certificates(route: Route, number: int, folder: str, contents: dict[str, bytes]) -> Certificates:
     """A host's, as files in memory there."""
 
     def file(name: str, content: str | Secret) -> Path:
@@ -244,9 +244,9 @@ def _certificates(route: Route, number: int, folder: str, contents: dict[str, by
 
     authorities = tuple(file(f"{n}.crt", pem) for n, pem in enumerate(route.authorities))
     if route.identity is None:
-        return daemon.Certificates(authorities)
+        return Certificates(authorities)
     pair = file("client.cert", route.identity.certificate), file("client.key", route.identity.key)
-    return daemon.Certificates(authorities, pair)
+    return Certificates(authorities, pair)
 
 
 def _version(output: bytes) -> str:
