@@ -36,8 +36,8 @@ __all__ = [
 
 _LEFT = pytest.StashKey[list[str]]()
 
-# The shared suite's assertions explain themselves as a test module's do, wherever it is imported first.
-pytest.register_assert_rewrite("tests.ports.registry_suite")
+# The shared suites' assertions explain themselves as a test module's do, wherever they are imported first.
+pytest.register_assert_rewrite("tests.ports.registry_suite", "tests.ports.compute_suite", "tests.ports.provider_suite")
 
 # A shared machine makes single examples slow now and then; that is no fault of the code.
 hypothesis.settings.register_profile("lian", deadline=None)

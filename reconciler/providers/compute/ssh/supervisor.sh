@@ -319,6 +319,7 @@ going_on() {
 
 # attend STATE LEASE: lines on stdin, each a heartbeat. Without its supervisor a lease is none.
 attend() {
+    lives "$folder/pid" || exit $UNKNOWN
     while read -r beat; do
         lives "$folder/pid" || exit $UNKNOWN
         echo "$beat" >"$folder/heartbeat" || exit $UNKNOWN
@@ -488,7 +489,10 @@ end() {
         kill -TERM "$pid" 2>/dev/null
         while [ -d "$folder" ] && is_ours && [ ! -e "$folder/left" ]; do sleep 0.02; done
     fi
-    [ -d "$folder" ] || exit 0
+    if [ ! -d "$folder" ]; then # who began to attend while it was being ended waits to be told something
+        for pid in $(processes); do kill -KILL "$pid" 2>/dev/null; done
+        exit 0
+    fi
     left=$(clear_all)
     [ -d "$folder" ] || exit 0
     printf '%s\n' "$left"
