@@ -368,6 +368,7 @@ class Bench:
             blob_files=self.files,
             archives=_archives(),
             keyring=_Keyring(),
+            secrets=_sources(),
             recorder=recorder,
             pass_id=pass_id,
             logs=_log_folder(self.choice.cache / "logs", pass_id),

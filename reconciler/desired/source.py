@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.desired import git
+from reconciler.desired.bindings import unusable
 from reconciler.desired.contexts import Contexts
 from reconciler.desired.directives import DirectiveReader, read_fleet, registry_flag
 from reconciler.desired.export import Exporter, Stopped
@@ -363,7 +364,8 @@ class _Assembly:
         for artifact, found in reader.read([self.artifacts[name] for name in sorted(self.artifacts)]):
             if (login := self.logins.get(artifact.image.host)) is not None:
                 self._hold(artifact.name, [login])
-            held = (*self.holds.get(artifact.name, ()), *found.problems, *found.holds)
+            secrets = unusable(artifact, self.fleet.secrets, place)
+            held = (*self.holds.get(artifact.name, ()), *found.problems, *secrets, *found.holds)
             wanted[artifact.name] = Wanted(artifact, None if held else found.materials, held)
             self.problems += found.problems
             if found.notes and found.materials is not None:

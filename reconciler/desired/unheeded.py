@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reconciler.model.fleet import RegistrySettings
 
 LOCK = "lian.lock"
-_OF_A_FLEET = ("events", "tiers", "secrets")
+_OF_A_FLEET = ("events", "tiers")
 _OF_A_DIRECTIVE = ("events",)
 _OF_A_RUNNER = ("tier", "labels")
 _MAX_FILES = 3

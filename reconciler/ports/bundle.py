@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from reconciler.ports.registry import Registry
     from reconciler.ports.remover import Remover
     from reconciler.ports.revisions import Revisions
+    from reconciler.ports.secrets import Secrets
     from reconciler.ports.signer import Keyring
     from reconciler.ports.source import Source
 
@@ -61,6 +62,7 @@ class Ports(Removing):
     blob_files: BlobFiles
     archives: Archives
     keyring: Keyring
+    secrets: Secrets
     recorder: Recorder
     pass_id: str
     """Names this pass on everything it rents: lower-case letters and digits."""

@@ -40,6 +40,9 @@ class Runner:
     scratch: Path
     builder: str
     """What builds there, e.g. `buildkit v0.33.1`."""
+    private: Path | None = None
+    """A folder for what should reach no disk, such as credentials and secrets: in memory, and gone with the lease. None
+    where there is no such place; then `scratch` has to do."""
 
 
 class Compute(Protocol):

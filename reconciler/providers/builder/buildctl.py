@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 from reconciler.finishing import to_its_end
 from reconciler.model.digest import Digest
+from reconciler.model.masking import NOTHING, Mask
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.builder import CACHE_SILENT, CACHE_STALLED, Built, CacheMade
 from reconciler.ports.publisher import PushTo, WriteLayout
 from reconciler.providers.builder.arguments import build_words
-from reconciler.providers.builder.credentials import hand_over, hosts_of
+from reconciler.providers.builder.credentials import hand_over, hand_over_secrets, hosts_of
 from reconciler.providers.builder.failure import Evidence, explain, timed_out
 from reconciler.providers.builder.patience import Held, Patience
 from reconciler.providers.builder.progress import Progress
@@ -70,12 +71,13 @@ class BuildctlBuilder:
     async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
         """See the port; the codes are those of `failure.RULES` and `failure.explain`."""
         began = time.monotonic()
-        progress = Progress()
-        with _own_folder(runner.scratch) as own, _opened(request.log) as log:
+        progress = Progress(await _mask(request))
+        with _own_folder(runner.private or runner.scratch) as own, _opened(request.log) as log:
             metadata = own / "metadata.json"
             words = build_words(runner.address, request, metadata, limit_swap=self._limit_swap)
             if self._access:
                 words += await hand_over(self._access, hosts_of(request), own)
+            words += hand_over_secrets(request.secrets, own)
             process = await self._started(words, own)
             status = await self._follow(process, progress, log, seen, request)
             if status != 0:
@@ -208,14 +210,19 @@ def _signal(process: Process, number: signal.Signals) -> None:
         os.killpg(process.pid, number)
 
 
+async def _mask(request: BuildRequest) -> Mask:
+    """What the output must not show. To make it of much takes a moment."""
+    return await asyncio.to_thread(Mask, request.secrets.values()) if request.secrets else NOTHING
+
+
 @contextlib.contextmanager
-def _own_folder(scratch: Path) -> Iterator[Path]:
-    """For what belongs to one build."""
+def _own_folder(place: Path) -> Iterator[Path]:
+    """For what belongs to one build: gone, with all the secrets in it, as soon as the build has ended."""
     try:
-        folder = tempfile.TemporaryDirectory(prefix="build-", dir=scratch, ignore_cleanup_errors=True)
+        folder = tempfile.TemporaryDirectory(prefix="build-", dir=place, ignore_cleanup_errors=True)
     except OSError as error:
         code = "disk-full" if error.errno == errno.ENOSPC else "builder-lost"
-        message = f"nothing can be written in the runner's folder {scratch}"
+        message = f"nothing can be written in the runner's folder {place}"
         raise LianError(Problem(code, message, cause=error.strerror, next=Next.RETRY)) from error
     with folder as own:
         yield Path(own)

@@ -3,7 +3,7 @@
 The owner holds a lock on `lease.json` for as long as it holds the lease, and stands in it as a process (pid, start
 time, boot, pid namespace). A lease is dead when the lock is free *and* that process is not seen alive: either sign of
 life protects it, e.g. when containers share a state folder and do not see each other's pids. All that a lease has
-elsewhere (cgroup, socket link) is named after the folder, so a damaged `lease.json` loses nothing.
+elsewhere (cgroup, socket link, folder in memory) is named after the folder, so a damaged `lease.json` loses nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.providers.compute.mounts import SHARED_MEMORY
 from reconciler.providers.compute.processes import Owner
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ class LeaseFolder:
     def scratch(self) -> Path:
         """For the lease's owner."""
         return self.path / "scratch"
+
+    @property
+    def memory(self) -> Path:
+        """For what its owner must keep off the disk, whether there is a place for it or not."""
+        return SHARED_MEMORY / f"lian-{self._key}"
 
     @property
     def config(self) -> Path:

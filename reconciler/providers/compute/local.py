@@ -18,6 +18,7 @@ from reconciler.ports.compute import Runner
 from reconciler.providers.compute import daemon
 from reconciler.providers.compute.cgroups import Hierarchies
 from reconciler.providers.compute.lease_files import LeaseFiles
+from reconciler.providers.compute.mounts import SHARED_MEMORY, is_in_memory
 from reconciler.providers.compute.sweep import give_back, sweep
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from reconciler.ports.access import Route
     from reconciler.ports.compute import LeaseRequest
-    from reconciler.providers.compute.lease_files import Held
+    from reconciler.providers.compute.lease_files import Held, LeaseFolder
 
 SOCKET_LINKS = Path("/run/lian")
 TOOLS = ("setpriv", "unshare", "mount", "umount", "rm")
@@ -58,11 +59,11 @@ class LocalCompute:
         held = self._create(request)
         starting: asyncio.Task[Process] | None = None
         try:
-            self._furnish(held, request)
+            private = self._furnish(held, request)
             starting = asyncio.create_task(daemon.start(programs, held.folder))
             process = await asyncio.shield(starting)  # cancelled or not, we shall know the process
             _, version = await asyncio.gather(daemon.ready(process, held.folder), self._builder(programs))
-            yield Runner(request.lease, f"unix://{held.folder.socket}", held.folder.scratch, version)
+            yield Runner(request.lease, f"unix://{held.folder.socket}", held.folder.scratch, version, private)
         except BaseException as error:
             try:
                 await to_its_end(self._return(held, starting))
@@ -106,8 +107,9 @@ class LocalCompute:
         except OSError as error:
             raise LianError(_no_folder(self._files.state, error)) from error
 
-    def _furnish(self, held: Held, request: LeaseRequest) -> None:
-        """What the daemon needs before it starts. Raises LianError if it cannot be written."""
+    def _furnish(self, held: Held, request: LeaseRequest) -> Path | None:
+        """What the daemon needs before it starts; returns the owner's folder in memory. Raises LianError if it cannot
+        be written."""
         folder = held.folder
         try:
             for path in (folder.root, folder.temporary, folder.scratch):
@@ -120,6 +122,7 @@ class LocalCompute:
                 route.host: _written(route, folder.certificates / str(n)) for n, route in enumerate(request.routes)
             }
             folder.config.write_text(daemon.configuration(request, parent, certificates), encoding="utf-8")
+            return _in_memory(folder)
         except OSError as error:
             raise LianError(_no_folder(folder.path, error)) from error
 
@@ -135,6 +138,17 @@ class LocalCompute:
         if self._version is None:
             self._version = await asyncio.to_thread(_version_of, programs.buildkitd)
         return self._version
+
+
+def _in_memory(folder: LeaseFolder) -> Path | None:
+    """A folder for its owner alone; one that is there already is someone else's, and not used."""
+    if not is_in_memory(SHARED_MEMORY):
+        return None
+    try:
+        folder.memory.mkdir(mode=0o700)
+    except OSError:
+        return None
+    return folder.memory
 
 
 def _written(route: Route, folder: Path) -> daemon.Certificates:

@@ -87,6 +87,7 @@ def _remove_files(folder: LeaseFolder) -> list[str]:
     with contextlib.suppress(OSError):  # other links are in it, or it was never made
         folder.links.rmdir()
     content = [entry.path for entry in os.scandir(folder.path) if Path(entry.path) != folder.record]
+    content += [str(folder.memory)] if folder.memory.is_dir() else []
     if not content:
         return []
     done = _run("rm", "-rf", "--one-file-system", "--", *content)
