@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reconciler.apply.leasing import Leasing
 from reconciler.model.platform import Platform
 from reconciler.model.tier import Tier
 from reconciler.ports.builder import BuildRequest
@@ -26,6 +27,7 @@ from reconciler.providers.builder.arguments import csv_record, output_fields
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.builder.buildctl import BuildctlBuilder
 from reconciler.providers.compute.local import LocalCompute
+from reconciler.record.leases import LeaseFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -116,9 +118,9 @@ class Workshop:
             shutil.rmtree(root)
 
     async def _lease(self, contexts: Sequence[Path]) -> None:
-        compute = LocalCompute(
-            self._programs["buildkitd"], self._programs["buildctl"], self._programs["runc"], self._folder / "state"
-        )
+        provider = LocalCompute(self._programs.get, self._folder / "state")
+        ledger = LeaseFiles(self._folder / "rented")
+        compute = Leasing({"local": lambda: provider}, ledger, time.time, lambda: "local")
         builder = BuildctlBuilder(self._programs["buildctl"])
         async with compute.rent(LeaseRequest("bench", "bench", self._fresh("lease").name, TIER, 600.0)) as runner:
             for context in contexts:

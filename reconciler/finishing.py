@@ -7,12 +7,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 T = TypeVar("T")
+
+CANCEL_SECONDS = 30.0
+"""How long a piece of work that is cancelled may take to end."""
 
 
 async def all_of(works: Iterable[Awaitable[T]]) -> list[T]:
@@ -60,6 +63,30 @@ async def to_its_end(work: Awaitable[T]) -> T:
     if cancelled is not None:
         raise cancelled
     return result
+
+
+async def no_longer_than(seconds: float, work: Awaitable[T]) -> T:
+    """Its result. What takes longer is cancelled and not waited for. If this task is cancelled the work is, too, and
+    waited for as long as CANCEL_SECONDS. Raises TimeoutError, or what the work raises."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        task.cancel()
+        task.add_done_callback(_seen)
+        await to_its_end(asyncio.wait({task}, timeout=CANCEL_SECONDS))
+        raise
+    if not task.done():
+        task.cancel()
+        task.add_done_callback(_seen)
+        raise TimeoutError
+    return task.result()
+
+
+def _seen(task: asyncio.Future[Any]) -> None:
+    """What it raises late, nobody waits for."""
+    if not task.cancelled():
+        task.exception()
 
 
 class Stopped(Exception):

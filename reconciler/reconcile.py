@@ -132,12 +132,17 @@ async def _orphans(ports: Reading, desired: Desired, options: Options) -> tuple[
 
 
 async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]:
-    """One pass. What earlier passes left behind is swept first; what will not go is told in the outcome.
+    """One pass. What earlier passes left behind is swept before anything is done; what will not go is told in the
+    outcome.
 
     Raises LianError if no plan could be made.
     """
-    stuck = await _sweep(ports)
-    work = await plan_once(ports, options)
+    try:
+        work = await plan_once(ports, options)
+    except LianError as error:  # what is rented goes back whatever the commit says
+        stuck = await _sweep(ports, None)
+        raise LianError((*error.problems, *stuck)) from error
+    stuck = await _sweep(ports, work.resolution.desired.fleet.name)
     for note in (*work.resolution.desired.notes, *work.notes):
         ports.recorder.record(Noted(note))
     ports.recorder.record(Planned(work.plan))
@@ -164,15 +169,13 @@ def _there(work: Work, outcome: Outcome) -> set[Repository]:
     return {c.image for c in work.plan.changes if c.artifact in good or named(c.image, c.tags)}
 
 
-async def _sweep(ports: Ports) -> tuple[Problem, ...]:
-    """Return what interrupted passes rented; the problems of what could not be returned."""
-    try:
-        swept = await ports.compute.sweep()
-    except LianError as error:
-        return error.problems
-    if swept:
-        ports.recorder.record(Noted(f"swept what {len(swept)} interrupted build(s) had left behind"))
-    return ()
+async def _sweep(ports: Ports, fleet: str | None) -> tuple[Problem, ...]:
+    """Return what interrupted passes rented; the problems of what could not be returned. Without a fleet only those of
+    this machine are known."""
+    swept = await ports.compute.sweep(fleet)
+    if swept.leases:
+        ports.recorder.record(Noted(f"swept what {len(swept.leases)} interrupted build(s) had left behind"))
+    return swept.problems
 
 
 async def sign_once(ports: Ports, options: Options) -> Outcome:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 from reconciler.cache.home import is_cache
 from reconciler.model.fleet import ComputeProvider
-from reconciler.model.problem import LianError, Problem
-from reconciler.ports.bundle import Ports, Reading, Removing, Surveying
+from reconciler.model.problem import LianError
+from reconciler.ports.bundle import Ports, Reading, Removing, Renting, Surveying
 from reconciler.providers.builder import binaries
 
 if TYPE_CHECKING:
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from reconciler.desired.source import GitSource
     from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired, Materials, SentFolder
+    from reconciler.model.lease import Lease
     from reconciler.model.tree import Entry
     from reconciler.ports.access import Access
     from reconciler.ports.archives import Archives
     from reconciler.ports.blob_files import BlobFiles
     from reconciler.ports.builder import BuildRequest, Built, StepSeen
     from reconciler.ports.clock import Clock
-    from reconciler.ports.compute import Compute, LeaseRequest, Runner
+    from reconciler.ports.compute import Compute, LeaseRequest, Provider, Rental, Runner
     from reconciler.ports.inventory import Inventory
     from reconciler.ports.memory import Memory
     from reconciler.ports.publisher import Publisher
@@ -108,6 +109,14 @@ async def reading(choice: Choice) -> AsyncIterator[Reading]:
     """The ports of a plan: nothing in them can write, and registries are asked for pull alone."""
     async with _connections() as connections:
         yield Reading(**_read(choice, _Learning(_source(choice), connections)))
+
+
+@asynccontextmanager
+async def renting(choice: Choice) -> AsyncIterator[Renting]:
+    """The ports of what is told of rented runners, and of returning them."""
+    async with _connections() as connections:
+        source = _Learning(_source(choice), connections)
+        yield Renting(source, time.time, _compute(source, choice.cache))
 
 
 @asynccontextmanager
@@ -280,49 +289,54 @@ _program = cache(binaries.find_part)
 """A program that is usable; looked for when a build first needs it, since most passes build nothing."""
 
 
-class _ChosenCompute:
-    """Compute as the fleet's settings choose it; they are known once the commit is read. It is told how registries are
-    reached."""
+class _LocalProvider:
+    """This machine, loaded when something is rented or left there. It is told how registries are reached."""
 
-    def __init__(self, source: _Learning, leases: Path) -> None:
-        self._source, self._leases = source, leases
-        self._made: Compute | None = None
+    shared = False
 
-    @asynccontextmanager
-    async def rent(self, request: LeaseRequest) -> AsyncIterator[Runner]:
+    def __init__(self, connections: Connections, leases: Path) -> None:
+        self._connections, self._leases = connections, leases
+        self._made: Provider | None = None
+
+    async def rent(self, request: LeaseRequest, lease: Lease) -> Runner:
         """See the port."""
-        desired = self._source.desired
-        if desired is not None and desired.fleet.compute is not ComputeProvider.LOCAL:
-            raise LianError(
-                Problem(
-                    "compute-unsupported",
-                    f"compute provider {desired.fleet.compute} is not there yet",
-                    file="lian.ncl",
-                    hint="set compute = { provider = 'Local }",
-                )
-            )
-        routes = await self._source.connections.routes(request.hosts)
-        async with self._local().rent(replace(request, routes=routes)) as runner:
-            yield runner
+        routes = await self._connections.routes(request.hosts)
+        return await self._local().rent(replace(request, routes=routes), lease)
 
-    async def sweep(self) -> Sequence[str]:
-        """See the port; without a folder of leases there is nothing to sweep."""
-        if not self._leases.is_dir():
-            return ()
-        from reconciler.providers.compute.local import LocalCompute  # 10 ms that a pass without builds is spared
+    async def describe(self, lease: str) -> Rental | None:
+        """See the port."""
+        return await self._local().describe(lease)
 
-        return await LocalCompute(None, None, None, self._leases).sweep()
+    async def give_back(self, lease: str) -> None:
+        """See the port."""
+        await self._local().give_back(lease)
+
+    async def owned_by(self, fleet: str) -> Sequence[Rental]:
+        """See the port; without a folder of leases there are none."""
+        return await self._local().owned_by(fleet) if self._leases.is_dir() else ()
 
     async def peak_memory(self, runner: Runner) -> int | None:
         """See the port."""
         return await self._local().peak_memory(runner)
 
-    def _local(self) -> Compute:
-        from reconciler.providers.compute.local import LocalCompute
+    def _local(self) -> Provider:
+        from reconciler.providers.compute.local import LocalCompute  # 10 ms that a pass without builds is spared
 
         if self._made is None:
-            self._made = LocalCompute(_program("buildkitd"), _program("buildctl"), _program("runc"), self._leases)
+            self._made = LocalCompute(_program, self._leases)
         return self._made
+
+
+def _compute(source: _Learning, cache: Path) -> Compute:
+    """Compute as the fleet's settings choose it; they are known once the commit is read."""
+    from reconciler.apply.leasing import Leasing
+    from reconciler.record.leases import LeaseFiles
+
+    def chosen() -> str:
+        return (source.desired.fleet.compute if source.desired else ComputeProvider.LOCAL).value
+
+    local = partial(_LocalProvider, source.connections, cache / "leases")
+    return Leasing({ComputeProvider.LOCAL.value: local}, LeaseFiles(cache / "rented"), time.time, chosen)
 
 
 def _archives() -> Archives:
@@ -363,7 +377,7 @@ class Bench:
         return Ports(
             **self.read,
             **self.written,
-            compute=_ChosenCompute(self.source, self.choice.cache / "leases"),
+            compute=_compute(self.source, self.choice.cache),
             builder=_LateBuilder(self.source.connections),
             blob_files=self.files,
             archives=_archives(),

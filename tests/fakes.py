@@ -29,7 +29,7 @@ from reconciler.model.secret import SecretBytes
 from reconciler.ports.archives import Packed, Tool
 from reconciler.ports.builder import Built, CacheMade, PinnedImage, StepSeen
 from reconciler.ports.bundle import Ports, Removing
-from reconciler.ports.compute import Runner
+from reconciler.ports.compute import Keeper, Outstanding, RentalState, Runner, Standing, Swept
 from reconciler.ports.publisher import PullFrom, PushTo
 from reconciler.ports.signer import Signature
 
@@ -399,6 +399,9 @@ class FakeCompute:
         self.rented: list[LeaseRequest] = []
         self.returned: list[str] = []
         self.left: list[str] = []
+        self.swept_for: list[str | None] = []
+        self.stuck: tuple[Problem, ...] = ()
+        """What a sweep cannot return."""
 
     @asynccontextmanager
     async def rent(self, request: LeaseRequest) -> AsyncIterator[Runner]:
@@ -419,10 +422,17 @@ class FakeCompute:
             await self.points.at("return")
             await self.points.at("returned")
 
-    async def sweep(self) -> Sequence[str]:
+    async def sweep(self, fleet: str | None = None) -> Swept:
         await self.points.at("sweep")
+        self.swept_for.append(fleet)
         swept, self.left = self.left, []
-        return swept
+        return Swept(tuple(swept), self.stuck)
+
+    async def outstanding(self, fleet: str | None = None) -> Standing:
+        leases = ((name, lease) for name, lease in sorted(self.out.items()) if fleet in {None, lease.fleet})
+        return Standing(
+            tuple(Outstanding(name, "fake", one.at(0.0), RentalState.READY, Keeper.ALIVE) for name, one in leases)
+        )
 
     async def peak_memory(self, runner: Runner) -> int | None:
         await self.points.at("peak memory")
@@ -489,7 +499,7 @@ class FakeBuilder:
         if self.refused:
             return CacheMade(failure=self.refused)
         assert isinstance(request.cache_to.destination, PushTo)
-        repository, config = request.cache_to.destination.repository, f"cache {len(self.requests)}".encode()
+        repository, config = request.cache_to.destination.repository, b'{"layers":[{"blob":"%d"}]}' % len(self.requests)
         self.registry.blobs[repository, Digest.of(config)] = config
         made = self.next_cache or cache(config)
         self.registry.put(repository, made)

@@ -12,6 +12,7 @@ from reconciler.model.artifact import Artifact, BaseImage, Folder, ParentImage, 
 from reconciler.model.cache import CacheMode
 from reconciler.model.cache_use import CachedStep, CacheLook, CacheUse, LookStatus
 from reconciler.model.digest import Digest
+from reconciler.model.lease import MAX_TIME, Lease
 from reconciler.model.manifest import IMAGE_INDEX, IMAGE_MANIFEST, Descriptor
 from reconciler.model.mount_use import MountsEnd, MountsMoved, MountUse
 from reconciler.model.name import ArtifactName
@@ -24,6 +25,8 @@ from reconciler.model.record import BuildRecord, PlatformBuild
 from reconciler.model.reference import Reference, Repository
 from reconciler.model.tier import RunnerOverride
 from reconciler.model.tree import EXECUTABLE, FILE, FOLDER, SYMLINK, Entry
+from reconciler.ports.compute import Keeper, Outstanding, RentalState
+from reconciler.upkeep.runners import RunnerList
 
 _ALNUM = string.ascii_lowercase + string.digits
 _WORD = st.text(_ALNUM, min_size=1, max_size=6)
@@ -267,4 +270,27 @@ announcements = st.builds(
     st.floats(0, 1 << 40),
     names,
     hexes(8),
+)
+
+lease_names = st.from_regex(r"[a-z0-9][a-z0-9-]{0,39}", fullmatch=True)
+_lines = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
+_times = st.floats(0, MAX_TIME, allow_nan=False)
+leases = st.builds(Lease, lease_names, _lines, _lines, _times, _times, purpose=_lines)
+runner_lists = st.builds(
+    RunnerList,
+    _times,
+    st.none() | _lines,
+    st.lists(
+        st.builds(
+            Outstanding,
+            lease_names,
+            st.sampled_from(["", "Local", "Ssh"]),
+            st.none() | leases,
+            st.none() | st.sampled_from(RentalState),
+            st.sampled_from(Keeper),
+        ),
+        max_size=3,
+    ).map(tuple),
+    st.lists(lease_names, unique=True, max_size=2).map(tuple),
+    st.lists(problems, max_size=2).map(tuple),
 )

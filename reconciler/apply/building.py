@@ -297,8 +297,7 @@ class Building:
         try:
             return await self._run(again), lookup
         except LianError as error:
-            told = f"; the try before it: {first.message}"
-            raise LianError(replace(p, message=f"{p.message}{told}") for p in error.problems) from error
+            raise LianError(_after(p, first) for p in error.problems) from error
 
     async def _run(self, request: BuildRequest) -> Built:
         self.logs.append(request.log)
@@ -316,3 +315,10 @@ class Building:
 
     def _seen(self, step: StepSeen) -> None:
         self.ports.recorder.record(Step(self.wanted.artifact.name, step.name, step.done, step.cached))
+
+
+def _after(problem: Problem, first: Problem) -> Problem:
+    """What the second try failed with, and what the first did, if that was something else."""
+    if problem.message == first.message:
+        return problem
+    return replace(problem, message=f"{problem.message}; the try before it: {first.message}")

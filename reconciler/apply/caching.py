@@ -16,7 +16,8 @@ from reconciler.cache import notes, rules
 from reconciler.cache.content import rfc3339
 from reconciler.cache.home import place_of
 from reconciler.cache.notes import Note
-from reconciler.cache.vet import LIMIT, config_of, unfit
+from reconciler.cache.vet import LIMIT, config_of, undescribed, unfit
+from reconciler.finishing import all_of
 from reconciler.model.cache import CacheMode
 from reconciler.model.cache_use import CacheLook, CacheUse, LookStatus
 from reconciler.model.observed import Found, Unknown
@@ -27,7 +28,7 @@ from reconciler.ports.publisher import WriteLayout
 from reconciler.ports.registry import BLOB_UNKNOWN, MANIFEST_UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from reconciler.cache.rules import Slot
@@ -60,9 +61,16 @@ class Lookup:
     """What can be read, in the order in which it was looked at."""
     latest: Manifest | None = None
     """What lies where the build's own cache goes, if that is a cache."""
+    own: Digest | None = None
+    """What lies there, whatever it is."""
     previous: Digest | None = None
-    """What lies beside it, whatever it is."""
+    """What lies beside it, likewise."""
     problem: Problem | None = None
+
+    @property
+    def broken(self) -> frozenset[Digest]:
+        """What is not to be kept under any tag."""
+        return frozenset(look.digest for look in self.looks if look.status is LookStatus.BROKEN and look.digest)
 
     def after(self, failure: Problem) -> Lookup:
         """For the second try of a build that failed for this: nothing is read again, for a cache may be what it failed
@@ -71,11 +79,22 @@ class Lookup:
             return replace(self, sources=(), target=None, problem=failure)
         if failure.code != CACHE_BROKEN:
             return replace(self, sources=())
-        looks = tuple(
-            replace(look, status=LookStatus.BROKEN, cause=failure.cause) if look.status is LookStatus.READ else look
-            for look in self.looks
-        )
-        return replace(self, looks=looks, sources=(), latest=None)
+        guilty = self._with(failure.cause or "") or {manifest.digest for manifest in self.found}
+        looks = tuple(_blamed(look, guilty, failure) for look in self.looks)
+        return replace(self, looks=looks, sources=())
+
+    def _with(self, text: str) -> set[Digest]:
+        """Those that have a part which the text names."""
+        return {one.digest for one in self.found if any(str(part.digest) in text for part in below(one).blobs)}
+
+
+def _blamed(look: CacheLook, guilty: set[Digest], failure: Problem) -> CacheLook:
+    """As it stands after a build has failed on one of those that it was given."""
+    if look.status is not LookStatus.READ:
+        return look
+    if look.digest in guilty:
+        return replace(look, status=LookStatus.BROKEN, cause=failure.cause)
+    return replace(look, status=LookStatus.SET_ASIDE)
 
 
 @dataclass(slots=True)
@@ -180,25 +199,16 @@ class Caches:
 
     async def _looked(self, references: list[Reference], own: Slot) -> Lookup:
         heads = await self.ports.registry.heads(references)
-        looks: list[CacheLook] = []
-        manifests: dict[Digest, Manifest] = {}
-        sources: dict[Digest, CacheSource] = {}
-        latest: Manifest | None = None
-        for reference in references:
-            digest = head.digest if isinstance(head := heads[reference], Found) else None
-            if digest in sources:
-                continue  # the same as another
-            look, manifest = await self._one(reference, head)
-            looks.append(look)
-            if manifest is None or digest is None:
-                continue
-            latest = manifest if reference == self._at(own) else latest
-            if look.status is LookStatus.READ:
-                manifests[digest] = manifest
-                sources[digest] = CacheSource(digest, self.ports.publisher.origin(reference.repository))
-        beside = heads.get(self._at(rules.previous(own)))
-        previous = beside.digest if isinstance(beside, Found) else None
-        return Lookup(tuple(looks), tuple(sources.values()), None, tuple(manifests.values()), latest, previous)
+        asked = _different(references, heads)
+        looks, found = zip(*await all_of(self._one(each, heads[each]) for each in asked), strict=True)
+        latest = dict(zip(asked, found, strict=True)).get(self._at(own))
+        read = {
+            manifest: CacheSource(manifest.digest, self.ports.publisher.origin(reference.repository))
+            for reference, look, manifest in zip(asked, looks, found, strict=True)
+            if manifest is not None and look.status is LookStatus.READ
+        }
+        at_own, beside = (_digest(heads.get(self._at(slot))) for slot in (own, rules.previous(own)))
+        return Lookup(looks, tuple(read.values()), None, tuple(read), latest, at_own, beside)
 
     async def _one(self, reference: Reference, head: Sighting) -> tuple[CacheLook, Manifest | None]:
         """What lies there; the manifest of what is a cache, also of one that is not fresh enough."""
@@ -211,7 +221,8 @@ class Caches:
         try:
             manifest = await self.ports.registry.manifest(reference.repository, head.digest)
             if (wrong := unfit(manifest)) is None:  # BuildKit waits without end for what is not answered
-                await self.ports.registry.blob(reference.repository, config_of(manifest), LIMIT)
+                wrong = undescribed(await self.ports.registry.blob(reference.repository, config_of(manifest), LIMIT))
+            lost = await self.ports.registry.missing(reference.repository, head.digest) if wrong is None else ()
         except LianError as error:
             first = error.problems[0]
             self._failures += error.problems
@@ -221,6 +232,8 @@ class Caches:
             return CacheLook(name, status, head.digest, first.message), None
         if wrong is not None:
             return CacheLook(name, wrong[0], head.digest, wrong[1]), None
+        if lost:
+            return CacheLook(name, LookStatus.BROKEN, head.digest, _lost(lost)), None
         if notes.is_fresh(manifest, self.freshness):
             return CacheLook(name, LookStatus.READ, head.digest), manifest
         cause = "it was made before the artifact asked to be this fresh"
@@ -252,19 +265,25 @@ class Caches:
         return await self.ports.registry.manifest(place.repository, digest)
 
     async def _put(self, lookup: Lookup, own: Slot, manifest: Manifest, use: CacheUse) -> set[Digest]:
-        """Under its tag, with its note, and what was there before beside it. Returns what no slot holds any more.
-        Raises LianError."""
-        place = self._at(own)
-        noted, before, previous = notes.noted(manifest, self._note(use)), lookup.latest, lookup.previous
-        left = {manifest.digest}
-        if before is not None and notes.is_same(before, manifest):
-            left.add(before.digest)
-        elif before is not None:
-            await self._tagged(self._at(rules.previous(own)), before)
-            left |= {previous} if previous else set()
-            previous = before.digest
+        """Under its tag, with its note, and what was there before beside it, unless it is broken. Returns what no slot
+        holds any more. Raises LianError."""
+        place, noted = self._at(own), notes.noted(manifest, self._note(use))
+        before = None if lookup.latest and lookup.latest.digest in lookup.broken else lookup.latest
+        beside = self._beside(lookup, before, noted)
+        if beside is not None:
+            await self._tagged(self._at(rules.previous(own)), beside)
         await self._tagged(place, noted)
-        return left - {noted.digest, previous}
+        held = {noted.digest, beside.digest if beside else lookup.previous}
+        over = [lookup.own] if before or lookup.own in lookup.broken else []  # else it is nothing of ours
+        return {one for one in (manifest.digest, lookup.previous, *over) if one} - held
+
+    @staticmethod
+    def _beside(lookup: Lookup, before: Manifest | None, noted: Manifest) -> Manifest | None:
+        """What goes beside the new one; None if what lies there stays. What is broken does not: the new one stands
+        there too, until there is another."""
+        if before is not None and not notes.is_same(before, noted):
+            return before
+        return noted if lookup.previous in lookup.broken else None
 
     async def _tagged(self, place: Reference, manifest: Manifest) -> None:
         await self.ports.publisher.publish(place.repository, manifest, tags=[place.tag or ""])
@@ -286,6 +305,21 @@ def _new_bytes(manifest: Manifest, known: tuple[Manifest, ...]) -> int:
     there = {part.digest for one in known for part in below(one).blobs}
     sizes = {part.digest: part.size for part in below(manifest).blobs}
     return sum(size for digest, size in sizes.items() if digest not in there)
+
+
+def _different(references: Sequence[Reference], heads: Mapping[Reference, Sighting]) -> list[Reference]:
+    """Without those that name the same as one before them."""
+    named = {_digest(heads[one]) or one: one for one in reversed(references)}
+    return [one for one in references if one in named.values()]
+
+
+def _digest(head: Sighting | None) -> Digest | None:
+    return head.digest if isinstance(head, Found) else None
+
+
+def _lost(parts: tuple[Digest, ...]) -> str:
+    more = f", and {len(parts) - 1} more" if len(parts) > 1 else ""
+    return f"the registry does not have {parts[0]} any more{more}"
 
 
 def _not_written(cause: str | None) -> Problem:

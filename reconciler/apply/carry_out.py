@@ -59,7 +59,7 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
         ports.pass_id,
         jobs,
         hosts_of_shares(desired, shares.items()),
-        shares.values(),
+        shares,
     )
     tagger = Tagger(ports, desired, work.observed, Witness(ports, desired, limits.allow_older))
     attester = Attester(ports, desired)
@@ -106,10 +106,10 @@ class _Carrier:
             result = self._failed(change, error.problems[0])
         except Exception as error:  # noqa: BLE001 - a bug in one artifact must not stop the others; it is reported as one
             result = self._failed(change, _bug(error))
-        if (share := self.shares.get(change.artifact)) is not None:
-            await self.runners.done(share)
         if change.action is not Action.NONE or result.status is not Status.NONE:
             self.worker.ports.recorder.record(Finished(result))
+        if (share := self.shares.get(change.artifact)) is not None:
+            self.runners.done(share)
         return result
 
     def _failed(self, change: Change, problem: Problem) -> Result:

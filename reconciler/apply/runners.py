@@ -11,15 +11,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.finishing import to_its_end
+from reconciler.model.problem import LianError
 from reconciler.ports.compute import LeaseRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
+    from reconciler.model.name import ArtifactName
     from reconciler.model.tier import Tier
     from reconciler.ports.compute import Compute, Runner
+
+TOLD = 3
+"""Artifacts that are named in what a lease is for."""
 
 
 @dataclass(slots=True)
@@ -39,13 +44,16 @@ class Runners:
     parallelism: int
     hosts: Mapping[str, frozenset[str]]
     """Share -> the registry hosts that its builds speak to."""
+    purposes: Mapping[str, str]
+    """Share -> what is built there, for people."""
     expected: Counter[str]
     """Share -> artifacts of it that may still ask for a runner."""
     _rented: dict[str, _Rented] = field(default_factory=dict)
     _lost: dict[str, list[_Rented]] = field(default_factory=dict)
     """Share -> runners that build nothing more."""
-    _failures: list[Exception] = field(default_factory=list)
-    """Of runners that could not be returned; told at the end, so that they stop nobody's build."""
+    _returning: list[asyncio.Task[None]] = field(default_factory=list)
+    """Those of runners that were released. What is wrong with them is told at the end, so that it stops nobody's
+    build."""
 
     @classmethod
     def of(
@@ -55,10 +63,13 @@ class Runners:
         pass_id: str,
         parallelism: int,
         hosts: Mapping[str, frozenset[str]],
-        work: Iterable[str],
+        shares: Mapping[ArtifactName, str],
     ) -> Runners:
-        """`work` names the share of each artifact that may be built."""
-        return cls(compute, fleet, pass_id, parallelism, hosts, Counter(work))
+        """`shares` has the share of each artifact that may be built."""
+        purposes = {
+            share: _told(name for name, its in shares.items() if its == share) for share in set(shares.values())
+        }
+        return cls(compute, fleet, pass_id, parallelism, hosts, purposes, Counter(shares.values()))
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,10 +77,11 @@ class Runners:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._return({*self._rented, *self._lost})
-        if self._failures and error is None:
-            raise self._failures[0]
-        for failure in self._failures if error else ():
+        self._release({*self._rented, *self._lost})
+        failures = await self._returned()
+        if failures and error is None:
+            raise _as_one(failures)
+        for failure in failures if error else ():
             error.add_note(f"a runner could not be returned: {failure}")  # type: ignore[union-attr]
 
     async def runner(self, share: str, tier: Tier, deadline: float) -> Runner:
@@ -88,6 +100,7 @@ class Runners:
                 until,
                 self.parallelism,
                 self.hosts.get(share, frozenset()),
+                purpose=self.purposes.get(share, ""),
             )
             future: asyncio.Future[Runner] = asyncio.get_running_loop().create_future()
             release = asyncio.Event()
@@ -102,11 +115,12 @@ class Runners:
         if rented is not None and rented.runner.done() and rented.runner.result() is runner:
             self._lost.setdefault(share, []).append(self._rented.pop(share))
 
-    async def done(self, share: str) -> None:
-        """One artifact of the share has ended; with the last one the runner goes back."""
+    def done(self, share: str) -> None:
+        """One artifact of the share has ended; with the last one the runner goes back, which nobody waits for until the
+        end."""
         self.expected[share] -= 1
         if self.expected[share] <= 0:
-            await self._return({share})
+            self._release({share})
 
     def _lease(self, share: str) -> str:
         """Unique for the pass, the share and the runners it lost; the text is hashed, because it may be too long."""
@@ -127,15 +141,31 @@ class Runners:
             if isinstance(error, asyncio.CancelledError):
                 raise
 
-    async def _return(self, shares: Collection[str]) -> None:
+    def _release(self, shares: Collection[str]) -> None:
         leases = [self._rented.pop(share) for share in shares if share in self._rented]
         leases += [lost for share in shares for lost in self._lost.pop(share, ())]
         for lease in leases:
             lease.release.set()
             if not lease.runner.done():
                 lease.task.cancel()
-        ends = asyncio.gather(*(lease.task for lease in leases), return_exceptions=True)
-        try:
-            await to_its_end(ends)
-        finally:
-            self._failures += [end for end in ends.result() if isinstance(end, Exception)]
+        self._returning += [lease.task for lease in leases]
+
+    async def _returned(self) -> list[Exception]:
+        """When all have gone back; what was wrong with those that could not."""
+        ends = asyncio.gather(*self._returning, return_exceptions=True)
+        await to_its_end(ends)
+        return [end for end in ends.result() if isinstance(end, Exception)]
+
+
+def _told(names: Iterable[ArtifactName]) -> str:
+    """A few of them, and how many more."""
+    first, more = (ordered := sorted(map(str, names)))[:TOLD], len(ordered) - TOLD
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
+
+
+def _as_one(failures: Sequence[Exception]) -> Exception:
+    """All their problems; a bug alone, if one of them is one."""
+    told = [failure for failure in failures if isinstance(failure, LianError)]
+    if len(told) < len(failures):
+        return next(failure for failure in failures if not isinstance(failure, LianError))
+    return LianError(problem for failure in told for problem in failure.problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,12 @@ class Refs:
         }
 
 
+def _unknown(desired: Desired, name: ArtifactName) -> Problem:
+    near = difflib.get_close_matches(str(name), sorted(map(str, desired.wanted)), n=1)
+    hint = f"did you mean {near[0]}?" if near else "`lian diff --detailed` lists all artifacts"
+    return Problem("artifact-unknown", f"this commit has no artifact {name}", hint=hint)
+
+
 def refs_of(
     desired: Desired, name: ArtifactName, mode: BuildMode, cache_from: Sequence[str] = (), cache_to: str | None = None
 ) -> Refs:
@@ -73,8 +80,7 @@ def refs_of(
     rules do not admit, a namespace that has no place in the registry."""
     wanted = desired.wanted.get(name)
     if wanted is None:
-        hint = "`lian diff --detailed` lists all artifacts"
-        raise LianError(Problem("artifact-unknown", f"this commit has no artifact {name}", hint=hint))
+        raise LianError((*desired.problems, _unknown(desired, name)))  # it may be in a directive that is invalid
     if problem := _not_an_actor(desired, name, mode):
         raise LianError(problem)
     artifact, host = wanted.artifact, wanted.artifact.cache_host

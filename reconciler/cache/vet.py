@@ -7,6 +7,7 @@ only what a cache must be, so that a broken or crafted one costs time and nothin
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.cache_use import LookStatus
@@ -49,6 +50,20 @@ def unfit(manifest: Manifest) -> tuple[LookStatus, str] | None:
 def config_of(manifest: Manifest) -> Digest:
     """Where a cache that is fit says which layer is filed under which step."""
     return Descriptor.from_json(manifest.document["config"]).digest
+
+
+def undescribed(config: bytes) -> tuple[LookStatus, str] | None:
+    """Why the config of a cache says nothing to BuildKit (cache/remotecache/v1/spec.go), which passes it by in silence.
+    That of an empty cache has no fields."""
+    try:
+        described = json.loads(config)
+    except (ValueError, RecursionError):
+        described = None
+    if not isinstance(described, dict):
+        return LookStatus.FOREIGN, "its config is no JSON object"
+    if described and not described.keys() & {"layers", "records"}:
+        return LookStatus.FOREIGN, "its config describes no cache"
+    return None
 
 
 def _elsewhere(part: Any) -> tuple[LookStatus, str] | None:

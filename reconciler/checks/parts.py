@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CACHES = tuple(f"cache {verb}" for verb in ("policy", "refs", "ls", "du", "prune"))
-READING = ("validate", "diff", "why", "images", "verify", "sign", "registry status", "prune", *CACHES)
+RUNNERS = ("runners list", "runners sweep")
+READING = ("validate", "diff", "why", "images", "verify", "sign", "registry status", "prune", *CACHES, *RUNNERS)
 """Commands that evaluate directives and build nothing."""
 BUILDING = ("reconcile", "watch")
 """Commands that build."""

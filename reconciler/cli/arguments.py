@@ -217,6 +217,7 @@ def parser(environ: Mapping[str, str]) -> Parser:
     _json(verb("sign", "sign the images that are in sync and are not signed yet", _desired, _selection))
     _registry(verbs, environ)
     _cache(verbs, environ)
+    _runners(verbs, environ)
     command = verb("prune", "remove images that no kept revision wants; shows its plan and asks", _desired)
     _prune(command)
     _json(command)
@@ -306,6 +307,17 @@ def _registry(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, s
     command = verb("status", "what is there, whose it is, how much, how old, and what drifts", _desired)
     _chosen(command)
     _json(command)
+
+
+def _runners(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:
+    """Verbs about what is rented; `subcommand` names which."""
+    purpose = "what is rented to build on, and returning what nobody needs any more"
+    group = verbs.add_parser("runners", help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
+    verb = _verbs(
+        group.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, parser_class=Parser), environ
+    )
+    _json(verb("list", "what is rented, by whom, for what, since when and until when", _desired))
+    _json(verb("sweep", "return what passes that died have left behind, as each pass does by itself", _desired))
 
 
 def _cache(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ from reconciler.cli.run import complete
 from reconciler.cli.views import why as view
 from reconciler.cli.views.text import as_json
 from reconciler.model.name import ArtifactName
+from reconciler.model.plan import Action
 from reconciler.model.problem import LianError, Problem
 from reconciler.reconcile import why_once
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 if the story could be told."""
+    """0 the story is told, 4 it is that of one that is held."""
     try:
         name = ArtifactName.parse(arguments.artifact)
     except ValueError as error:
@@ -35,4 +36,4 @@ async def _why(arguments: argparse.Namespace, name: ArtifactName) -> int:
         sys.stdout.write(as_json(story.to_json()))
     else:
         view.show(story, sys.stdout)
-    return exits.DONE
+    return exits.HELD if story.change.action is Action.HOLD else exits.DONE

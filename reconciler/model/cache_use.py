@@ -41,7 +41,9 @@ class LookStatus(StrEnum):
     STALE = "stale"
     """Made before the artifact asked to be fresh (`max_age`, `os_epoch`, `builder`)."""
     BROKEN = "broken"
-    """It was read, and lacks what it promises: the build was done again without it."""
+    """It lacks what it promises."""
+    SET_ASIDE = "set-aside"
+    """Nothing is wrong with it: the build failed on another one, and was done again without any."""
 
 
 @dataclass(frozen=True, slots=True)

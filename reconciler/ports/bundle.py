@@ -46,6 +46,15 @@ class Surveying(Reading):
 
 
 @dataclass(frozen=True, slots=True)
+class Renting:
+    """What telling of rented runners needs, and returning them."""
+
+    source: Source
+    clock: Clock
+    compute: Compute
+
+
+@dataclass(frozen=True, slots=True)
 class Removing(Reading):
     """What taking things away needs as well."""
 

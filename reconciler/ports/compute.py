@@ -1,17 +1,29 @@
-"""Port: compute. Everything rented is returned (axiom A1, ephemeral-builds)."""
+"""Port: compute. Everything rented is returned (axiom A1, ephemeral-builds).
+
+`Provider` is a slot (axiom A2): it rents, describes, takes back and lists. `Compute` is what a pass is given: a
+provider whose leases are written down before anything is rented (apply/leasing.py)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
+
+from reconciler.model.lease import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from reconciler.model.problem import Problem
     from reconciler.model.tier import Tier
     from reconciler.ports.access import Route
+
+NOT_REMOVED = "lease-not-removed"
+"""Code of the problem of something rented that could not be returned."""
+TAKEN = "lease-taken"
+"""Code of the problem of a lease that someone else has under this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,12 @@ class LeaseRequest:
     """Registry hosts that the builds there speak to."""
     routes: tuple[Route, ...] = ()
     """How each of them is reached, and each of their mirrors: whoever joins compute with registries fills this in."""
+    purpose: str = ""
+    """What is built there, for people."""
+
+    def at(self, moment: float) -> Lease:
+        """The lease, if it is asked for at this moment (Unix seconds)."""
+        return Lease(self.lease, self.fleet, self.pass_id, moment, moment + self.deadline, self.purpose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +58,95 @@ class Runner:
     scratch: Path
     builder: str
     """What builds there, e.g. `buildkit v0.33.1`."""
-    private: Path | None = None
-    """A folder for what should reach no disk, such as credentials and secrets: in memory, and gone with the lease. None
-    where there is no such place; then `scratch` has to do."""
+
+
+class RentalState(StrEnum):
+    """How something rented stands."""
+
+    STARTING = "starting"
+    READY = "ready"
+    ENDED = "ended"
+    """It builds nothing more, and something of it is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rental:
+    """Something rented, as its provider tells it."""
+
+    lease: Lease
+    state: RentalState
+
+
+class Keeper(StrEnum):
+    """Who has a lease."""
+
+    ALIVE = "alive"
+    """A pass on this machine, which lives."""
+    GONE = "gone"
+    """One on this machine that died, or could not return it."""
+    ELSEWHERE = "elsewhere"
+    """One that this machine knows nothing of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """A lease that is out. `lease` is None and `provider` empty if what is noted of it cannot be read; `state` is None
+    where its provider has nothing of that name (not yet, or not any more), or does not tell."""
+
+    name: str
+    provider: str
+    lease: Lease | None
+    state: RentalState | None
+    keeper: Keeper
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """The leases that a sweep has returned, in order of names, and what could not be returned or found out."""
+
+    leases: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The leases that are out, in order of names, and what could not be found out of them."""
+
+    leases: tuple[Outstanding, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+class Provider(Protocol):
+    """A kind of machines to build on."""
+
+    @property
+    def shared(self) -> bool:
+        """True where others rent too: then a fleet is told from others by its name alone."""
+        ...
+
+    async def rent(self, request: LeaseRequest, lease: Lease) -> Runner:
+        """A runner that is ready, with the lease written on it. A second call for the same lease gives the same runner,
+        and never a second one. Raises LianError if none can be had; what is there of it all the same, `give_back`
+        removes. When cancelled, likewise."""
+        ...
+
+    async def describe(self, lease: str) -> Rental | None:
+        """What there is under this name; None if there is nothing. Raises LianError if that is not known."""
+        ...
+
+    async def give_back(self, lease: str) -> None:
+        """Nothing of the lease is there any more when this returns; what is gone already is fine. Raises LianError
+        NOT_REMOVED naming what could not be removed."""
+        ...
+
+    async def owned_by(self, fleet: str) -> Sequence[Rental]:
+        """All that is rented for this fleet, by any pass. What others rent, and what nothing says the owner of on
+        machines that others use, is left out. Raises LianError if that is not known."""
+        ...
+
+    async def peak_memory(self, runner: Runner) -> int | None:
+        """The most memory in bytes that builds on this runner have used at one time so far, if it is known."""
+        ...
 
 
 class Compute(Protocol):
@@ -53,11 +157,17 @@ class Compute(Protocol):
         fails. Raises LianError if none can be had."""
         ...
 
-    async def sweep(self) -> Sequence[str]:
-        """Remove what passes that no longer live have left behind. Returns the leases removed, and never touches
-        those of a living pass. Raises LianError naming what could not be removed."""
+    async def sweep(self, fleet: str | None = None) -> Swept:
+        """Return what passes that no longer live have left behind: those of this machine, and of the `fleet` wherever
+        they ran once their deadline is over; never those of a living pass. What fails is told, and stops nothing
+        else."""
+        ...
+
+    async def outstanding(self, fleet: str | None = None) -> Standing:
+        """What is rented: by passes of this machine, and by the `fleet` wherever they run. What fails is told, and
+        stops nothing else."""
         ...
 
     async def peak_memory(self, runner: Runner) -> int | None:
-        """The most memory in bytes that builds on this runner have used at one time so far, if it is known."""
+        """See Provider."""
         ...

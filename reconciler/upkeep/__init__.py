@@ -1,2 +1,3 @@
-"""Upkeep of the build cache: what is there, how much it takes, and taking away what need not stay. Never here: a rule
-of what goes (that is pure, and in `cache`), and a provider."""
+"""Upkeep of what a fleet has beside its images, the build cache and rented runners: what is there, how much it takes,
+and taking away what need not stay. Never here: a rule of what goes (in `cache`, and in `apply` for runners), and a
+provider."""

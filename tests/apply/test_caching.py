@@ -13,7 +13,9 @@ from reconciler.cache import notes
 from reconciler.cache.vet import config_of
 from reconciler.model.cache import CacheMode, CachePolicy
 from reconciler.model.cache_use import LookStatus
+from reconciler.model.digest import Digest
 from reconciler.model.outcome import Status
+from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
 from reconciler.reconcile import Options, reconcile_once
 from tests.commits import HOST, Commit, artifact
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
     from reconciler.model.artifact import Artifact
     from reconciler.model.cache_use import CacheUse
-    from reconciler.model.digest import Digest
     from reconciler.model.outcome import Result
 
 CACHE = Repository(HOST, "cache/ci/shop/api")
@@ -41,7 +42,22 @@ class Failing(Points):
     async def at(self, point: str) -> None:
         await super().at(point)
         if point == self.where and self.codes:
-            raise problem(self.codes.pop(0))
+            code = self.codes.pop(0)
+            raise problem(code, f"planted: {code}")
+
+
+@dataclass
+class Naming(Failing):
+    """The failure names a part of a cache."""
+
+    named: Digest | None = None
+
+    async def at(self, point: str) -> None:
+        try:
+            await super().at(point)
+        except LianError as error:
+            cause = f"failed to copy: {self.named}: unexpected EOF"
+            raise LianError(replace(error.problems[0], cause=cause)) from error
 
 
 def api(**changes: object) -> Artifact:
@@ -153,6 +169,14 @@ def test_a_second_failure_tells_of_the_first(tmp_path: Path) -> None:
     assert "the try before it" in result.problem.message
 
 
+def test_two_failures_of_one_kind_are_told_once(tmp_path: Path) -> None:
+    shop = world(tmp_path)
+    shop.builder.points = Failing(codes=["push-failed", "push-failed"])
+    result = passed(shop)
+    assert result.problem is not None
+    assert result.problem.message == "planted: push-failed"
+
+
 def test_a_cache_that_takes_too_long_is_left_out_and_told(tmp_path: Path) -> None:
     shop = world(tmp_path)
     shop.builder.points = Failing(codes=["cache-stalled"])
@@ -206,7 +230,7 @@ def test_a_registry_that_fails_for_a_cache_is_left_in_peace_before_the_image_is_
 
 
 def test_a_runner_whose_cache_fell_silent_builds_nothing_more(tmp_path: Path) -> None:
-    """The build is done on another one, without any cache, and so are those after it; both runners go back."""
+    """The build is done on another one, without any cache; both runners go back."""
     shop = world(tmp_path, api(), artifact("shop/web"))
     passed(shop)
     shop.builder.points = Failing(codes=["cache-silent"])
@@ -219,6 +243,20 @@ def test_a_runner_whose_cache_fell_silent_builds_nothing_more(tmp_path: Path) ->
     assert (bool(first.cache_from), again.cache_from, again.cache_to) == (True, (), None)
     told = use_of(result).problem
     assert told is not None and told.code == "cache-silent"
+
+
+def test_the_next_build_reads_its_cache_on_the_runner_that_came_in_place(tmp_path: Path) -> None:
+    shop = world(tmp_path, api(), artifact("shop/web"))
+    passed(shop)
+    shop.builder.points = Failing(codes=["cache-silent"])
+    shop.builder.requests.clear()
+    rented = len(shop.compute.rented)
+    shop.source.commit = shop.source.commit.changed({"shop/api/app": b"2", "shop/web/app": b"2"})
+    _, outcome = asyncio.run(reconcile_once(shop.ports(), Options(jobs=1)))
+    assert {result.status for result in outcome.results} == {Status.DONE}
+    assert [bool(request.cache_from) for request in shop.builder.requests] == [True, False, True]
+    assert len(shop.compute.rented[rented:]) == 2
+    assert not shop.compute.out
 
 
 def test_a_build_that_fails_tells_what_it_read(tmp_path: Path) -> None:
@@ -260,3 +298,71 @@ def test_an_unchanged_cache_does_not_push_the_one_before_out(tmp_path: Path) -> 
     shop.builder.next_cache = cache(shop.registry.blobs[CACHE, config_of(found)])
     changed(shop, b"3")
     assert in_cache(shop, PREVIOUS) == before
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> World:
+    """Three passes: both tags hold a cache."""
+    shop = world(tmp_path)
+    passed(shop)
+    changed(shop, b"2")
+    changed(shop, b"3")
+    return shop
+
+
+def lose(world: World, tag: str) -> Digest:
+    """A part of what lies there."""
+    digest = in_cache(world, tag)
+    assert digest is not None
+    del world.registry.blobs[CACHE, config_of(world.registry.manifests[CACHE, digest])]
+    return digest
+
+
+def test_one_that_is_broken_keeps_nobody_from_the_other_and_goes(three: World) -> None:
+    before, lost = in_cache(three, LATEST), lose(three, PREVIOUS)
+    result = changed(three, b"4")
+    assert statuses(result) == [LookStatus.READ, LookStatus.BROKEN]
+    assert in_cache(three, PREVIOUS) == before != lost
+    assert statuses(changed(three, b"5")) == [LookStatus.READ, LookStatus.READ]
+
+
+def test_the_newer_one_that_is_broken_is_not_kept_beside_its_successor(three: World) -> None:
+    before, lost = in_cache(three, PREVIOUS), lose(three, LATEST)
+    assert statuses(changed(three, b"4")) == [LookStatus.BROKEN, LookStatus.READ]
+    assert lost not in {in_cache(three, LATEST), in_cache(three, PREVIOUS)}
+    assert in_cache(three, PREVIOUS) == before
+
+
+def test_two_that_are_broken_go_at_once(three: World) -> None:
+    lost = {lose(three, PREVIOUS), lose(three, LATEST)}
+    assert statuses(changed(three, b"4")) == [LookStatus.BROKEN, LookStatus.BROKEN]
+    assert not lost & {in_cache(three, LATEST), in_cache(three, PREVIOUS)}
+    assert statuses(changed(three, b"5")) == [LookStatus.READ]
+
+
+@pytest.mark.parametrize("tag", [LATEST, PREVIOUS])
+def test_a_build_that_fails_on_one_blames_that_one_alone(three: World, tag: str) -> None:
+    """The registry says that all is there, and BuildKit finds it damaged."""
+    other = {LATEST: PREVIOUS, PREVIOUS: LATEST}[tag]
+    digest, good = in_cache(three, tag), in_cache(three, other)
+    assert digest is not None
+    part = config_of(three.registry.manifests[CACHE, digest])
+    three.builder.points = Naming(codes=["cache-broken"], named=part)
+    found = {look.reference: look.status for look in use_of(changed(three, b"4")).looked}
+    assert found == {f"{CACHE}:{tag}": LookStatus.BROKEN, f"{CACHE}:{other}": LookStatus.SET_ASIDE}
+    assert digest not in {in_cache(three, LATEST), in_cache(three, PREVIOUS)}
+    assert in_cache(three, PREVIOUS) == good, "what is good stays beside the new one"
+
+
+def test_a_cache_whose_parts_cannot_be_asked_for_is_not_read(three: World) -> None:
+    three.registry.unreadable.add("parts")
+    assert set(statuses(changed(three, b"4"))) == {LookStatus.UNREADABLE}
+
+
+@pytest.mark.parametrize("config", [b'{"garbage":1}', b"[]", b"", b"[" * 100_000, b"\xff"])
+def test_a_description_that_says_nothing_is_told(three: World, config: bytes) -> None:
+    three.registry.blobs[CACHE, Digest.of(config)] = config
+    made = cache(config)
+    three.registry.put(CACHE, made)
+    three.registry.tags[CACHE, LATEST] = made.digest
+    assert statuses(changed(three, b"4")) == [LookStatus.FOREIGN, LookStatus.READ]

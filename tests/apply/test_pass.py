@@ -364,7 +364,7 @@ def test_a_runner_that_cannot_be_returned_is_told_and_stops_nobody(tmp_path: Pat
     world = World(both("shop/a", "web/b"), tmp_path)
     world.points.faults["return"] = problem("lease-stuck")
     outcome = run(world, jobs=1)
-    assert [p.code for p in outcome.problems] == ["lease-stuck"]
+    assert [p.code for p in outcome.problems] == ["lease-stuck"] * 2, "of each"
     assert ends(outcome) == {"shop/a": ("build", "done"), "web/b": ("build", "done")}
     assert world.recorder.of(Ended) == [Ended(outcome)]
     assert sorted(world.builder.built) == ["shop/a linux/amd64", "web/b linux/amd64"]

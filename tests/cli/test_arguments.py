@@ -54,6 +54,8 @@ USUAL = {"repo": ".", "rev": "HEAD", "registry": None, "cache": None, "debug": F
             "cache ls --only shop/* --namespace ci/* --actor alice --json",
             {"command": "cache", "subcommand": "ls", "only": ["shop/*"], "namespace": ["ci/*"], "actor": ["alice"]},
         ),
+        ("runners list --json", {"command": "runners", "subcommand": "list", "json": True, **USUAL}),
+        ("runners sweep", {"command": "runners", "subcommand": "sweep", "json": False, **USUAL}),
         ("cache du", {"subcommand": "du", "namespace": [], "actor": [], "json": False, **USUAL}),
         ("cache prune", {"subcommand": "prune", "older_than": None, "max_size": None, "undated": False, "yes": False}),
         ("cache prune --older-than 30d --max-size 20GB", {"older_than": 2_592_000.0, "max_size": 20_000_000_000}),

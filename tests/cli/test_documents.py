@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reconciler.model.outcome import Outcome
     from reconciler.model.plan import Plan
     from reconciler.model.problem import Problem
+    from reconciler.upkeep.runners import RunnerList
 
 
 schema = cache(validator)
@@ -75,6 +76,11 @@ def test_stories(story: Story) -> None:
     assert (document["record"] is None) == (story.record is None)
 
 
+@given(some.runner_lists)
+def test_runners(told: RunnerList) -> None:
+    checked("runners", as_json(told.to_json()))
+
+
 def test_versions(capsys: pytest.CaptureFixture[str]) -> None:
     assert version.run(argparse.Namespace(json=True)) == 0
     document = checked("version", capsys.readouterr().out)
@@ -96,6 +102,7 @@ def test_versions(capsys: pytest.CaptureFixture[str]) -> None:
         "cache_list",
         "cache_usage",
         "cache_prune",
+        "runners",
     ],
 )
 def test_each_schema_is_one_and_refuses_strangers(kind: str) -> None:

@@ -134,6 +134,11 @@ class Bench:
         os.close(leader)
         return Ran(process.returncode, out.decode(), shown.decode())
 
+    def document(self, *words: str, code: int = 0) -> dict[str, Any]:
+        """What the command prints with --json."""
+        document: dict[str, Any] = self.lian(*words, "--json", code=code).json
+        return document
+
     def plan(self, code: int) -> dict[str, dict[str, Any]]:
         """`lian diff --json`: artifact -> change."""
         document = self.lian("diff", "--json", code=code).json
@@ -223,7 +228,11 @@ def leftovers(cache: Path) -> dict[str, list[str]]:
         if str(leases) in command:
             processes.append(command)
     names = [p.name for p in leases.iterdir() if p.is_dir()] if leases.is_dir() else []
-    cgroups = [str(p) for p in Path("/sys/fs/cgroup").glob("**/lian/*") if p.is_dir() and p.name in names]
+    names += [f"{p.stem} (noted)" for p in (cache / "rented").glob("*.json")]
+    passes = {folder.name.rpartition("-")[2] for folder in (cache / "logs").glob("*")}
+    # unlike a glob, a walk goes on where another pass's cgroup goes away in the meantime
+    walked = ((path, below) for path, below, _ in os.walk("/sys/fs/cgroup") if path.endswith("/lian"))
+    cgroups = [f"{path}/{name}" for path, below in walked for name in below if name.partition("-")[0] in passes]
     return {"processes": processes, "mounts": mounts, "cgroups": cgroups, "leases": names}
 
 

@@ -140,6 +140,7 @@ def test_a_registry_that_is_down_is_unknown_never_absent(bench: Bench, tmp_path:
     assert change["holds"][0]["code"] == "registry-unreachable"
     results = down.reconcile(code=4)
     assert results["g/good"]["status"] == "held"
+    assert "registry-unreachable" in down.lian("why", "g/good", code=4).out
 
 
 def test_a_registry_that_refuses_credentials(bench: Bench, tmp_path: Path) -> None:

@@ -213,6 +213,42 @@ def test_a_cache_that_has_lost_a_layer_costs_a_second_try_and_is_healed(
     assert use["hits"] == 0
 
 
+@pytest.mark.parametrize("tag", ["linux-amd64", "linux-amd64.previous"])
+@pytest.mark.parametrize("kind", ["registry", "layout"])
+def test_a_layer_that_is_lost_costs_one_build_its_time_and_is_written_again(
+    tmp_path: Path, kind: str, tag: str, request: pytest.FixtureRequest
+) -> None:
+    """Of either cache: what lacks it is read by no build, and is kept nowhere."""
+    layout = tmp_path / "layout"
+    server = request.getfixturevalue("server") if kind == "registry" else None
+    bench = shop(tmp_path / "bench", server.url if server else f"oci-layout:{layout}")
+    bench.reconcile()
+    built(bench, "two\n")
+    built(bench, "three\n", **{"images/api/Dockerfile": API.replace("sleep 1", "sleep 1; true")})
+    blobs = (server.storage / "docker/registry/v2/blobs") if server else layout / CACHE / "blobs"
+    manifest = Hand(server, CACHE).manifest(tag) if server else of_layout(layout / CACHE, tag)
+    other = {"linux-amd64": "linux-amd64.previous", "linux-amd64.previous": "linux-amd64"}[tag]
+    kept = Hand(server, CACHE).manifest(other) if server else of_layout(layout / CACHE, other)
+    only = [one["digest"] for one in manifest["layers"] if one["digest"] not in {e["digest"] for e in kept["layers"]}]
+    name = only[0].removeprefix("sha256:")
+    shutil.rmtree(blobs / "sha256" / name[:2] / name) if server else (blobs / "sha256" / name).unlink()
+    use = cache_of(built(bench, "four\n"))
+    assert sorted(look["status"] for look in use["looked"]) == ["broken", "read"]
+    assert use["problem"] is None
+    assert name in next(look["cause"] for look in use["looked"] if look["status"] == "broken")
+    use = cache_of(built(bench, "five\n"))
+    assert {look["status"] for look in use["looked"]} == {"read"}
+    assert ran(use) == ["COPY app /app"]
+
+
+def of_layout(folder: Path, tag: str) -> dict[str, Any]:
+    """The manifest of this tag in a layout."""
+    index = json.loads((folder / "index.json").read_text())
+    names = {d["annotations"]["org.opencontainers.image.ref.name"]: d["digest"] for d in index["manifests"]}
+    found: dict[str, Any] = json.loads((folder / "blobs" / names[tag].replace(":", "/")).read_text())
+    return found
+
+
 def test_a_registry_that_lets_nobody_write_caches_gets_its_images_all_the_same(tmp_path: Path) -> None:
     service = TokenServer({"ci": User("secret", [("shop/*", WRITE)])})
     with service.running() as tokens, run_secured(tmp_path / "server", tokens=tokens) as server:

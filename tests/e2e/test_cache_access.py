@@ -168,3 +168,13 @@ def test_what_the_rules_do_not_admit_is_refused(tmp_path: Path, words: list[str]
     ran = fleet(tmp_path).lian("cache", "refs", *words, code=1)
     assert f"error[{code}]" in ran.err
     assert ran.out == ""
+
+
+def test_an_artifact_of_an_invalid_directive_is_not_just_unknown(tmp_path: Path) -> None:
+    """What keeps it from being read is told, and what may have been meant."""
+    bench = fleet(tmp_path)
+    assert "did you mean shop/api?" in bench.lian("cache", "refs", "shop/apy", code=1).err
+    bench.commit({"directives/broken.ncl": directive("other", {"web": 'imagine = "other/web"'})})
+    ran = bench.lian("cache", "refs", "other/web", code=1)
+    assert "error[nickel-contract]" in ran.err
+    assert "broken.ncl:" in ran.err

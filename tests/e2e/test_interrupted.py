@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,6 +72,29 @@ def test_kill_9_is_swept_by_the_next_pass(slow: Bench) -> None:
     assert "swept" in ran.err
     assert leftovers(slow.cache) == NOTHING
     assert {change["action"] for change in slow.plan(0).values()} == {"none"}
+
+
+def test_what_is_rented_is_listed_and_swept(slow: Bench) -> None:
+    """While a pass builds, when it is dead, and when all has gone back."""
+    process = in_the_middle(slow)
+    try:
+        (runner,) = slow.document("runners", "list")["runners"]
+        assert (runner["keeper"], runner["state"], runner["provider"]) == ("alive", "ready", "Local")
+        assert "i/slow" in runner["builds"]
+        assert runner["created"] < time.time() < runner["deadline"]
+        assert slow.document("runners", "sweep")["swept"] == []
+    finally:
+        process.kill()
+        process.communicate()
+    until(lambda: not leftovers(slow.cache)["processes"])
+    assert leftovers(slow.cache)["cgroups"], "what a killed pass has left is seen by this test"
+    ran = slow.lian("runners", "list")
+    assert "ended" in ran.out
+    assert "its pass is gone" in ran.out
+    assert max(map(len, ran.out.splitlines())) <= 80
+    swept = slow.document("runners", "sweep")
+    assert (swept["swept"], swept["runners"]) == ([runner["lease"]], [])
+    assert leftovers(slow.cache) == NOTHING
 
 
 def test_a_time_budget_ends_a_build_that_hangs(slow: Bench) -> None:

@@ -20,11 +20,13 @@ from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.builder.buildctl import BuildctlBuilder
 from reconciler.providers.compute.local import LocalCompute
 from reconciler.providers.compute.processes import with_argument
+from tests.ports.leasing import leasing_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
+    from reconciler.apply.leasing import Leasing
     from reconciler.model.digest import Digest
 
 PLATFORM = Platform("linux", "amd64")
@@ -33,9 +35,14 @@ SHELL = "FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\n"
 """The begin of a Dockerfile with a shell and nothing from outside; its context holds `busybox`."""
 
 
-def local_compute(state: Path) -> LocalCompute:
-    """Compute with this machine's programs."""
-    return LocalCompute(find_part("buildkitd"), find_part("buildctl"), find_part("runc"), state)
+def local_compute(state: Path) -> Leasing:
+    """Compute with this machine's programs; the ledger is beside the folder of leases."""
+    return leasing_of(LocalCompute(find_part, state), ledger_of(state), name="local")
+
+
+def ledger_of(state: Path) -> Path:
+    """Where the leases of this folder are noted."""
+    return state.with_name(f"{state.name}-rented")
 
 
 def write_context(
@@ -62,7 +69,7 @@ class Bench:
     """A runner and the builder, with a folder for contexts and results."""
 
     folder: Path
-    compute: LocalCompute
+    compute: Leasing
     builder: BuildctlBuilder
     runner: Runner
     count: int = 0

@@ -21,11 +21,11 @@ SECONDS = 20.0
 
 class FaultyProxy(FaultyRegistry):
     """The right answer is what the registry behind it says. It sends the client's Host header on, so that the registry
-    names the proxy in its locations. `upstream` None refuses by resetting, as if nothing listened."""
+    names the proxy in its locations."""
 
     def __init__(self, upstream: RegistryServer) -> None:
         super().__init__()
-        self.upstream: RegistryServer | None = upstream
+        self.upstream = upstream
 
     def mend(self) -> None:
         """No fault any more; what was asked is forgotten."""
@@ -34,8 +34,6 @@ class FaultyProxy(FaultyRegistry):
         self.lost = self.interrupted = None
 
     def _right(self, seen: Seen, data: bytes) -> Answer:
-        if self.upstream is None:
-            return Answer(reset=True)
         connection = http.client.HTTPConnection(self.upstream.host, timeout=SECONDS)
         try:
             headers = {name: value for name, value in seen.headers.items() if name not in _OWN}

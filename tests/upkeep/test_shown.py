@@ -82,6 +82,10 @@ def test_a_list_names_what_is_there_how_large_how_old_and_how_it_stands() -> Non
     line = next(line for line in lines if "previous" in line)
     assert line.split() == ["linux/amd64", "previous", "5.0", "MiB", "2", "d", "wanted"]
     assert "api" not in line, "an artifact is named once"
+    strange = verdicts()[3].cache
+    wide = replace(strange, artifact="api", tag="linux-amd64.previous")
+    shown_wide = shown(view.show, CacheList("acme", "0" * 40, CACHES, (Verdict(wide, Fate.KEPT_STRANGE),))).splitlines()
+    assert next(line for line in shown_wide if "previous" in line).split()[-1] == "strange", "on one line"
     assert "<40 d" in text
     assert "and 4 more" in text
     assert "unknown[registry-denied]" in text

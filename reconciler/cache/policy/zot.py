@@ -214,7 +214,9 @@ def read(document: Any) -> Config:
         control = part(record(part(whole, "http"), "http"), "accessControl")
         whole = _OPEN if control is None else record(control, "http.accessControl")
     for name, group in optional(part(whole, "groups"), "groups").items():
-        config.groups[name.lower()] = frozenset(texts(part(record(group, f"groups.{name}"), "users"), name))
+        config.groups[name.lower()] = frozenset(
+            texts(part(record(group, f"groups.{name}"), "users"), f"groups.{name}.users")
+        )
     config.admin = _policy(optional(part(whole, "adminPolicy"), "adminPolicy"), "adminPolicy")
     for text, group in sorted(optional(part(whole, "repositories"), "repositories").items()):
         _read_pattern(text.lower(), record(group, f"repositories.{text}"), config)
@@ -236,9 +238,10 @@ def _read_surroundings(whole: Mapping[str, Any], config: Config) -> None:
 
 
 def _read_pattern(text: str, group: Mapping[str, Any], config: Config) -> None:
-    policies = [_policy(each, text) for each in entries(part(group, "policies"), text)]
-    default = frozenset(texts(part(group, "defaultPolicy"), text)) & _ALL
-    anonymous = frozenset(texts(part(group, "anonymousPolicy"), text)) & _ALL
+    where = f"repositories.{text}.policies"
+    policies = [_policy(each, f"{where}[{n}]") for n, each in enumerate(entries(part(group, "policies"), where))]
+    default = frozenset(texts(part(group, "defaultPolicy"), f"repositories.{text}.defaultPolicy")) & _ALL
+    anonymous = frozenset(texts(part(group, "anonymousPolicy"), f"repositories.{text}.anonymousPolicy")) & _ALL
     try:
         languages: Sequence[Language] = doublestar(text) if text else (ANYTHING,)
     except UnmodelledError as error:
@@ -252,8 +255,8 @@ def _read_pattern(text: str, group: Mapping[str, Any], config: Config) -> None:
 def _policy(value: Any, where: str) -> _Policy:
     policy = record(value, where)
     return _Policy(
-        frozenset(texts(part(policy, "users"), where)),
-        frozenset(group.lower() for group in texts(part(policy, "groups"), where)),
-        frozenset(texts(part(policy, "actions"), where)) & _ALL,
+        frozenset(texts(part(policy, "users"), f"{where}.users")),
+        frozenset(group.lower() for group in texts(part(policy, "groups"), f"{where}.groups")),
+        frozenset(texts(part(policy, "actions"), f"{where}.actions")) & _ALL,
         bool(part(policy, "conditions")),
     )

@@ -26,6 +26,7 @@ _WORDS = {
     LookStatus.TOO_LARGE: "it is too large",
     LookStatus.STALE: "it is not fresh enough",
     LookStatus.BROKEN: "it lacks what it promises",
+    LookStatus.SET_ASIDE: "the build failed on another one, and was done again without any",
 }
 _QUIET = {LookStatus.READ, LookStatus.ABSENT}
 

@@ -82,6 +82,10 @@ def _counted(verdicts: Sequence[Verdict], *, unread: bool) -> str:
     return f"{count(len(verdicts), 'cache')}, {size(size_of(verdict.cache for verdict in verdicts))}"
 
 
+_GENERATION = 12
+"""Columns of a generation, with what stands between it and the platform."""
+
+
 class _Widths:
     """Columns that fit a terminal: a long artifact has a line of its own."""
 
@@ -90,8 +94,8 @@ class _Widths:
         self._artifact = max(min(artifact, WIDTH - self._platform - 45), len("artifact"))
 
     def heading(self, writer: Writer) -> None:
-        cells = ("artifact", "platform", "generation", "size", "age", "state")
-        writer.line((self._line(*cells).rstrip(), "dim"))
+        line = self._line("artifact", self._place("platform", "generation"), "size", "age", "state")
+        writer.line((line.rstrip(), "dim"))
 
     def row(self, verdict: Verdict, artifact: str, writer: Writer) -> None:
         slot = verdict.cache.slot
@@ -99,20 +103,22 @@ class _Widths:
             writer.line(f"  {artifact}")
             artifact = ""
         platform = _platform(verdict)
-        if len(platform) > self._platform:
+        if len(platform) > self._platform + (0 if slot else _GENERATION):  # a tag may take both columns
             if artifact:
                 writer.line(f"  {artifact}")
             writer.line(f"    {platform}")
             artifact = ""
             platform = ""
-        which = slot.generation.called if slot else ""
-        cells = self._line(artifact, platform, which, size(verdict.cache.content.size), _age(verdict), "")
+        place = self._place(platform, slot.generation.called if slot else "")
+        cells = self._line(artifact, place, size(verdict.cache.content.size), _age(verdict), "")
         state = verdict.fate.removeprefix("kept-")
         writer.line(cells, (state, _STYLES.get(verdict.fate)))
 
-    def _line(self, artifact: str, platform: str, which: str, much: str, age: str, state: str) -> str:
-        left = f"  {artifact:<{self._artifact}}  {platform:<{self._platform}}"
-        return f"{left}  {which:<10}  {much:>8}  {age:>7}  {state}"
+    def _place(self, platform: str, which: str) -> str:
+        return f"{platform:<{self._platform}}  {which:<10}".rstrip().ljust(self._platform + _GENERATION)
+
+    def _line(self, artifact: str, place: str, much: str, age: str, state: str) -> str:
+        return f"  {artifact:<{self._artifact}}  {place}  {much:>8}  {age:>7}  {state}"
 
 
 def _platform(verdict: Verdict) -> str:

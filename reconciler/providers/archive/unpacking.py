@@ -18,6 +18,7 @@ from reconciler.providers.archive.tar import (
     END,
     FILE,
     FOLDER,
+    LINK,
     SYMLINK,
     Foreign,
     Malformed,
@@ -93,8 +94,8 @@ class _Rewriting:
     """Members beside the folder itself."""
     _folders: dict[bytes, Member] = field(default_factory=dict)
     _linked: set[bytes] = field(default_factory=set)
-    """Folders with symbolic links in them. busybox makes links that lead upwards when all else is done, which gives
-    their folders a new time."""
+    """Folders with links in them. busybox makes hard links, and symbolic ones that lead upwards, when all else is done,
+    which gives their folders a new time."""
 
     def run(self, going_on: Callable[[], None]) -> None:
         """Raises LianError, Malformed, Foreign."""
@@ -120,7 +121,7 @@ class _Rewriting:
             member = self._folders[name] = replace(member, name=b"./" if name == ROOT else name + b"/", link=b"")
         else:
             member = replace(member, name=name, link=b"" if member.kind == FILE else member.link)
-        if member.kind == SYMLINK:
+        if member.kind in {LINK, SYMLINK}:
             self._linked.add(name.rpartition(b"/")[0])
         self.target.write(written(member))
         if member.kind == FILE:

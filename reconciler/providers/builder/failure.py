@@ -246,16 +246,22 @@ def explain(evidence: Evidence) -> Problem:
     return _unclear(evidence)
 
 
+_EXPORTING = ("exporting to image", "pushing ")
+"""What steps begin with that push what is made."""
+
+
 def timed_out(evidence: Evidence, seconds: float) -> Problem:
     """The build was given up; `step` is what ran then."""
     what = f" in {evidence.step.name}" if evidence.step else ""
+    hint = "give it a larger `time_budget`, and a larger --build-timeout where that is set, or make it faster"
+    if evidence.step and evidence.step.name.startswith(_EXPORTING):
+        hint = f"the image is made, and was being pushed: see whether the registry answers; if it does, {hint}"
     return Problem(
         "build-timeout",
         f"the build was given up after {seconds:g} s{what}",
         artifact=evidence.artifact,
         cause="\n".join(evidence.output) or None,
-        hint="give it a larger `time_budget`, and a larger --build-timeout where that is set, or make it faster; "
-        f"see the whole log: {evidence.log}",
+        hint=f"{hint}; see the whole log: {evidence.log}",
     )
 
 

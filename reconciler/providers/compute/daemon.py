@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from reconciler.ports.access import Route
     from reconciler.ports.compute import LeaseRequest
-    from reconciler.providers.compute.lease_files import LeaseFolder
+    from reconciler.providers.compute.lease_folders import LeaseFolder
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0

@@ -7,79 +7,91 @@ import errno
 import os
 import shutil
 import subprocess
-from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.finishing import to_its_end
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.secret import Secret
-from reconciler.ports.compute import Runner
+from reconciler.ports.compute import Rental, RentalState, Runner
 from reconciler.providers.compute import daemon
 from reconciler.providers.compute.cgroups import Hierarchies
-from reconciler.providers.compute.lease_files import LeaseFiles
-from reconciler.providers.compute.mounts import SHARED_MEMORY, is_in_memory
-from reconciler.providers.compute.sweep import give_back, sweep
+from reconciler.providers.compute.lease_folders import LeaseFolders
+from reconciler.providers.compute.processes import with_argument
+from reconciler.providers.compute.removal import remove
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Callable, Sequence
 
+    from reconciler.model.lease import Lease
     from reconciler.ports.access import Route
     from reconciler.ports.compute import LeaseRequest
-    from reconciler.providers.compute.lease_files import Held, LeaseFolder
+    from reconciler.providers.compute.lease_folders import LeaseFolder
 
 SOCKET_LINKS = Path("/run/lian")
 TOOLS = ("setpriv", "unshare", "mount", "umount", "rm")
+PROGRAMS = ("buildctl", "buildkitd", "runc")
 VERSION_SECONDS = 10.0
 
 
-class LocalCompute:
-    """Rents builders on this machine. Programs are given by path, None where there is none; `state` is the folder
-    of all leases, and `links` that of short ways to sockets when the path of `state` is too long for one."""
+@dataclass(frozen=True, slots=True)
+class _Rented:
+    programs: daemon.Programs
+    folder: LeaseFolder
+    starting: asyncio.Task[Process]
 
-    def __init__(
-        self,
-        buildkitd: Path | None,
-        buildctl: Path | None,
-        runc: Path | None,
-        state: Path,
-        links: Path = SOCKET_LINKS,
-    ) -> None:
-        self._buildkitd, self._buildctl, self._runc = buildkitd, buildctl, runc
-        self._files = LeaseFiles(state.absolute(), links)
+
+class LocalCompute:
+    """Rents builders on this machine. `find` tells where a program is, None if there is no usable one; it is asked when
+    something is rented. `state` is the folder of all leases, and `links` that of short ways to sockets when the path of
+    `state` is too long for one."""
+
+    def __init__(self, find: Callable[[str], Path | None], state: Path, links: Path = SOCKET_LINKS) -> None:
+        self._find = find
+        self._folders = LeaseFolders(state.absolute(), links)
+        self._rented: dict[str, _Rented] = {}
         self._cgroups: Hierarchies | None = None
         self._version: str | None = None
 
-    @asynccontextmanager
-    async def rent(self, request: LeaseRequest) -> AsyncIterator[Runner]:
+    @property
+    def shared(self) -> bool:
+        """See the port: the folder of leases is lian's alone."""
+        return False
+
+    async def rent(self, request: LeaseRequest, lease: Lease) -> Runner:
         """See the port. Raises LianError `compute-unavailable` naming what is missing, `lease-taken`, `disk-full`,
         or `builder-start-failed` with the end of the builder's log."""
+        if lease.name in self._rented:
+            return await self._ready(request, self._rented[lease.name])
         programs = self._programs()
-        held = self._create(request)
-        starting: asyncio.Task[Process] | None = None
-        try:
-            private = self._furnish(held, request)
-            starting = asyncio.create_task(daemon.start(programs, held.folder))
-            process = await asyncio.shield(starting)  # cancelled or not, we shall know the process
-            _, version = await asyncio.gather(daemon.ready(process, held.folder), self._builder(programs))
-            yield Runner(request.lease, f"unix://{held.folder.socket}", held.folder.scratch, version, private)
-        except BaseException as error:
-            try:
-                await to_its_end(self._return(held, starting))
-            except LianError as left:
-                error.add_note(str(left))
-            raise
-        else:
-            await to_its_end(self._return(held, starting))
+        folder = self._create(lease)
+        self._furnish(folder, request)
+        starting = asyncio.create_task(daemon.start(programs, folder))
+        self._rented[lease.name] = rented = _Rented(programs, folder, starting)
+        return await self._ready(request, rented)
 
-    async def sweep(self) -> Sequence[str]:
+    async def describe(self, lease: str) -> Rental | None:
         """See the port."""
-        return await asyncio.to_thread(sweep, self._files, self._hierarchies())
+        folder = self._folders.folder(lease)
+        return self._rental(folder, "") if folder.path.is_dir() else None
+
+    async def owned_by(self, fleet: str) -> Sequence[Rental]:
+        """See the port."""
+        rentals = [self._rental(folder, fleet) for folder in self._folders]
+        return [rental for rental in rentals if rental.lease.fleet == fleet]
+
+    async def give_back(self, lease: str) -> None:
+        """See the port."""
+        if (rented := self._rented.pop(lease, None)) is not None:
+            await asyncio.wait({rented.starting})
+            if not rented.starting.cancelled() and rented.starting.exception() is None:
+                await daemon.stop(rented.starting.result())
+        await asyncio.to_thread(remove, self._folders.folder(lease), self._hierarchies())
 
     async def peak_memory(self, runner: Runner) -> int | None:
         """See the port. The daemon itself is not counted, the page cache that steps used is."""
-        return self._hierarchies().peak_memory(self._files.folder(runner.lease).cgroup)
+        return self._hierarchies().peak_memory(self._folders.folder(runner.lease).cgroup)
 
     def _hierarchies(self) -> Hierarchies:
         if self._cgroups is None:
@@ -91,26 +103,20 @@ class LocalCompute:
         missing = [name for name in TOOLS if shutil.which(name) is None]
         if os.geteuid() != 0:
             missing.append("root (steps of a build run in namespaces of their own)")
-        if self._buildctl is None:
-            missing.append("buildctl")
-        if self._buildkitd is None:
-            missing.append("buildkitd")
-        if self._runc is None:
-            missing.append("runc")
-        if missing or self._buildkitd is None or self._runc is None:
+        buildctl, buildkitd, runc = found = [self._find(name) for name in PROGRAMS]
+        missing += [name for name, path in zip(PROGRAMS, found, strict=True) if path is None]
+        if missing or buildctl is None or buildkitd is None or runc is None:
             raise LianError(_unavailable(missing))
-        return daemon.Programs(self._buildkitd, self._runc)
+        return daemon.Programs(buildkitd, runc)
 
-    def _create(self, request: LeaseRequest) -> Held:
+    def _create(self, lease: Lease) -> LeaseFolder:
         try:
-            return self._files.create(request)
+            return self._folders.create(lease)
         except OSError as error:
-            raise LianError(_no_folder(self._files.state, error)) from error
+            raise LianError(_no_folder(self._folders.state, error)) from error
 
-    def _furnish(self, held: Held, request: LeaseRequest) -> Path | None:
-        """What the daemon needs before it starts; returns the owner's folder in memory. Raises LianError if it cannot
-        be written."""
-        folder = held.folder
+    def _furnish(self, folder: LeaseFolder, request: LeaseRequest) -> None:
+        """What the daemon needs before it starts. Raises LianError if it cannot be written."""
         try:
             for path in (folder.root, folder.temporary, folder.scratch):
                 path.mkdir(mode=0o700)
@@ -122,16 +128,18 @@ class LocalCompute:
                 route.host: _written(route, folder.certificates / str(n)) for n, route in enumerate(request.routes)
             }
             folder.config.write_text(daemon.configuration(request, parent, certificates), encoding="utf-8")
-            return _in_memory(folder)
         except OSError as error:
             raise LianError(_no_folder(folder.path, error)) from error
 
-    async def _return(self, held: Held, starting: asyncio.Task[Process] | None) -> None:
-        if starting is not None:
-            await asyncio.wait({starting})
-            if starting.exception() is None:
-                await daemon.stop(starting.result())
-        await asyncio.to_thread(give_back, held, self._hierarchies())
+    async def _ready(self, request: LeaseRequest, rented: _Rented) -> Runner:
+        """Cancelled or not, the process will be known."""
+        folder = rented.folder
+        process = await asyncio.shield(rented.starting)
+        _, version = await asyncio.gather(daemon.ready(process, folder), self._builder(rented.programs))
+        return Runner(request.lease, f"unix://{folder.socket}", folder.scratch, version)
+
+    def _rental(self, folder: LeaseFolder, fleet: str) -> Rental:
+        return Rental(self._folders.lease(folder, fleet), _state(folder))
 
     async def _builder(self, programs: daemon.Programs) -> str:
         """`buildkit <version>`, asked once."""
@@ -140,15 +148,11 @@ class LocalCompute:
         return self._version
 
 
-def _in_memory(folder: LeaseFolder) -> Path | None:
-    """A folder for its owner alone; one that is there already is someone else's, and not used."""
-    if not is_in_memory(SHARED_MEMORY):
-        return None
-    try:
-        folder.memory.mkdir(mode=0o700)
-    except OSError:
-        return None
-    return folder.memory
+def _state(folder: LeaseFolder) -> RentalState:
+    """Its daemon makes the socket, and leaves it when it is killed."""
+    if not folder.socket.exists():
+        return RentalState.STARTING
+    return RentalState.READY if with_argument(str(folder.config)) else RentalState.ENDED
 
 
 def _written(route: Route, folder: Path) -> daemon.Certificates:

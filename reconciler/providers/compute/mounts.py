@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.providers.compute.processes import PROC
 
-SHARED_MEMORY = Path("/dev/shm")
-"""Where systems have a file system in memory for everyone (shm_overview(7))."""
-
-_IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -44,12 +39,3 @@ def read_mounts() -> list[Mount]:
 def mounts_below(folder: Path) -> list[Path]:
     """Mount points at or below a folder, the last mounted first: the order to unmount them in."""
     return [mount.point for mount in reversed(read_mounts()) if mount.point.is_relative_to(folder)]
-
-
-def is_in_memory(folder: Path) -> bool:
-    """Whether a file system in memory is mounted there, and lets us make files."""
-    try:
-        kinds = [mount.kind for mount in read_mounts() if mount.point == folder]
-    except OSError:
-        return False
-    return kinds[-1:] != [] and kinds[-1] in _IN_MEMORY and os.access(folder, os.W_OK | os.X_OK)

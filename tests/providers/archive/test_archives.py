@@ -328,6 +328,7 @@ def test_busybox_packs_and_unpacks_it(tmp_path: Path) -> None:
     (made / "deep" / "link").symlink_to("../deep/er")
     (made / "hard").hardlink_to(made / "deep" / "er" / ("n" * 150))
     os.mkfifo(made / "pipe")
+    os.utime(made / "deep" / "er", (6000, 6000))
     os.utime(made / "deep", (5000, 5000))
     archives: list[bytes] = []
     for number, where in enumerate((made, tmp_path / "back")):
@@ -341,6 +342,7 @@ def test_busybox_packs_and_unpacks_it(tmp_path: Path) -> None:
             subprocess.run([tool, "tar", "-xpf", tmp_path / name, "-C", tmp_path / "back"], check=True)
     assert archives[0] == archives[1]
     assert (tmp_path / "back/deep").stat().st_mtime == 5000
+    assert (tmp_path / "back/deep/er").stat().st_mtime == 6000, "the hard link in it is made last"
     assert not (tmp_path / "back/pipe").exists()
 
 

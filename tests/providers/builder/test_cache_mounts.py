@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.buildkit
 
-COUNT = "ls -A >> /seen; ls -ldn . >> /seen; echo x >> count; cat count > /count"
+COUNT = "ls -A >> /seen; stat -c '%A - %u' . >> /seen; echo x >> count; cat count > /count"
 """Tells what the mount held and whose it is, and adds to it."""
 OUT = "\nFROM scratch\nCOPY --from=0 /seen /count /\n"
 

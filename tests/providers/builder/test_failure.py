@@ -212,3 +212,5 @@ def test_a_build_given_up_names_what_ran() -> None:
     assert problem.message == "the build was given up after 90 s in [build 2/3] RUN make"
     assert problem.cause == "still at it"
     assert "`time_budget`" in str(problem.hint) and "--build-timeout" in str(problem.hint)
+    pushing = replace(failed("", ""), name="exporting to image")
+    assert "whether the registry answers" in str(timed_out(evidence(step=pushing), 90.0).hint)

@@ -16,22 +16,29 @@ import pytest
 
 from reconciler.model.problem import LianError
 from reconciler.providers.builder.binaries import find_part
-from reconciler.providers.compute.lease_files import LeaseFiles
-from reconciler.providers.compute.local import SOCKET_LINKS, LocalCompute
-from reconciler.providers.compute.mounts import mounts_below
+from reconciler.providers.compute.lease_folders import MAX_SOCKET_PATH, LeaseFolders
+from reconciler.providers.compute.local import LocalCompute
 from reconciler.providers.compute.processes import with_argument
 from tests.ports.compute_suite import ComputeSuite, lease
-from tests.providers.workshop import SHELL, local_compute, open_bench, write_context
+from tests.ports.leasing import leasing_of, without_trouble
+from tests.ports.provider_suite import ProviderSuite
+from tests.providers.compute.traces import processes_of, traces
+from tests.providers.workshop import SHELL, ledger_of, local_compute, open_bench, write_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from reconciler.apply.leasing import Leasing
 
 pytestmark = pytest.mark.buildkit
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 20.0
-NAMES = ("lease-1", "one", "two", "living", *(f"dead-{n}" for n in range(4)), "dead", "mid-build", "kept", "deep")
-"""Of the leases in these tests; their cgroups have the state folder in their names, so they are a test's own."""
+
+
+def failing(state: Path) -> LocalCompute:
+    """Its daemons end at once."""
+    return LocalCompute(lambda name: Path("/bin/false") if name == "buildkitd" else find_part(name), state)
 
 
 class LocalStand:
@@ -40,7 +47,6 @@ class LocalStand:
     def __init__(self, folder: Path) -> None:
         self.state = folder / "state"
         self.compute = local_compute(self.state)
-        self.names: set[str] = set()
 
     def abandon(self, lease: str) -> None:
         other = OtherPass(self.state, lease)
@@ -48,10 +54,33 @@ class LocalStand:
 
     def spoil(self, lease: str) -> None:
         """A record that cannot even be opened."""
-        (self.state / lease / "lease.json").mkdir(parents=True)
+        self.abandon(lease)
+        record = self.state / lease / "lease.json"
+        record.unlink()
+        record.mkdir()
+
+    def failing(self) -> Leasing:
+        return leasing_of(failing(self.state), ledger_of(self.state), name="local")
+
+    def left(self) -> Sequence[str]:
+        return traces(self.state)
+
+
+class ProviderStand:
+    """The provider alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = folder / "state"
+        self.provider = LocalCompute(find_part, self.state)
+
+    def other(self) -> LocalCompute:
+        return LocalCompute(find_part, self.state)
 
     def failing(self) -> LocalCompute:
-        return LocalCompute(Path("/bin/false"), find_part("buildctl"), find_part("runc"), self.state)
+        return failing(self.state)
+
+    def spoil(self, lease: str) -> None:
+        (self.state / lease / "lease.json").mkdir(parents=True)
 
     def left(self) -> Sequence[str]:
         return traces(self.state)
@@ -79,39 +108,18 @@ class OtherPass:
         self.process.communicate(timeout=PATIENCE)
 
 
-def traces(state: Path) -> list[str]:
-    """What stands of any lease of this state folder: files, processes, mounts, cgroups, socket links."""
-    leases = [entry for entry in state.iterdir() if entry.is_dir()] if state.is_dir() else []
-    found = [f"folder {folder}" for folder in leases]
-    found += [f"mount {point}" for point in mounts_below(state)]
-    names = {LeaseFiles(state, SOCKET_LINKS).folder(name).cgroup for name in NAMES}
-    found += [f"cgroup {path}/{name}" for path, below, _ in os.walk("/sys/fs/cgroup") for name in names & set(below)]
-    found += [f"process {pid}" for pid in processes_of(state)]
-    links = SOCKET_LINKS.iterdir() if SOCKET_LINKS.is_dir() else []
-    return found + [f"link {link}" for link in links if link.readlink().is_relative_to(state)]
-
-
-def processes_of(state: Path) -> list[int]:
-    """All processes whose command line names something below the state folder."""
-    prefix = os.fsencode(state) + b"/"
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                line = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if prefix in line and b"other_pass" not in line:
-                found.append(int(entry.name))
-    return found
-
-
 def wait_until(condition: Callable[[], object]) -> None:
     """Poll until it holds."""
     end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.005)
+
+
+class TestLocalProvider(ProviderSuite):
+    @pytest.fixture
+    def stand(self, tmp_path: Path) -> ProviderStand:
+        return ProviderStand(tmp_path)
 
 
 class TestLocalCompute(ComputeSuite):
@@ -128,8 +136,6 @@ def test_a_lease_says_who_owns_it_until_when(tmp_path: Path) -> None:
     before = time.time()
     record = asyncio.run(run())
     assert (record["fleet"], record["pass"], record["lease"]) == ("fleet", "pass", "kept")
-    assert isinstance(record["owner"], dict)
-    assert record["owner"]["pid"] == os.getpid()
     assert isinstance(record["deadline"], float)
     assert before + 59 < record["deadline"] < time.time() + 61
 
@@ -144,7 +150,7 @@ def test_nothing_outlives_lian_in_the_middle_of_a_build(tmp_path: Path, number: 
     if number == signal.SIGKILL:
         # the kernel ends daemon and step; what is left are files and empty cgroups, for the sweep
         wait_until(lambda: not processes_of(state) and not with_argument(f"7{os.getpid()}"))
-        assert list(asyncio.run(local_compute(state).sweep())) == ["mid-build"]
+        assert without_trouble(asyncio.run(local_compute(state).sweep())) == ["mid-build"]
     assert with_argument(f"7{os.getpid()}") == []
     assert traces(state) == []
 
@@ -163,18 +169,20 @@ def test_the_sweep_ends_a_daemon_that_lost_its_owner(tmp_path: Path) -> None:
     mount = folder / "root" / "mounted"
     mount.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "none", mount], check=True)
-    assert list(asyncio.run(stand.compute.sweep())) == ["mid-build"]
+    assert without_trouble(asyncio.run(stand.compute.sweep())) == ["mid-build"]
     assert orphan.wait(timeout=PATIENCE) == -signal.SIGKILL
     assert traces(stand.state) == []
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"owner": 7}', '{"owner": {"pid": "x"}}', "\udcff"])
-def test_a_damaged_record_is_swept_all_the_same(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"owner": 7}', '{"lease": "dead"}', "\udcff"])
+def test_what_nobody_noted_and_nothing_says_the_owner_of_is_swept(tmp_path: Path, content: str) -> None:
+    """The folder is lian's alone."""
     stand = LocalStand(tmp_path)
     (stand.state / "dead").mkdir(parents=True)
     (stand.state / "dead" / "lease.json").write_text(content, errors="surrogateescape")
     (stand.state / "no-record").mkdir()
-    assert list(asyncio.run(stand.compute.sweep())) == ["dead", "no-record"]
+    assert without_trouble(asyncio.run(stand.compute.sweep())) == []
+    assert without_trouble(asyncio.run(stand.compute.sweep("fleet"))) == ["dead", "no-record"]
     assert traces(stand.state) == []
 
 
@@ -184,7 +192,7 @@ def test_what_is_not_a_lease_is_not_touched(tmp_path: Path) -> None:
     (stand.state / "Not a lease").mkdir()
     (stand.state / "file").write_text("mine")
     (stand.state / "link").symlink_to(tmp_path)
-    assert list(asyncio.run(stand.compute.sweep())) == []
+    assert without_trouble(asyncio.run(stand.compute.sweep("fleet"))) == []
     assert {entry.name for entry in stand.state.iterdir()} >= {"Not a lease", "file", "link"}
 
 
@@ -196,8 +204,28 @@ def test_files_under_a_mount_are_not_removed_with_the_lease(tmp_path: Path) -> N
     (precious / "file").write_text("kept")
     (stand.state / "dead" / "root").mkdir(parents=True)
     subprocess.run(["mount", "--bind", precious, stand.state / "dead" / "root"], check=True)
-    assert list(asyncio.run(stand.compute.sweep())) == ["dead"]
+    assert without_trouble(asyncio.run(stand.compute.sweep("fleet"))) == ["dead"]
     assert (precious / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "A", "a" * 41, "-a", "a\n"])
+def test_no_other_name_becomes_a_path(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="not a lease's name"):
+        LeaseFolders(tmp_path, tmp_path).folder(name)
+
+
+def test_two_state_folders_share_nothing_but_the_name(tmp_path: Path) -> None:
+    one, two = (LeaseFolders(tmp_path / name, tmp_path).folder("same") for name in ("one", "two"))
+    assert one.cgroup != two.cgroup
+    assert one.link != two.link
+
+
+def test_only_a_long_path_needs_a_link(tmp_path: Path) -> None:
+    short = LeaseFolders(Path("/s"), tmp_path).folder("x")
+    assert (short.needs_link, str(short.socket)) == (False, "/s/x/socket")
+    deep = LeaseFolders(Path("/" + "d" * MAX_SOCKET_PATH), Path("/run/lian")).folder("x")
+    assert deep.needs_link
+    assert deep.socket.parent.parent == Path("/run/lian")
 
 
 def test_a_long_state_path_gets_a_short_way_to_the_socket(tmp_path: Path) -> None:
@@ -237,8 +265,8 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
     async def run() -> None:
-        async with LocalCompute(None, find_part("buildctl"), None, tmp_path / "state").rent(lease()):
-            pass
+        provider = LocalCompute(lambda name: find_part(name) if name == "buildctl" else None, tmp_path / "state")
+        await provider.rent(lease(), lease().at(0.0))
 
     with pytest.raises(LianError) as raised:
         asyncio.run(run())
@@ -261,8 +289,7 @@ def test_a_state_folder_that_cannot_be_made_is_a_problem(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
 
     async def run() -> None:
-        async with local_compute(tmp_path / "file" / "state").rent(lease()):
-            pass
+        await LocalCompute(find_part, tmp_path / "file" / "state").rent(lease(), lease().at(0.0))
 
     with pytest.raises(LianError, match="compute-unavailable"):
         asyncio.run(run())

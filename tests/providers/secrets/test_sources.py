@@ -15,9 +15,9 @@ import pytest
 from reconciler.model.credential import SourceKind, SourceRef
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.secret import Secret
-from reconciler.providers.compute.processes import Owner
 from reconciler.providers.secrets import sources
 from reconciler.providers.secrets.sources import LONGEST, Sources
+from reconciler.record.owner import Owner
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,7 +1,7 @@
 """Returning a lease: everything it has on this machine is ended and removed, whoever left it and in whatever state.
 
-Each step can be repeated; what is gone already is fine. The record goes last, so that an interrupted removal is
-taken up by the next sweep.
+Each step can be repeated; what is gone already is fine. The record goes last, so that an interrupted removal is seen to
+be one.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.ports.compute import NOT_REMOVED
 from reconciler.providers.compute.mounts import mounts_below
 from reconciler.providers.compute.processes import kill_and_wait, with_argument
 
 if TYPE_CHECKING:
     from reconciler.providers.compute.cgroups import Hierarchies
-    from reconciler.providers.compute.lease_files import Held, LeaseFiles, LeaseFolder
+    from reconciler.providers.compute.lease_folders import LeaseFolder
 
 KILL_SECONDS = 10.0
 
 
-def give_back(held: Held, cgroups: Hierarchies) -> None:
-    """Remove all of a lease, then the lease itself. Raises LianError naming what could not be removed; the lease's
-    folder then stays for the next sweep."""
-    folder = held.folder
+def remove(folder: LeaseFolder, cgroups: Hierarchies) -> None:
+    """Remove all of a lease, then the lease itself; one that is not there has gone already. Raises LianError naming
+    what could not be removed; the lease's folder then stays, for another try."""
     try:
         left = [
             *_end_processes(folder, cgroups),
@@ -35,33 +35,18 @@ def give_back(held: Held, cgroups: Hierarchies) -> None:
             *(str(path) for path in cgroups.remove(folder.cgroup)),
         ]
         if not left:
-            held.forget()
+            _forget(folder)
     except OSError as error:
         left = [f"{error.filename or folder.path}: {error.strerror}"]
-    finally:
-        held.release()
     if left:
         raise LianError(_not_removed(folder, left))
 
 
-def sweep(files: LeaseFiles, cgroups: Hierarchies) -> list[str]:
-    """Give back every lease whose owner is gone; returns their names. Raises LianError with a problem for each that
-    could not be removed, after all others have been."""
-    swept: list[str] = []
-    problems: list[Problem] = []
-    for folder in files:
-        try:
-            held = files.hold_dead(folder)
-            if held is not None:
-                give_back(held, cgroups)
-                swept.append(folder.lease)
-        except LianError as error:
-            problems.extend(error.problems)
-        except OSError as error:
-            problems.append(_not_removed(folder, [f"{error.filename or folder.path}: {error.strerror}"]))
-    if problems:
-        raise LianError(problems)
-    return swept
+def _forget(folder: LeaseFolder) -> None:
+    """The record, and the folder, which holds nothing else any more."""
+    folder.record.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        folder.path.rmdir()
 
 
 def _end_processes(folder: LeaseFolder, cgroups: Hierarchies) -> list[str]:
@@ -86,8 +71,10 @@ def _remove_files(folder: LeaseFolder) -> list[str]:
         folder.link.unlink()
     with contextlib.suppress(OSError):  # other links are in it, or it was never made
         folder.links.rmdir()
-    content = [entry.path for entry in os.scandir(folder.path) if Path(entry.path) != folder.record]
-    content += [str(folder.memory)] if folder.memory.is_dir() else []
+    try:
+        content = [entry.path for entry in os.scandir(folder.path) if Path(entry.path) != folder.record]
+    except FileNotFoundError:
+        return []
     if not content:
         return []
     done = _run("rm", "-rf", "--one-file-system", "--", *content)
@@ -102,7 +89,7 @@ def _run(*words: str) -> subprocess.CompletedProcess[bytes]:
 
 def _not_removed(folder: LeaseFolder, left: list[str]) -> Problem:
     return Problem(
-        "lease-not-removed",
+        NOT_REMOVED,
         f"the lease {folder.lease} could not be removed completely",
         cause="still there: " + "; ".join(left),
         hint=f"remove it by hand, then {folder.path}; the next sweep tries again",

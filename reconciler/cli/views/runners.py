@@ -1,0 +1,57 @@
+"""What is rented, at 80 columns."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING
+
+from reconciler.cli.views.problems import blocks
+from reconciler.cli.views.tables import Table
+from reconciler.cli.views.tables import show as show_tables
+from reconciler.cli.views.text import Writer, lasting
+from reconciler.model.wording import count
+from reconciler.ports.compute import Keeper
+
+if TYPE_CHECKING:
+    from reconciler.ports.compute import Outstanding
+    from reconciler.upkeep.runners import RunnerList
+
+_KEEPERS = {
+    Keeper.ALIVE: "a pass on this machine",
+    Keeper.GONE: "nobody: its pass is gone",
+    Keeper.ELSEWHERE: "a pass elsewhere",
+}
+COLUMNS = ("lease", "on", "state", "age", "ends in", "held by", "builds")
+
+
+def show(told: RunnerList, stream: IO[str]) -> None:
+    """What was returned, a row for each runner, what could not be found out, then a line of counts."""
+    writer = Writer(stream)
+    for name in told.swept:
+        writer.line(("returned ", "green"), name)
+    if told.runners:
+        show_tables([Table("runners", COLUMNS, tuple(_row(one, told.moment) for one in told.runners))], stream)
+    blocks(told.problems, writer, word="unknown", style="yellow")
+    where = f"fleet {told.fleet}" if told.fleet is not None else "this machine alone"
+    gone = sum(one.keeper is Keeper.GONE for one in told.runners)
+    parts = [count(len(told.runners), "runner")]
+    parts += [f"{count(len(told.swept), 'one', 'ones')} returned"] if told.swept else []
+    writer.line((where, "dim"), ": ", (", ".join(parts), "bold"))
+    if gone:
+        writer.line("  ", (f"`lian runners sweep`, or the next pass, returns {gone}", "dim"))
+
+
+def _row(one: Outstanding, moment: float) -> tuple[str, ...]:
+    lease = one.lease
+    return (
+        one.name,
+        one.provider or "?",
+        one.state or "nothing there",
+        "?" if lease is None else lasting(max(0.0, moment - lease.created)),
+        "?" if lease is None else _left(lease.deadline - moment),
+        _KEEPERS[one.keeper],
+        "?" if lease is None else lease.purpose or "-",
+    )
+
+
+def _left(seconds: float) -> str:
+    return lasting(seconds) if seconds > 0 else "over"
