@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Generic, NoReturn, TypeVar
+from typing import Generic, NoReturn, Self, TypeVar
 
 HIDDEN = "***"
 T = TypeVar("T", str, bytes)
 
 
 class _Hidden(Generic[T]):
-    """What cannot be printed, formatted, pickled or copied into JSON; `reveal()` is where it is read."""
+    """What cannot be printed, formatted, logged, pickled or made JSON of; `reveal()` is where it is read."""
 
     __slots__ = ("_content",)
     _content: T
@@ -39,7 +39,17 @@ class _Hidden(Generic[T]):
     def __bool__(self) -> bool:
         return bool(self._content)
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself: so what holds it can be copied (dataclasses.asdict), and it stays hidden there."""
+        return self
+
     def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not pickled")
+
+    def __getstate__(self) -> NoReturn:
         raise TypeError("a secret is not pickled")
 
 

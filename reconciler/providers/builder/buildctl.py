@@ -21,15 +21,16 @@ from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.builder import CACHE_SILENT, CACHE_STALLED, Built, CacheMade
 from reconciler.ports.publisher import PushTo, WriteLayout
 from reconciler.providers.builder.arguments import build_words
-from reconciler.providers.builder.credentials import hand_over, hand_over_secrets, hosts_of
+from reconciler.providers.builder.credentials import hand_over, hosts_of
 from reconciler.providers.builder.failure import Evidence, explain, timed_out
+from reconciler.providers.builder.lending import Lent
 from reconciler.providers.builder.patience import Held, Patience
 from reconciler.providers.builder.progress import Progress
 
 if TYPE_CHECKING:
     from asyncio import StreamReader
     from asyncio.subprocess import Process
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
     from reconciler.ports.access import Access
@@ -72,13 +73,13 @@ class BuildctlBuilder:
         """See the port; the codes are those of `failure.RULES` and `failure.explain`."""
         began = time.monotonic()
         progress = Progress(await _mask(request))
-        with _own_folder(runner.private or runner.scratch) as own, _opened(request.log) as log:
+        with _own_folder(runner.scratch) as own, Lent(own) as lent, _opened(request.log) as log:
             metadata = own / "metadata.json"
             words = build_words(runner.address, request, metadata, limit_swap=self._limit_swap)
             if self._access:
                 words += await hand_over(self._access, hosts_of(request), own)
-            words += hand_over_secrets(request.secrets, own)
-            process = await self._started(words, own)
+            words += lent.words(request.secrets)
+            process = await self._started(words, own, lent.descriptors)
             status = await self._follow(process, progress, log, seen, request)
             if status != 0:
                 raise LianError(explain(_evidence(request, progress, status)))
@@ -87,16 +88,16 @@ class BuildctlBuilder:
             cache = CacheMade() if request.cache_to is None else _cache(metadata, progress)
         return Built(digest, time.monotonic() - began, progress.steps, progress.pulled, cache)
 
-    async def _started(self, words: list[str], home: Path) -> Process:
+    async def _started(self, words: list[str], home: Path, descriptors: Sequence[int]) -> Process:
         """Start it; a cancellation in that moment ends it again."""
-        starting = asyncio.create_task(self._start(words, home))
+        starting = asyncio.create_task(self._start(words, home, descriptors))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
             await to_its_end(_abandon(starting, self._end_seconds))
             raise
 
-    async def _start(self, words: list[str], home: Path) -> Process:
+    async def _start(self, words: list[str], home: Path, descriptors: Sequence[int]) -> Process:
         """In a session of its own (a Ctrl-C at the terminal is for lian alone), killed when this process dies."""
         command = ["setpriv", "--pdeathsig", "KILL", "sh", "-c", _TIE, str(os.getpid()), str(self._buildctl), *words]
         try:
@@ -107,6 +108,7 @@ class BuildctlBuilder:
                 stderr=asyncio.subprocess.PIPE,
                 env=_environment(os.environ, home),
                 start_new_session=True,
+                pass_fds=descriptors,
             )
         except OSError as error:
             code = "argument-too-long" if error.errno == errno.E2BIG else "builder-unavailable"

@@ -1,27 +1,25 @@
-"""What a build is given that must not be seen: the logins of the registries it needs and the secrets its steps may
-mount, in files of its own, for as long as it runs.
+"""What a build is given of credentials: those of the registries it needs, in files of its own, for as long as it runs.
 
-BuildKit asks its client for them (docs: session, auth, secrets); nothing of them stands in an argument or the
-environment, and a credential helper is asked by lian, so that the client needs none of the user's configuration.
+BuildKit asks its client for them (docs: session, auth); nothing of them stands in an argument or the environment, and a
+credential helper is asked by lian, so that the client needs none of the user's configuration.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.secret import Secret
 from reconciler.ports.builder import PinnedImage
 from reconciler.ports.publisher import PullFrom, PushTo
 from reconciler.providers.builder.arguments import csv_record
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection
     from pathlib import Path
 
-    from reconciler.model.secret import Secret, SecretBytes
     from reconciler.ports.access import Access, Route
     from reconciler.ports.builder import BuildRequest
 
@@ -48,26 +46,9 @@ async def hand_over(access: Access, hosts: Collection[str], folder: Path) -> lis
         return []
     logins = await access.logins(hosts)
     routes = await access.routes(hosts)
-    with _told(folder):
+    try:
         _private(folder / "config.json", logins)
         return [word for number, route in enumerate(routes) for word in _tls(route, number, folder)]
-
-
-def hand_over_secrets(secrets: Mapping[str, SecretBytes], folder: Path) -> list[str]:
-    """Write them into the same folder; returns the words that tell buildctl their ids. Raises LianError."""
-    words: list[str] = []
-    with _told(folder):
-        for number, (identity, secret) in enumerate(sorted(secrets.items())):
-            file = _private(folder / f"secret-{number}", secret)
-            words += ["--secret", csv_record({"id": identity, "src": str(file)})]
-    return words
-
-
-@contextlib.contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """What the system says as a problem."""
-    try:
-        yield
     except OSError as error:
         code = "disk-full" if error.errno == errno.ENOSPC else "builder-lost"
         message = f"nothing can be written in the build's folder {folder}"
@@ -90,9 +71,8 @@ def _tls(route: Route, number: int, folder: Path) -> list[str]:
     return words
 
 
-def _private(path: Path, content: str | Secret | SecretBytes) -> Path:
+def _private(path: Path, content: str | Secret) -> Path:
     """For its owner alone, in a folder that is so too."""
-    shown = content if isinstance(content, str) else content.reveal()
-    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(shown.encode() if isinstance(shown, str) else shown)
+    with open(path, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(content.reveal() if isinstance(content, Secret) else content)
     return path
