@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.apply.held import HeldBack
+from reconciler.model.masking import Mask
 from reconciler.model.problem import LianError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.model.artifact import Artifact
     from reconciler.model.credential import Bindings
@@ -21,7 +23,7 @@ async def read_secrets(secrets: Secrets, artifact: Artifact, bindings: Bindings)
     """BuildKit's id -> what is mounted under it. Raises HeldBack, for a person has to mend it: nothing is wrong with
     the build, and no other try would find more."""
     found: dict[str, SecretBytes] = {}
-    problems: dict[str, Problem] = {}
+    problems: list[Problem] = []
     for name in sorted(set(artifact.secrets.values())):
         source = bindings.of(artifact.name.workspace, name)
         if source is None:
@@ -29,14 +31,32 @@ async def read_secrets(secrets: Secrets, artifact: Artifact, bindings: Bindings)
         try:
             found[name] = await secrets.resolve(source, f"the secret {name}")
         except LianError as error:
-            problems[name] = error.problems[0]
+            problems += error.problems
+    if not problems and (artifact.args or artifact.labels):
+        problems = await asyncio.to_thread(lambda: list(_told(artifact, found)))
     if problems:
         raise HeldBack(_together(problems))
     return {identity: found[name] for identity, name in artifact.secrets.items()}
 
 
-def _together(problems: Mapping[str, Problem]) -> Problem:
-    """The first, with the names of the others: a result has one."""
-    first, *others = problems.values()
-    names: Sequence[str] = list(problems)[1:]
-    return replace(first, message=f"{first.message}; nor can {', '.join(names)} be had") if others else first
+def _told(artifact: Artifact, secrets: Mapping[str, SecretBytes]) -> Iterator[Problem]:
+    """What a secret is and everyone can read all the same, in the image and its record."""
+    fields = {f"args.{name}": value for name, value in artifact.args.items()}
+    fields |= {f"labels.{name}": value for name, value in artifact.labels.items()}
+    for name, secret in secrets.items():
+        mask = Mask([secret])
+        for field, value in fields.items():
+            if mask.text(value) != value:
+                message = f"{field} of {artifact.name} holds the secret {name}, and anyone can read it from the image"
+                hint = f"take it out, change the secret (git keeps the old one), and mount it in the step: {_MOUNT}"
+                yield Problem("secret-told", message, hint=hint)
+
+
+_MOUNT = "RUN --mount=type=secret,id=…"
+
+
+def _together(problems: Sequence[Problem]) -> Problem:
+    """The first, and what else there is: a result has one."""
+    first, *others = problems
+    also = "; ".join(problem.message for problem in others)
+    return replace(first, message=f"{first.message}; besides, {also}") if others else first

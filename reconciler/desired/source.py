@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.desired import git
-from reconciler.desired.bindings import unusable
+from reconciler.desired.bindings import unusable, unused
 from reconciler.desired.contexts import Contexts
 from reconciler.desired.directives import DirectiveReader, read_fleet, registry_flag
 from reconciler.desired.export import Exporter, Stopped
@@ -288,7 +288,7 @@ class _Assembly:
             wanted,
             {host: settings for host, (settings, _) in self.registries.items()},
             tuple(self.problems),
-            (*self.commit.notes, *self.unheeded.notes(), *self.notes),
+            (*self.commit.notes, *self.unheeded.notes(), *self._unused(), *self.notes),
             self.commit.history,
             self.commit.source,
         )
@@ -304,6 +304,12 @@ class _Assembly:
             self.unheeded.take_fleet(SETTINGS, self.settings)
         if self.commit.tree.at(LOCK) is not None:
             self.notes.append(f"{LOCK} is not read yet: nothing is pinned by it")
+
+    def _unused(self) -> Iterator[str]:
+        """Secrets bound in vain; not told while a directive is wrong, which may be the one that asks for them."""
+        if not self.problems and (names := tuple(unused(self.artifacts.values(), self.fleet.secrets))):
+            what = "secret that no artifact asks" if len(names) == 1 else "secrets that no artifact asks"
+            yield f"{SETTINGS} binds {what} for: {', '.join(names)}"
 
     def _take(self, path: str, node: Node, value: Mapping[str, object], reader: DirectiveReader) -> None:
         """The artifacts of one file."""

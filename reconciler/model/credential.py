@@ -42,3 +42,7 @@ class Bindings:
         """What the workspace's builds get under this name: what is its own, else what is every workspace's."""
         bound = (self.sources.get(group, {}).get(name) for group in (workspace, EVERY_WORKSPACE))
         return next((source for source in bound if source is not None), None)
+
+    def names(self, workspace: str) -> frozenset[str]:
+        """All that the workspace's builds may ask for."""
+        return frozenset(self.sources.get(workspace, {})) | frozenset(self.sources.get(EVERY_WORKSPACE, {}))

@@ -12,7 +12,7 @@ import base64
 import html
 import json
 import re
-from bisect import bisect_left
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
@@ -93,6 +93,11 @@ def _xml(value: bytes) -> Iterator[bytes]:
         yield escaped.replace('"', "&quot;").replace("'", apostrophe).encode("latin-1")
 
 
+def _utf_16(value: bytes) -> Iterator[bytes]:
+    for text in _text(value):
+        yield from (text.encode("utf-16-le", "surrogatepass"), text.encode("utf-16-be", "surrogatepass"))
+
+
 def _text(value: bytes) -> Iterator[str]:
     """The value as text, if it is any."""
     try:
@@ -114,6 +119,7 @@ FORMS: Mapping[str, Callable[[bytes], Iterable[bytes]]] = {
     "JSON": _json,
     "shell": _shell,
     "XML": _xml,
+    "UTF-16": _utf_16,
 }
 """What a value may look like in a build's output, by name. Base64 and base32 count wherever the value stands in what is
 encoded, padded or not; percent-encoding with the digits of either case."""
@@ -163,8 +169,8 @@ class Mask:
         """How many of them are decided: with the next one a piece may have begun, whose end is yet to come."""
         for start in range(max(0, len(letters) - PIECE + 1), len(letters)):
             begun = letters[start:]
-            at = bisect_left(self._ordered, begun)
-            if at < len(self._ordered) and self._ordered[at].startswith(begun) and self._ordered[at] != begun:
+            at = bisect_right(self._ordered, begun)  # a piece may be the begin of a longer one
+            if at < len(self._ordered) and self._ordered[at].startswith(begun):
                 return start
         return len(letters)
 
@@ -174,7 +180,8 @@ NOTHING = Mask(())
 
 
 class Masked:
-    """One stream of output, chunk by chunk. What comes out depends on what comes in, not on where it was cut."""
+    """One stream of output, chunk by chunk. What comes out depends on what comes in, not on where it was cut (unless
+    more than LOOK_BACK line ends stand within a secret)."""
 
     def __init__(self, mask: Mask) -> None:
         self._mask = mask

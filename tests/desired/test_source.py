@@ -246,7 +246,7 @@ def test_a_fleet_with_compute_that_is_not_there_is_held(bench: Bench) -> None:
 
 def test_what_has_no_effect_yet_is_noted(bench: Bench) -> None:
     lian = """{ events = { url = "nats://h" }, cache = {}, tiers.small = { cpu = 1, memory_gb = 1 },
-      secrets.a = 1, policy.drift.foreign = 'Heal, immutable_tags = ["v*"] }"""
+      policy.drift.foreign = 'Heal, immutable_tags = ["v*"] }"""
     own = '  runner = { cpu = 2, tier = "small" },\n'
     files = {
         "lian.ncl": lian,
@@ -256,7 +256,7 @@ def test_what_has_no_effect_yet_is_noted(bench: Bench) -> None:
         **images("base"),
     }
     assert bench.load(files).notes == (
-        "lian.ncl: events, tiers, secrets have no effect yet",
+        "lian.ncl: events, tiers have no effect yet",
         "directives/a.ncl: runner.tier has no effect yet",
         "lian.lock is not read yet: nothing is pinned by it",
     )
