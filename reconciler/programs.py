@@ -96,4 +96,5 @@ async def _gone(process: Process) -> None:
                 pass
     while process.returncode is None:  # noqa: ASYNC110 - Process.wait() waits for whoever has its output open, too
         await asyncio.sleep(0.005)
-    process._transport.close()  # there is no public way to let go of an output that others have open
+    # There is no public way to let go of an output that others have open.
+    process._transport.close()  # type: ignore[attr-defined]
