@@ -182,10 +182,7 @@ def test_after_kill_9_in_the_middle_of_a_step_it_is_nowhere(tmp_path: Path) -> N
         mounts = secret_mounts(bench)
         assert len(mounts) == 3
         assert set(mounts.values()) == {"tmpfs"}
-        lent = [
-            path.readlink() for path in Path("/proc").glob("[0-9]*/fd/*") if str(_link(path)).startswith("/memfd:lian")
-        ]
-        assert lent
+        assert "buildctl" in lent_to()
     finally:
         process.kill()
         out, err = process.communicate()
