@@ -308,8 +308,8 @@ class _Assembly:
     def _unused(self) -> Iterator[str]:
         """Secrets bound in vain; not told while a directive is wrong, which may be the one that asks for them."""
         if not self.problems and (names := tuple(unused(self.artifacts.values(), self.fleet.secrets))):
-            what = "secret that no artifact asks" if len(names) == 1 else "secrets that no artifact asks"
-            yield f"{SETTINGS} binds {what} for: {', '.join(names)}"
+            what = "a secret" if len(names) == 1 else "secrets"
+            yield f"{SETTINGS} binds {what} that no artifact asks for: {', '.join(names)}"
 
     def _take(self, path: str, node: Node, value: Mapping[str, object], reader: DirectiveReader) -> None:
         """The artifacts of one file."""

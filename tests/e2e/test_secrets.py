@@ -245,4 +245,4 @@ def test_a_plan_asks_no_source(tmp_path: Path) -> None:
     bench.commit({"lian.ncl": settings.replace("from-a-file", "from-some-file")})
     told = bench.lian("diff", code=4)
     assert "asks for the secret 'from-a-file', which lian.ncl binds to no source" in told.out + told.err
-    assert 'binds secret that no artifact asks for: "shop"."from-some-file"' in told.out + told.err
+    assert 'binds a secret that no artifact asks for: "shop"."from-some-file"' in told.out + told.err
