@@ -36,6 +36,7 @@ Flags of the desired repo have environment variables behind them: LIAN_REPO,
 LIAN_REV, LIAN_REGISTRY, LIAN_JOBS, LIAN_CACHE. NO_COLOR is honoured.
 The registry's login is that of docker, or LIAN_REGISTRY_USER with
 LIAN_REGISTRY_PASSWORD; LIAN_CREDENTIAL_HOSTS limits where logins go.
+Secrets of builds lie where lian.ncl says; only reconcile and watch read them.
 Start with: lian doctor
 """
 

@@ -42,6 +42,8 @@ _RUN = re.compile(rb"[\r\n]+|[^\r\n]+")
 _BASE32_BITS, _BASE64_BITS = 5, 6
 _SHELL_SIGNS = re.compile(rb"([ \t!\"$&'()*,;<>?\[\\\]^`{|}])")
 _QUOTED_SIGNS = re.compile(rb"([\"$`\\])")
+_ARMOUR = re.compile(rb"-----[^-]+-----")
+"""The first and the last line of every key and certificate (RFC 7468)."""
 _PERCENT = re.compile(r"%[0-9A-F]{2}")
 
 
@@ -126,10 +128,10 @@ encoded, padded or not; percent-encoding with the digits of either case."""
 
 
 class Mask:
-    """The forms of some secrets, ready to be looked for."""
+    """The forms of some secrets, ready to be looked for; with `lines`, those of each of their lines too."""
 
-    def __init__(self, secrets: Iterable[SecretBytes]) -> None:
-        self._pieces = {piece for secret in secrets for piece in _pieces_of(secret.reveal())}
+    def __init__(self, secrets: Iterable[SecretBytes], *, lines: bool = True) -> None:
+        self._pieces = {piece for secret in secrets for piece in _pieces_of(secret.reveal(), lines)}
         self._ordered = sorted(self._pieces)
         self._lengths: dict[bytes, list[int]] = {}
         """First bytes of a piece -> how long those are that begin so, the longest first."""
@@ -152,6 +154,10 @@ class Mask:
         """The same for bytes."""
         stream = Masked(self)
         return stream.feed(data) + stream.end()
+
+    def found_in(self, text: str) -> bool:
+        """Whether one of them stands there, or a piece of a long one."""
+        return bool(self.spans(text.encode("utf-8", "surrogatepass").translate(None, _LINE_ENDS)))
 
     def spans(self, letters: bytes) -> list[tuple[int, int]]:
         """Where secrets stand, begin and end, in order; what touches is one."""
@@ -244,10 +250,10 @@ class Masked:
         return b"" if again else _MARK
 
 
-def _pieces_of(value: bytes) -> Iterator[bytes]:
-    """Of every form of a value, and of each of its lines that is long enough."""
-    lines = (line.strip() for line in value.splitlines())
-    parts = {value.strip(), *(line for line in lines if len(line) >= LEAST_LINE)}
+def _pieces_of(value: bytes, by_line: bool) -> Iterator[bytes]:
+    """Of every form of a value, and of each of its lines that is long enough and may be one of no other value."""
+    lines = [line.strip() for line in value.splitlines()] if by_line else []
+    parts = {value.strip(), *(line for line in lines if len(line) >= LEAST_LINE and not _ARMOUR.fullmatch(line))}
     writers = FORMS.values() if len(value) <= LONG else [FORMS[name] for name in LONG_FORMS]
     for form in {form.translate(None, _LINE_ENDS) for part in parts for write in writers for form in write(part)}:
         if len(form) >= LEAST:

@@ -152,6 +152,12 @@ def test_arguments_that_hold_no_secret_are_none_of_this(world: World) -> None:
     assert ends(run(world)) == {"shop/api": ("build", "done")}
 
 
+def test_an_argument_that_has_a_line_in_common_with_a_file_tells_nothing(world: World) -> None:
+    world.secrets.held["NPM"] = b"registry=https://npm.example.org/\n//npm.example.org/:_authToken=canary-31d7\n"
+    world.source.commit = asking("shop/api", args={"REGISTRY": "registry=https://npm.example.org/"})
+    assert ends(run(world)) == {"shop/api": ("build", "done")}
+
+
 def test_a_name_is_part_of_the_key_and_a_value_is_not(world: World) -> None:
     run(world)
     world.secrets.held["NPM"] = b"rotated"

@@ -144,6 +144,12 @@ def test_each_line_of_a_value_is_hidden_by_itself_if_it_is_long_enough() -> None
     assert mask.text("  q0KJcanary4CbGBnzbnl  ") == "  ***  "
     assert mask.text(PEM.decode()) == "***\n***\n***\n***\n"
     assert mask.text("{") == "{"
+    assert mask.text("-----BEGIN KEY-----, of another") == "-----BEGIN KEY-----, of another"
+    whole = Mask([SecretBytes(PEM)], lines=False)
+    assert whole.text("  q0KJcanary4CbGBnzbnl  ") == "  q0KJcanary4CbGBnzbnl  "
+    assert whole.text(PEM.decode()) == "***\n***\n***\n***\n"
+    assert whole.found_in(f"x {PEM.decode()}")
+    assert not whole.found_in(PEM.decode()[:-30])
 
 
 def test_a_part_that_is_long_enough_is_hidden_too() -> None:

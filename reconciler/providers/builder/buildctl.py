@@ -23,7 +23,7 @@ from reconciler.ports.publisher import PushTo, WriteLayout
 from reconciler.providers.builder.arguments import build_words
 from reconciler.providers.builder.credentials import hand_over, hosts_of
 from reconciler.providers.builder.failure import Evidence, explain, timed_out
-from reconciler.providers.builder.lending import Lent
+from reconciler.providers.builder.lending import Lent, secret_words
 from reconciler.providers.builder.patience import Held, Patience
 from reconciler.providers.builder.progress import Progress
 
@@ -78,7 +78,7 @@ class BuildctlBuilder:
             words = build_words(runner.address, request, metadata, limit_swap=self._limit_swap)
             if self._access:
                 words += await hand_over(self._access, hosts_of(request), own)
-            words += lent.words(request.secrets)
+            words += secret_words(request.secrets, lent)
             process = await self._started(words, own, lent.descriptors)
             status = await self._follow(process, progress, log, seen, request)
             if status != 0:

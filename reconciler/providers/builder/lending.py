@@ -43,16 +43,12 @@ class Lent:
         while self.descriptors:
             os.close(self.descriptors.pop())
 
-    def words(self, secrets: Mapping[str, SecretBytes]) -> list[str]:
-        """What tells the client of these secrets, by their ids. Raises LianError."""
-        words: list[str] = []
-        for number, (identity, secret) in enumerate(sorted(secrets.items())):
-            try:
-                source = self._in_memory(secret) if sys.platform == "linux" else self._in_folder(number, secret)
-            except OSError as error:
-                raise LianError(_unwritable(error)) from error
-            words += ["--secret", csv_record({"id": identity, "src": source})]
-        return words
+    def lend(self, name: str, secret: SecretBytes) -> str:
+        """Where the client reads it; `name` is a file's where it has to be one. Raises LianError."""
+        try:
+            return self._in_memory(secret) if sys.platform == "linux" else self._in_folder(name, secret)
+        except OSError as error:
+            raise LianError(_unwritable(error)) from error
 
     def _in_memory(self, secret: SecretBytes) -> str:
         descriptor = os.memfd_create(_NAME)
@@ -62,11 +58,19 @@ class Lent:
             file.write(secret.reveal())
         return f"/proc/self/fd/{descriptor}"
 
-    def _in_folder(self, number: int, secret: SecretBytes) -> str:
-        path = self._folder / f"secret-{number}"
-        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    def _in_folder(self, name: str, secret: SecretBytes) -> str:
+        path = self._folder / name
+        with open(path, "xb", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
             file.write(secret.reveal())
         return str(path)
+
+
+def secret_words(secrets: Mapping[str, SecretBytes], lent: Lent) -> list[str]:
+    """What tells the client of these secrets, by their ids. Raises LianError."""
+    words: list[str] = []
+    for number, (identity, secret) in enumerate(sorted(secrets.items())):
+        words += ["--secret", csv_record({"id": identity, "src": lent.lend(f"secret-{number}", secret)})]
+    return words
 
 
 def _unwritable(error: OSError) -> Problem:
