@@ -218,13 +218,13 @@ async def _mask(request: BuildRequest) -> Mask:
 
 
 @contextlib.contextmanager
-def _own_folder(place: Path) -> Iterator[Path]:
-    """For what belongs to one build: gone, with all the secrets in it, as soon as the build has ended."""
+def _own_folder(scratch: Path) -> Iterator[Path]:
+    """For what belongs to one build."""
     try:
-        folder = tempfile.TemporaryDirectory(prefix="build-", dir=place, ignore_cleanup_errors=True)
+        folder = tempfile.TemporaryDirectory(prefix="build-", dir=scratch, ignore_cleanup_errors=True)
     except OSError as error:
         code = "disk-full" if error.errno == errno.ENOSPC else "builder-lost"
-        message = f"nothing can be written in the runner's folder {place}"
+        message = f"nothing can be written in the runner's folder {scratch}"
         raise LianError(Problem(code, message, cause=error.strerror, next=Next.RETRY)) from error
     with folder as own:
         yield Path(own)
