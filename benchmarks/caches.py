@@ -24,7 +24,7 @@ from benchmarks.measure import not_run
 from reconciler import wiring
 from reconciler.apply.caching import Caches
 from reconciler.apply.mounts import CacheMounts
-from reconciler.apply.send import Sender
+from reconciler.apply.send import Parcel, Sender
 from reconciler.cache import rules
 from reconciler.cache.namespace import Layout
 from reconciler.model.cache import CacheMount, Ci, Session
@@ -178,12 +178,12 @@ class Shop:
     async def _build(self, ports: Any, runner: Runner, name: str, *, cached: bool) -> None:
         desired = await ports.source.load()
         wanted = desired.wanted[ArtifactName("shop", "api")]
-        sender = Sender(ports.source, runner.scratch / name)
+        parcel = Parcel(Sender(ports.source, runner.scratch / name))
         request = BuildRequest(
             artifact="shop/api",
             platform=PLATFORM,
-            context=await sender.folder(wanted.materials.context),
-            dockerfile=await sender.dockerfile(wanted.materials),
+            context=await parcel.folder(wanted.materials.context),
+            dockerfile=await parcel.dockerfile(wanted.materials),
             log=self._choice.cache / f"{name}.log",
             tier=TIER,
             destination=PushTo(wanted.artifact.image, plain=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
     from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.lease import Lease
+    from reconciler.model.tier import Sizes
     from reconciler.model.tree import Entry
     from reconciler.ports.access import Access
     from reconciler.ports.archives import Archives
     from reconciler.ports.blob_files import BlobFiles
     from reconciler.ports.builder import BuildRequest, Built, StepSeen
     from reconciler.ports.clock import Clock
-    from reconciler.ports.compute import Compute, LeaseRequest, Provider, Rental, Runner
+    from reconciler.ports.compute import Compute, LeaseRequest, Provider, Rental, Runner, Usage
     from reconciler.ports.inventory import Inventory
     from reconciler.ports.memory import Memory
     from reconciler.ports.publisher import Publisher
@@ -257,9 +259,13 @@ class _Learning:
         """See the port."""
         return await self._source.listing(folder)
 
-    async def export(self, folder: SentFolder, into: Path) -> None:
+    async def sizes(self) -> Sizes:
         """See the port."""
-        await self._source.export(folder, into)
+        return await self._source.sizes()
+
+    async def export(self, folder: SentFolder, into: Path) -> int:
+        """See the port."""
+        return await self._source.export(folder, into)
 
     async def export_dockerfile(self, materials: Materials, into: Path) -> None:
         """See the port."""
@@ -315,9 +321,9 @@ class _LocalProvider:
         """See the port; without a folder of leases there are none."""
         return await self._local().owned_by(fleet) if self._leases.is_dir() else ()
 
-    async def peak_memory(self, runner: Runner) -> int | None:
+    async def usage(self, runner: Runner) -> Usage:
         """See the port."""
-        return await self._local().peak_memory(runner)
+        return await self._local().usage(runner)
 
     def _local(self) -> Provider:
         from reconciler.providers.compute.local import LocalCompute  # 10 ms that a pass without builds is spared
@@ -384,6 +390,7 @@ class Bench:
             keyring=_Keyring(),
             secrets=_sources(),
             recorder=recorder,
+            pause=_pause,
             pass_id=pass_id,
             logs=_log_folder(self.choice.cache / "logs", pass_id),
         )
@@ -396,6 +403,10 @@ class Bench:
         if is_url(self.choice.repo):
             return NoTrigger()
         return RefsTrigger(Path(open_local(Path(self.choice.repo)).path))
+
+
+async def _pause(seconds: float) -> None:
+    await asyncio.sleep(seconds)
 
 
 def _log_folder(logs: Path, pass_id: str) -> Path:

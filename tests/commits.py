@@ -15,6 +15,7 @@ from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
 from reconciler.model.policy import Policy
 from reconciler.model.reference import Reference, Repository
+from reconciler.model.tier import Ladder, NamedTier, Sizes, Tier
 from reconciler.model.tree import FILE, Entry, root
 
 if TYPE_CHECKING:
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
 
     from reconciler.model.artifact import NamedContext
     from reconciler.model.problem import Problem
+    from reconciler.model.tier import BuildSpec
 
 HOST = "registry.example:5000"
 FLEET = "acme"
 APPLIED_TAG = APPLIED_PREFIX + FLEET
+LADDER = Ladder((NamedTier("small", 2, 4), NamedTier("medium", 4, 8), NamedTier("large", 8, 16)))
+SIZES = Sizes(LADDER, Tier(2, 4, 30), {"rust": Tier(4, 8, 60), "go": Tier(2, 4, 30), "java": Tier(4, 8, 45)})
 AMD64, ARM64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm64")
 
 
@@ -73,6 +77,9 @@ class Commit:
     fleet: str = FLEET
     cache_prefix: str = CACHE_PREFIX
     secrets: Bindings = field(default_factory=Bindings)
+    specs: Mapping[str, BuildSpec] = field(default_factory=dict)
+    """Artifact -> what its context says of its builds."""
+    sizes: Sizes = SIZES
 
     @property
     def desired(self) -> Desired:
@@ -123,6 +130,7 @@ class Commit:
     def _wanted(self, a: Artifact) -> Wanted:
         if problem := self.holds.get(str(a.name)):
             return Wanted(a, None).held(problem)
+        spec = self.specs.get(str(a.name))
         assert isinstance(a.context, Folder)
         path = f"{a.context.path}/{a.dockerfile}"
         dockerfile = self.files.get(path, b"FROM scratch\n")
@@ -137,6 +145,7 @@ class Commit:
                 needs=dict.fromkeys(a.platforms, needs),
                 check_needs=dict.fromkeys(a.platforms, needs) if a.checks else {},
             ),
+            spec=spec,
         )
 
 

@@ -29,7 +29,7 @@ from reconciler.model.secret import SecretBytes
 from reconciler.ports.archives import Packed, Tool
 from reconciler.ports.builder import Built, CacheMade, PinnedImage, StepSeen
 from reconciler.ports.bundle import Ports, Removing
-from reconciler.ports.compute import Keeper, Outstanding, RentalState, Runner, Standing, Swept
+from reconciler.ports.compute import Keeper, Outstanding, RentalState, Runner, Standing, Swept, Usage
 from reconciler.ports.publisher import PullFrom, PushTo
 from reconciler.ports.signer import Signature
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from reconciler.model.event import Event
     from reconciler.model.observed import Sighting
     from reconciler.model.reference import Reference, Repository
+    from reconciler.model.tier import Sizes
     from reconciler.model.tree import Entry
     from reconciler.ports.builder import BuildRequest
     from reconciler.ports.compute import LeaseRequest
@@ -52,9 +53,17 @@ if TYPE_CHECKING:
 CONFIG = "application/vnd.oci.image.config.v1+json"
 
 
+_NEXT = {
+    "build-failed": Next.PERSON,
+    "build-out-of-memory": Next.PERSON,
+    "no-runner": Next.PERSON,
+    "push-refused": Next.HOLD,
+}
+
+
 def problem(code: str = "planted", message: str = "planted by the test") -> LianError:
-    """An error as adapters raise it."""
-    return LianError(Problem(code, message, next=Next.RETRY))
+    """An error as adapters raise it; what they say comes next depends on the code."""
+    return LianError(Problem(code, message, next=_NEXT.get(code, Next.RETRY)))
 
 
 @dataclass
@@ -110,13 +119,19 @@ class FakeSource:
         await self.points.at("listing")
         return self.commit.listing(folder)
 
-    async def export(self, folder: SentFolder, into: Path) -> None:
+    async def sizes(self) -> Sizes:
+        await self.points.at("sizes")
+        return self.commit.sizes
+
+    async def export(self, folder: SentFolder, into: Path) -> int:
         await self.points.at("export")
         into.mkdir()
-        for path, data in self.commit.content(folder).items():
+        content = self.commit.content(folder)
+        for path, data in content.items():
             (into / path).parent.mkdir(parents=True, exist_ok=True)
             (into / path).write_bytes(data)
             await self.points.at("exported")
+        return sum(map(len, content.values()))
 
     async def export_dockerfile(self, materials: Materials, into: Path) -> None:
         await self.points.at("export dockerfile")
@@ -402,6 +417,16 @@ class FakeCompute:
         self.swept_for: list[str | None] = []
         self.stuck: tuple[Problem, ...] = ()
         """What a sweep cannot return."""
+        self.used: dict[str, Usage] = {}
+        """Lease -> what builds have used there so far; each build adds `one_build`."""
+        self.one_build = Usage(1 << 20, 0.05)
+
+    def built(self, lease: str) -> None:
+        """A build has ended there: the largest is the peak, the processor time adds up."""
+        before, more = self.used.get(lease, Usage(0, 0.0)), self.one_build
+        peak = None if more.peak_memory is None else max(before.peak_memory or 0, more.peak_memory)
+        spent = None if more.cpu_seconds is None else (before.cpu_seconds or 0) + more.cpu_seconds
+        self.used[lease] = Usage(peak, spent)
 
     @asynccontextmanager
     async def rent(self, request: LeaseRequest) -> AsyncIterator[Runner]:
@@ -434,10 +459,10 @@ class FakeCompute:
             tuple(Outstanding(name, "fake", one.at(0.0), RentalState.READY, Keeper.ALIVE) for name, one in leases)
         )
 
-    async def peak_memory(self, runner: Runner) -> int | None:
-        await self.points.at("peak memory")
+    async def usage(self, runner: Runner) -> Usage:
+        await self.points.at("usage")
         assert runner.lease in self.out
-        return 1 << 20
+        return self.used.get(runner.lease, Usage(0, 0.0))
 
 
 class FakeBuilder:
@@ -471,7 +496,9 @@ class FakeBuilder:
         try:
             await self.points.at(f"build {request.artifact}")
             seen(StepSeen("[1/1] FROM", done=True, cached=False))
-            return await self._solve(runner, request)
+            built = await self._solve(runner, request)
+            self.compute.built(runner.lease)
+            return built
         finally:
             self.running -= 1
 
@@ -737,6 +764,8 @@ class World:
         self.clock = FakeClock()
         self.memory = FakeMemory()
         self.recorder = FakeRecorder()
+        self.pauses: list[float] = []
+        """How long it was waited before builds were done again."""
         self.logs = folder / "logs"
         self.logs.mkdir(exist_ok=True)
         self._passes = defaultdict(int, {"": 0})
@@ -760,9 +789,15 @@ class World:
             keyring=self.keyring,
             secrets=self.secrets,
             recorder=self.recorder,
+            pause=self.pause,
             pass_id=f"pass{self._passes['']}",
             logs=self.logs,
         )
+
+    async def pause(self, seconds: float) -> None:
+        """See the port Pause: time passes at once."""
+        await self.points.at("pause")
+        self.pauses.append(seconds)
 
     def removing(self) -> Removing:
         """The ports of a prune."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from reconciler.model.applied import ANCESTORS, Applied, AppliedTag, History
 from reconciler.model.artifact import Artifact, BaseImage, Folder, ParentImage, Place
+from reconciler.model.attempt import Again, FailedTry
 from reconciler.model.cache import CacheMode
 from reconciler.model.cache_use import CachedStep, CacheLook, CacheUse, LookStatus
 from reconciler.model.digest import Digest
@@ -23,9 +24,11 @@ from reconciler.model.problem import Next, Problem
 from reconciler.model.pruning import Announcement
 from reconciler.model.record import BuildRecord, PlatformBuild
 from reconciler.model.reference import Reference, Repository
-from reconciler.model.tier import RunnerOverride
+from reconciler.model.run import Run, newest
+from reconciler.model.tier import BuildSpec, Ladder, NamedTier, RunnerOverride, Sizes, Tier
 from reconciler.model.tree import EXECUTABLE, FILE, FOLDER, SYMLINK, Entry
 from reconciler.ports.compute import Keeper, Outstanding, RentalState
+from reconciler.sizing.evidence import Evidence
 from reconciler.upkeep.runners import RunnerList
 
 _ALNUM = string.ascii_lowercase + string.digits
@@ -128,7 +131,11 @@ _CONTEXTS = st.dictionaries(
     max_size=3,
 )
 overrides = st.builds(
-    RunnerOverride, st.none() | st.integers(1, 64), st.none() | st.floats(0.5, 512), st.none() | st.integers(1, 1440)
+    RunnerOverride,
+    st.none() | st.integers(1, 64),
+    st.none() | st.floats(0.5, 512),
+    st.none() | st.integers(1, 1440),
+    st.none() | st.sampled_from(["t0", "t3", "small"]),
 )
 artifacts = st.builds(
     Artifact,
@@ -202,6 +209,58 @@ cache_uses = st.builds(
     st.none() | st.just(Problem("cache-not-written", "the build's cache was not written", cause="503")),
     st.builds(MountUse, _MOVED, _MOVED),
 )
+_TIMES = st.integers(0, 59).map(lambda minute: f"2026-01-01T00:{minute:02}:00.000000Z")
+tiers = st.builds(
+    Tier,
+    st.integers(1, 256),
+    st.sampled_from([0.05, 0.5, 1.0, 4.0, 6.5, 8.0, 16.0, 4096.0]),
+    st.integers(1, 1440),
+    st.sampled_from(["", "small", "cx22"]),
+)
+_MILLISECONDS = st.integers(0, 10**7).map(lambda milliseconds: milliseconds / 1000)
+runs = st.builds(
+    Run,
+    _TIMES,
+    _MILLISECONDS,
+    tiers,
+    st.none() | st.integers(0, 1 << 40),
+    st.none() | _MILLISECONDS,
+    _BYTES,
+    st.integers(0, 3),
+    st.integers(0, 3),
+    st.booleans(),
+)
+evidences = st.lists(runs, max_size=14).map(lambda found: Evidence.of(found, ["shop/api"]))
+failed_tries = st.builds(
+    FailedTry,
+    st.just(Problem("builder-lost", "the builder went away while it was building", cause="EOF", hint="look at it")),
+    tiers,
+    _MILLISECONDS,
+    st.sampled_from(Again),
+)
+specs = st.none() | st.builds(
+    BuildSpec,
+    st.just("app/.build-spec.ncl"),
+    st.none() | st.integers(1, 256),
+    st.none() | st.sampled_from([0.5, 7.0, 4096.0]),
+    st.none() | st.integers(1, 1440),
+    st.none() | st.sampled_from(["go", "rust"]),
+)
+
+
+@st.composite
+def _grown(draw: st.DrawFn) -> Ladder:
+    """Each tier has no less of anything than the one before it, and more memory or more cores."""
+    cpu, memory, found = draw(st.integers(1, 8)), draw(st.sampled_from([0.05, 1.0, 4.0])), list[NamedTier]()
+    for number in range(draw(st.integers(0, 5))):
+        found.append(NamedTier(f"t{number}", cpu, memory, draw(st.none() | st.integers(1, 1440))))
+        more_cpu, more_memory = draw(st.sampled_from([(1, 0.0), (0, 0.5), (2, 8.0), (0, 64.0)]))
+        cpu, memory = cpu + more_cpu, memory + more_memory
+    return Ladder(tuple(found))
+
+
+ladders = _grown()
+all_sizes = st.builds(Sizes, ladders, st.just(Tier(2, 4, 30)), st.just({"rust": Tier(4, 8, 60)}))
 records = st.builds(
     BuildRecord,
     artifact=artifact_names.map(str),
@@ -217,6 +276,8 @@ records = st.builds(
     peak_memory=st.none() | st.integers(0, 1 << 40),
     listings=st.dictionaries(hexes(64), sha256s, max_size=2),
     caches=st.dictionaries(platforms, cache_uses, max_size=2),
+    runs=st.lists(runs, max_size=3).map(newest),
+    tries=st.lists(failed_tries, max_size=2).map(tuple),
 )
 _VALUES = st.none() | texts
 reasons = st.builds(
@@ -249,6 +310,8 @@ results = st.builds(
     st.dictionaries(platforms, digests, max_size=2),
     st.none() | st.just("/logs/a.log"),
     st.dictionaries(platforms, cache_uses, max_size=2),
+    st.lists(failed_tries, max_size=2).map(tuple),
+    st.none() | tiers,
 )
 outcomes = st.builds(
     Outcome, hexes(40), st.lists(results, max_size=3).map(tuple), st.lists(problems, max_size=2).map(tuple)

@@ -148,6 +148,20 @@ artifact_cache = optionally({}, mode=tags_of("Max", "Min", "Off"), mounts=st.boo
 build_spec = optionally(
     {}, cpu=st.integers(1, 256), memory_gb=memory, time_budget=st.integers(1, 1440), language=language
 )
+_size = st.fixed_dictionaries({"cpu": st.integers(1, 256), "memory_gb": memory, "time_budget": st.integers(1, 1440)})
+_ladder_tier = optionally(
+    {"name": name, "cpu": st.integers(1, 256), "memory_gb": memory}, hourly=st.sampled_from([0.006, 1, 10000])
+)
+_ladder = optionally(
+    {"tiers": st.lists(_ladder_tier, min_size=1, max_size=3)}, currency=st.sampled_from(["EUR", "USD"])
+)
+tier_defaults = st.fixed_dictionaries(
+    {
+        "ladders": st.dictionaries(st.sampled_from(["Local", "Ssh", "Hcloud", "Orchestrator"]), _ladder, max_size=2),
+        "languages": st.dictionaries(language, _size, max_size=2),
+        "otherwise": _size,
+    }
+)
 runner_override = optionally(
     {}, cpu=st.integers(1, 256), memory_gb=memory, time_budget=st.integers(1, 1440), tier=name, labels=labels
 )

@@ -9,41 +9,48 @@ from typing import TYPE_CHECKING
 from reconciler.apply.attesting import Recorded
 from reconciler.apply.building import Building
 from reconciler.apply.caching import Caches
+from reconciler.apply.course import Course
 from reconciler.apply.held import HeldBack
-from reconciler.apply.hosts import freshness_of, share_of
+from reconciler.apply.hosts import freshness_of
+from reconciler.apply.measuring import run_of
 from reconciler.apply.mounts import CacheMounts
 from reconciler.apply.record import Facts, attach, carry_over, single_out
-from reconciler.apply.send import Sender
+from reconciler.apply.send import Parcel, Sender
 from reconciler.apply.settling import content_tags, platforms_in
+from reconciler.apply.tries import FailureClass, OnRunner, Tries, failure_class
 from reconciler.identity.resolve import Keyed, identify
+from reconciler.model.attempt import Again
 from reconciler.model.cache import Ci
-from reconciler.model.event import Started, Waiting
+from reconciler.model.event import Retrying, Started, Waiting
 from reconciler.model.manifest import Descriptor, index
 from reconciler.model.observed import Found
 from reconciler.model.outcome import Result, Status
 from reconciler.model.plan import Action
 from reconciler.model.problem import LianError, Problem
+from reconciler.model.run import newest
 from reconciler.observe.ask import known_heads
-from reconciler.ports.builder import CACHE_SILENT
-from reconciler.sizing.choose import tier_for
+from reconciler.observe.evidence import runs_of
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Collection, Mapping, Sequence
 
     from reconciler.apply.attesting import Attester
-    from reconciler.apply.runners import Runners
+    from reconciler.apply.runners import Runners, Stay
     from reconciler.apply.settling import Settler
     from reconciler.identity.resolve import Resolution
     from reconciler.model.desired import Materials, Wanted
     from reconciler.model.digest import Digest
     from reconciler.model.manifest import Manifest
     from reconciler.model.name import ArtifactName
+    from reconciler.model.observed import Observed
     from reconciler.model.platform import Platform
     from reconciler.model.record import BuildRecord
     from reconciler.model.reference import Repository
+    from reconciler.model.tier import Ladder, Tier
     from reconciler.ports.bundle import Ports
     from reconciler.ports.compute import Runner
+    from reconciler.sizing.choose import Sizing
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,11 @@ class Worker:
     """How many artifacts may be worked on at a time."""
     settler: Settler
     attester: Attester
+    observed: Observed
+    ladder: Ladder
+    sizings: Mapping[ArtifactName, Sizing]
+    shares: Mapping[ArtifactName, str]
+    """Of each artifact that the plan may build: how large its runner is, and with whom it is shared."""
     _senders: dict[str, Sender] = field(default_factory=dict)
 
     async def close(self) -> None:
@@ -140,89 +152,137 @@ class Worker:
         """Build what is missing, push by digest, read back, record, then move the tags, but for those to be `left`.
         `replaces`: what is there is not good, so all of it is built.
 
-        A build that fails is a result too, with its seconds and its log. Raises LianError if none could be started.
-        A place is held while the builder works, and free again while the registry is spoken to.
+        A build that fails is a result too, with its seconds and its log; what a person has to see to is held. Raises
+        LianError if none could be started. A place is held while the builder works, and free again while the registry
+        is spoken to.
         """
-        work: Building | None = None
-        start = time.monotonic()
+        name = wanted.artifact.name
+        tries = Tries(self.ladder, self.sizings[name].tier)
+        course = Course(wanted, identity, parents, replaces, tries, self.shares[name])
         await self.attester.prepare()
         try:
             if self.places.locked():
-                self.ports.recorder.record(Waiting(wanted.artifact.name, "a free place"))
+                self.ports.recorder.record(Waiting(name, "a free place"))
             async with self.places:
-                work = await self._begin(wanted, identity)
-                started, start = self.ports.clock(), time.monotonic()
-                try:
-                    manifests = await work.run(parents, fresh=replaces)
-                except LianError as error:
-                    if error.problems[0].code != CACHE_SILENT:
-                        raise
-                    self.runners.lose(self._share(wanted), work.runner)
-                    work = await self._begin(wanted, identity, silent=error.problems[0])
-                    manifests = await work.run(parents, fresh=replaces)
-            subject = await self._record(work, manifests, started, time.monotonic() - start)
+                manifests = await self._until_built(course)
+            subject = await self._record(course, manifests)
             manifest = await self.ports.registry.manifest(wanted.artifact.image, subject.digest)
             manifest = await self.settler.settle(wanted.artifact, identity, manifest, left, replaces=replaces)
         except LianError as error:
-            if work is None or isinstance(error, HeldBack):
+            problem = error.problems[0].of(str(name))
+            hold = isinstance(error, OnRunner) and failure_class(problem) is FailureClass.HOLD
+            if isinstance(error, HeldBack) or not (hold or course.began or course.tries.failed):
                 raise
-            problem = error.problems[0].of(str(wanted.artifact.name))
-            return replace(_ended(work, start), problem=problem)
+            return replace(course.ended, status=Status.HELD if hold else Status.FAILED, problem=problem)
+        finally:
+            for share in course.apart:
+                self.runners.done(share)
         return replace(
-            _ended(work, start), status=Status.DONE, digest=manifest.digest, platforms=platforms_in(identity, manifest)
+            course.ended, status=Status.DONE, digest=manifest.digest, platforms=platforms_in(identity, manifest)
         )
 
-    def _share(self, wanted: Wanted) -> str:
-        return share_of(wanted.artifact.name, self.resolution.desired, self.resolution.moment)
+    async def _until_built(self, course: Course) -> dict[Platform, Descriptor]:
+        """On one runner after another, as `tries` says. Raises LianError: of the last try, with what was tried."""
+        name, tries = course.name, course.tries
+        while True:
+            began = time.monotonic()
+            stay: Stay | None = None
+            try:
+                stay = await self._enter(course)
+                return await self._once(course, stay)
+            except OnRunner as error:
+                problem = error.problems[0].of(str(name))
+                spent = self.runners.spent(course.share)
+                again = tries.after(problem, time.monotonic() - began, spent=spent)
+                if not spent and failure_class(problem) is FailureClass.INFRASTRUCTURE:
+                    await self._give_up(course.share, stay)
+                if again is None:
+                    raise OnRunner(tries.told(problem, spent=spent)) from error
+            finally:
+                if stay is not None:
+                    self.runners.leave(stay)
+            if again is Again.LARGER_RUNNER:
+                course.share = self.runners.apart(course.share, f"{name} {tries.tier.words}")
+                course.apart.append(course.share)
+            self.ports.recorder.record(Retrying(name, tries.failed[-1], tries.tier))
+            await self.ports.pause(tries.pause)
 
-    async def _begin(self, wanted: Wanted, identity: Keyed, *, silent: Problem | None = None) -> Building:
-        """A build on its runner; without caches if one was `silent`. Raises LianError if none can be had."""
-        artifact, materials = wanted.artifact, _materials(wanted)
-        tier = tier_for(artifact)
-        deadline = min(tier.time_budget * 60.0, self.limits.build_timeout or float("inf"))
-        self.ports.recorder.record(Waiting(artifact.name, "a runner"))
+    async def _give_up(self, share: str, stay: Stay | None) -> None:
+        """Whoever comes next gets another runner than this one, or than the one that could not be had."""
+        if stay is not None:
+            self.runners.lose(stay)
+        else:
+            self.runners.renew(share)
+
+    async def _enter(self, course: Course) -> Stay:
+        """Raises OnRunner if no runner can be had."""
+        self.ports.recorder.record(Waiting(course.name, "a runner"))
         self._make_log_folder()
+        tier = course.tries.tier
+        try:
+            stay = await self.runners.enter(course.share, tier, self._deadline(tier))
+        except LianError as error:
+            raise OnRunner(error.problems) from error
+        self.ports.recorder.record(Started(course.name))
+        return stay
+
+    def _deadline(self, tier: Tier) -> float:
+        return min(tier.time_budget * 60.0, self.limits.build_timeout or float("inf"))
+
+    async def _once(self, course: Course, stay: Stay) -> dict[Platform, Descriptor]:
+        """One try, on this runner. Raises LianError; OnRunner for what another runner may do better."""
+        began = self.ports.clock(), time.monotonic()
+        course.began = course.began or began
+        work = course.work = self._building(course, stay.runner)
+        before = await self.ports.compute.usage(stay.runner)
+        manifests = await work.run(course.parents, fresh=course.fresh)
+        course.usage = await self.ports.compute.usage(stay.runner)
+        course.run = run_of(work, began, before, course.usage, alone=stay.alone)
+        return manifests
+
+    def _building(self, course: Course, runner: Runner) -> Building:
+        artifact, tries, tier = course.wanted.artifact, course.tries, course.tries.tier
         desired, moment = self.resolution.desired, self.resolution.moment
-        runner = await self.runners.runner(self._share(wanted), tier, deadline)
-        self.ports.recorder.record(Started(artifact.name))
-        sender = self._sender(runner)
         freshness = freshness_of(artifact, desired, moment)
-        caches = Caches(self.ports, desired, artifact, Ci(), freshness, silent)
-        mounts = CacheMounts(self.ports, desired, artifact, Ci(), runner, tier, freshness=freshness)
         return Building(
             self.ports,
             self.resolution,
             self.attester,
-            wanted,
-            materials,
-            identity,
+            course.wanted,
+            _materials(course.wanted),
+            course.identity,
             runner,
-            sender,
-            deadline,
-            caches,
-            mounts,
+            Parcel(self._sender(runner)),
+            tier,
+            self._deadline(tier),
+            Caches(self.ports, desired, artifact, Ci(), freshness, tries.silent),
+            CacheMounts(self.ports, desired, artifact, Ci(), runner, tier, freshness=freshness),
+            turn=len(tries.failed) + 1,
+            logs=course.logs,
         )
 
-    async def _record(
-        self, work: Building, manifests: Mapping[Platform, Descriptor], started: float, seconds: float
-    ) -> Descriptor:
+    async def _record(self, course: Course, manifests: Mapping[Platform, Descriptor]) -> Descriptor:
         """The image as a whole, put there by digest, with its record and what is signed. Raises LianError."""
-        wanted, runner = work.wanted, work.runner
+        work, run = course.work, course.run
+        assert work is not None and run is not None and course.began is not None
+        wanted, desired = course.wanted, self.resolution.desired
         digests = {platform: descriptor.digest for platform, descriptor in manifests.items()}
         subject = await self._subject(wanted, manifests)
         facts = Facts(
-            fleet=self.resolution.desired.fleet.name,
-            revision=self.resolution.desired.revision,
-            started=started,
-            seconds=seconds,
-            builder=runner.builder,
-            tier=tier_for(wanted.artifact),
+            fleet=desired.fleet.name,
+            revision=desired.revision,
+            started=course.began[0],
+            seconds=time.monotonic() - course.began[1],
+            builder=work.runner.builder,
+            tier=work.tier,
             builds=tuple(built for solves in work.solves.values() for built in solves),
-            peak_memory=await self.ports.compute.peak_memory(runner),
-            logs=tuple(work.logs),
+            peak_memory=course.usage.peak_memory,
+            logs=tuple(course.logs),
             caches=dict(work.caches.uses),
+            runs=newest([run, *runs_of(wanted.artifact, desired, self.observed)]),
+            tries=tuple(failed.kept for failed in course.tries.failed),
         )
-        record = await attach(self.ports, wanted, work.identity, subject, digests, facts)
+        record = await attach(self.ports, wanted, course.identity, subject, digests, facts)
         image = Recorded(subject, tuple(manifests.values()), record, work.sboms)
         await self.attester.attest(wanted.artifact.image, image)
         return subject
@@ -245,13 +305,6 @@ class Worker:
         if runner.lease not in self._senders:
             self._senders[runner.lease] = Sender(self.ports.source, runner.scratch)
         return self._senders[runner.lease]
-
-
-def _ended(work: Building, start: float) -> Result:
-    """A build that has failed so far."""
-    seconds = time.monotonic() - start
-    name = work.wanted.artifact.name
-    return Result(name, Action.BUILD, Status.FAILED, seconds=seconds, log=work.last_log, caches=work.used)
 
 
 def _materials(wanted: Wanted) -> Materials:

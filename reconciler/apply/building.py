@@ -11,6 +11,7 @@ from reconciler.apply.mounts import kept
 from reconciler.apply.scanned import scanned
 from reconciler.apply.secrets import read_secrets
 from reconciler.apply.send import contexts
+from reconciler.apply.tries import OnRunner
 from reconciler.finishing import beside
 from reconciler.identity.resolve import missing_base
 from reconciler.model.artifact import BaseImage, ParentImage
@@ -22,7 +23,6 @@ from reconciler.model.problem import LianError, Next, Problem
 from reconciler.observe.ask import known_heads
 from reconciler.ports.builder import CACHE_BROKEN, CACHE_STALLED, PUSH_FAILED, UNCLEAR, BuildRequest
 from reconciler.ports.registry import DOWN, REST_SECONDS
-from reconciler.sizing.choose import tier_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from reconciler.apply.attesting import Attester
     from reconciler.apply.caching import Caches, Lookup
     from reconciler.apply.mounts import CacheMounts
-    from reconciler.apply.send import Sender
+    from reconciler.apply.send import Parcel
     from reconciler.identity.inputs import Inputs
     from reconciler.identity.resolve import Keyed, Resolution
     from reconciler.model.attestation import Statement
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from reconciler.model.platform import Platform
     from reconciler.model.reference import Reference
     from reconciler.model.secret import SecretBytes
-    from reconciler.ports.builder import Built, StepSeen
+    from reconciler.model.tier import Tier
+    from reconciler.ports.builder import Built, ContextInput, StepSeen
     from reconciler.ports.bundle import Ports
     from reconciler.ports.compute import Runner
     from reconciler.ports.publisher import Destination
@@ -69,14 +70,17 @@ class Building:
     materials: Materials
     identity: Keyed
     runner: Runner
-    sender: Sender
+    parcel: Parcel
+    tier: Tier
     deadline: float
     caches: Caches
     mounts: CacheMounts
+    turn: int = 1
+    """Which try this is of the artifact's build."""
     solves: dict[Platform, list[Built]] = field(default_factory=dict)
     """Of each platform: its checks, then its image."""
     logs: list[Path] = field(default_factory=list)
-    """Of all solves, in their order."""
+    """Of all solves, in their order, those of the tries before it included."""
     restored: dict[Platform, MountsMoved] = field(default_factory=dict)
     """What became of each platform's cache mounts before its first solve."""
     failures: list[Problem] = field(default_factory=list)
@@ -100,6 +104,7 @@ class Building:
     def log(self, platform: Platform, target: str | None = None) -> Path:
         name = self.wanted.artifact.name
         parts = [name.workspace, name.artifact, str(platform).replace("/", "-"), *([target] if target else [])]
+        parts += [f"try{self.turn}"] if self.turn > 1 else []
         return self.ports.logs / ("_".join(parts) + ".log")
 
     async def run(
@@ -248,24 +253,35 @@ class Building:
         target: str | None,
         log: Path,
     ) -> BuildRequest:
-        artifact, desired = self.wanted.artifact, self.resolution.desired
-        publisher = self.ports.publisher
+        """What to build, of what is there once this returns. Raises OnRunner if it could not be brought there."""
+        artifact = self.wanted.artifact
+        context, dockerfile, named = await self._sent(needs, inputs)
         return BuildRequest(
             artifact=str(artifact.name),
             platform=platform,
-            context=await self.sender.folder(self.materials.context),
-            dockerfile=await self.sender.dockerfile(self.materials),
+            context=context,
+            dockerfile=dockerfile,
             log=log,
-            tier=tier_for(artifact),
+            tier=self.tier,
             destination=destination,
             target=target,
             args=artifact.args,
             labels=artifact.labels,
-            contexts=await contexts(self.wanted, needs, inputs, self.sender, publisher, desired),
+            contexts=named,
             scanner=self.attester.scanner if destination else None,
             source_date_epoch=artifact.source_date_epoch,
             deadline=self.deadline,
         )
+
+    async def _sent(self, needs: Needs, inputs: Inputs) -> tuple[Path, Path, dict[str, ContextInput]]:
+        """The context, the Dockerfile and the named contexts, where the builder finds them. Raises OnRunner."""
+        publisher, desired = self.ports.publisher, self.resolution.desired
+        try:
+            context = await self.parcel.folder(self.materials.context)
+            dockerfile = await self.parcel.dockerfile(self.materials)
+            return context, dockerfile, await contexts(self.wanted, needs, inputs, self.parcel, publisher, desired)
+        except LianError as error:
+            raise OnRunner(error.problems) from error
 
     async def _tried(self, request: BuildRequest, lookup: Lookup) -> tuple[Built, Lookup]:
         """Built and pushed, with what has become of the caches. A push that fails is tried once more, which builds
@@ -280,7 +296,7 @@ class Building:
         began = time.monotonic()
         try:
             return await self._run(request), lookup
-        except LianError as error:
+        except OnRunner as error:
             first = error.problems[0]
             if first.code not in _AGAIN | (_AGAIN_WITHOUT if request.cache_from else set()):
                 raise
@@ -296,15 +312,15 @@ class Building:
         )
         try:
             return await self._run(again), lookup
-        except LianError as error:
-            raise LianError(_after(p, first) for p in error.problems) from error
+        except OnRunner as error:
+            raise OnRunner(_after(p, first) for p in error.problems) from error
 
     async def _run(self, request: BuildRequest) -> Built:
         self.logs.append(request.log)
         try:
             built = await self.ports.builder.build(self.runner, request, self._seen)
         except LianError as error:
-            raise LianError(self._in_repo(p) for p in error.problems) from error
+            raise OnRunner(self._in_repo(p) for p in error.problems) from error
         self.solves.setdefault(request.platform, []).append(built)
         return built
 

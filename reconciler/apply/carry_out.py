@@ -25,6 +25,8 @@ from reconciler.model.outcome import Outcome, Result, Status
 from reconciler.model.plan import Action
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.observe.ask import known_heads
+from reconciler.observe.evidence import evidence
+from reconciler.sizing.choose import size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Change
     from reconciler.model.platform import Platform
     from reconciler.model.reference import Repository
+    from reconciler.model.tier import Sizes
     from reconciler.ports.bundle import Ports
+    from reconciler.sizing.choose import Sizing
 
 _GOOD = {Status.DONE, Status.NONE}
 
@@ -48,10 +52,9 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     """
     plan = work.plan
     desired = work.resolution.desired
+    sizes, sizings = await _sized(work, ports)
     shares = {
-        c.artifact: share_of(c.artifact, desired, work.resolution.moment)
-        for c in plan.changes
-        if _may_build(c, desired)
+        name: share_of(name, desired, work.resolution.moment, _machine(desired, s)) for name, s in sizings.items()
     }
     runners = Runners.of(
         ports.compute,
@@ -64,7 +67,10 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     tagger = Tagger(ports, desired, work.observed, Witness(ports, desired, limits.allow_older))
     attester = Attester(ports, desired)
     settler = Settler(ports, tagger, attester)
-    worker = Worker(ports, work.resolution, runners, limits, asyncio.Semaphore(jobs), settler, attester)
+    places = asyncio.Semaphore(jobs)
+    worker = Worker(
+        ports, work.resolution, runners, limits, places, settler, attester, work.observed, sizes.ladder, sizings, shares
+    )
     carrier = _Carrier(work, worker, tagger, runners, shares)
     problems = plan.problems
     try:
@@ -77,6 +83,20 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
         problems = (*problems, *error.problems)
     left = await take_away(ports, desired.fleet.name, plan.orphans)
     return Outcome(plan.revision, (*results, *left), problems)
+
+
+async def _sized(work: Work, ports: Ports) -> tuple[Sizes, Mapping[ArtifactName, Sizing]]:
+    """How large a runner each artifact gets that may be built, by what earlier builds needed. Raises LianError."""
+    desired = work.resolution.desired
+    names = [change.artifact for change in work.plan.changes if _may_build(change, desired)]
+    sizes = await ports.source.sizes()
+    known = await evidence(ports.registry, desired, work.observed, names)
+    wanted = {name: desired.wanted[name] for name in names}
+    return sizes, {name: size(w.artifact, w.spec, known[name], sizes) for name, w in wanted.items()}
+
+
+def _machine(desired: Desired, sizing: Sizing) -> str:
+    return sizing.tier.name if desired.fleet.compute.rents_sizes else ""
 
 
 @dataclass(slots=True)
@@ -154,7 +174,7 @@ class _Carrier:
         for parent in sorted(self._parents(wanted) - {parent for parent, _ in parents}):
             result = await self._parent(name, parent)
             if result.status not in _GOOD:
-                return self._skipped(change, parent)
+                return self._behind(change, result)
             parents |= {(parent, platform): digest for platform, digest in result.platforms.items()}
         if isinstance(identity, Keyed):
             return await self.worker.build(wanted, identity, parents, change.left, replaces=change.replaces)
@@ -196,15 +216,18 @@ class _Carrier:
             self.worker.ports.recorder.record(Waiting(child, str(parent)))
         return await asyncio.shield(task)
 
-    def _skipped(self, change: Change, parent: ArtifactName) -> Result:
+    def _behind(self, change: Change, parent: Result) -> Result:
+        """What stands on something that was not built: held if that is, so that a pass in which nothing failed does
+        not end as if something had."""
+        held = parent.status is Status.HELD
         problem = Problem(
-            "parent-failed",
-            f"not built, because {parent} was not",
+            "parent-held" if held else "parent-failed",
+            f"not built, because {parent.artifact} was not",
             artifact=str(change.artifact),
-            hint=f"see what became of {parent}: this one follows by itself once it is built",
+            hint=f"see what became of {parent.artifact}: this one follows by itself once it is built",
             next=Next.RETRY,
         )
-        return Result(change.artifact, change.action, Status.SKIPPED, problem=problem)
+        return Result(change.artifact, change.action, Status.HELD if held else Status.SKIPPED, problem=problem)
 
 
 def _may_build(change: Change, desired: Desired) -> bool:

@@ -23,13 +23,15 @@ def freshness_of(artifact: Artifact, desired: Desired, moment: float) -> str:
     return canonical(leaves).decode() if leaves else ""
 
 
-def share_of(name: ArtifactName, desired: Desired, moment: float) -> str:
-    """What its builds share a runner with: those of its workspace that are asked to be as fresh. A builder's own cache
-    would give a build that is to be fresh what another one has just read of an old cache (ADR 054). Windows of
-    `max_age` begin for each artifact at another time, so such an artifact shares with nobody."""
+def share_of(name: ArtifactName, desired: Desired, moment: float, machine: str = "") -> str:
+    """What its builds share a runner with: those of its workspace that are asked to be as fresh, and where machines
+    have sizes those that need the same `machine`. A builder's own cache would give a build that is to be fresh what
+    another one has just read of an old cache (ADR 054). Windows of `max_age` begin for each artifact at another time,
+    so such an artifact shares with nobody."""
     artifact = desired.wanted[name].artifact
     own = f" {name.artifact}" if artifact.max_age else ""
-    return f"{name.workspace} {freshness_of(artifact, desired, moment)}{own}".rstrip()
+    size = f" on {machine}" if machine else ""
+    return f"{name.workspace} {freshness_of(artifact, desired, moment)}{own}{size}".rstrip()
 
 
 def hosts_of_shares(desired: Desired, shares: Iterable[tuple[ArtifactName, str]]) -> Mapping[str, frozenset[str]]:

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from reconciler.ports.clock import Clock
-    from reconciler.ports.compute import LeaseRequest, Provider, Rental, Runner, Standing, Swept
+    from reconciler.ports.compute import LeaseRequest, Provider, Rental, Runner, Standing, Swept, Usage
     from reconciler.ports.leases import Intent, Leases
 
 T = TypeVar("T")
+_REFUSED = frozenset({Next.PERSON, Next.HOLD})
+"""What a provider says that has made nothing, and will not."""
 
 PAUSES = (0.5, 2.0)
 """Seconds before each further try to return something."""
@@ -89,9 +91,9 @@ class Leasing:
         """See the port."""
         return await Survey(self, fleet).run()
 
-    async def peak_memory(self, runner: Runner) -> int | None:
+    async def usage(self, runner: Runner) -> Usage:
         """See the port."""
-        return await self.provider(self.chosen()).peak_memory(runner)
+        return await self.provider(self.chosen()).usage(runner)
 
     def provider(self, name: str) -> Provider:
         """The one of this name, made at the first call. Raises LianError `compute-unsupported` for one that is not
@@ -174,7 +176,7 @@ def _is_certain(renting: asyncio.Future[Runner]) -> bool:
     error = renting.exception()
     if error is None:
         return True
-    return isinstance(error, LianError) and all(problem.next is Next.PERSON for problem in error.problems)
+    return isinstance(error, LianError) and all(problem.next in _REFUSED for problem in error.problems)
 
 
 def _is_anothers(renting: asyncio.Future[Runner]) -> bool:

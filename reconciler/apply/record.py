@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
     from reconciler.identity.resolve import Keyed
     from reconciler.model.artifact import Artifact
+    from reconciler.model.attempt import FailedTry
     from reconciler.model.cache_use import CacheUse
     from reconciler.model.desired import SentFolder, Wanted
     from reconciler.model.manifest import Manifest
     from reconciler.model.platform import Platform
     from reconciler.model.reference import Repository
+    from reconciler.model.run import Run
     from reconciler.model.tier import Tier
     from reconciler.ports.builder import Built
     from reconciler.ports.bundle import Ports
@@ -56,6 +58,9 @@ class Facts:
     peak_memory: int | None
     logs: Sequence[Path]
     caches: Mapping[Platform, CacheUse]
+    runs: tuple[Run, ...] = ()
+    """This build's, and those of the builds before it."""
+    tries: tuple[FailedTry, ...] = ()
 
 
 async def attach(
@@ -78,7 +83,7 @@ async def attach(
         platforms={
             p: PlatformBuild(identity.keys[p], identity.inputs[p], digests[p]) for p in wanted.artifact.platforms
         },
-        started=_rfc3339(facts.started),
+        started=rfc3339(facts.started),
         seconds=round(facts.seconds, 3),  # as its document says it: what is said of the record is said of that
         builder={"builder": facts.builder},
         tier=facts.tier.to_json(),
@@ -88,6 +93,8 @@ async def attach(
         fleet=facts.fleet,
         log=Digest.of(log),
         caches=facts.caches,
+        runs=facts.runs,
+        tries=facts.tries,
     )
     layers = [(LISTING_LAYER, data) for data in listings.values()]
     await _put(ports, wanted.artifact.image, subject, record, [*layers, (LOG_LAYER, log)])
@@ -149,5 +156,6 @@ async def _listings(source: Source, wanted: Wanted) -> dict[str, bytes]:
     return {root: canonical(listing_to_json(await source.listing(folder))) for root, folder in folders.items()}
 
 
-def _rfc3339(moment: float) -> str:
+def rfc3339(moment: float) -> str:
+    """Unix seconds, as records have them."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

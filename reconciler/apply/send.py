@@ -29,12 +29,14 @@ class Sender:
 
     source: Source
     scratch: Path
-    _sent: dict[str, asyncio.Task[Path]] = field(default_factory=dict)
+    _sent: dict[str, asyncio.Task[int]] = field(default_factory=dict)
 
-    async def folder(self, folder: SentFolder) -> Path:
-        """The folder's files on disk. Raises LianError."""
+    async def folder(self, folder: SentFolder) -> tuple[Path, int]:
+        """The folder's files on disk, and how many bytes were written for whoever asked first. Raises LianError."""
         target = self.scratch / "contexts" / folder.root[:32]
-        return await self._once(folder.root, target, lambda: self.source.export(folder, target))
+        first = folder.root not in self._sent
+        written = await self._once(folder.root, target, lambda: self.source.export(folder, target))
+        return target, written if first else 0
 
     async def dockerfile(self, materials: Materials) -> Path:
         """The Dockerfile on disk, in a folder of its own. Raises LianError."""
@@ -42,8 +44,9 @@ class Sender:
         key = f"{materials.dockerfile[:24]}-{path[:24]}"
         target = self.scratch / "dockerfiles" / key
 
-        async def write() -> None:
+        async def write() -> int:
             await self.source.export_dockerfile(materials, target)
+            return 0
 
         await self._once(f"dockerfile {key}", target, write)
         return target / materials.dockerfile_path.rpartition("/")[2]
@@ -54,20 +57,37 @@ class Sender:
             task.cancel()
         await to_its_end(asyncio.gather(*self._sent.values(), return_exceptions=True))
 
-    async def _once(self, key: str, target: Path, work: Callable[[], Awaitable[None]]) -> Path:
+    async def _once(self, key: str, target: Path, work: Callable[[], Awaitable[int]]) -> int:
         if key not in self._sent:
 
-            async def run() -> Path:
+            async def run() -> int:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                await work()
-                return target
+                return await work()
 
             self._sent[key] = asyncio.create_task(run())
         return await asyncio.shield(self._sent[key])
 
 
+@dataclass(slots=True)
+class Parcel:
+    """What one build is handed of it; `sent` are the bytes that were not there yet."""
+
+    sender: Sender
+    sent: int = 0
+
+    async def folder(self, folder: SentFolder) -> Path:
+        """The folder's files on disk. Raises LianError."""
+        path, written = await self.sender.folder(folder)
+        self.sent += written
+        return path
+
+    async def dockerfile(self, materials: Materials) -> Path:
+        """The Dockerfile on disk, in a folder of its own. Raises LianError."""
+        return await self.sender.dockerfile(materials)
+
+
 async def contexts(
-    wanted: Wanted, needs: Needs, inputs: Mapping[str, Any], sender: Sender, publisher: Publisher, desired: Desired
+    wanted: Wanted, needs: Needs, inputs: Mapping[str, Any], parcel: Parcel, publisher: Publisher, desired: Desired
 ) -> dict[str, ContextInput]:
     """Named contexts and pinned bases for one solve. `inputs` is the document the digests are read from, so that
     what is built is exactly what was keyed. Raises LianError."""
@@ -76,7 +96,7 @@ async def contexts(
     for name in needs.contexts:
         context = wanted.artifact.contexts[name]
         if wanted.materials is not None and name in wanted.materials.folders:
-            found[name] = await sender.folder(wanted.materials.folders[name])
+            found[name] = await parcel.folder(wanted.materials.folders[name])
         elif isinstance(context, BaseImage):
             found[name] = _pinned(publisher, context.reference.repository, leaves[name]["image"])
         elif isinstance(context, ParentImage):

@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CACHES = tuple(f"cache {verb}" for verb in ("policy", "refs", "ls", "du", "prune"))
-RUNNERS = ("runners list", "runners sweep")
-READING = ("validate", "diff", "why", "images", "verify", "sign", "registry status", "prune", *CACHES, *RUNNERS)
+SIZES = tuple(f"sizing {verb}" for verb in ("explain", "suggest"))
+RUNNERS = tuple(f"runners {verb}" for verb in ("list", "sweep"))
+READING = (
+    *("validate", "diff", "why", "images", "verify", "sign", "registry status", "prune"),
+    *CACHES,
+    *SIZES,
+    *RUNNERS,
+)
 """Commands that evaluate directives and build nothing."""
 BUILDING = ("reconcile", "watch")
 """Commands that build."""

@@ -72,6 +72,20 @@ each difference is told: `opens` is more than the rule gives, `lacks` is less,
 """
 
 
+SIZING_EPILOG = """\
+The first of these that says something decides, for cpu, memory and minutes
+each: `runner` in the directive, .build-spec.ncl in the context's folder,
+what earlier runs used (P95, of fewer than ten the maximum; a fifth more; at
+least 2 cpu and 4 GiB), the language.
+"""
+
+SUGGEST_EPILOG = """\
+The patch writes .build-spec.ncl files; sizes rebuild nothing. To apply it:
+  lian sizing suggest | git apply
+What a patch cannot say is told beside it, on stderr.
+"""
+
+
 class Mistake(Exception):
     """A line that means nothing: what is wrong, and with which parser's command."""
 
@@ -218,6 +232,7 @@ def parser(environ: Mapping[str, str]) -> Parser:
     _json(verb("sign", "sign the images that are in sync and are not signed yet", _desired, _selection))
     _registry(verbs, environ)
     _cache(verbs, environ)
+    _sizing(verbs, environ)
     _runners(verbs, environ)
     command = verb("prune", "remove images that no kept revision wants; shows its plan and asks", _desired)
     _prune(command)
@@ -306,6 +321,29 @@ def _registry(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, s
         group.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, parser_class=Parser), environ
     )
     command = verb("status", "what is there, whose it is, how much, how old, and what drifts", _desired)
+    _chosen(command)
+    _json(command)
+
+
+def _sizing(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:
+    """Verbs about the size of runners; `subcommand` names which."""
+    purpose = "how large a runner each build gets, and why"
+    group = verbs.add_parser(
+        "sizing",
+        help=purpose,
+        description=purpose[0].upper() + purpose[1:] + ".",
+        epilog=SIZING_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verb = _verbs(
+        group.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, parser_class=Parser), environ
+    )
+    command = verb("explain", "which rule sizes an artifact's build, the runs it rests on, and the price", _desired)
+    command.add_argument("artifact", metavar="ARTIFACT", help="workspace/artifact")
+    _json(command)
+    command = verb("suggest", "print a patch with the sizes that earlier runs ask for", _desired)
+    command.epilog = SUGGEST_EPILOG
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
     _chosen(command)
     _json(command)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reconciler.audit.findings import Verification
     from reconciler.audit.holdings import RegistryStatus
     from reconciler.audit.images import Images
+    from reconciler.audit.sizing import Explanation, Suggestions
     from reconciler.cache.holding import CacheEnd, CachePlan
     from reconciler.checks.doctor import Report
     from reconciler.model.outcome import Outcome
@@ -93,6 +94,17 @@ def of_cache_ends(plan: CachePlan, ends: Iterable[CacheEnd]) -> int:
     codes = {"failed": FAILED, "held": HELD}
     ended = [codes[end.status.value] for end in ends if end.status.value in codes]
     return worst(ended + ([HELD] if plan.caches.unread else []))
+
+
+def of_sizing(told: Explanation) -> int:
+    """What `lian sizing explain` exits with."""
+    held = told.unread or (told.wanted.holds and not told.invalid)
+    return worst(code for code, applies in ((ERROR, told.invalid), (HELD, held)) if applies)
+
+
+def of_suggestions(told: Suggestions) -> int:
+    """What `lian sizing suggest` exits with: what it suggests is what it is there to tell."""
+    return worst(code for code, applies in ((ERROR, told.problems), (HELD, told.unread)) if applies)
 
 
 def of_report(report: Report) -> int:

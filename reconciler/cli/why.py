@@ -7,26 +7,22 @@ from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli import exits
+from reconciler.cli.named import artifact_named
 from reconciler.cli.run import complete
 from reconciler.cli.views import why as view
 from reconciler.cli.views.text import as_json
-from reconciler.model.name import ArtifactName
 from reconciler.model.plan import Action
-from reconciler.model.problem import LianError, Problem
 from reconciler.reconcile import why_once
 
 if TYPE_CHECKING:
     import argparse
 
+    from reconciler.model.name import ArtifactName
+
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 the story is told, 4 it is that of one that is held."""
-    try:
-        name = ArtifactName.parse(arguments.artifact)
-    except ValueError as error:
-        hint = "`lian diff --detailed` lists all artifacts"
-        raise LianError(Problem("artifact-name", str(error), hint=hint)) from error
-    return complete(_why(arguments, name))
+    """0 the story is told, 4 it is that of one that is held. Raises LianError `artifact-name`."""
+    return complete(_why(arguments, artifact_named(arguments.artifact)))
 
 
 async def _why(arguments: argparse.Namespace, name: ArtifactName) -> int:

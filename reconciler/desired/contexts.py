@@ -1,7 +1,8 @@
 """What is sent of a context folder: its Merkle root, its listing, and the tree that an export writes.
 
-A folder is narrowed by `include` first, then by the ignore file in force; `.build-spec.ncl` at its root is never sent.
-Roots are kept by git tree id, so an unchanged folder costs one look-up, and always equal `model.tree.root(listing)`.
+A folder is narrowed by `include` first, then by the ignore file in force. A `.build-spec.ncl` is never sent, at
+whatever depth: it sizes the builds of its own folder, and must not rebuild those of a context around it. Roots are kept
+by git tree id, so an unchanged folder costs one look-up, and always equal `model.tree.root(listing)`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from reconciler.desired.ignore import IgnoreRules
 from reconciler.desired.tree import MAX_DEPTH, SUBMODULE, Node, parts
 from reconciler.model.canonical import fingerprint
 from reconciler.model.problem import LianError, Problem
+from reconciler.model.tier import BUILD_SPEC
 from reconciler.model.tree import FOLDER, SYMLINK, Entry, node
 
 if TYPE_CHECKING:
@@ -23,10 +25,9 @@ if TYPE_CHECKING:
     from reconciler.desired.tree import CommitTree
     from reconciler.model.desired import SentFolder
 
-MEMO_VERSION = 1
+MEMO_VERSION = 2
 """Part of every memo key: raise it when what is sent is decided differently."""
 MAX_ENTRIES = 1_000_000
-BUILD_SPEC = ".build-spec.ncl"
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 _LFS_MAX_BYTES = 1024
@@ -102,18 +103,18 @@ class Contexts:
         folder = self._tree.at(path)
         assert folder is not None
         part: Part = self._included(folder, include)
-        if BUILD_SPEC in self.members(part):
-            part = {name: child for name, child in self.members(part).items() if name != BUILD_SPEC}
         rules = self._tree.at(ignore) if ignore else None
         if rules is None or ignore is None:
             return part
         return self._filtered(part, self._rules(rules.id, ignore), ignore)
 
     def members(self, part: Part) -> dict[str, Part]:
-        """What a folder holds, by name."""
-        if isinstance(part, dict):
-            return part
-        return dict(self._tree.children(part.id)) if part.mode == FOLDER else {}
+        """What is sent of a folder, by name."""
+        members = part if isinstance(part, dict) else self._members(part)
+        return members if BUILD_SPEC not in members else {n: p for n, p in members.items() if n != BUILD_SPEC}
+
+    def _members(self, node: Node) -> dict[str, Part]:
+        return dict(self._tree.children(node.id)) if node.mode == FOLDER else {}
 
     def listing(self, folder: SentFolder) -> Iterator[Entry]:
         """Files, links and empty folders that are sent, in byte order of their paths within each folder."""

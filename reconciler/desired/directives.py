@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from reconciler.desired.places import DirectiveText
     from reconciler.model.artifact import NamedContext
+    from reconciler.model.tier import Ladder
 
 _LAYOUT = "oci-layout:"
 _URL = re.compile(r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?/?")
@@ -138,8 +139,12 @@ def _sign(value: Mapping[str, Any]) -> SignPolicy:
 class DirectiveReader:
     """Reads directive files under one fleet's settings."""
 
-    def __init__(self, fleet: Fleet, home: Path, override: RegistrySettings | None) -> None:
+    def __init__(
+        self, fleet: Fleet, home: Path, override: RegistrySettings | None, ladder: Ladder | None = None
+    ) -> None:
+        """`ladder` holds the tiers that a runner may be; without one nothing names a tier."""
         self._fleet = fleet
+        self._ladder = ladder
         self._home = home
         self._override = override
 
@@ -159,7 +164,7 @@ class DirectiveReader:
             try:
                 artifacts.append(self._artifact(name, declared, value, registry, text))
             except _Wrong as wrong:
-                at = text.field(("artifacts", key, *wrong.field))
+                at = text.field(wrong.field if wrong.of_file else ("artifacts", key, *wrong.field))
                 problems.append(Problem("directive-invalid", f"{name}: {wrong}", artifact=str(name)).at(at))
         login = unheeded.credentials(own, text) if own else None
         return Declared(tuple(artifacts), self._holds(value, own, text), own, login, tuple(problems))
@@ -205,10 +210,20 @@ class DirectiveReader:
             max_age=duration.seconds(one["max_age"]) if "max_age" in one else None,
             os_epoch=one.get("os_epoch"),
             source_date_epoch=int(one.get("source_date_epoch", self._fleet.source_date_epoch)),
-            runner=_runner(one.get("runner"), file.get("runner")),
+            runner=self._runner(one.get("runner"), file.get("runner")),
             cache=self._policy(file.get("cache"), one.get("cache")),
             registry=_host(registry),
         )
+
+    def _runner(self, own: Mapping[str, Any] | None, of_file: Mapping[str, Any] | None) -> RunnerOverride | None:
+        """The artifact's wishes, then the file's, field by field."""
+        merged = {**(of_file or {}), **(own or {})}
+        wishes = RunnerOverride(*(merged.get(name) for name in ("cpu", "memory_gb", "time_budget", "tier")))
+        if wishes.tier and self._ladder and self._ladder.named(wishes.tier) is None:
+            known = ", ".join(tier.name for tier in self._ladder.tiers)
+            message = f"there is no tier {wishes.tier}; the ladder has {known}"
+            raise _Wrong(message, "runner", "tier", of_file="tier" not in (own or {}))
+        return None if wishes == RunnerOverride() else wishes
 
     def _policy(self, of_file: Mapping[str, Any] | None, own: Mapping[str, Any] | None) -> CachePolicy:
         """The artifact's wishes, then the file's, then the fleet's."""
@@ -224,11 +239,11 @@ def _narrowed(policy: CachePolicy, mode: str | None, mounts: bool | None) -> Cac
 
 
 class _Wrong(ValueError):
-    """A value of an artifact is wrong; `field` is its path below the artifact."""
+    """A value of an artifact is wrong; `field` is its path below the artifact, or `of_file` in the file."""
 
-    def __init__(self, message: str, *field: str) -> None:
+    def __init__(self, message: str, *field: str, of_file: bool = False) -> None:
         super().__init__(message)
-        self.field = field
+        self.field, self.of_file = field, of_file
 
 
 def _registry(value: Mapping[str, Any], home: Path, by: Author = Author.OWNER) -> RegistrySettings:
@@ -306,12 +321,3 @@ def _context(key: str, value: Mapping[str, Any], workspace: str) -> NamedContext
     except ValueError as error:
         raise _Wrong(str(error), "contexts", key) from error
     return _folder(value)
-
-
-def _runner(*overrides: Mapping[str, Any] | None) -> RunnerOverride | None:
-    """The artifact's wishes, then the file's, field by field."""
-    merged: dict[str, Any] = {}
-    for override in overrides:
-        merged = {**(override or {}), **merged}
-    wishes = RunnerOverride(merged.get("cpu"), merged.get("memory_gb"), merged.get("time_budget"))
-    return None if wishes == RunnerOverride() else wishes

@@ -53,9 +53,11 @@ class Exporter:
         self._tree = tree
         self._contexts = contexts
         self._stop = stop
+        self._bytes = 0
 
-    def export(self, folder: SentFolder, into: Path) -> None:
-        """Write what is sent of `folder` into `into`, which must not exist; on any error nothing is left of it.
+    def export(self, folder: SentFolder, into: Path) -> int:
+        """Write what is sent of `folder` into `into`, which must not exist; on any error nothing is left of it. Returns
+        the bytes of its files.
 
         Files are 0644 or 0755, folders 0755, whatever the umask. Links are written, never followed.
         Raises LianError `disk-full`, `export-failed`, `coarse-file-times`, `object-unreadable`; Stopped.
@@ -66,6 +68,7 @@ class Exporter:
             if root != folder.root:
                 message = f"what was exported of {folder.path} is not what was keyed"
                 raise LianError(Problem("export-differs", message, next=Next.BUG))
+        return self._bytes
 
     def export_dockerfile(self, path: str, into: Path) -> Path:
         """Write the Dockerfile at `path` of the repo, with an ignore file beside it, into `into`, which must not exist.
@@ -102,7 +105,9 @@ class Exporter:
                 os.utime(raw, ns=(when, when), dir_fd=here, follow_symlinks=False)
             else:
                 mode = 0o755 if child.mode == EXECUTABLE else 0o644
-                write_file(here, raw, self._tree.blob_view(child.id), mode, file_time(child.id))
+                data = self._tree.blob_view(child.id)
+                write_file(here, raw, data, mode, file_time(child.id))
+                self._bytes += len(data)
         digest = node(children)
         _set_time(here, file_time(digest))
         return digest

@@ -9,7 +9,7 @@ import gc
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler.desired import git
 from reconciler.desired.bindings import unusable, unused
@@ -19,11 +19,21 @@ from reconciler.desired.export import Exporter, Stopped
 from reconciler.desired.materials import MaterialsReader
 from reconciler.desired.memo import Memo
 from reconciler.desired.nickel.evaluate import evaluate
-from reconciler.desired.nickel.settings import BUILD_DIRECTIVES, FLEET_SETTINGS, EvaluatorSettings, SourceFile
+from reconciler.desired.nickel.settings import (
+    BUILD_DIRECTIVES,
+    BUILD_SPEC,
+    FLEET_SETTINGS,
+    TIER_DEFAULTS,
+    EvaluatorSettings,
+    SourceFile,
+)
 from reconciler.desired.places import DirectiveText
+from reconciler.desired.specs import Specs
+from reconciler.desired.tiers import ShippedTiers, names_tiers, read_sizes
 from reconciler.desired.tree import CommitTree, Node
 from reconciler.desired.unheeded import LOCK, Unheeded, compute, credentials, session
 from reconciler.desired.variables import named_variables
+from reconciler.model.artifact import Place
 from reconciler.model.desired import Desired, Wanted
 from reconciler.model.fleet import Author
 from reconciler.model.problem import LianError, Problem
@@ -37,11 +47,14 @@ if TYPE_CHECKING:
     from reconciler.desired.mirror import Mirror
     from reconciler.desired.nickel.settings import Evaluated
     from reconciler.model.applied import History
-    from reconciler.model.artifact import Artifact, Place
+    from reconciler.model.artifact import Artifact
     from reconciler.model.desired import Materials, SentFolder
     from reconciler.model.fleet import Fleet, RegistrySettings
     from reconciler.model.name import ArtifactName
+    from reconciler.model.tier import Ladder, Sizes
     from reconciler.model.tree import Entry
+
+T = TypeVar("T")
 
 SETTINGS = "lian.ncl"
 _EMPTY_RECORD = ("{}", "9e26dfeeb6e641a33dae4961196235bdb965b21b")
@@ -97,6 +110,8 @@ class GitSource:
         self._fetched = False
         """True where another has fetched, and told what is not committed."""
         self._commit: _Commit | None = None
+        self._settings_said: Mapping[str, Any] = {}
+        """lian.ncl of that commit, as evaluated."""
 
     async def matching(self, globs: Sequence[str]) -> Mapping[str, str]:
         """See the port Revisions. A URL is fetched for it."""
@@ -105,7 +120,7 @@ class GitSource:
     def at(self, revision: str) -> GitSource:
         """See the port Revisions."""
         other = copy.copy(self)
-        other._rev, other._fetched, other._commit = revision, True, None
+        other._rev, other._fetched, other._commit, other._settings_said = revision, True, None, {}
         return other
 
     async def load(self) -> Desired:
@@ -146,12 +161,18 @@ class GitSource:
             others = await self._directives(commit.tree, _default_globs(await self._defaults(commit.tree)))
             raise LianError((*settings.problems, *others.problems))
         self._secret(named_variables(settings.value))
+        self._settings_said = settings.value
         fleet = read_fleet(settings.value, commit.home, self._override)
         directives = await self._directives(commit.tree, fleet.directives)
         for one in directives.evaluated.values():
             self._secret(named_variables(one.value or {}))
+        specs = await self._specs(commit.tree, directives)
+        assembly = _Assembly(commit, fleet, self._override, settings.value, specs)
+        if names_tiers(settings.value, directives.values):
+            sizes, assembly.nothing_builds = await self._sizes()
+            assembly.ladder = sizes.ladder
         with _collector_paused():
-            return await asyncio.to_thread(_Assembly(commit, fleet, self._override, settings.value).desired, directives)
+            return await asyncio.to_thread(assembly.desired, directives)
 
     async def _settings(self, tree: CommitTree) -> Evaluated:
         """lian.ncl under its contract; without one, the contract's defaults."""
@@ -180,6 +201,26 @@ class GitSource:
         problems += [problem for path in files for problem in evaluated[path].problems]
         return _Directives(files, evaluated, tuple(problems))
 
+    async def _specs(self, tree: CommitTree, directives: _Directives) -> Specs:
+        """What contexts say of their builds, evaluated as directives are."""
+        specs = await asyncio.to_thread(Specs.found, tree, directives.values)
+        specs.evaluated = await evaluate(tree, list(specs.files.values()), BUILD_SPEC, self._evaluator)
+        return specs
+
+    async def _sizes(self) -> tuple[Sizes, Problem | None]:
+        """Those of the commit's settings, and what is wrong with its ladder. Raises LianError."""
+        tree = self._loaded.tree
+
+        def place(field: tuple[str, ...]) -> Place:
+            node = tree.at(SETTINGS)
+            return DirectiveText(SETTINGS, node, tree).field(field) if node else Place(SETTINGS)
+
+        shipped = await evaluate(ShippedTiers(), [ShippedTiers.FILE], TIER_DEFAULTS, self._evaluator)
+        defaults = shipped[ShippedTiers.FILE.path]
+        if defaults.value is None:
+            raise LianError(defaults.problems)
+        return read_sizes(defaults.value, self._settings_said, place)
+
     # -- what the rest of a pass asks of the commit last loaded ---------------------------------------------------
 
     async def descends(self, revision: str) -> bool | None:
@@ -187,25 +228,29 @@ class GitSource:
         commit = self._loaded
         return await asyncio.to_thread(git.descends, commit.repository, revision, commit.revision)
 
+    async def sizes(self) -> Sizes:
+        """See the port."""
+        return (await self._sizes())[0]
+
     async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
         """See the port."""
         return await asyncio.to_thread(lambda: tuple(self._loaded.contexts.listing(folder)))
 
-    async def export(self, folder: SentFolder, into: Path) -> None:
+    async def export(self, folder: SentFolder, into: Path) -> int:
         """See the port. Also `export-failed`, `coarse-file-times`. When cancelled, nothing is left of `into`."""
-        await self._written(lambda exporter: exporter.export(folder, into))
+        return await self._written(lambda exporter: exporter.export(folder, into))
 
     async def export_dockerfile(self, materials: Materials, into: Path) -> None:
         """See the port. The ignore file beside it says nothing: what it leaves is all that is exported."""
         await self._written(lambda exporter: exporter.export_dockerfile(materials.dockerfile_path, into))
 
-    async def _written(self, work: Callable[[Exporter], object]) -> None:
+    async def _written(self, work: Callable[[Exporter], T]) -> T:
         """Work in a thread; a cancellation is raised on once the thread has stopped and cleaned up."""
         stop = threading.Event()
         exporter = Exporter(self._loaded.tree, self._loaded.contexts, stop)
         thread = asyncio.ensure_future(asyncio.to_thread(work, exporter))
         try:
-            await asyncio.shield(thread)
+            return await asyncio.shield(thread)
         except asyncio.CancelledError:
             stop.set()
             with contextlib.suppress(Stopped, LianError):  # it was called off; why it ended no longer matters
@@ -235,6 +280,11 @@ class _Directives:
     evaluated: Mapping[str, Evaluated]
     problems: tuple[Problem, ...]
 
+    @property
+    def values(self) -> list[Mapping[str, Any]]:
+        """What the files say that are right."""
+        return [one.value for one in self.evaluated.values() if one.value is not None]
+
 
 class _NoSettings:
     """A commit's tree with an empty record in the place of lian.ncl."""
@@ -259,6 +309,9 @@ class _Assembly:
     fleet: Fleet
     override: RegistrySettings | None
     settings: Mapping[str, object]
+    specs: Specs
+    ladder: Ladder | None = None
+    """What runners may be, where anything names a tier."""
     artifacts: dict[ArtifactName, Artifact] = field(default_factory=dict)
     holds: dict[ArtifactName, list[Problem]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -273,9 +326,11 @@ class _Assembly:
     def desired(self, directives: _Directives) -> Desired:
         """Everything that the commit asks for; the order of files and artifacts carries no meaning."""
         self.problems += directives.problems
+        if self.nothing_builds:
+            self.problems.append(self.nothing_builds)
         self._registry(self.fleet.registry, SETTINGS)
         self._not_there_yet()
-        reader = DirectiveReader(self.fleet, self.commit.home, self.override)
+        reader = DirectiveReader(self.fleet, self.commit.home, self.override, self.ladder)
         for path, node in directives.files.items():
             value = directives.evaluated[path].value
             if value is not None:
@@ -298,7 +353,7 @@ class _Assembly:
         node = self.commit.tree.at(SETTINGS)
         if node is not None:
             text = DirectiveText(SETTINGS, node, self.commit.tree)
-            self.nothing_builds = compute(self.settings, text) or session(self.settings, text)
+            self.nothing_builds = compute(self.settings, text) or session(self.settings, text) or self.nothing_builds
             if self.override is None and (login := credentials(self.fleet.registry, text)):
                 self.logins[self.fleet.registry.host] = login
             self.unheeded.take_fleet(SETTINGS, self.settings)
@@ -370,9 +425,12 @@ class _Assembly:
         for artifact, found in reader.read([self.artifacts[name] for name in sorted(self.artifacts)]):
             if (login := self.logins.get(artifact.image.host)) is not None:
                 self._hold(artifact.name, [login])
+            spec, wrong = self.specs.of(artifact)
+            self._hold(artifact.name, wrong)
+            self.problems += (problem.of(str(artifact.name)) for problem in wrong)
             secrets = unusable(artifact, self.fleet.secrets, place)
             held = (*self.holds.get(artifact.name, ()), *found.problems, *secrets, *found.holds)
-            wanted[artifact.name] = Wanted(artifact, None if held else found.materials, held)
+            wanted[artifact.name] = Wanted(artifact, None if held else found.materials, held, spec)
             self.problems += found.problems
             if found.notes and found.materials is not None:
                 path = found.materials.dockerfile_path

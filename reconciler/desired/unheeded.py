@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from reconciler.model.fleet import RegistrySettings
 
 LOCK = "lian.lock"
-_OF_A_FLEET = ("events", "tiers")
+_OF_A_FLEET = ("events",)
 _OF_A_DIRECTIVE = ("events",)
-_OF_A_RUNNER = ("tier", "labels")
+_OF_A_RUNNER = ("labels",)
 _MAX_FILES = 3
 """Directives that get a line each; where there are more, each setting gets one."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reconciler.model.platform import Platform
     from reconciler.model.problem import Problem
     from reconciler.model.reference import Reference
+    from reconciler.model.tier import BuildSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ class Wanted:
     artifact: Artifact
     materials: Materials | None
     holds: tuple[Problem, ...] = ()
+    spec: BuildSpec | None = None
+    """What the `.build-spec.ncl` of its context says; no input of anything but its runner's size."""
 
     def held(self, problem: Problem) -> Wanted:
         """The same artifact, held for this reason too."""
@@ -89,3 +92,5 @@ class Desired:
     source: str | None = field(default=None, repr=False)
     """The URL of the desired repo, None where it has none. It may hold a password: `provenance.repository_uri` leaves
     that out."""
+    others: Mapping[ArtifactName, Wanted] = field(default_factory=dict, repr=False)
+    """What the commit asks for beside, where a pass is about a part of it."""

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from reconciler.model.attempt import FailedTry
     from reconciler.model.name import ArtifactName
     from reconciler.model.outcome import Outcome, Result
     from reconciler.model.plan import Plan
+    from reconciler.model.tier import Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Retrying:
+    """The artifact's build failed, and is done again at this tier."""
+
+    artifact: ArtifactName
+    failed: FailedTry
+    tier: Tier
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The artifact's end."""
 
@@ -64,4 +75,4 @@ class Ended:
     outcome: Outcome
 
 
-Event: TypeAlias = "Noted | Planned | Waiting | Started | Step | Finished | Ended"
+Event: TypeAlias = "Noted | Planned | Waiting | Started | Step | Retrying | Finished | Ended"

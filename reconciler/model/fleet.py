@@ -35,6 +35,12 @@ class ComputeProvider(StrEnum):
     PROXMOX = "Proxmox"
     ORCHESTRATOR = "Orchestrator"
 
+    @property
+    def rents_sizes(self) -> bool:
+        """True where a runner is a machine of one of the ladder's sizes; elsewhere a size is a limit, and builds of any
+        size may share a machine that is there anyway."""
+        return self in {ComputeProvider.HCLOUD, ComputeProvider.PROXMOX, ComputeProvider.ORCHESTRATOR}
+
 
 class Author(StrEnum):
     """Who describes a registry."""

@@ -15,6 +15,11 @@ def count(value: object) -> int:
 
 def seconds(value: object) -> float:
     """How long. Raises ValueError, also for what is no time at all."""
+    return amount(value, "a number of seconds")
+
+
+def amount(value: object, what: str = "a number") -> float:
+    """How much. Raises ValueError, also for what is no number at all."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e9:
-        raise ValueError("a number of seconds is out of bounds")
+        raise ValueError(f"{what} is out of bounds")
     return float(value)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.model.attempt import FailedTry
     from reconciler.model.cache_use import CacheUse
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
     from reconciler.model.plan import Action
     from reconciler.model.platform import Platform
     from reconciler.model.problem import Problem
+    from reconciler.model.tier import Tier
 
 
 class Status(StrEnum):
@@ -41,6 +43,10 @@ class Result:
     log: str | None = None
     caches: Mapping[Platform, CacheUse] = field(default_factory=dict)
     """What the cache did for each platform that was built."""
+    tries: tuple[FailedTry, ...] = ()
+    """What of its build failed and was done again, in order."""
+    tier: Tier | None = None
+    """What a build was given; the last try's."""
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in outcome.json (schemas/json/outcome.json)."""
@@ -54,6 +60,8 @@ class Result:
             "platforms": {str(p): str(d) for p, d in self.platforms.items()},
             "log": self.log,
             "caches": {str(p): use.to_json() for p, use in self.caches.items()},
+            "tries": [failed.to_json() for failed in self.tries],
+            "tier": self.tier.document() if self.tier else None,
         }
 
 

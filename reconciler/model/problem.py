@@ -30,7 +30,9 @@ class Next(StrEnum):
     RETRY = "retry"
     """The world may be different at the next pass."""
     PERSON = "person"
-    """Someone has to change something."""
+    """Someone has to change what is asked for."""
+    HOLD = "hold"
+    """What is asked for is right, and someone has to see to it that it can be done: a login, a quota, a certificate."""
     BUG = "bug"
     """lian itself is wrong."""
 

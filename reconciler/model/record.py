@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.attempt import FailedTry
 from reconciler.model.cache_use import CacheUse
 from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import texts
 from reconciler.model.platform import Platform
+from reconciler.model.run import Run, runs_from_json
 from reconciler.model.tree import Entry
 
 if TYPE_CHECKING:
@@ -61,6 +63,10 @@ class BuildRecord:
     """The record's layer with the build's log, credentials in URLs and headers taken out."""
     caches: Mapping[Platform, CacheUse] = field(default_factory=dict)
     """What the cache did for each platform that was built."""
+    runs: tuple[Run, ...] = ()
+    """This build and those of the artifact before it, newest first: what sizes are chosen by."""
+    tries: tuple[FailedTry, ...] = ()
+    """What failed before it went well, in order."""
 
     def to_json(self) -> dict[str, Any]:
         """The record layer's document."""
@@ -85,6 +91,8 @@ class BuildRecord:
             "fleet": self.fleet,
             "log": str(self.log) if self.log else None,
             "caches": {str(p): use.to_json() for p, use in self.caches.items()},
+            "runs": [run.to_json() for run in self.runs],
+            "tries": [failed.to_json() for failed in self.tries],
         }
 
     @classmethod
@@ -112,6 +120,8 @@ class BuildRecord:
                 fleet=str(document.get("fleet") or ""),
                 log=Digest.parse(document["log"]) if document.get("log") else None,
                 caches=_caches(document.get("caches")),
+                runs=runs_from_json(document.get("runs")),
+                tries=_tries(document.get("tries")),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a build record: {error}") from error
@@ -123,6 +133,14 @@ def _caches(value: object) -> dict[Platform, CacheUse]:
         return {Platform.parse(p): CacheUse.from_json(use) for p, use in dict(value or {}).items()}  # type: ignore[call-overload]
     except (KeyError, TypeError, AttributeError, ValueError):
         return {}
+
+
+def _tries(value: object) -> tuple[FailedTry, ...]:
+    """Told for people too."""
+    try:
+        return tuple(FailedTry.from_json(failed) for failed in list(value or ()))  # type: ignore[call-overload]
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return ()
 
 
 def _number(value: object) -> float:

@@ -36,7 +36,9 @@ def narrowed(desired: Desired, chosen: frozenset[ArtifactName]) -> Desired:
     """Only these artifacts; problems of the others are left to a whole pass, problems of no artifact stay."""
     names = {str(name) for name in chosen}
     problems = tuple(p for p in desired.problems if p.artifact is None or p.artifact in names)
-    return replace(desired, wanted={n: w for n, w in desired.wanted.items() if n in chosen}, problems=problems)
+    others = {n: w for n, w in desired.wanted.items() if n not in chosen}
+    wanted = {n: w for n, w in desired.wanted.items() if n in chosen}
+    return replace(desired, wanted=wanted, others=others, problems=problems)
 
 
 def _with_parents(desired: Desired, chosen: set[ArtifactName]) -> set[ArtifactName]:

@@ -118,6 +118,8 @@ class Built:
     cache: CacheMade = field(default_factory=CacheMade)
 
 
+OUT_OF_MEMORY = "build-out-of-memory"
+"""Code of the problem of a build whose limit of memory was too low; with a higher one it may go well."""
 PUSH_FAILED = "push-failed"
 """Code of the problem of an image that was built and then not taken, for no reason that would stay."""
 UNCLEAR = "build-error"
@@ -136,7 +138,7 @@ class Builder(Protocol):
     """Runs one build on a runner."""
 
     async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
-        """Raises LianError with one problem: `build-failed` (the step, its last lines, the log), `build-out-of-memory`,
+        """Raises LianError with one problem: `build-failed` (the step, its last lines, the log), OUT_OF_MEMORY,
         `build-timeout`, `builder-lost`, `disk-full`, `push-refused`, PUSH_FAILED, CACHE_BROKEN,
         CACHE_STALLED, CACHE_SILENT, … When cancelled, the build's processes are gone before the cancellation is raised
         on."""

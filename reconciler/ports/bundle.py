@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from reconciler.ports.archives import Archives
     from reconciler.ports.blob_files import BlobFiles
     from reconciler.ports.builder import Builder
-    from reconciler.ports.clock import Clock
+    from reconciler.ports.clock import Clock, Pause
     from reconciler.ports.compute import Compute
     from reconciler.ports.inventory import Inventory
     from reconciler.ports.memory import Memory
@@ -73,6 +73,7 @@ class Ports(Removing):
     keyring: Keyring
     secrets: Secrets
     recorder: Recorder
+    pause: Pause
     pass_id: str
     """Names this pass on everything it rents: lower-case letters and digits."""
     logs: Path

@@ -1,4 +1,4 @@
-"""Port: the time of day."""
+"""Port: the time of day, and letting some of it pass."""
 
 from __future__ import annotations
 
@@ -10,4 +10,12 @@ class Clock(Protocol):
 
     def __call__(self) -> float:
         """Unix seconds."""
+        ...
+
+
+class Pause(Protocol):
+    """Lets time pass."""
+
+    async def __call__(self, seconds: float) -> None:
+        """Return after so many seconds."""
         ...

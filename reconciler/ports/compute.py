@@ -60,6 +60,15 @@ class Runner:
     """What builds there, e.g. `buildkit v0.33.1`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the builds on a runner have used since it began; None where that is not known. `peak_memory` is the most in
+    bytes at one time, without what the kernel could have taken back: the pages of files."""
+
+    peak_memory: int | None = None
+    cpu_seconds: float | None = None
+
+
 class RentalState(StrEnum):
     """How something rented stands."""
 
@@ -144,8 +153,8 @@ class Provider(Protocol):
         machines that others use, is left out. Raises LianError if that is not known."""
         ...
 
-    async def peak_memory(self, runner: Runner) -> int | None:
-        """The most memory in bytes that builds on this runner have used at one time so far, if it is known."""
+    async def usage(self, runner: Runner) -> Usage:
+        """What builds have used on this runner so far; nothing is known of one that is gone."""
         ...
 
 
@@ -168,6 +177,6 @@ class Compute(Protocol):
         stops nothing else."""
         ...
 
-    async def peak_memory(self, runner: Runner) -> int | None:
+    async def usage(self, runner: Runner) -> Usage:
         """See Provider."""
         ...

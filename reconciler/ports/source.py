@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.desired import Desired, Materials, SentFolder
+    from reconciler.model.tier import Sizes
     from reconciler.model.tree import Entry
 
 
@@ -24,13 +25,19 @@ class Source(Protocol):
         not hold the commit or not all that lies between."""
         ...
 
+    async def sizes(self) -> Sizes:
+        """The sizes of runners under the settings of the commit last loaded. Raises LianError if what ships with lian
+        cannot be read."""
+        ...
+
     async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
         """What is sent of this folder of the commit last loaded: files, links and empty folders."""
         ...
 
-    async def export(self, folder: SentFolder, into: Path) -> None:
+    async def export(self, folder: SentFolder, into: Path) -> int:
         """Write what is sent into `into` (which must not exist): modes, links and names intact, times derived from
-        the blob ids (design section 5, "Exported file times"). Raises LianError, e.g. when the disk is full."""
+        the blob ids (design section 5, "Exported file times"). Returns the bytes of its files. Raises LianError, e.g.
+        when the disk is full."""
         ...
 
     async def export_dockerfile(self, materials: Materials, into: Path) -> None:

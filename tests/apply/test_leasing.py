@@ -76,8 +76,8 @@ def error_of(work: Callable[[], object]) -> LianError:
 
 
 FAULTS = [
-    Problem("quota-exceeded", "no more machines of this type", next=Next.PERSON),
-    Problem("compute-denied", "401"),
+    Problem("quota-exceeded", "no more machines of this type", next=Next.HOLD),
+    Problem("compute-denied", "401", next=Next.HOLD),
     Problem("compute-busy", "429", next=Next.RETRY),
     Problem("compute-broken", "500", next=Next.RETRY),
 ]

@@ -98,7 +98,7 @@ FAULTS = {  # point -> builds of the next pass, for an image of one platform
     "build shop/api": 1,
     "pushed": 1,
     "take in": 1,
-    "peak memory": 1,
+    "usage": 1,
     "listing": 1,
     "publish record": 1,
     "publish manifest": 1,

@@ -58,14 +58,17 @@ def test_once_more_is_enough(tmp_path: Path) -> None:
     assert log.index(first.log.stem) < log.index(again.log.stem), "both logs are in the record"
 
 
-def test_a_push_that_fails_again_fails_the_artifact(tmp_path: Path) -> None:
-    world, result = run(tmp_path, "push-failed", "push-failed")
+def test_a_push_that_fails_again_and_again_fails_the_artifact(tmp_path: Path) -> None:
+    """Twice on each runner, and on three of them."""
+    world, result = run(tmp_path, *["push-failed"] * 6)
     assert (result.status, result.problem and result.problem.code) == (Status.FAILED, "push-failed")
-    assert len(world.builder.requests) == 2
+    assert len(world.builder.requests) == 6
+    assert len(world.compute.rented) == 3
 
 
-@pytest.mark.parametrize("code", ["push-refused", "build-failed", "builder-lost"])
-def test_nothing_else_is_tried_again(tmp_path: Path, code: str) -> None:
+@pytest.mark.parametrize(("code", "status"), [("push-refused", Status.HELD), ("build-failed", Status.FAILED)])
+def test_what_another_try_does_not_mend_is_not_tried_again(tmp_path: Path, code: str, status: Status) -> None:
     world, result = run(tmp_path, code)
-    assert (result.status, result.problem and result.problem.code) == (Status.FAILED, code)
+    assert (result.status, result.problem and result.problem.code) == (status, code)
     assert len(world.builder.requests) == 1
+    assert result.log is not None

@@ -35,6 +35,11 @@ USUAL = {"repo": ".", "rev": "HEAD", "registry": None, "cache": None, "debug": F
         ("reconcile --build-timeout 500ms", {"build_timeout": 0.5}),
         ("watch --interval 1.5h", {"command": "watch", "interval": 5400.0}),
         ("watch --interval 90", {"interval": 90.0}),
+        (
+            "sizing explain shop/api --json",
+            {"command": "sizing", "subcommand": "explain", "artifact": "shop/api", "json": True},
+        ),
+        ("sizing suggest --only shop/*", {"command": "sizing", "subcommand": "suggest", "only": ["shop/*"]}),
         ("why shop/api --json", {"command": "why", "artifact": "shop/api", "json": True}),
         ("prune", {"command": "prune", "dry_run": False, "yes": False, "only": [], "keep_from": [], **USUAL}),
         (
@@ -237,6 +242,9 @@ def test_help_fits_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: p
         "watch",
         "why",
         "images",
+        "sizing",
+        "sizing explain",
+        "sizing suggest",
         "verify",
         "sign",
         "doctor",

@@ -20,13 +20,15 @@ from reconciler.cli.views.progress import LiveProgress, PlainProgress, progress
 from reconciler.cli.views.reasons import sentence
 from reconciler.cli.views.tables import Table
 from reconciler.cli.views.text import Writer
+from reconciler.model.attempt import Again, FailedTry
 from reconciler.model.digest import Digest
-from reconciler.model.event import Ended, Event, Finished, Noted, Planned, Started, Step, Waiting
+from reconciler.model.event import Ended, Event, Finished, Noted, Planned, Retrying, Started, Step, Waiting
 from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Outcome, Result, Status
 from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
 from reconciler.model.platform import Platform
 from reconciler.model.problem import Problem
+from reconciler.model.tier import Tier
 from reconciler.plan.story import Story
 from tests import strategies as some
 from tests.cli.test_documents import stories
@@ -98,6 +100,7 @@ def test_places_and_messages_steer_nothing() -> None:
     assert not any(line.startswith("forged") for line in written.splitlines())
 
 
+TIER = Tier(4, 8, 30, "medium")
 EVENTS: list[Event] = [
     Noted(NASTY),
     Planned(Plan("0" * 40, (change(Action.BUILD), change(Action.HOLD)))),
@@ -105,6 +108,7 @@ EVENTS: list[Event] = [
     Started(NAME),
     Step(NAME, f"[1/2] RUN {NASTY}", done=True),
     Step(NAME, f"[2/2] RUN {NASTY}", done=False),
+    Retrying(NAME, FailedTry(Problem("a-code", NASTY), TIER, 0.5, Again.LARGER_RUNNER), TIER),
 ]
 
 
@@ -120,7 +124,7 @@ def test_plain_progress_steers_nothing_and_has_a_line_for_each_event() -> None:
             recorder.record(event)
     lines = stream.getvalue().splitlines()
     assert not steers(stream.getvalue())
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert lines[1:3] == ["plan: 1 to build, 1 held", "shop/api  started"]
     assert lines[-1] == "shop/api  built in 2.0 s"
 

@@ -147,10 +147,22 @@ def test_equal_bytes_give_equal_roots_wherever_they_come_from(repo: Repo, files:
 
 
 def test_build_spec_is_neither_sent_nor_keyed(repo: Repo) -> None:
-    without = repo.tree({"app/a": b"1", "app/sub/.build-spec.ncl": b"{}"})
-    spec = repo.tree({"app/a": b"1", "app/sub/.build-spec.ncl": b"{}", "app/.build-spec.ncl": b"{ cpu = 2 }"})
-    assert sent(spec, "app").root == sent(without, "app").root
-    assert [e.path for e in contexts(spec).listing(sent(spec, "app"))] == ["a", "sub/.build-spec.ncl"]
+    """Nor is that of a context inside of this one: a size must not rebuild anything."""
+    without = repo.tree({"app/a": b"1", "app/sub/b": b"2"})
+    specs = {"app/.build-spec.ncl": b"{ cpu = 2 }", "app/sub/.build-spec.ncl": b"{}"}
+    spec = repo.tree({"app/a": b"1", "app/sub/b": b"2", **specs})
+    for include in ((), ("a", "sub"), ("sub/b", "sub/.build-spec.ncl", ".build-spec.ncl", "a")):
+        assert sent(spec, "app", include=include).root == sent(without, "app").root
+        assert [e.path for e in contexts(spec).listing(sent(spec, "app", include=include))] == ["a", "sub/b"]
+
+
+def test_build_specs_are_not_exported(repo: Repo, tmp_path: Path) -> None:
+    tree = repo.tree(
+        {"app/a": b"1", "app/.build-spec.ncl": b"{}", "app/sub/.build-spec.ncl": b"{}", "app/sub/b": b"22"}
+    )
+    export(tree, sent(tree, "app"), tmp_path / "out")
+    found = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*"))
+    assert found == ["a", "sub", "sub/b"]
 
 
 @pytest.mark.parametrize("change", ["content", "mode", "name", "link", "empty folder"])

@@ -247,7 +247,7 @@ def test_a_fleet_with_compute_that_is_not_there_is_held(bench: Bench) -> None:
 def test_what_has_no_effect_yet_is_noted(bench: Bench) -> None:
     lian = """{ events = { url = "nats://h" }, cache = {}, tiers.small = { cpu = 1, memory_gb = 1 },
       policy.drift.foreign = 'Heal, immutable_tags = ["v*"] }"""
-    own = '  runner = { cpu = 2, tier = "small" },\n'
+    own = '  runner = { cpu = 2, tier = "small", labels.a = "b" },\n'
     files = {
         "lian.ncl": lian,
         "lian.lock": b"{}",
@@ -256,8 +256,8 @@ def test_what_has_no_effect_yet_is_noted(bench: Bench) -> None:
         **images("base"),
     }
     assert bench.load(files).notes == (
-        "lian.ncl: events, tiers have no effect yet",
-        "directives/a.ncl: runner.tier has no effect yet",
+        "lian.ncl: events has no effect yet",
+        "directives/a.ncl: runner.labels has no effect yet",
         "lian.lock is not read yet: nothing is pinned by it",
     )
     fields = 'image = "x", context.path = "images/base", rebuild_on_rotate = true, runner.labels.a = "b"'
@@ -265,8 +265,7 @@ def test_what_has_no_effect_yet_is_noted(bench: Bench) -> None:
     many = {f"directives/{n}.ncl": directives(f"w{n}", rotates) for n in range(5)}
     assert bench.load({**many, "directives/0.ncl": directives("w0", "base", more=own), **images("base")}).notes == (
         "directives/1.ncl and 3 more: rebuild_on_rotate has no effect yet",
-        "directives/1.ncl and 3 more: runner.labels has no effect yet",
-        "directives/0.ncl: runner.tier has no effect yet",
+        "directives/0.ncl and 4 more: runner.labels has no effect yet",
     )
 
 

@@ -34,6 +34,8 @@ class Bench:
     cache: Path
     registry: str | None = None
     env: dict[str, str] = field(default_factory=dict)
+    within: tuple[str, ...] = ()
+    """Words that run the command: in namespaces of its own, say."""
 
     @classmethod
     def new(cls, folder: Path, registry: str | None = None) -> Bench:
@@ -89,7 +91,7 @@ class Bench:
     def start(self, *words: str, out: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
         """Start `lian` and leave it running; its stdout goes to a pipe, or to an open file."""
         return subprocess.Popen(
-            [sys.executable, "-W", "error::ResourceWarning", "-m", "reconciler", *words],
+            [*self.within, sys.executable, "-W", "error::ResourceWarning", "-m", "reconciler", *words],
             cwd=self.repo,
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -73,8 +73,8 @@ def test_a_rendered_policy_lets_ci_build_and_an_actor_only_look(tmp_path: Path) 
         assert {scope.rpartition(":")[2] for scope in scopes} == {"pull"}
         bench.write({"images/api/api.txt": "a session's\n"})
         bench.commit()
-        failed = bench.reconcile(code=3)["shop/api"]
-        assert (failed["status"], failed["problem"]["code"]) == ("failed", "push-refused")
+        refused = bench.reconcile(code=4)["shop/api"]
+        assert (refused["status"], refused["problem"]["code"]) == ("held", "push-refused")
 
 
 @pytest.mark.parametrize("provider", ["zot", "harbor", "distribution-token"])

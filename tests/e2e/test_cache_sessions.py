@@ -14,7 +14,7 @@ import pytest
 
 from reconciler import wiring
 from reconciler.apply.caching import Caches
-from reconciler.apply.send import Sender
+from reconciler.apply.send import Parcel, Sender
 from reconciler.cache import rules
 from reconciler.cache.home import cache_layout
 from reconciler.cache.namespace import Namespace
@@ -104,7 +104,7 @@ async def _session_build(bench: Bench, user: str, mode: BuildMode, target: Repos
             request = BuildRequest(
                 artifact="shop/api",
                 platform=platform,
-                context=await sender.folder(materials.context),
+                context=await Parcel(sender).folder(materials.context),
                 dockerfile=await sender.dockerfile(materials),
                 log=bench.cache / f"{user}.log",
                 tier=TIER,

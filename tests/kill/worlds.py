@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.lease import Lease
-from reconciler.ports.compute import Rental, RentalState, Runner
+from reconciler.ports.compute import Rental, RentalState, Runner, Usage
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.compute.local import LocalCompute
 from reconciler.record.leases import LeaseFiles
@@ -61,9 +61,9 @@ class Cloud:
         rentals = [await self.describe(path.name) for path in sorted(self._machines.glob("[!.]*"))]
         return [rental for rental in rentals if rental and rental.lease.fleet == fleet]
 
-    async def peak_memory(self, runner: Runner) -> int | None:
+    async def usage(self, runner: Runner) -> Usage:
         """See the port."""
-        return None
+        return Usage()
 
     def left(self) -> list[str]:
         """All that exists."""

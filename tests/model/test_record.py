@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.canonical import canonical
+from reconciler.model.digest import Digest
 from reconciler.model.record import BuildRecord, listing_from_json, listing_to_json
+from reconciler.model.run import RUNS_KEPT, Run, newest
+from reconciler.model.tier import Tier
 from reconciler.model.tree import Entry, root
 from tests import strategies as some
 from tests.strategies_documents import at, paths, replaced
@@ -61,7 +65,7 @@ def test_a_damaged_record_is_refused_or_harmless(record: BuildRecord, data: st.D
 @given(some.records, st.data())
 def test_a_record_without_one_of_its_parts_is_refused(record: BuildRecord, data: st.DataObject) -> None:
     document = record.to_json()
-    gone = data.draw(st.sampled_from(sorted(document.keys() - {"fleet", "log", "caches"})))
+    gone = data.draw(st.sampled_from(sorted(document.keys() - {"fleet", "log", "caches", "runs", "tries"})))
     with pytest.raises(ValueError, match="not a build record"):
         BuildRecord.from_json({name: value for name, value in document.items() if name != gone})
 
@@ -80,3 +84,54 @@ def test_what_is_no_listing_is_refused(document: object) -> None:
 
 def test_a_damaged_place_can_be_found() -> None:
     assert at({"a": [1]}, ("a", 0)) == 1
+
+
+def test_a_record_of_a_release_without_runs_has_none() -> None:
+    record = RECORD.to_json()
+    old = {name: value for name, value in record.items() if name not in {"runs", "tries"}}
+    assert BuildRecord.from_json(old) == replace(RECORD, runs=(), tries=())
+
+
+def test_a_record_that_was_read_has_the_bytes_it_had() -> None:
+    """What is signed of a record is signed of these bytes."""
+    for memory in (4, 4.0, 0.5):
+        record = replace(RECORD, runs=(replace(RUN, tier=Tier(2, memory, 30)),), tier=Tier(2, memory, 30).to_json())
+        data = canonical(record.to_json())
+        assert canonical(BuildRecord.from_json(json.loads(data)).to_json()) == data
+
+
+@pytest.mark.parametrize(
+    "runs", [None, 7, "x", {}, [None], [{}], [{"started": "2026"}], [{"tier": {"cpu": 10**400}}], [[1]], ["run"]]
+)
+def test_runs_that_another_release_wrote_otherwise_are_left_out(runs: Any) -> None:
+    kept = RECORD.to_json()["runs"]
+    mixed = [*runs, *kept] if isinstance(runs, list) else runs
+    read = BuildRecord.from_json({**RECORD.to_json(), "runs": mixed})
+    assert read.runs == (RECORD.runs if isinstance(runs, list) else ())
+
+
+def test_the_newest_runs_are_kept_once_each() -> None:
+    many = [replace(RUN, started=f"2026-01-01T00:{minute:02}:00.000000Z") for minute in range(30)]
+    kept = newest([*many, *many])
+    assert len(kept) == RUNS_KEPT
+    assert [run.started for run in kept] == sorted((run.started for run in many), reverse=True)[:RUNS_KEPT]
+
+
+def test_an_older_release_reads_the_tier_of_a_new_record() -> None:
+    """It takes numbers there, and nothing else."""
+    document = RECORD.to_json()
+    assert all(isinstance(value, int | float) for value in document["tier"].values())
+
+
+RUN = Run("2026-01-01T00:00:00.000000Z", 12.5, Tier(4, 8, 30, "medium"), 1 << 30, 40.25, 1000, 1, 3, alone=True)
+RECORD = BuildRecord(
+    "shop/api",
+    "0" * 40,
+    "1" * 64,
+    Digest("sha256", "2" * 64),
+    {},
+    "2026-01-01T00:00:00.000000Z",
+    12.5,
+    tier=Tier(4, 8, 30, "medium").to_json(),
+    runs=(RUN,),
+)

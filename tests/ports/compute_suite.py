@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.model.problem import LianError
 from reconciler.model.tier import Tier
-from reconciler.ports.compute import Compute, LeaseRequest, Runner
+from reconciler.ports.compute import Compute, LeaseRequest, Runner, Usage
 from tests.ports.leasing import without_trouble
 
 if TYPE_CHECKING:
@@ -176,13 +176,22 @@ class ComputeSuite:
         assert swept.leases == ("dead-1", "dead-3")
         assert not any("dead-1" in line or "dead-3" in line for line in stand.left())
 
-    def test_the_memory_of_a_runner_that_is_gone_is_not_known(self, stand: Stand) -> None:
-        async def run() -> int | None:
+    def test_what_a_runner_has_used_only_grows(self, stand: Stand) -> None:
+        async def run() -> tuple[Usage, Usage]:
+            async with stand.compute.rent(lease()) as runner:
+                return await stand.compute.usage(runner), await stand.compute.usage(runner)
+
+        first, then = asyncio.run(run())
+        assert (first.peak_memory or 0) <= (then.peak_memory or 0)
+        assert (first.cpu_seconds or 0) <= (then.cpu_seconds or 0)
+
+    def test_of_a_runner_that_is_gone_nothing_is_known(self, stand: Stand) -> None:
+        async def run() -> Usage:
             async with stand.compute.rent(lease()) as runner:
                 pass
-            return await stand.compute.peak_memory(runner)
+            return await stand.compute.usage(runner)
 
-        assert asyncio.run(run()) is None
+        assert asyncio.run(run()) == Usage(None, None)
 
 
 async def _use(compute: Compute, request: LeaseRequest) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from reconciler.model.problem import LianError
 from reconciler.model.tier import Tier
-from reconciler.ports.compute import NOT_REMOVED, LeaseRequest, Provider, RentalState, Runner
+from reconciler.ports.compute import NOT_REMOVED, LeaseRequest, Provider, RentalState, Runner, Usage
 from tests.ports.compute_suite import MOMENTS
 
 if TYPE_CHECKING:
@@ -184,10 +184,16 @@ class ProviderSuite:
         asyncio.run(run())
         assert not any("good" in line for line in stand.left())
 
-    def test_the_memory_of_a_runner_that_is_gone_is_not_known(self, stand: ProviderStand) -> None:
-        async def run() -> int | None:
+    def test_what_a_runner_has_used_only_grows_and_of_one_that_is_gone_nothing_is_known(
+        self, stand: ProviderStand
+    ) -> None:
+        async def run() -> tuple[Usage, Usage, Usage]:
             runner = await rent(stand.provider, request())
+            first, then = await stand.provider.usage(runner), await stand.provider.usage(runner)
             await stand.provider.give_back("lease-1")
-            return await stand.provider.peak_memory(runner)
+            return first, then, await stand.provider.usage(runner)
 
-        assert asyncio.run(run()) is None
+        first, then, gone = asyncio.run(run())
+        assert (first.peak_memory or 0) <= (then.peak_memory or 0)
+        assert (first.cpu_seconds or 0) <= (then.cpu_seconds or 0)
+        assert gone == Usage()

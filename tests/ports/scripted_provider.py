@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.compute import NOT_REMOVED, Rental, RentalState, Runner
+from reconciler.ports.compute import NOT_REMOVED, Rental, RentalState, Runner, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,9 +106,9 @@ class ScriptedProvider:
         own = [Rental(lease, RentalState.READY) for lease in self.world.leases.values() if lease.fleet == fleet]
         return [*self.script.listed, *([] if self.script.hides else own)]
 
-    async def peak_memory(self, runner: Runner) -> int | None:
+    async def usage(self, runner: Runner) -> Usage:
         """See the port."""
-        return 1 << 20 if runner.lease in self.world.leases else None
+        return Usage(1 << 20, 0.5) if runner.lease in self.world.leases else Usage()
 
     async def _called(self, name: str) -> None:
         self.asked.append(name)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.audit.sizing import Explanation, Suggestion, Suggestions
 from reconciler.cache.content import CacheContent, CacheKind
 from reconciler.cache.holding import (
     CacheEnd,
@@ -25,7 +26,9 @@ from reconciler.cache.policy.findings import Check, Finding, Who
 from reconciler.cache.policy.findings import Kind as FindingKind
 from reconciler.cache.refs import PlatformRefs, Refs
 from reconciler.cache.usage import CacheUsage
+from reconciler.model.attempt import Again, FailedTry
 from reconciler.model.cache import CachePolicy, Session
+from reconciler.model.desired import Wanted
 from reconciler.model.digest import Digest
 from reconciler.model.fleet import RegistryProvider
 from reconciler.model.name import ArtifactName
@@ -45,6 +48,12 @@ from reconciler.model.removal import (
     Removal,
     Untagged,
 )
+from reconciler.model.run import Run
+from reconciler.model.tier import BuildSpec, Ladder, NamedTier, Sizes, Tier
+from reconciler.sizing.choose import size
+from reconciler.sizing.evidence import Evidence
+from reconciler.sizing.suggest import Advice, Wish
+from tests.commits import artifact
 from tests.schemas.evaluation import validator
 
 _API = ArtifactName.parse("shop/api")
@@ -54,6 +63,11 @@ _DIGEST = Digest.parse("sha256:" + "a" * 64)
 _AMD64 = Platform.parse("linux/amd64")
 _PROBLEM = Problem("build-failed", "Step 3 exited with 1.", "images/api/Dockerfile", 3, 1, "shop/api", "why", "try")
 _HERE = Repository.parse("shop/api", "127.0.0.1:5000")
+_TIER = Tier(4, 8, 30, "medium")
+_LADDER = Ladder((NamedTier("small", 2, 4, hourly=0.006), NamedTier("medium", 4, 8, hourly=0.01)), "EUR")
+_RUN = Run("2026-11-20T12:00:00.000000Z", 9.5, _TIER, 5 << 30, 12.5, 1000, 1, 3, alone=True)
+_WANTED = Wanted(artifact("shop/api"), None, (_PROBLEM,), BuildSpec("shop/api/.build-spec.ncl", language="go"))
+_WISH = Wish(("shop/api",), 4, 8.0, _TIER, _TIER, 14)
 _CACHE_REF = Reference.parse("127.0.0.1:5000/cache/dev/ada-shop/api:linux-amd64")
 _CHANGES = tuple(
     Change(
@@ -100,7 +114,18 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
     "outcome": Outcome(
         _REVISION,
         (
-            Result(_API, Action.BUILD, Status.DONE, _DIGEST, 1.9, None, {_AMD64: _DIGEST}, "/tmp/build.log"),
+            Result(
+                _API,
+                Action.BUILD,
+                Status.DONE,
+                _DIGEST,
+                1.9,
+                None,
+                {_AMD64: _DIGEST},
+                "/tmp/build.log",
+                tries=(FailedTry(_PROBLEM, _TIER, 0.5, Again.LARGER_RUNNER),),
+                tier=_TIER,
+            ),
             Result(_BASE, Action.BUILD, Status.FAILED, problem=_PROBLEM),
             *(Result(_API, Action.NONE, status) for status in (Status.SKIPPED, Status.HELD, Status.NONE)),
         ),
@@ -146,6 +171,21 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
         (_CACHE_REF,),
         _CACHE_REF,
     ).to_json(),
+    "sizing": Explanation(
+        _REVISION,
+        _WANTED,
+        size(_WANTED.artifact, _WANTED.spec, Evidence.of([_RUN], ["shop/api"]), Sizes(_LADDER, Tier(2, 4, 30))),
+        _LADDER,
+        unread=(_PROBLEM,),
+    ).to_json(),
+    "sizing_suggestions": Suggestions(
+        _REVISION,
+        (Suggestion("shop/api/.build-spec.ncl", _WISH, None, "{}"),),
+        (("shop/web/.build-spec.ncl", _WISH),),
+        (Advice("shop/api", _TIER, _TIER),),
+        (_PROBLEM,),
+        (_PROBLEM,),
+    ).to_json({"shop/api/.build-spec.ncl": "diff"}),
     "problems": {"kind": "problems", "version": 1, "problems": [_PROBLEM.to_json(), Problem("a", "b").to_json()]},
 }
 

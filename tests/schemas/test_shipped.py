@@ -42,6 +42,7 @@ SURFACE = {
     },
     "schemas/build_result.ncl": {"BuildResult"},
     "schemas/vault_refs.ncl": {"VaultCredRef", "VaultKeyRef"},
+    "schemas/tiers.ncl": {"TierDefaults"},
     "schemas/fleet.ncl": {"FleetSettings", "FleetPolicy"},
     "defaults/build_directives.ncl": {
         "make_build_directives", "make_artifact", "make_compute_provider", "make_registry_provider",
@@ -125,4 +126,5 @@ def test_the_bundled_desired_repo_and_the_sample_satisfy_the_json_schemas() -> N
     twin = validator("build_directives")
     for path in [*directives, ROOT / "examples" / "sample.ncl"]:
         twin.validate(evaluate(f'import "{path.relative_to(ROOT)}"'))
+    validator("tiers").validate(evaluate('import "defaults/tiers.ncl"'))
     validator("fleet").validate(evaluate('(import "desired/lian.ncl") | (import "schemas/fleet.ncl").FleetSettings'))

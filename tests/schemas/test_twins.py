@@ -19,6 +19,7 @@ TWINS = {
     "RegistryProviderRef": ("build_directives", "RegistryProviderRef", documents.registry_provider_ref, 60),
     "RunnerOverride": ("build_directives", "RunnerOverride", documents.runner_override, 30),
     "NatsEventConfig": ("build_directives", "NatsEventConfig", documents.nats_event_config, 30),
+    "TierDefaults": ("tiers", None, documents.tier_defaults, 40),
     "BuildSpec": ("build_spec", None, documents.build_spec, 40),
     "CachePolicy": ("cache_policy", None, documents.cache_policy, 60),
     "BuildResult": ("build_result", None, documents.build_result, 60),

@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING
 from reconciler import wiring
 from reconciler.cache.refs import refs_of
 from reconciler.cli import exits
+from reconciler.cli.named import artifact_named
 from reconciler.cli.run import complete
 from reconciler.cli.views import cache_refs as view
 from reconciler.cli.views.text import as_json
 from reconciler.model.cache import BuildMode, Ci, Session
-from reconciler.model.name import ArtifactName
 from reconciler.model.problem import LianError, Problem
 from reconciler.reconcile import load
 
 if TYPE_CHECKING:
     import argparse
 
+    from reconciler.model.name import ArtifactName
+
 
 def run(arguments: argparse.Namespace) -> int:
     """0 they are shown, 1 there is no such artifact, or the rules forbid a cache that was asked for."""
-    return complete(_refs(arguments, _name(arguments.artifact), _mode(arguments.actor)))
+    return complete(_refs(arguments, artifact_named(arguments.artifact), _mode(arguments.actor)))
 
 
 async def _refs(arguments: argparse.Namespace, name: ArtifactName, mode: BuildMode) -> int:
@@ -34,14 +36,6 @@ async def _refs(arguments: argparse.Namespace, name: ArtifactName, mode: BuildMo
     else:
         view.show(told, sys.stdout)
     return exits.DONE
-
-
-def _name(text: str) -> ArtifactName:
-    try:
-        return ArtifactName.parse(text)
-    except ValueError as error:
-        hint = "`lian diff --detailed` lists all artifacts"
-        raise LianError(Problem("artifact-name", str(error), hint=hint)) from error
 
 
 def _mode(actor: str | None) -> BuildMode:

@@ -9,6 +9,7 @@ from reconciler.cli.views import cache_use
 from reconciler.cli.views.problems import block, blocks
 from reconciler.cli.views.reasons import place
 from reconciler.cli.views.text import Writer
+from reconciler.cli.views.tries import sentence
 from reconciler.model.outcome import Status
 from reconciler.model.plan import Action
 from reconciler.model.wording import count
@@ -40,6 +41,8 @@ def show(outcome: Outcome, stream: IO[str], repeat: Sequence[str], plan: Plan | 
     for result in outcome.results:
         if _worth_a_line(result):
             writer.line(*line(result), *_copied(result, sources.get(result.artifact)))
+            for failed in result.tries:
+                writer.wrapped(["  ", ("tried: ", "yellow")], sentence(failed), indent=4)
             for complaint in (c for use in result.caches.values() for c in cache_use.complaints(use)):
                 writer.wrapped(["  ", ("cache: ", "yellow")], complaint, indent=4)
     held = (result.problem for result in outcome.results if result.problem and result.status is Status.HELD)

@@ -8,7 +8,8 @@ from typing import IO, TYPE_CHECKING
 from reconciler.cli.views.outcome import words
 from reconciler.cli.views.plan import summary
 from reconciler.cli.views.text import Writer, printable
-from reconciler.model.event import Ended, Event, Finished, Noted, Planned, Started, Step, Waiting
+from reconciler.cli.views.tries import sentence
+from reconciler.model.event import Ended, Event, Finished, Noted, Planned, Retrying, Started, Step, Waiting
 from reconciler.model.outcome import Status
 from reconciler.model.plan import Action
 
@@ -47,6 +48,8 @@ class PlainProgress:
             case Finished(result):
                 seconds = f" in {result.seconds:.1f} s" if result.seconds else ""
                 self._writer.line((str(result.artifact), "bold"), f"  {words(result)}{seconds}")
+            case Retrying(artifact, failed, tier):
+                self._writer.line((str(artifact), "bold"), "  ", (sentence(failed, tier), "yellow"))
             case Waiting() | Step() | Ended():
                 return
         self._stream.flush()
@@ -89,6 +92,9 @@ class LiveProgress:
                 name = printable(name)
                 row = self._rows.setdefault(artifact, _Row(name))
                 row.text = name + (" (cached)" if cached else "") if not done or cached else row.text
+            case Retrying(artifact, failed, tier):
+                self._console.print(printable(f"{artifact}  {sentence(failed, tier)}"), style="yellow")
+                self._rows[artifact] = _Row("is done again", waiting=True)
             case Finished(result):
                 self._rows.pop(result.artifact, None)
                 self._done += result.status is not Status.HELD

@@ -9,7 +9,9 @@ from reconciler.cli.views import cache_use
 from reconciler.cli.views.plan import SIGNS, summary_word
 from reconciler.cli.views.problems import block
 from reconciler.cli.views.reasons import sentences
+from reconciler.cli.views.sizing import SHOWN_RUNS, runs_of
 from reconciler.cli.views.text import Writer
+from reconciler.cli.views.tries import sentence
 from reconciler.model.plan import Action
 
 if TYPE_CHECKING:
@@ -70,5 +72,8 @@ def _record(record: BuildRecord, writer: Writer) -> None:
     writer.wrapped([f"  {record.seconds:.1f} s, {record.steps.get('total', 0)} steps, "], builder, indent=4)
     if record.peak_memory:
         writer.line(f"  peak memory of its runner {record.peak_memory / (1 << 20):.0f} MiB")
+    for failed in record.tries:
+        writer.wrapped(["  ", ("tried ", "yellow")], sentence(failed), indent=4)
     for platform, use in record.caches.items():
         cache_use.story(str(platform), use, writer)
+    runs_of(record.runs, writer, "runs", SHOWN_RUNS)

@@ -2,7 +2,9 @@
 
 buildctl ends with 0 or 1 only, so the words decide: the final `error: …` on stderr, the first step that failed by
 itself, and that step's last lines. The rules are in order, the first that matches is taken; patterns rest on the
-distinctive end of each message, since prefixes vary with the release.
+distinctive end of each message, since prefixes vary with the release. What a rule says comes next is the class of the
+failure (see reconciler.apply.tries): RETRY is for a builder or its surroundings, PERSON for what is built, HOLD for
+what stands in the way of building it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import Next, Problem
-from reconciler.ports.builder import CACHE_BROKEN, PUSH_FAILED, UNCLEAR
+from reconciler.ports.builder import CACHE_BROKEN, OUT_OF_MEMORY, PUSH_FAILED, UNCLEAR
 
 if TYPE_CHECKING:
     from reconciler.model.tier import Tier
@@ -107,11 +109,19 @@ _PUSH = r"failed to push (?P<where>\S+?):? .*"
 RULES = (
     _rule(
         r"no active session|transport is closing|error reading from server|code = Unavailable|^Unavailable: "
-        r"|failed to receive status|failed to dial|connection error: desc|closing transport",
+        r"|failed to receive status|failed to dial|connection error: desc|closing transport"
+        r"|client connection is closing|error reading server preface|^Canceled: |listing workers for Build",
         "builder-lost",
         "the builder went away while it was building",
         Next.RETRY,
         "look at the machine's memory and kernel log if it happens again",
+    ),
+    _rule(
+        r"input/output error|structure needs cleaning",
+        "builder-broken",
+        "the builder's disk fails",
+        Next.RETRY,
+        "look at the machine's kernel log if it happens again",
     ),
     _rule(
         r"dockerfile parse error|unknown instruction|file with no instructions|failed to parse dockerfile"
@@ -155,24 +165,45 @@ RULES = (
         Next.PERSON,
     ),
     _rule(
+        r"(?:x509: |tls: failed to verify certificate|certificate (?:has expired|is not trusted|signed by unknown))",
+        "certificate-refused",
+        "the builder does not trust the certificate of a server that the build speaks to",
+        Next.HOLD,
+        "renew the certificate, or name its authority in `ca` under `registry` in lian.ncl",
+    ),
+    _rule(
+        r"server gave HTTP response to HTTPS client",
+        "registry-speaks-http",
+        "a registry speaks plain HTTP where TLS is asked for",
+        Next.HOLD,
+        "give its address with http:// in lian.ncl, or put TLS in front of it",
+    ),
+    _rule(
         _PUSH + r"permission_denied: write_package",
         "push-refused",
         "the registry refuses the push to {where}: the token may not write this package",
-        Next.PERSON,
+        Next.HOLD,
         "give the token the scope write:packages; a GITHUB_TOKEN writes only packages linked to its repository",
     ),
     _rule(
         _PUSH + r"exceed the configured upper limit",
         "push-refused",
         "the registry takes no more for {where}: the quota of its Harbor project is used up",
-        Next.PERSON,
+        Next.HOLD,
         "raise the project's quota, or remove what is not needed and let Harbor collect its garbage",
+    ),
+    _rule(
+        _PUSH + r"(?:[Qq]uota|507 Insufficient Storage|storage limit)",
+        "push-refused",
+        "the registry takes no more for {where}: a quota is used up",
+        Next.HOLD,
+        "raise the quota, or remove what is not needed: `lian prune`, `lian cache prune`",
     ),
     _rule(
         _PUSH + _REFUSED,
         "push-refused",
         "the registry refuses the push to {where}",
-        Next.PERSON,
+        Next.HOLD,
         _LOGIN,
     ),
     _rule(_PUSH + r"(?:429 |toomanyrequests)", "registry-busy", "the registry asks to push slower", Next.RETRY),
@@ -201,7 +232,7 @@ RULES = (
         _METADATA + _REFUSED,
         "pull-refused",
         "the registry does not let lian pull {image}, or the image does not exist",
-        Next.PERSON,
+        Next.HOLD,
         _LOGIN,
     ),
     _rule(
@@ -219,13 +250,48 @@ RULES = (
         "check that its registry is up and can be reached from the builder",
     ),
     _rule(
-        r"dial tcp|no such host|i/o timeout|TLS handshake timeout|connection re(?:fused|set)|unexpected status",
+        r"invalid response status 4(?!08|25|29)[0-9]{2}",
+        "download-missing",
+        "something that the Dockerfile downloads is not there, or not for everyone",
+        Next.PERSON,
+        "check the URL of ADD",
+    ),
+    _rule(
+        r"dial tcp|no such host|server misbehaving|name resolution|i/o timeout|TLS handshake timeout|tls: "
+        r"|connection re(?:fused|set)|broken pipe|network is unreachable|no route to host|unexpected EOF|: EOF$"
+        r"|stream error|server sent GOAWAY|Client\.Timeout|context deadline exceeded|unexpected status"
+        r"|invalid response status",
         "download-failed",
         "something that the build downloads could not be had",
         Next.RETRY,
         "check that its server is up and can be reached from the builder",
     ),
 )
+
+_RUNC = "runc run failed: "
+"""How the last line of a step's output begins if runc did not come to run it; BuildKit then tells of exit code 1."""
+_TOO_LITTLE = re.compile(r"unable to set memory limit to|OOM-killed|container process is already dead")
+"""What runc 1.1 says where the limit of memory is too low for itself."""
+RUNC_RULES = (
+    _rule(
+        r"cannot set \S+ limit|error setting cgroup config|unable to apply cgroup configuration"
+        r"|no cgroup mount found|cgroup \S+ (?:is not|does not exist)",
+        "limits-unavailable",
+        "the builder's machine cannot limit what a step uses",
+        Next.HOLD,
+        "mount the memory and cpu controllers writable at /sys/fs/cgroup (`lian doctor` looks for them); with cgroups "
+        "v1 the kernel has to account swap as well (swapaccount=1)",
+    ),
+    _rule(
+        r"resource temporarily unavailable|too many open files|connection reset by peer|PID from pipe: EOF"
+        r"|device or resource busy|input/output error",
+        "builder-broken",
+        "the builder's machine cannot start the steps of a build",
+        Next.RETRY,
+        "look at the machine's limits and kernel log if it happens again",
+    ),
+)
+"""In runc's words. What they do not know is wrong in what was built: a command that is not there, say."""
 
 
 def explain(evidence: Evidence) -> Problem:
@@ -274,6 +340,8 @@ def _failed_command(evidence: Evidence) -> Problem:
     output = "\n".join(evidence.output)
     if _NO_SPACE.search(output):
         return _disk_full(evidence)
+    if evidence.output and evidence.output[-1].startswith(_RUNC) and (found := _not_started(evidence)) is not None:
+        return found
     if evidence.exit_code == 137 or _KILLED.search(output):
         return _out_of_memory(evidence)
     file, line = _place(evidence)
@@ -288,16 +356,28 @@ def _failed_command(evidence: Evidence) -> Problem:
     )
 
 
+def _not_started(evidence: Evidence) -> Problem | None:
+    """Why runc did not come to run the step, where that is not what was built."""
+    words = evidence.output[-1]
+    if _TOO_LITTLE.search(words):
+        return _out_of_memory(evidence)
+    for rule in RUNC_RULES:
+        if match := rule.pattern.search(words):
+            return replace(_by_rule(rule, match, evidence), cause=words)
+    return None
+
+
 def _out_of_memory(evidence: Evidence) -> Problem:
     file, line = _place(evidence)
     return Problem(
-        "build-out-of-memory",
+        OUT_OF_MEMORY,
         f"the step {_name(evidence)} ran out of memory; the limit was {evidence.limit}",
         file=file,
         line=line,
         artifact=evidence.artifact,
         cause="\n".join(evidence.output) or _first_line(evidence.error),
-        hint=f"give it more memory (`runner.memory_gb`); see the whole log: {evidence.log}",
+        hint="give it more memory: `runner.memory_gb`, or `memory_gb` in the context's .build-spec.ncl; "
+        f"see the whole log: {evidence.log}",
     )
 
 

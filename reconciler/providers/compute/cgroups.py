@@ -31,6 +31,23 @@ RELEASE_SECONDS = 2.0
 _CONTROLLERS = "+cpu +memory +pids"
 
 
+_MEMORY = {
+    True: ("memory.current", "memory.peak", ""),
+    False: ("memory.usage_in_bytes", "memory.max_usage_in_bytes", "total_"),
+}
+"""Unified or not -> the files of what is and of what was used at most, and what stands before the lines of memory.stat
+that count what is below as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryReading:
+    """Bytes: in use, of that the pages of files, and the most that ever was in use (None before Linux 5.19 with v2)."""
+
+    used: int
+    files: int
+    peak: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Hierarchies:
     """Where cgroups are mounted: one folder with v2, one for each set of controllers with v1. `name` is that of the
@@ -40,16 +57,20 @@ class Hierarchies:
     unified: bool
     memory: Path | None
     """The hierarchy that accounts memory."""
+    cpu: Path | None = None
+    """The one that accounts processor time."""
 
     @classmethod
     def of(cls, mounts: Iterable[Mount]) -> Hierarchies:
         """From the mount table, in the way runc sees it: v2 if and only if /sys/fs/cgroup itself is of that type."""
         mounts = list(mounts)
         if any(mount.kind == "cgroup2" and mount.point == UNIFIED for mount in mounts):
-            return cls((UNIFIED,), True, UNIFIED)
+            return cls((UNIFIED,), True, UNIFIED, UNIFIED)
         found = [mount for mount in mounts if mount.kind in {"cgroup", "cgroup2"}]
-        memory = next((mount.point for mount in found if "memory" in mount.options), None)
-        return cls(tuple(dict.fromkeys(mount.point for mount in found)), False, memory)
+        memory, cpu = (
+            next((mount.point for mount in found if option in mount.options), None) for option in ("memory", "cpuacct")
+        )
+        return cls(tuple(dict.fromkeys(mount.point for mount in found)), False, memory, cpu)
 
     @classmethod
     def here(cls) -> Hierarchies:
@@ -81,14 +102,31 @@ class Hierarchies:
                 with contextlib.suppress(OSError):  # then memory is not measured; runc says what it cannot do
                     (folder / "cgroup.subtree_control").write_text(_CONTROLLERS)
 
-    def peak_memory(self, name: str) -> int | None:
-        """Bytes, page cache included: memory.max_usage_in_bytes (v1) or memory.peak (v2, Linux 5.19)."""
+    def memory_reading(self, name: str) -> MemoryReading | None:
+        """What the lease's cgroup uses of memory now, with all below it."""
         if self.memory is None:
             return None
-        file = "memory.peak" if self.unified else "memory.max_usage_in_bytes"
+        folder = self.memory / PARENT / name
+        current, peak, prefix = _MEMORY[self.unified]
         try:
-            return int((self.memory / PARENT / name / file).read_text())
-        except FileNotFoundError:
+            lines = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            stat = {words[0]: int(words[1]) for words in lines}
+            files = stat[f"{prefix}inactive_file"] + stat[f"{prefix}active_file"]
+            return MemoryReading(int((folder / current).read_text()), files, _number(folder / peak))
+        except (OSError, KeyError, ValueError, IndexError):
+            return None
+
+    def cpu_seconds(self, name: str) -> float | None:
+        """Processor time of the lease so far: cpuacct.usage in nanoseconds (v1), usage_usec in cpu.stat (v2)."""
+        if self.cpu is None:
+            return None
+        folder = self.cpu / PARENT / name
+        try:
+            if not self.unified:
+                return int((folder / "cpuacct.usage").read_text()) / 1e9
+            lines = (line.split() for line in (folder / "cpu.stat").read_text().splitlines())
+            return next(int(words[1]) / 1e6 for words in lines if words[0] == "usage_usec")
+        except (OSError, StopIteration, ValueError, IndexError):
             return None
 
     def kill(self, name: str, seconds: float) -> list[int]:
@@ -112,6 +150,13 @@ class Hierarchies:
             with contextlib.suppress(OSError):  # another lease is in it
                 (root / PARENT).rmdir()
         return left
+
+
+def _number(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except OSError:
+        return None
 
 
 def _remove(folder: Path) -> bool:

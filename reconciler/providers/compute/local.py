@@ -7,16 +7,19 @@ import errno
 import os
 import shutil
 import subprocess
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.secret import Secret
-from reconciler.ports.compute import Rental, RentalState, Runner
+from reconciler.ports.compute import Rental, RentalState, Runner, Usage
 from reconciler.providers.compute import daemon
 from reconciler.providers.compute.cgroups import Hierarchies
 from reconciler.providers.compute.lease_folders import LeaseFolders
+from reconciler.providers.compute.metering import MemoryMeter
 from reconciler.providers.compute.processes import with_argument
 from reconciler.providers.compute.removal import remove
 
@@ -40,6 +43,9 @@ class _Rented:
     programs: daemon.Programs
     folder: LeaseFolder
     starting: asyncio.Task[Process]
+    meter: MemoryMeter
+    metering: AsyncExitStack
+    """Closed, the meter does not look any more."""
 
 
 class LocalCompute:
@@ -68,8 +74,11 @@ class LocalCompute:
         folder = self._create(lease)
         self._furnish(folder, request)
         starting = asyncio.create_task(daemon.start(programs, folder))
-        self._rented[lease.name] = rented = _Rented(programs, folder, starting)
-        return await self._ready(request, rented)
+        self._rented[lease.name] = rented = _Rented(programs, folder, starting, MemoryMeter(), AsyncExitStack())
+        runner = await self._ready(request, rented)
+        look = partial(self._hierarchies().memory_reading, folder.cgroup)
+        await rented.metering.enter_async_context(rented.meter.running(look))
+        return runner
 
     async def describe(self, lease: str) -> Rental | None:
         """See the port."""
@@ -84,14 +93,18 @@ class LocalCompute:
     async def give_back(self, lease: str) -> None:
         """See the port."""
         if (rented := self._rented.pop(lease, None)) is not None:
+            await rented.metering.aclose()
             await asyncio.wait({rented.starting})
             if not rented.starting.cancelled() and rented.starting.exception() is None:
                 await daemon.stop(rented.starting.result())
         await asyncio.to_thread(remove, self._folders.folder(lease), self._hierarchies())
 
-    async def peak_memory(self, runner: Runner) -> int | None:
-        """See the port. The daemon itself is not counted, the page cache that steps used is."""
-        return self._hierarchies().peak_memory(self._folders.folder(runner.lease).cgroup)
+    async def usage(self, runner: Runner) -> Usage:
+        """See the port. The daemon itself is not counted."""
+        if (rented := self._rented.get(runner.lease)) is None:
+            return Usage()
+        cgroups, cgroup = self._hierarchies(), rented.folder.cgroup
+        return Usage(rented.meter.take(cgroups.memory_reading(cgroup)), cgroups.cpu_seconds(cgroup))
 
     def _hierarchies(self) -> Hierarchies:
         if self._cgroups is None:

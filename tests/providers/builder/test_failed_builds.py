@@ -7,6 +7,8 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -107,13 +109,37 @@ def test_a_scanner_that_cannot_be_pulled(
     host, next_ = {
         "not there": (registry_server.host, Next.PERSON),
         "not up": ("127.0.0.1:1", Next.RETRY),
-        "not allowed": (password_registry_server.host, Next.PERSON),
+        "not allowed": (password_registry_server.host, Next.HOLD),
     }[where]
     scanner = Reference(Repository(host, "tools/syft"), "1", Digest("sha256", "ab" * 32))
     problem = problem_of(tmp_path, SHELL, scanner=scanner)
     assert (problem.code, problem.next) == ("scanner-unavailable", next_)
     assert problem.message == f"the SBOM scanner {host}/tools/syft@sha256:{'ab' * 32} cannot be pulled"
     assert "policy.sign" in str(problem.hint)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "next_"), [(404, "download-missing", Next.PERSON), (503, "download-failed", Next.RETRY)]
+)
+def test_a_download_that_is_answered_with_an_error(tmp_path: Path, status: int, code: str, next_: Next) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            problem = problem_of(tmp_path, SHELL + f"ADD http://127.0.0.1:{server.server_port}/x /x\n")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert (problem.code, problem.next) == (code, next_)
 
 
 def test_a_layout_that_does_not_have_the_parent(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_an_https_registry_on_the_loopback_with_an_authority_of_its_own(tmp_path
         for n, wrong in enumerate((Route(server.host), Route(server.host, authorities=(Authority("other").pem,)))):
             with pytest.raises(LianError) as error:
                 push_and_use(tmp_path / f"wrong-{n}", server.host, Told(ways={server.host: wrong}))
-            assert error.value.problems[0].code == "push-failed"
+            assert error.value.problems[0].code == "certificate-refused"
 
 
 def test_a_registry_that_asks_for_a_client_certificate(tmp_path: Path) -> None:

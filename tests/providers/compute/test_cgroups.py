@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.providers.compute.cgroups import Hierarchies
+import pytest
+
+from reconciler.providers.compute.cgroups import Hierarchies, MemoryReading
 from reconciler.providers.compute.mounts import parse_mounts
 
 V1 = """\
@@ -25,17 +27,18 @@ ROOT = Path("/sys/fs/cgroup")
 def test_version_one_has_a_folder_in_each_hierarchy() -> None:
     found = Hierarchies.of(parse_mounts(V1))
     assert found.roots == tuple(ROOT / name for name in ("unified", "systemd", "memory", "cpu,cpuacct"))
-    assert (found.unified, found.memory) == (False, ROOT / "memory")
+    assert (found.unified, found.memory, found.cpu) == (False, ROOT / "memory", ROOT / "cpu,cpuacct")
 
 
 def test_version_two_has_one() -> None:
     found = Hierarchies.of(parse_mounts(V2))
-    assert (found.roots, found.unified, found.memory) == ((ROOT,), True, ROOT)
+    assert (found.roots, found.unified, found.memory, found.cpu) == ((ROOT,), True, ROOT, ROOT)
 
 
 def test_a_machine_without_cgroups_has_none() -> None:
     found = Hierarchies.of(parse_mounts("22 1 0:20 / /sys rw - sysfs sysfs rw\n"))
-    assert (found.create("lease"), found.peak_memory("lease"), found.folders("lease")) == (None, None, [])
+    assert (found.create("lease"), found.folders("lease")) == (None, [])
+    assert (found.memory_reading("lease"), found.cpu_seconds("lease")) == (None, None)
     assert found.remove("lease") == []
 
 
@@ -62,13 +65,49 @@ def test_what_cannot_be_removed_is_returned(tmp_path: Path) -> None:
     assert found.remove("one") == [tmp_path / "lian/one"]
 
 
-def test_the_peak_of_each_version(tmp_path: Path) -> None:
-    for unified, file in ((False, "memory.max_usage_in_bytes"), (True, "memory.peak")):
-        found = Hierarchies((tmp_path,), unified, tmp_path)
-        (tmp_path / "lian" / file).mkdir(parents=True)
-        (tmp_path / "lian" / file / file).write_text("4096\n")
-        assert found.peak_memory(file) == 4096
-    assert found.peak_memory("nobody") is None
+FILES = {
+    False: {
+        "memory.usage_in_bytes": "5000\n",
+        "memory.max_usage_in_bytes": "9000\n",
+        "memory.stat": "cache 1\ninactive_file 7\nactive_file 7\ntotal_inactive_file 1000\ntotal_active_file 500\n",
+        "cpuacct.usage": "2500000000\n",
+    },
+    True: {
+        "memory.current": "5000\n",
+        "memory.peak": "9000\n",
+        "memory.stat": "anon 1\ninactive_file 1000\nactive_file 500\n",
+        "cpu.stat": "usage_usec 2500000\nuser_usec 1\n",
+    },
+}
+
+
+@pytest.mark.parametrize("unified", [False, True])
+def test_what_each_version_accounts(tmp_path: Path, unified: bool) -> None:
+    found = Hierarchies((tmp_path,), unified, tmp_path, tmp_path)
+    (tmp_path / "lian/one").mkdir(parents=True)
+    for name, text in FILES[unified].items():
+        (tmp_path / "lian/one" / name).write_text(text)
+    assert found.memory_reading("one") == MemoryReading(5000, 1500, 9000)
+    assert found.cpu_seconds("one") == 2.5
+    assert (found.memory_reading("nobody"), found.cpu_seconds("nobody")) == (None, None)
+
+
+@pytest.mark.parametrize("unified", [False, True])
+@pytest.mark.parametrize("text", ["", "nonsense", "usage_usec\n", "inactive_file x\n"])
+def test_what_cannot_be_read_is_not_known(tmp_path: Path, unified: bool, text: str) -> None:
+    found = Hierarchies((tmp_path,), unified, tmp_path, tmp_path)
+    (tmp_path / "lian/one").mkdir(parents=True)
+    for name in FILES[unified]:
+        (tmp_path / "lian/one" / name).write_text(text)
+    assert (found.memory_reading("one"), found.cpu_seconds("one")) == (None, None)
+
+
+def test_a_kernel_without_a_record_of_the_peak(tmp_path: Path) -> None:
+    found = Hierarchies((tmp_path,), True, tmp_path, tmp_path)
+    (tmp_path / "lian/one").mkdir(parents=True)
+    for name in ("memory.current", "memory.stat"):
+        (tmp_path / "lian/one" / name).write_text(FILES[True][name])
+    assert found.memory_reading("one") == MemoryReading(5000, 1500, None)
 
 
 def test_mount_points_with_blanks_are_read() -> None:

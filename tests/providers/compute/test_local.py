@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from reconciler.apply.leasing import Leasing
+    from reconciler.ports.compute import Usage
 
 pytestmark = pytest.mark.buildkit
 
@@ -243,22 +244,41 @@ def test_a_long_state_path_gets_a_short_way_to_the_socket(tmp_path: Path) -> Non
     assert traces(state) == []
 
 
-def test_the_peak_memory_is_that_of_the_builds(tmp_path: Path) -> None:
-    context = write_context(
-        tmp_path / "context", SHELL + "RUN busybox dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null\n"
-    )
+def used_by(folder: Path, steps: str) -> tuple[Usage, Usage]:
+    """What was used before and after a build of these steps."""
+    context = write_context(folder / "context", SHELL + steps)
 
-    async def run() -> tuple[int | None, int | None]:
-        async with open_bench(tmp_path / "bench") as bench:
-            before = await bench.compute.peak_memory(bench.runner)
+    async def run() -> tuple[Usage, Usage]:
+        async with open_bench(folder / "bench") as bench:
+            before = await bench.compute.usage(bench.runner)
             await bench.build(bench.request(context))
-            return before, await bench.compute.peak_memory(bench.runner)
+            return before, await bench.compute.usage(bench.runner)
 
-    before, after = asyncio.run(run())
-    assert before is not None
-    assert after is not None
-    assert before < 10_000_000
-    assert 100_000_000 < after < 300_000_000
+    return asyncio.run(run())
+
+
+def test_the_peak_memory_is_that_of_the_builds(tmp_path: Path) -> None:
+    before, after = used_by(tmp_path, "RUN busybox dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null\n")
+    assert before.peak_memory is not None
+    assert after.peak_memory is not None
+    assert before.peak_memory < 10_000_000
+    assert 100_000_000 < after.peak_memory < 300_000_000
+
+
+def test_what_a_build_writes_is_not_what_it_needs(tmp_path: Path) -> None:
+    writes = "".join(f"RUN busybox dd if=/dev/zero of=/f{n} bs=1M count=150 2>/dev/null\n" for n in range(3))
+    _, after = used_by(tmp_path, writes)
+    assert after.peak_memory is not None
+    assert after.peak_memory < 150_000_000
+
+
+def test_the_processor_time_is_that_of_the_steps(tmp_path: Path) -> None:
+    spin = 'RUN i=0; while [ "$i" -lt 400000 ]; do i=$((i+1)); done\n'
+    before, after = used_by(tmp_path, spin + "RUN busybox sleep 1\n")
+    assert before.cpu_seconds is not None
+    assert after.cpu_seconds is not None
+    assert before.cpu_seconds < 0.1
+    assert 0.1 < after.cpu_seconds - before.cpu_seconds < 10
 
 
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,20 @@
+"""Builds that were done again, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.model.attempt import Again
+
+if TYPE_CHECKING:
+    from reconciler.model.attempt import FailedTry
+    from reconciler.model.tier import Tier
+
+_WHERE = {Again.NEW_RUNNER: "again on a new runner", Again.LARGER_RUNNER: "again on a larger runner"}
+
+
+def sentence(failed: FailedTry, tier: Tier | None = None) -> str:
+    """What failed where, and what came of it, at this tier."""
+    where = _WHERE[failed.then] + (f", {tier.words}" if tier else "")
+    message = failed.problem.message.split("\n")[0]
+    return f"{message} [{failed.problem.code}] with {failed.tier.words}, after {failed.seconds:.1f} s: {where}"
