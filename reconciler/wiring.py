@@ -460,6 +460,7 @@ class Bench:
             blob_files=self.files,
             archives=_archives(),
             keyring=_Keyring(),
+            secrets=_sources(),
             recorder=recorder,
             pause=_pause,
             pass_id=pass_id,

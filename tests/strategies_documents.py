@@ -284,7 +284,7 @@ fleet_settings = optionally(
     cache=cache_policy,
     events=nats_event_config,
     tiers=_map(name, optionally({"cpu": st.integers(1, 256), "memory_gb": memory}, time_budget=st.integers(1, 1440))),
-    secrets=_map(name, text),
+    secrets=_map(st.one_of(name, st.just("*")), _map(st.sampled_from(["npm-token", "a.b_c", "0"]), _key_outside)),
     policy=fleet_policy,
     immutable_tags=_few(st.sampled_from(["v*", "1.[0-9]"])),
 )

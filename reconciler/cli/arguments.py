@@ -37,6 +37,7 @@ LIAN_REV, LIAN_REGISTRY, LIAN_JOBS, LIAN_CACHE. BUILDKIT_SSH_KEY stands for
 --ssh-key. NO_COLOR is honoured.
 The registry's login is that of docker, or LIAN_REGISTRY_USER with
 LIAN_REGISTRY_PASSWORD; LIAN_CREDENTIAL_HOSTS limits where logins go.
+Secrets of builds lie where lian.ncl says; only reconcile and watch read them.
 Start with: lian doctor
 """
 

@@ -17,7 +17,7 @@ from reconciler.model import duration
 from reconciler.model.access import Access, ActorAccess
 from reconciler.model.artifact import Artifact, BaseImage, Folder, GitFolder, ParentImage
 from reconciler.model.cache import CacheMode, CachePolicy
-from reconciler.model.credential import SourceKind, SourceRef
+from reconciler.model.credential import Bindings, SourceKind, SourceRef
 from reconciler.model.fleet import (
     CACHE_PREFIX,
     Author,
@@ -93,6 +93,7 @@ def read_fleet(value: Mapping[str, Any], home: Path, override: RegistrySettings 
         cache_prefix=value["registry"].get("cache_prefix", CACHE_PREFIX),
         access=_access(value["policy"]["access"]),
         cache=_cache(value["cache"]),
+        secrets=_bindings(value["secrets"]),
     )
 
 
@@ -133,6 +134,15 @@ def _access(value: Mapping[str, Any]) -> Access:
         for actor, each in value["actors"].items()
     }
     return Access(tuple(value["ci"]), actors, tuple(value["admins"]), tuple(value["readers"]))
+
+
+def _bindings(value: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Bindings:
+    return Bindings(
+        {
+            group: {name: SourceRef(SourceKind(one["source"]), one["name"]) for name, one in bound.items()}
+            for group, bound in value.items()
+        }
+    )
 
 
 def _cache(value: Mapping[str, Any]) -> CachePolicy:

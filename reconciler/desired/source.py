@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler.desired import git
+from reconciler.desired.bindings import unusable, unused
 from reconciler.desired.contexts import Contexts
 from reconciler.desired.directives import DirectiveReader, read_fleet, registry_flag
 from reconciler.desired.export import Exporter, Stopped
@@ -342,7 +343,7 @@ class _Assembly:
             wanted,
             {host: settings for host, (settings, _) in self.registries.items()},
             tuple(self.problems),
-            (*self.commit.notes, *self.unheeded.notes(), *self.notes),
+            (*self.commit.notes, *self.unheeded.notes(), *self._unused(), *self.notes),
             self.commit.history,
             self.commit.source,
         )
@@ -358,6 +359,12 @@ class _Assembly:
             self.unheeded.take_fleet(SETTINGS, self.settings)
         if self.commit.tree.at(LOCK) is not None:
             self.notes.append(f"{LOCK} is not read yet: nothing is pinned by it")
+
+    def _unused(self) -> Iterator[str]:
+        """Secrets bound in vain; not told while a directive is wrong, which may be the one that asks for them."""
+        if not self.problems and (names := tuple(unused(self.artifacts.values(), self.fleet.secrets))):
+            what = "a secret" if len(names) == 1 else "secrets"
+            yield f"{SETTINGS} binds {what} that no artifact asks for: {', '.join(names)}"
 
     def _take(self, path: str, node: Node, value: Mapping[str, object], reader: DirectiveReader) -> None:
         """The artifacts of one file."""
@@ -421,7 +428,8 @@ class _Assembly:
             spec, wrong = self.specs.of(artifact)
             self._hold(artifact.name, wrong)
             self.problems += (problem.of(str(artifact.name)) for problem in wrong)
-            held = (*self.holds.get(artifact.name, ()), *found.problems, *found.holds)
+            secrets = unusable(artifact, self.fleet.secrets, place)
+            held = (*self.holds.get(artifact.name, ()), *found.problems, *secrets, *found.holds)
             wanted[artifact.name] = Wanted(artifact, None if held else found.materials, held, spec)
             self.problems += found.problems
             if found.notes and found.materials is not None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reconciler.model.fleet import RegistrySettings
 
 LOCK = "lian.lock"
-_OF_A_FLEET = ("events", "secrets")
+_OF_A_FLEET = ("events",)
 _OF_A_DIRECTIVE = ("events",)
 _OF_A_RUNNER = ("labels",)
 _THERE = {ComputeProvider.LOCAL, ComputeProvider.DOCKER_LOCAL, ComputeProvider.SSH}

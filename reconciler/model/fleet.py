@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.access import Access
 from reconciler.model.cache import CachePolicy
+from reconciler.model.credential import Bindings
 from reconciler.model.policy import Policy
 
 if TYPE_CHECKING:
@@ -136,3 +137,5 @@ class Fleet:
     access: Access = field(default_factory=Access)
     """Who logs in to the registry as what."""
     cache: CachePolicy = field(default_factory=CachePolicy)
+    secrets: Bindings = field(default_factory=Bindings)
+    """Which secrets the builds of each workspace may ask for."""

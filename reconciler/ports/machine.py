@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from reconciler.model.secret import SecretBytes
+
 
 class Running(Protocol):
     """BuildKit's client, started."""
@@ -67,6 +69,11 @@ class Workplace(Protocol):
 
     async def write(self, name: str, content: bytes) -> Path:
         """A file in `private`, there when the client is started. Raises LianError `builder-lost` or `disk-full`."""
+        ...
+
+    async def lend(self, name: str, secret: SecretBytes) -> Path:
+        """A file that the client alone can read, there when it is started and gone with it, in memory where the machine
+        has such files. Raises LianError `builder-lost` or `disk-full`."""
         ...
 
     async def read(self, name: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
@@ -35,6 +36,16 @@ SHOP = {
 }
 
 
+TOKEN = "a-canary-for-a-step:1234567890"
+READS = f"md5sum /run/secrets/token | grep -q {hashlib.md5(TOKEN.encode()).hexdigest()}"
+WITH_TOKEN = f"""FROM base
+RUN --mount=type=secret,id=token,required=true {READS}
+COPY app /app
+RUN ["/bin/busybox", "sleep", "0.5"]
+"""
+BINDS = 'secrets.shop.shop-token = { source = \'Env, name = "SHOP_TOKEN" },'
+
+
 class Watch:
     """Looks at all processes but lian's own, and at the files of leases on the machine."""
 
@@ -47,6 +58,8 @@ class Watch:
         """Content -> mode of the file, and of its folder."""
         self.sizes: set[int] = set()
         """Of the file systems that these lie on."""
+        self.secrets: dict[bytes, tuple[int, int]] = {}
+        """The same of the secrets that the client is lent."""
         self._stop = threading.Event()
 
     @contextlib.contextmanager
@@ -78,11 +91,12 @@ class Watch:
         if "root" in path.relative_to(self.server.seen).parts:
             return
         with contextlib.suppress(OSError):
-            if path.name == "config.json" and (data := path.read_bytes()):
-                self.configs[data] = path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777
+            lent = self.configs if path.name == "config.json" else self.secrets if path.name == "secret-0" else None
+            if lent is not None and (data := path.read_bytes()):
+                lent[data] = path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777
                 disk = os.statvfs(path)
                 self.sizes.add(disk.f_blocks * disk.f_frsize)
-            elif path.is_file() and (found := seen_in(path.read_bytes(), self.wanted)):
+            elif lent is None and path.is_file() and (found := seen_in(path.read_bytes(), self.wanted)):
                 self.leaks[str(path)] = found
 
 
@@ -93,11 +107,12 @@ def _read(path: Path) -> bytes:
         return b""  # it has ended
 
 
-def settings(server: Sshd, registry: str) -> str:
+def settings(server: Sshd, registry: str, more: str = "") -> str:
     return f"""{{
       fleet = "acme",
       registry = {{ provider = 'Distribution, url = "{registry}" }},
       compute = {{ provider = 'Ssh, hosts = ["{server.host} {server.host.key}"] }},
+      {more}
     }}"""
 
 
@@ -120,9 +135,17 @@ def test_a_registry_converges_by_builds_elsewhere(tmp_path: Path) -> None:
         server.reaches(int(registry.host.rpartition(":")[2]))
         bench = Bench.new(tmp_path / "bench")
         bench.env |= {"LIAN_REGISTRY_USER": USER, "LIAN_REGISTRY_PASSWORD": PASSWORD}
-        bench.env |= {"BUILDKIT_SSH_KEY": str(server.key)}
+        bench.env |= {"BUILDKIT_SSH_KEY": str(server.key), "SHOP_TOKEN": TOKEN}
         shop(bench, settings(server, registry.url))
-        watch = Watch(server, forms(PASSWORD, USER))
+        asks = SHOP["api"] + ', secrets.token = { name = "shop-token" }'
+        bench.commit(
+            {
+                "lian.ncl": settings(server, registry.url, BINDS),
+                "directives/shop.ncl": directive("shop", SHOP | {"api": asks}),
+                "images/api/Dockerfile": WITH_TOKEN,
+            }
+        )
+        watch = Watch(server, forms(PASSWORD, USER) | {f"token {name}": data for name, data in forms(TOKEN).items()})
         process = bench.start("reconcile", "--once", "--json")
         with watch.watching(process.pid):
             out, err = process.communicate(timeout=SECONDS)
@@ -133,8 +156,9 @@ def test_a_registry_converges_by_builds_elsewhere(tmp_path: Path) -> None:
         assert watch.leaks == {}
         assert watch.clients, "no build was seen"
         assert watch.configs, "no build was seen with its credentials"
-        for data, modes in watch.configs.items():
-            assert modes == (0o600, 0o700)
+        assert list(watch.secrets) == [TOKEN.encode()]
+        assert {*watch.configs.values(), *watch.secrets.values()} == {(0o600, 0o700)}
+        for data in watch.configs:
             assert list(json.loads(data)["auths"]) == [registry.host]
         assert watch.sizes == {64 << 20}, "not the one in memory"
         assert seen_below(server.seen, watch.wanted) == {}

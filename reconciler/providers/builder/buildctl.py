@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.finishing import to_its_end
 from reconciler.model.digest import Digest
+from reconciler.model.masking import NOTHING, Mask
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.builder import CACHE_SILENT, CACHE_STALLED, Built, CacheMade
 from reconciler.ports.publisher import PushTo, WriteLayout
@@ -20,6 +21,7 @@ from reconciler.providers.builder.arguments import build_words
 from reconciler.providers.builder.credentials import hand_over, hosts_of
 from reconciler.providers.builder.failure import Evidence, explain, timed_out
 from reconciler.providers.builder.here import LocalMachine
+from reconciler.providers.builder.lending import secret_words
 from reconciler.providers.builder.moved import moved
 from reconciler.providers.builder.patience import Held, Patience
 from reconciler.providers.builder.progress import Progress
@@ -67,7 +69,7 @@ class BuildctlBuilder:
     async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
         """See the port; the codes are those of `failure.RULES` and `failure.explain`."""
         began = time.monotonic()
-        progress, machine = Progress(), runner.machine or self._here
+        progress, machine = Progress(await _mask(request)), runner.machine or self._here
         async with machine.workplace(runner.scratch) as place:
             with _opened(request.log) as log:
                 words = await self._words(runner, request, place)
@@ -87,7 +89,9 @@ class BuildctlBuilder:
         metadata = place.folder / METADATA
         there = await moved(request, place)
         words = build_words(runner.address, there, metadata, limit_swap=self._limit_swap)
-        return words + (await hand_over(self._access, hosts_of(request), place) if self._access else [])
+        if self._access:
+            words += await hand_over(self._access, hosts_of(request), place)
+        return words + await secret_words(request.secrets, place)
 
     async def _follow(
         self,
@@ -166,6 +170,11 @@ async def _drain(running: Running, reading: asyncio.Task[None]) -> None:
     with contextlib.suppress(LianError):
         while await running.read():
             pass
+
+
+async def _mask(request: BuildRequest) -> Mask:
+    """What the output must not show. To make it of much takes a moment."""
+    return await asyncio.to_thread(Mask, request.secrets.values()) if request.secrets else NOTHING
 
 
 @contextlib.contextmanager

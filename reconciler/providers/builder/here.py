@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING
 
 from reconciler.finishing import to_its_end
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.providers.builder.lending import Lent
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+
+    from reconciler.model.secret import SecretBytes
 
 CHUNK = 1 << 16
 
@@ -37,15 +40,15 @@ class LocalMachine:
     @asynccontextmanager
     async def workplace(self, scratch: Path) -> AsyncIterator[LocalWorkplace]:
         """See the port: a folder in `scratch`."""
-        with _own_folder(scratch) as own:
-            yield LocalWorkplace(self._buildctl, own)
+        with _own_folder(scratch) as own, Lent(own) as lent:
+            yield LocalWorkplace(self._buildctl, own, lent)
 
 
 class LocalWorkplace:
-    """The port Workplace: one folder of the build's own."""
+    """The port Workplace: one folder of the build's own, and what is lent to its client."""
 
-    def __init__(self, buildctl: Path, folder: Path) -> None:
-        self._buildctl = buildctl
+    def __init__(self, buildctl: Path, folder: Path, lent: Lent) -> None:
+        self._buildctl, self._lent = buildctl, lent
         self.folder = self.private = folder
 
     async def send(self, folder: Path, role: str) -> Path:
@@ -67,6 +70,10 @@ class LocalWorkplace:
         except OSError as error:
             raise LianError(_unwritable(f"the build's folder {self.private}", error)) from error
         return path
+
+    async def lend(self, name: str, secret: SecretBytes) -> Path:
+        """See the port."""
+        return Path(self._lent.lend(name, secret))
 
     async def read(self, name: str) -> bytes:
         """See the port."""
@@ -92,6 +99,7 @@ class LocalWorkplace:
                 stderr=asyncio.subprocess.PIPE,
                 env=_outward(os.environ) | dict(environ),
                 start_new_session=True,
+                pass_fds=self._lent.descriptors,
             )
         except OSError as error:
             code = "argument-too-long" if error.errno == errno.E2BIG else "builder-unavailable"

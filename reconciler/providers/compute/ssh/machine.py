@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from reconciler.model.host import Host
+    from reconciler.model.secret import SecretBytes
 
 T = TypeVar("T")
 
@@ -244,6 +245,10 @@ class SshWorkplace:
         """See the port: it goes there with the client's words."""
         self._files[name] = content
         return self.private / name
+
+    async def lend(self, name: str, secret: SecretBytes) -> Path:
+        """See the port: it goes there in the same way."""
+        return await self.write(name, secret.reveal())
 
     async def read(self, name: str) -> bytes:
         """See the port."""
