@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from tests import memory
 from tests.leftovers import VARIABLE, leftovers
 from tests.needs import PREFIX, builds_lack, docker_lacks, not_run
 from tests.servers.distribution_v3 import distribution_v3_server, password_distribution_v3_server
@@ -52,9 +53,20 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if not _is_worker(config):
         os.environ[VARIABLE] = uuid.uuid4().hex
+        memory.prefer()
     for name in [name for name in os.environ if name.startswith("LIAN_") and not name.startswith("LIAN_TEST_")]:
         del os.environ[name]
     os.environ.update(GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL=os.devnull)
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A folder of the test's own, in memory unless it is marked `disk`."""
+    if request.node.get_closest_marker("disk") is None:
+        yield tmp_path
+        return
+    with memory.on_disk() as folder:
+        yield Path(folder)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

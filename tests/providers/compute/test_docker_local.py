@@ -238,10 +238,11 @@ def test_a_registry_on_the_loopback_is_pushed_to(docker: DockerServer, tmp_path:
         assert asked.status_code == 200
 
 
-def test_what_is_used_is_what_the_builds_use(docker: DockerServer, tmp_path: Path) -> None:
+@pytest.mark.disk
+def test_what_is_used_is_what_the_builds_use(tmp_path: Path) -> None:
     """Memory without what they wrote, and processor time."""
     steps = (
-        "RUN busybox dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null\n"
+        "RUN busybox dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null; busybox sleep 1\n"
         "RUN busybox dd if=/dev/zero of=/f bs=1M count=300 2>/dev/null\n"
         'RUN i=0; while [ "$i" -lt 200000 ]; do i=$((i+1)); done\n'
     )
@@ -258,7 +259,9 @@ def test_what_is_used_is_what_the_builds_use(docker: DockerServer, tmp_path: Pat
         assert 100_000_000 < after.peak_memory < 250_000_000
         assert 0.1 < after.cpu_seconds < 10
 
-    asyncio.run(with_builds(docker, tmp_path, request(), use))
+    (tmp_path / "docker").mkdir()
+    with run_docker(tmp_path / "docker") as docker:
+        asyncio.run(with_builds(docker, tmp_path, request(), use))
 
 
 def test_a_step_that_eats_more_than_its_tier_ends_alone(docker: DockerServer, tmp_path: Path) -> None:

@@ -233,6 +233,7 @@ def test_the_peak_memory_is_that_of_the_builds(tmp_path: Path) -> None:
     assert 100_000_000 < after.peak_memory < 300_000_000
 
 
+@pytest.mark.disk
 def test_what_a_build_writes_is_not_what_it_needs(tmp_path: Path) -> None:
     writes = "".join(f"RUN busybox dd if=/dev/zero of=/f{n} bs=1M count=150 2>/dev/null\n" for n in range(3))
     _, after = used_by(tmp_path, writes)

@@ -67,6 +67,7 @@ def test_an_image_is_the_same_wherever_it_is_built(server: Sshd, tmp_path: Path)
     assert traces(server.state, tmp_path) == []
 
 
+@pytest.mark.disk
 def test_what_a_build_used_is_told_without_what_it_wrote(server: Sshd, tmp_path: Path) -> None:
     writes = "RUN busybox dd if=/dev/zero of=/file bs=1M count=150 2>/dev/null; busybox sleep 0.5\n"
     needs = "RUN busybox dd if=/dev/zero of=/dev/null bs=40M count=1 2>/dev/null\n"
