@@ -9,7 +9,18 @@ import sys
 import time
 from pathlib import Path
 
-BENCHMARKS = ("startup", "evaluation", "observation", "passes", "others", "converge", "builds", "runners", "caches")
+BENCHMARKS = (
+    "startup",
+    "evaluation",
+    "observation",
+    "passes",
+    "others",
+    "converge",
+    "builds",
+    "runners",
+    "caches",
+    "ssh",
+)
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = ("name", "n", "seconds", "baseline_seconds", "ratio", "target", "peak_rss_mib", "target_mib", "note")
 

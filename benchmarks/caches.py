@@ -107,10 +107,19 @@ def _restored_mount(rounds: int) -> dict[str, Any]:
 class Shop:
     """A desired repo with one artifact, and both ways to build it after its source has changed."""
 
-    def __init__(self, folder: Path, registry: str, dockerfile: str = DOCKERFILE, more: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        registry: str,
+        dockerfile: str = DOCKERFILE,
+        more: str = "",
+        *,
+        settings: str = "{}",
+        ssh_key: str | None = None,
+    ) -> None:
         self._repo = folder / "repo"
         self._host = registry.partition("://")[2]
-        self._choice = wiring.Choice(str(self._repo), "HEAD", registry, folder / "cache")
+        self._choice = wiring.Choice(str(self._repo), "HEAD", registry, folder / "cache", ssh_key)
         busybox = shutil.which("busybox")
         if busybox is None:
             raise LookupError("missing: busybox")
@@ -121,6 +130,7 @@ class Shop:
         (self._repo / "directives").mkdir()
         (self._repo / "directives" / "shop.ncl").write_text(DIRECTIVE.replace("@more", more))
         (self._repo / ".gitignore").write_text("")
+        (self._repo / "lian.ncl").write_text(settings)
         self._git("init", "-q", "-b", "main")
         self._changes = 0
 

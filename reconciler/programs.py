@@ -85,12 +85,16 @@ async def _exchange(process: Process, question: bytes) -> Answer:
 
 
 async def _gone(process: Process) -> None:
-    """End the program's whole session: what it left running would keep its output open."""
+    """End the program's whole session: what it left running would keep its output open. Of what it has printed nothing
+    may be left unread, or asyncio never tells of its end."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
     assert process.stdout is not None
     with contextlib.suppress(TimeoutError):  # what left the session may keep it open as long as it likes
         async with asyncio.timeout(_LAST_SECONDS):
             while await process.stdout.read(1 << 16):
                 pass
+    while process.returncode is None:  # noqa: ASYNC110 - Process.wait() waits for whoever has its output open, too
+        await asyncio.sleep(0.005)
+    # There is no public way to let go of an output that others have open.
+    process._transport.close()  # type: ignore[attr-defined]

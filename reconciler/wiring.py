@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from reconciler.cache.home import is_cache
-from reconciler.model.fleet import ComputeProvider
+from reconciler.model.fleet import ComputeProvider, ComputeSettings
 from reconciler.model.one_build import SEED_VARIABLE, ByFlags
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.bundle import Ports, Reading, Removing, Renting, Surveying
@@ -59,7 +59,10 @@ KEY_PASSWORD = "COSIGN_PASSWORD"
 
 
 def locate(name: str) -> binaries.Located:
-    """Where a program is that lian needs, for `lian doctor`. A busybox has to be one that runs inside a builder."""
+    """Where something is that lian needs, for `lian doctor`. A busybox has to be one that runs inside a builder, and
+    Docker one that answers."""
+    if name == "docker":
+        return _locate_docker()
     if name != "busybox":
         return binaries.locate(name)
     from reconciler.providers.archive.tool import find_tool
@@ -68,6 +71,24 @@ def locate(name: str) -> binaries.Located:
         return binaries.examine_program(name, find_tool().path, binaries.Wanted(asked="--help"))
     except LianError as error:
         return binaries.Located(name, None, None, error.problems[0].cause)
+
+
+def _locate_docker() -> binaries.Located:
+    """At the place that is looked at where no settings say another."""
+    import asyncio
+
+    from reconciler.providers.compute.docker.engine import Engine
+    from reconciler.providers.compute.docker.socket import find_socket
+
+    socket = None
+    try:
+        socket = find_socket(None, os.environ, Path.home())
+        engine = Engine(socket, binaries.PROBE_SECONDS)
+        return binaries.Located("docker", socket, asyncio.run(engine.version()).engine, None)
+    except LianError as error:
+        problem = error.problems[0]
+        why = f"{problem.message}: {problem.cause}" if problem.cause else problem.message
+        return binaries.Located("docker", socket, None, why)
 
 
 def cache_folder(chosen: str | None) -> Path:
@@ -83,11 +104,14 @@ class Choice:
     rev: str
     registry: str | None
     cache: Path
+    ssh_key: str | None = None
+    """The private key's file for machines that are reached by SSH; None leaves it to the agent."""
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Choice:
         """From the command line."""
-        return cls(arguments.repo, arguments.rev, arguments.registry, cache_folder(arguments.cache))
+        key = getattr(arguments, "ssh_key", None)  # verbs that rent nothing have none
+        return cls(arguments.repo, arguments.rev, arguments.registry, cache_folder(arguments.cache), key)
 
 
 class _Read(TypedDict):
@@ -120,7 +144,7 @@ async def renting(choice: Choice) -> AsyncIterator[Renting]:
     """The ports of what is told of rented runners, and of returning them."""
     async with _connections() as connections:
         source = _Learning(_source(choice), connections)
-        yield Renting(source, time.time, _compute(source, choice.cache))
+        yield Renting(source, time.time, _compute(source, choice))
 
 
 @asynccontextmanager
@@ -141,7 +165,7 @@ async def working(choice: Choice) -> AsyncIterator[Bench]:
 
 
 @asynccontextmanager
-async def building(choice: Choice, asked: Asked) -> AsyncIterator[Bench]:
+async def building(choice: Choice, asked: Asked, runner_image: str | None = None) -> AsyncIterator[Bench]:
     """What one build is run on. Without settings and --registry, its registry is that of the image. Raises LianError
     for a path that is not there."""
     from reconciler.desired.build_source import BuildSource
@@ -153,6 +177,7 @@ async def building(choice: Choice, asked: Asked) -> AsyncIterator[Bench]:
         cache=choice.cache,
         registry_override=choice.registry,
         fallback=_url_of(asked.image.host) if isinstance(asked, ByFlags) else None,
+        runner_image=runner_image,
         secret=handed_on().withhold,
     )
     async with _bench(choice, source, NoMemory()) as bench:
@@ -342,54 +367,102 @@ _program = cache(binaries.find_part)
 """A program that is usable; looked for when a build first needs it, since most passes build nothing."""
 
 
-class _LocalProvider:
-    """This machine, loaded when something is rented or left there. It is told how registries are reached."""
+class _LateProvider:
+    """A provider that is loaded when something is rented from it, or may have been left there: most passes build
+    nothing. It is told how registries are reached. `leases` is its folder of leases on this machine: without one,
+    nothing was ever rented from here, and only what others rent on other machines, `elsewhere`, has to be asked for."""
 
-    shared = False
-
-    def __init__(self, connections: Connections, leases: Path) -> None:
-        self._connections, self._leases = connections, leases
+    def __init__(
+        self, connections: Connections, leases: Path, make: Callable[[Path], Provider], shared: bool, elsewhere: bool
+    ) -> None:
+        self._connections, self._leases, self._make = connections, leases, make
+        self.shared, self._elsewhere = shared, elsewhere
         self._made: Provider | None = None
 
     async def rent(self, request: LeaseRequest, lease: Lease) -> Runner:
         """See the port."""
         routes = await self._connections.routes(request.hosts)
-        return await self._local().rent(replace(request, routes=routes), lease)
+        return await self._provider().rent(replace(request, routes=routes), lease)
 
     async def describe(self, lease: str) -> Rental | None:
         """See the port."""
-        return await self._local().describe(lease)
+        return await self._provider().describe(lease)
 
     async def give_back(self, lease: str) -> None:
         """See the port."""
-        await self._local().give_back(lease)
+        await self._provider().give_back(lease)
 
     async def owned_by(self, fleet: str) -> Sequence[Rental]:
-        """See the port; without a folder of leases there are none."""
-        return await self._local().owned_by(fleet) if self._leases.is_dir() else ()
+        """See the port."""
+        return await self._provider().owned_by(fleet) if self._elsewhere or self._leases.is_dir() else ()
 
     async def usage(self, runner: Runner) -> Usage:
         """See the port."""
-        return await self._local().usage(runner)
+        return await self._provider().usage(runner)
 
-    def _local(self) -> Provider:
-        from reconciler.providers.compute.local import LocalCompute  # 10 ms that a pass without builds is spared
-
+    def _provider(self) -> Provider:
         if self._made is None:
-            self._made = LocalCompute(_program, self._leases)
+            self._made = self._make(self._leases)
         return self._made
 
 
-def _compute(source: _Learning, cache: Path) -> Compute:
+def _local(leases: Path) -> Provider:
+    from reconciler.providers.compute.local import LocalCompute
+
+    return LocalCompute(_program, leases)
+
+
+def _docker_local(leases: Path, compute: ComputeSettings) -> Provider:
+    from reconciler.providers.compute.docker.docker_local import DockerLocalCompute, DockerSettings
+    from reconciler.providers.compute.docker.image import Programs
+
+    programs = Programs(runner_program, binaries.parts_folder())
+    settings = DockerSettings(os.environ, compute.url, compute.image, binaries.BUILDKIT_MINIMUM)
+    return DockerLocalCompute(programs, leases, settings)
+
+
+def runner_program(name: str) -> Path | None:
+    """One of this machine's that runs in a container as well: busybox without libraries."""
+    if name != "busybox":
+        return _program(name)
+    found = locate(name)
+    return found.path if found.why is None else None
+
+
+def _ssh(scratch: Path, source: _Learning, key: str | None) -> Provider:
+    """On no hosts nothing is rented; what was rented on those of another commit ends by itself. Raises LianError if no
+    commit says which they are."""
+    from reconciler.providers.compute.ssh.connection import Identity
+    from reconciler.providers.compute.ssh.provider import SshCompute
+
+    if source.desired is None:
+        message = "without a commit no hosts are known that are reached by SSH"
+        raise LianError(Problem("compute-unavailable", message, hint="what was rented there ends by itself"))
+    identity = Identity(Path(key).expanduser() if key else None, os.environ.get("SSH_AUTH_SOCK"))
+    return SshCompute(source.desired.fleet.compute.hosts, identity, scratch)
+
+
+def _compute(source: _Learning, choice: Choice) -> Compute:
     """Compute as the fleet's settings choose it; they are known once the commit is read."""
     from reconciler.apply.leasing import Leasing
     from reconciler.record.leases import LeaseFiles
 
-    def chosen() -> str:
-        return (source.desired.fleet.compute if source.desired else ComputeProvider.LOCAL).value
+    def settings() -> ComputeSettings:
+        return source.desired.fleet.compute if source.desired else ComputeSettings()
 
-    local = partial(_LocalProvider, source.connections, cache / "leases")
-    return Leasing({ComputeProvider.LOCAL.value: local}, LeaseFiles(cache / "rented"), time.time, chosen)
+    def docker_local(leases: Path) -> Provider:
+        known = settings()
+        return _docker_local(leases, known if known.provider is ComputeProvider.DOCKER_LOCAL else ComputeSettings())
+
+    cache, ssh = choice.cache, partial(_ssh, source=source, key=choice.ssh_key)
+    here = partial(_LateProvider, source.connections, elsewhere=False)
+    there = partial(_LateProvider, source.connections, elsewhere=True)
+    providers: dict[str, Callable[[], Provider]] = {
+        ComputeProvider.LOCAL.value: partial(here, cache / "leases", _local, shared=False),
+        ComputeProvider.DOCKER_LOCAL.value: partial(here, cache / "containers", docker_local, shared=True),
+        ComputeProvider.SSH.value: partial(there, cache / "remote", ssh, shared=True),
+    }
+    return Leasing(providers, LeaseFiles(cache / "rented"), time.time, lambda: settings().provider.value)
 
 
 def _archives() -> Archives:
@@ -409,7 +482,7 @@ class _LateBuilder:
         """See the port."""
         from reconciler.providers.builder.buildctl import BuildctlBuilder
 
-        # A runner was rented, so there is a buildctl.
+        # A runner was rented, so there is a buildctl, here or where it runs.
         buildctl = _program("buildctl") or Path("buildctl")
         return await BuildctlBuilder(buildctl, self._access).build(runner, request, seen)
 
@@ -430,11 +503,12 @@ class Bench:
         return Ports(
             **self.read,
             **self.written,
-            compute=_compute(self.source, self.choice.cache),
+            compute=_compute(self.source, self.choice),
             builder=_LateBuilder(self.source.connections),
             blob_files=self.files,
             archives=_archives(),
             keyring=_Keyring(),
+            secrets=_sources(),
             recorder=recorder,
             pause=_pause,
             pass_id=pass_id,

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.model.applied import APPLIED_PREFIX, History
 from reconciler.model.artifact import Artifact, BaseImage, Folder, ParentImage, Place
+from reconciler.model.credential import Bindings
 from reconciler.model.desired import Desired, Materials, Needs, SentFolder, Wanted
-from reconciler.model.fleet import CACHE_PREFIX, ComputeProvider, Fleet, RegistryProvider, RegistrySettings
+from reconciler.model.fleet import (
+    CACHE_PREFIX,
+    ComputeProvider,
+    ComputeSettings,
+    Fleet,
+    RegistryProvider,
+    RegistrySettings,
+)
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
 from reconciler.model.policy import Policy
@@ -75,6 +83,7 @@ class Commit:
     """What is invalid in it."""
     fleet: str = FLEET
     cache_prefix: str = CACHE_PREFIX
+    secrets: Bindings = field(default_factory=Bindings)
     specs: Mapping[str, BuildSpec] = field(default_factory=dict)
     """Artifact -> what its context says of its builds."""
     sizes: Sizes = SIZES
@@ -89,11 +98,12 @@ class Commit:
             Fleet(
                 self.fleet,
                 registry,
-                self.compute,
+                ComputeSettings(self.compute),
                 jobs=self.jobs,
                 builder=self.builder,
                 policy=self.policy,
                 cache_prefix=self.cache_prefix,
+                secrets=self.secrets,
             ),
             {a.name: self._wanted(a) for a in self.artifacts},
             {HOST: registry},

@@ -13,8 +13,9 @@ import hypothesis
 import pytest
 
 from tests.leftovers import VARIABLE, leftovers
-from tests.needs import PREFIX, builds_lack, not_run
+from tests.needs import PREFIX, builds_lack, docker_lacks, not_run
 from tests.servers.distribution_v3 import distribution_v3_server, password_distribution_v3_server
+from tests.servers.dockerd import docker
 from tests.servers.ggcr import ggcr_server
 from tests.servers.registry import password_registry_server, registry_server
 from tests.servers.zot import password_zot_server, zot_server
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "distribution_v3_server",
+    "docker",
     "ggcr_server",
     "password_distribution_v3_server",
     "password_registry_server",
@@ -34,8 +36,8 @@ __all__ = [
 
 _LEFT = pytest.StashKey[list[str]]()
 
-# The shared suite's assertions explain themselves as a test module's do, wherever it is imported first.
-pytest.register_assert_rewrite("tests.ports.registry_suite")
+# The shared suites' assertions explain themselves as a test module's do, wherever they are imported first.
+pytest.register_assert_rewrite("tests.ports.registry_suite", "tests.ports.compute_suite", "tests.ports.provider_suite")
 
 # A shared machine makes single examples slow now and then; that is no fault of the code.
 hypothesis.settings.register_profile("lian", deadline=None)
@@ -61,9 +63,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A test marked `buildkit` needs a machine that can build."""
-    if item.get_closest_marker("buildkit") is not None and (reason := builds_lack()) is not None:
-        not_run(reason)
+    """A test marked `buildkit` needs a machine that can build, one marked `docker` a Docker to build in."""
+    for marker, lacks in (("buildkit", builds_lack), ("docker", docker_lacks)):
+        if item.get_closest_marker(marker) is not None and (reason := lacks()) is not None:
+            not_run(reason)
 
 
 @pytest.hookimpl(trylast=True)

@@ -25,6 +25,7 @@ from reconciler.model.manifest import EMPTY_BLOB, IMAGE_INDEX, IMAGE_MANIFEST, D
 from reconciler.model.observed import ABSENT, Found, Unknown
 from reconciler.model.platform import Platform
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.secret import SecretBytes
 from reconciler.ports.archives import Packed, Tool
 from reconciler.ports.builder import Built, CacheMade, PinnedImage, StepSeen
 from reconciler.ports.bundle import Ports, Removing
@@ -713,6 +714,23 @@ class FakeKeyring:
         return FakeSigner(key.name, self.points)
 
 
+class FakeSecrets:
+    """What lies in each place, by its name there; `read` are those that were asked for."""
+
+    def __init__(self, points: Points) -> None:
+        self.points = points
+        self.held: dict[str, bytes] = {}
+        self.read: list[str] = []
+
+    async def resolve(self, source: SourceRef, purpose: str) -> SecretBytes:
+        await self.points.at("secret")
+        self.read.append(source.name)
+        if source.name not in self.held:
+            message = f"the variable {source.name}, which is to hold {purpose}, is not set"
+            raise LianError(Problem("credential-missing", message))
+        return SecretBytes(self.held[source.name])
+
+
 class FakeTrigger:
     """Fires when told; signals that nobody waits for collapse into one."""
 
@@ -742,6 +760,7 @@ class World:
         self.builder = FakeBuilder(self.registry, self.compute, self.points)
         self.archives = FakeArchives(folder, self.points)
         self.keyring = FakeKeyring(self.points)
+        self.secrets = FakeSecrets(self.points)
         self.clock = FakeClock()
         self.memory = FakeMemory()
         self.recorder = FakeRecorder()
@@ -768,6 +787,7 @@ class World:
             blob_files=self.registry,
             archives=self.archives,
             keyring=self.keyring,
+            secrets=self.secrets,
             recorder=self.recorder,
             pause=self.pause,
             pass_id=f"pass{self._passes['']}",

@@ -7,7 +7,22 @@ import time
 from pathlib import Path
 
 VARIABLE = "LIAN_TEST_SESSION"
-DAEMONS = frozenset({"buildkitd", "buildctl", "docker-registry", "ggcr", "registry", "runc", "zot"})
+DAEMONS = frozenset(
+    {
+        "buildkitd",
+        "buildctl",
+        "containerd",
+        "containerd-shim",
+        "docker-registry",
+        "dockerd",
+        "ggcr",
+        "registry",
+        "rsync",
+        "runc",
+        "sshd",
+        "zot",
+    }
+)
 GRACE_SECONDS = 2.0
 """A killed daemon may need this long until its memory and mounts are gone."""
 

@@ -11,6 +11,7 @@ import pytest
 from reconciler.checks.parts import PARTS, probe
 from reconciler.checks.probes import Surroundings
 from reconciler.providers.builder.binaries import cache_folder, locate
+from tests import programs
 
 PREFIX = "could not run: "
 BUILD_PARTS = ("buildkitd", "buildctl", "runc", "namespaces", "cgroups")
@@ -32,3 +33,10 @@ def builds_lack() -> str | None:
     around = Surroundings.here(locate, cache_folder())
     found = [probe(part, around) for part in PARTS if part.name in BUILD_PARTS]
     return "; ".join(part.why for part in found if part.why) or None
+
+
+@cache
+def docker_lacks() -> str | None:
+    """Why no Docker can be started here, all reasons together; None when one can be. Its containers build, too."""
+    missing = [found.why for name in programs.DOCKER if (found := programs.find(name)).why]
+    return "; ".join([*filter(None, [builds_lack()]), *missing]) or None

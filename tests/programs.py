@@ -26,6 +26,14 @@ PACKAGES = {
 }
 """Each program and what it is built from: distribution v3, go-containerregistry's registry, and two tools."""
 
+SSHD_FOLDER = "openssh-server"
+"""OpenSSH's server in the parts cache, with the programs beside it that newer releases start."""
+SSHD_USER = "sshd"
+"""Who its processes are before anybody has logged in; it starts for no root without one."""
+DOCKER = ("dockerd", "docker", "containerd", "containerd-shim-runc-v2")
+"""What makes a Docker that tests start by hand; runc is a part of lian."""
+DOCKER_FOLDER = "docker"
+
 
 @cache
 def folder() -> str:
@@ -40,8 +48,16 @@ def folder() -> str:
 def wanted(name: str) -> Wanted:
     """What is asked of a program."""
     match name:
+        case "sshd":
+            return Wanted(folder=SSHD_FOLDER, asked="-V")
         case "registry":
             return Wanted(minimum=(3, 1), folder=folder())
+        case "dockerd" | "docker":
+            return Wanted(minimum=(20, 10), folder=DOCKER_FOLDER)
+        case "containerd":
+            return Wanted(folder=DOCKER_FOLDER)
+        case "containerd-shim-runc-v2":
+            return Wanted(folder=DOCKER_FOLDER, asked="-v")
         case "crane" | "oras":
             return Wanted(folder=folder(), asked="version")
         case _:

@@ -338,7 +338,7 @@ announcements = st.builds(
 lease_names = st.from_regex(r"[a-z0-9][a-z0-9-]{0,39}", fullmatch=True)
 _lines = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 _times = st.floats(0, MAX_TIME, allow_nan=False)
-leases = st.builds(Lease, lease_names, _lines, _lines, _times, _times, purpose=_lines)
+leases = st.builds(Lease, lease_names, _lines, _lines, _times, _times, purpose=_lines, tier=_lines)
 runner_lists = st.builds(
     RunnerList,
     _times,
@@ -356,4 +356,6 @@ runner_lists = st.builds(
     ).map(tuple),
     st.lists(lease_names, unique=True, max_size=2).map(tuple),
     st.lists(problems, max_size=2).map(tuple),
+    st.sampled_from(["Local", "Ssh"]),
+    ladders,
 )

@@ -123,7 +123,7 @@ git_url = st.sampled_from(
 )
 revision = st.sampled_from(["main", "HEAD", "refs/tags/v1", "0" * 40, "größe"])
 language = st.sampled_from(["go", "c++", "c#"])
-host = st.sampled_from(["build1", "ci@10.0.0.5:2222", "[::1]:22"])
+host = st.sampled_from(["build1", "ci@10.0.0.5:2222", "[::1]:22", "ci@build1 ssh-ed25519 AAAAC3Nz"])
 seconds = st.integers(0, 4102444800)
 memory = st.one_of(st.integers(1, 4096), st.sampled_from([0.5, 1.25, 4095.5]))
 labels = _map(st.sampled_from(["org.example.title", "a", "a/b"]), text)
@@ -287,7 +287,7 @@ fleet_settings = optionally(
     cache=cache_policy,
     events=nats_event_config,
     tiers=_map(name, optionally({"cpu": st.integers(1, 256), "memory_gb": memory}, time_budget=st.integers(1, 1440))),
-    secrets=_map(name, text),
+    secrets=_map(st.one_of(name, st.just("*")), _map(st.sampled_from(["npm-token", "a.b_c", "0"]), _key_outside)),
     policy=fleet_policy,
     immutable_tags=_few(st.sampled_from(["v*", "1.[0-9]"])),
 )

@@ -6,6 +6,8 @@ started, now or at the next boot, and the machine's own configuration stays as i
 
 from __future__ import annotations
 
+import pwd
+import re
 import shutil
 import struct
 import subprocess
@@ -19,9 +21,10 @@ from parts.host import Host, Missing, StepFailed, exclusive, log_tail, run_logge
 from parts.placing import place, scratch_beside
 from parts.virtualenv import lacks_ensurepip
 from reconciler.providers.builder.binaries import cache_folder, locate, parts_folder
+from tests import programs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 LOCK_SECONDS = 600.0
 """How long another apt or dpkg may keep its lock before set-up gives up."""
@@ -31,6 +34,17 @@ _NONINTERACTIVE = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 _APT = ("apt-get", "--quiet", "--yes", "-o", "DPkg::Lock::Timeout=600")
 _LOCKED = ("Could not get lock", "Unable to lock", "Unable to acquire the dpkg frontend lock")
 _ELF_INTERPRETER = 3
+_SSHD = ("usr/sbin/sshd", "usr/lib/openssh/sshd-session", "usr/lib/openssh/sshd-auth")
+_USERADD = (
+    *("useradd", "--system", "--no-create-home", "--gid", "nogroup", "--home-dir", "/run/sshd"),
+    *("--shell", "/usr/sbin/nologin", programs.SSHD_USER),
+)
+"""As the package itself does it."""
+_DOCKER_PACKAGES = {
+    "docker.io": ("usr/sbin/dockerd", "usr/bin/docker"),
+    "containerd": ("usr/bin/containerd", "usr/bin/containerd-shim-runc-v2"),
+}
+"""Each, and what is taken of it."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,7 @@ GIT = Package("git", "git")
 RUNC = Package("runc", "runc")
 BUSYBOX = Package("busybox-static", "busybox")
 JQ = Package("jq", "jq")
+RSYNC = Package("rsync", "rsync")
 
 
 def ensure_packages(host: Host, packages: Sequence[Package], say: Callable[[str], None]) -> str:
@@ -89,12 +104,88 @@ def ensure_registry(host: Host, say: Callable[[str], None]) -> str:
         say("unpacking Debian's package")
         log = _fresh_log("docker-registry")
         scratch = scratch_beside(target)
-        if not _unpack("docker-registry", scratch, log, host.is_root):
+        if not _unpack("docker-registry", {"usr/bin/docker-registry"}, scratch, log, host.is_root):
             raise StepFailed(Missing(what, f"its package could not be unpacked:\n{log_tail(log)}", by_hand))
         place(scratch, target)
     if (why := locate("docker-registry").why) is not None:
         raise StepFailed(Missing(what, why, by_hand))
     return "ok"
+
+
+def ensure_sshd(host: Host, say: Callable[[str], None]) -> str:
+    """Have OpenSSH's server, unpacked from Debian's package: without its service, and without host keys. What it takes
+    from the system are libraries, and the user that it becomes before anybody has logged in."""
+    what = "sshd (OpenSSH's server, which tests of compute `ssh` run)"
+    by_hand = "apt-get install --no-install-recommends openssh-server"
+    target = parts_folder() / programs.SSHD_FOLDER
+    with exclusive(parts_folder(), say):
+        if programs.find("sshd").why is None and _has_sshd_user():
+            return "already there"
+        if not host.is_debian:
+            remedy = f"put an sshd program on PATH, and have a user {programs.SSHD_USER}"
+            raise StepFailed(Missing(what, "this is not Debian", remedy))
+        if not host.is_root:
+            raise StepFailed(Missing(what, "not root, so nothing was installed", f"sudo {by_hand}"))
+        say("unpacking Debian's package")
+        log = _fresh_log("sshd")
+        if programs.find("sshd").why is not None:
+            _lay_down_sshd(target, log, what, by_hand)
+        if not _has_sshd_user() and not run_logged(_USERADD, log):
+            raise StepFailed(Missing(what, f"the user {programs.SSHD_USER} cannot be made:\n{log_tail(log)}", by_hand))
+    if (why := programs.find("sshd").why) is not None:
+        raise StepFailed(Missing(what, why, by_hand))
+    return "ok"
+
+
+def _lay_down_sshd(target: Path, log: Path, what: str, by_hand: str) -> None:
+    """Raises StepFailed."""
+    scratch = scratch_beside(target)
+    if (libraries := _unpack("openssh-server", _SSHD, scratch, log, is_root=True)) is None:
+        raise StepFailed(Missing(what, f"its package could not be unpacked:\n{log_tail(log)}", by_hand))
+    place(scratch, target)
+    if programs.find("sshd").why is not None and libraries:
+        install = [*_APT, "install", "--no-install-recommends", *libraries]
+        if not _with_fresh_lists(install, log, is_root=True):
+            raise StepFailed(Missing(what, f"its libraries could not be installed:\n{log_tail(log)}", by_hand))
+
+
+def _has_sshd_user() -> bool:
+    try:
+        return bool(pwd.getpwnam(programs.SSHD_USER))
+    except KeyError:
+        return False
+
+
+def ensure_docker(host: Host, say: Callable[[str], None]) -> str:
+    """Have Debian's Docker, unpacked from its packages, without its services: tests start it by hand."""
+    if not (lacking := _without_docker()):
+        return "already there"
+    target = parts_folder() / programs.DOCKER_FOLDER
+    names = ", ".join(programs.DOCKER)
+    by_hand = f"put {names} on PATH or into {target / 'bin'}/"
+    what = f"{names} (Docker 20.10 or newer, which tests of docker-local start)"
+    if not host.is_debian:
+        raise StepFailed(Missing(what, f"this is not Debian, and {'; '.join(lacking)}", by_hand))
+    with exclusive(parts_folder(), say):
+        if not _without_docker():
+            return "already there"
+        say("unpacking Debian's packages")
+        log = _fresh_log("docker")
+        scratch = scratch_beside(target)
+        for package, paths in _DOCKER_PACKAGES.items():
+            if _unpack(package, paths, scratch, log, host.is_root) is None:
+                raise StepFailed(
+                    Missing(what, f"the package {package} could not be unpacked:\n{log_tail(log)}", by_hand)
+                )
+        place(scratch, target)
+    if lacking := _without_docker():
+        libraries = "apt-get install libdevmapper1.02.1 libsystemd0, if it is a library that is missing"
+        raise StepFailed(Missing(what, f"unpacked, yet {'; '.join(lacking)}", f"{by_hand}; {libraries}"))
+    return "ok"
+
+
+def _without_docker() -> list[str]:
+    return [found.why for name in programs.DOCKER if (found := programs.find(name)).why]
 
 
 def shortcoming(package: Package) -> str | None:
@@ -140,23 +231,29 @@ def _verified(packages: Sequence[Package], what: str, by_hand: str) -> str:
     return "ok"
 
 
-def _unpack(package: str, scratch: Path, log: Path, is_root: bool) -> bool:
-    """Download the package and keep its program only, at `scratch/bin/<package>`."""
-    (scratch / "deb").mkdir()
-    (scratch / "bin").mkdir()
-    if not _with_fresh_lists([*_APT, "download", package], log, is_root, cwd=scratch / "deb"):
-        return False
-    for archive in (scratch / "deb").glob("*.deb"):
-        if not run_logged(["dpkg-deb", "--extract", archive, scratch / "deb"], log):
-            return False
-    try:
-        (scratch / "deb/usr/bin" / package).rename(scratch / "bin" / package)
-    except OSError as error:
+def _unpack(package: str, kept: Collection[str], scratch: Path, log: Path, is_root: bool) -> list[str] | None:
+    """Download the package and keep these programs only, those that there are, in `scratch/bin`. Returns the packages
+    of libraries that it stands on; None if it failed."""
+    deb = scratch / "deb"
+    deb.mkdir()
+    (scratch / "bin").mkdir(exist_ok=True)
+    if not _with_fresh_lists([*_APT, "download", package], log, is_root, cwd=deb):
+        return None
+    depends = ""
+    for archive in deb.glob("*.deb"):
+        if not run_logged(["dpkg-deb", "--extract", archive, deb], log):
+            return None
+        told = subprocess.run(["dpkg-deb", "--field", archive, "Depends"], capture_output=True, text=True, check=False)
+        depends += told.stdout
+    there = [program for program in kept if (deb / program).is_file()]
+    for program in there:
+        (deb / program).rename(scratch / "bin" / Path(program).name)
+    if not there:
         with log.open("a", encoding="utf-8") as sink:
-            print(error, file=sink)
-        return False
-    shutil.rmtree(scratch / "deb")
-    return True
+            print(f"{package} has none of {', '.join(kept)}", file=sink)
+        return None
+    shutil.rmtree(deb)
+    return re.findall(r"(?:^|, )((?:lib|zlib)[a-z0-9.+-]+)", depends)
 
 
 def _with_fresh_lists(argv: Sequence[str], log: Path, is_root: bool, cwd: Path | None = None) -> bool:

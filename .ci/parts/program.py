@@ -10,7 +10,18 @@ from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from parts.buildkit import ensure_buildkit
-from parts.debian import BUSYBOX, GIT, JQ, RUNC, Package, ensure_packages, ensure_registry
+from parts.debian import (
+    BUSYBOX,
+    GIT,
+    JQ,
+    RSYNC,
+    RUNC,
+    Package,
+    ensure_docker,
+    ensure_packages,
+    ensure_registry,
+    ensure_sshd,
+)
 from parts.host import Host, Missing, StepFailed
 from parts.testprograms import ensure_test_programs
 from parts.virtualenv import ensure_virtualenv
@@ -20,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEMO_PACKAGES = (GIT, RUNC, BUSYBOX)
-TEST_PACKAGES = (*DEMO_PACKAGES, JQ)
+TEST_PACKAGES = (*DEMO_PACKAGES, JQ, RSYNC)
 TARGETS = ("check", "demo", "test", "all")
 
 
@@ -41,7 +52,8 @@ def steps_of(target: str) -> list[Step]:
         return [_packages(()), virtualenv]
     if target == "demo":
         return [_packages(DEMO_PACKAGES), virtualenv, buildkit]
-    return [_packages(TEST_PACKAGES), registry, virtualenv, buildkit, Step("test programs", ensure_test_programs)]
+    servers = [registry, Step("sshd", ensure_sshd), Step("docker", ensure_docker)]
+    return [_packages(TEST_PACKAGES), *servers, virtualenv, buildkit, Step("test programs", ensure_test_programs)]
 
 
 def main(arguments: Sequence[str], checkout: Path, host: Host | None = None, out: TextIO | None = None) -> int:

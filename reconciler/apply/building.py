@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.apply.mounts import kept
 from reconciler.apply.scanned import scanned
+from reconciler.apply.secrets import read_secrets
 from reconciler.apply.send import contexts
 from reconciler.apply.tries import OnRunner
 from reconciler.finishing import beside
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from reconciler.model.name import ArtifactName
     from reconciler.model.platform import Platform
     from reconciler.model.reference import Reference
+    from reconciler.model.secret import SecretBytes
     from reconciler.model.tier import Tier
     from reconciler.ports.builder import Built, ContextInput, StepSeen
     from reconciler.ports.bundle import Ports
@@ -85,6 +87,8 @@ class Building:
     """Of cache mounts, since the registry was last let rest."""
     sboms: dict[Digest, tuple[Statement, ...]] = field(default_factory=dict)
     """Of the platforms' manifests."""
+    secrets: Mapping[str, SecretBytes] | None = None
+    """By id, once they have been read: right before the first solve."""
 
     @property
     def last_log(self) -> str | None:
@@ -285,6 +289,10 @@ class Building:
         part empty that the other is just writing. So is a build that failed on a cache it read, then without any:
         BuildKit fetches layers late, and what it lacks then looks like a failed push. And one whose cache could not be
         written in time, then without writing it."""
+        if self.secrets is None:
+            bindings = self.resolution.desired.fleet.secrets
+            self.secrets = await read_secrets(self.ports.secrets, self.wanted.artifact, bindings)
+        request = replace(request, secrets=self.secrets)
         began = time.monotonic()
         try:
             return await self._run(request), lookup

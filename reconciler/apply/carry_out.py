@@ -64,7 +64,7 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
         jobs,
         hosts_of_shares(desired, shares.items()),
         shares,
-        _room(desired, jobs),
+        Room.of(desired.fleet, jobs),
     )
     allow_older = limits.allow_older or not desired.revision  # a folder is older than no commit
     tagger = Tagger(ports, desired, work.observed, Witness(ports, desired, allow_older))
@@ -99,13 +99,7 @@ async def _sized(work: Work, ports: Ports) -> tuple[Sizes, Mapping[ArtifactName,
 
 
 def _machine(desired: Desired, sizing: Sizing) -> str:
-    return sizing.tier.name if desired.fleet.compute.rents_sizes else ""
-
-
-def _room(desired: Desired, jobs: int) -> Room:
-    """Machines are rented at the size of one build: each has its own. Where the machine is there anyway, a second
-    runner on it would have none of the first one's layers."""
-    return Room(jobs, apart=True) if desired.fleet.compute.rents_sizes else Room()
+    return sizing.tier.name if desired.fleet.compute.provider.rents_sizes else ""
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
+    from reconciler.model.fleet import Fleet
     from reconciler.model.problem import LianError
     from reconciler.ports.compute import Runner
 
@@ -21,6 +22,14 @@ class Room:
 
     runners: int = 1
     apart: bool = False
+
+    @classmethod
+    def of(cls, fleet: Fleet, jobs: int) -> Room:
+        """Machines that are rented have the size of one build: each has its own. On a machine that is there anyway a
+        second runner would have none of the first one's layers (ADR 063)."""
+        if fleet.compute.provider.rents_sizes:
+            return cls(jobs, apart=True)
+        return cls(max(1, min(jobs, len(fleet.compute.hosts))))
 
 
 @dataclass(slots=True, eq=False)

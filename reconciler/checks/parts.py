@@ -120,6 +120,14 @@ PARTS = (
         probe_landlock,
     ),
     Part(
+        "docker",
+        (),
+        "with compute 'DockerLocal nothing can be built, and with another one it is not needed; who has this needs "
+        "neither root nor namespaces here",
+        "start Docker, and become a member of the group of its socket (usually docker)",
+        probe_program("docker"),
+    ),
+    Part(
         "credential-helpers",
         (),
         "registries whose login such a helper keeps cannot be read",

@@ -34,7 +34,7 @@ BUILD_FLAGS = (
 )
 MEANS_FLAGS = (
     ("--cache-to", "REF", "write this cache of the workspace instead of the artifact's own"),
-    ("--runner-image", "IMAGE", "what runners are made from (not there yet)"),
+    ("--runner-image", "IMAGE", "what runners start from, with compute 'DockerLocal"),
     ("--orchestrator-url", "URL", "where runners are rented (not there yet)"),
     ("--nats-url", "URL", "where events go (not there yet)"),
     ("--nats-subject-prefix", "NAME", "what their subjects begin with [lian-build]"),
@@ -50,10 +50,11 @@ exit codes:
   2  drift found
 
 Flags of the desired repo have environment variables behind them: LIAN_REPO,
-LIAN_REV, LIAN_REGISTRY, LIAN_JOBS, LIAN_CACHE; those of lian build have others.
-NO_COLOR is honoured.
+LIAN_REV, LIAN_REGISTRY, LIAN_JOBS, LIAN_CACHE. BUILDKIT_SSH_KEY stands for
+--ssh-key; lian build has others too. NO_COLOR is honoured.
 The registry's login is that of docker, or LIAN_REGISTRY_USER with
 LIAN_REGISTRY_PASSWORD; LIAN_CREDENTIAL_HOSTS limits where logins go.
+Secrets of builds lie where lian.ncl says; reconcile, watch and build read them.
 Start with: lian doctor
 """
 
@@ -379,6 +380,7 @@ def _build(command: Parser, environ: Mapping[str, str]) -> None:
 
 
 def _working(command: Parser, environ: Mapping[str, str]) -> None:
+    _renting(command, environ)
     command.add_argument(
         "--jobs",
         metavar="N",
@@ -446,8 +448,9 @@ def _runners(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, st
     verb = _verbs(
         group.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, parser_class=Parser), environ
     )
-    _json(verb("list", "what is rented, by whom, for what, since when and until when", _desired))
-    _json(verb("sweep", "return what passes that died have left behind, as each pass does by itself", _desired))
+    _json(verb("list", "what is rented, by whom, for what, since when and until when", _desired, _renting))
+    returns = "return what passes that died have left behind, as each pass does by itself"
+    _json(verb("sweep", returns, _desired, _renting))
 
 
 def _cache(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:

@@ -35,13 +35,15 @@ def run(arguments: argparse.Namespace) -> int:
     asked = flags.asked()
     if vain := flags.unheeded():
         Writer(sys.stderr).line(("warning: ", "yellow"), vain)
-    return complete(_build(arguments, asked, means_of(arguments, by_file="--directives" in flags.given)))
+    by_file = "--directives" in flags.given
+    image = None if by_file else flags.get("--runner-image")
+    return complete(_build(arguments, asked, means_of(arguments, by_file=by_file), image))
 
 
-async def _build(arguments: argparse.Namespace, asked: Asked, means: Means) -> int:
+async def _build(arguments: argparse.Namespace, asked: Asked, means: Means, runner_image: str | None) -> int:
     choice = replace(wiring.Choice.of(arguments), repo=asked.where)
     allowed = Overrides(older=arguments.allow_older, foreign=arguments.allow_foreign)
-    async with wiring.building(choice, asked) as bench:
+    async with wiring.building(choice, asked, runner_image) as bench:
         with progress(sys.stderr) as shown:
             built = await build_once(bench.ports(shown), means, allowed, os.cpu_count() or 1)
     wrong = built.outcome.problems

@@ -19,6 +19,7 @@ from reconciler.desired.nickel.settings import BUILD_DIRECTIVES, SourceFile
 from reconciler.desired.source import SETTINGS, Directives, GitSource, Overlay, ReadCommit, is_link
 from reconciler.desired.tree import Node
 from reconciler.model.applied import History
+from reconciler.model.fleet import ComputeProvider
 from reconciler.model.one_build import ByFlags
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.tree import FILE, SYMLINK
@@ -42,7 +43,8 @@ class BuildSource(GitSource):
     """Fills `ports.source.Source` for what is `asked`. Of settings, the repo's `lian.ncl` holds. That of a folder in no
     repository does not: settings may name commands to run, and such a folder may be anybody's.
 
-    `fallback` is the registry where there are no settings and no `registry_override`; the rest as for GitSource.
+    `fallback` is the registry where there are no settings and no `registry_override`, `runner_image` what runners start
+    from in place of what settings say; the rest as for GitSource.
     Raises LianError `context-missing`, `directives-missing`.
     """
 
@@ -54,12 +56,14 @@ class BuildSource(GitSource):
         cache: Path,
         registry_override: str | None = None,
         fallback: str | None = None,
+        runner_image: str | None = None,
         evaluator: EvaluatorSettings | None = None,
         secret: Callable[[Iterable[str]], None] = lambda names: None,
     ) -> None:
         self._asked = asked
         self._real = _on_disk(asked)
         self._fallback = registry_flag(fallback) if fallback else None
+        self._runner_image = runner_image
         self._below = "."
         """Where it lies below the root of what is read: the context, or the directive file."""
         folder = self._real if isinstance(asked, ByFlags) else self._real.parent
@@ -68,15 +72,27 @@ class BuildSource(GitSource):
         )
 
     async def load(self) -> Desired:
-        """See the port. What is wrong with a flag is told of the flag. Also `rev-without-repo`, `artifacts-none`, what
-        `read_folder` raises, and what is wrong with a directive that declares nothing because of it."""
+        """See the port. What is wrong with a flag is told of the flag. Also `rev-without-repo`, `artifacts-none`,
+        `runner-image-unsupported`, what `read_folder` raises, and what is wrong with a directive that declares nothing
+        because of it."""
         try:
             desired = self._named(await super().load())
         except LianError as error:
             raise LianError(map(self._told, error.problems)) from error
         if not desired.wanted and desired.problems:
             raise LianError(desired.problems)
-        return desired
+        return self._with_image(desired)
+
+    def _with_image(self, desired: Desired) -> Desired:
+        compute = desired.fleet.compute
+        if self._runner_image is None:
+            return desired
+        if compute.provider is not ComputeProvider.DOCKER_LOCAL:
+            message = f"compute {compute.provider} starts no runner from an image"
+            hint = "leave --runner-image (BUILDKIT_RUNNER_IMAGE) out, or set compute = { provider = 'DockerLocal }"
+            raise LianError(Problem("runner-image-unsupported", message, "--runner-image", hint=hint))
+        compute = replace(compute, image=self._runner_image)
+        return replace(desired, fleet=replace(desired.fleet, compute=compute))
 
     # -- what is read
 
@@ -132,7 +148,7 @@ class BuildSource(GitSource):
             return await self._of_file(tree)
         overlay = Overlay(tree, PATH, self._flags.text)
         found = await evaluate(overlay, [overlay.file], BUILD_DIRECTIVES, self._evaluator)
-        return Directives({PATH: Node(FILE, overlay.file.blob)}, found, found[PATH].problems, overlay)
+        return Directives({PATH: Node(FILE, overlay.file.blob)}, found, found[PATH].problems, overlay, False)
 
     async def _of_file(self, tree: CommitTree) -> Directives:
         path = self._below
@@ -146,7 +162,7 @@ class BuildSource(GitSource):
         if value is not None and not value["artifacts"]:
             hint = "declare one: artifacts.api = lian.make_artifact { … }"
             raise LianError(Problem("artifacts-none", f"{path} declares no artifact", file=path, hint=hint))
-        return Directives({path: node}, found, found[path].problems)
+        return Directives({path: node}, found, found[path].problems, None, False)
 
     # -- how it is told
 

@@ -17,8 +17,17 @@ from reconciler.model import duration
 from reconciler.model.access import Access, ActorAccess
 from reconciler.model.artifact import Artifact, BaseImage, Folder, GitFolder, ParentImage
 from reconciler.model.cache import CacheMode, CachePolicy
-from reconciler.model.credential import SourceKind, SourceRef
-from reconciler.model.fleet import CACHE_PREFIX, Author, ComputeProvider, Fleet, RegistryProvider, RegistrySettings
+from reconciler.model.credential import Bindings, SourceKind, SourceRef
+from reconciler.model.fleet import (
+    CACHE_PREFIX,
+    Author,
+    ComputeProvider,
+    ComputeSettings,
+    Fleet,
+    RegistryProvider,
+    RegistrySettings,
+)
+from reconciler.model.host import Host
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
 from reconciler.model.policy import DriftPolicy, Policy, PrunePolicy, Response, SignPolicy
@@ -75,7 +84,7 @@ def read_fleet(value: Mapping[str, Any], home: Path, override: RegistrySettings 
     return Fleet(
         name=value["fleet"],
         registry=replace(override, mirrors=declared.mirrors) if override else declared,
-        compute=ComputeProvider(value["compute"]["provider"]),
+        compute=_compute(value["compute"], "lian.ncl"),
         directives=tuple(value["directives"]),
         jobs=value.get("jobs"),
         builder=value.get("builder"),
@@ -84,7 +93,18 @@ def read_fleet(value: Mapping[str, Any], home: Path, override: RegistrySettings 
         cache_prefix=value["registry"].get("cache_prefix", CACHE_PREFIX),
         access=_access(value["policy"]["access"]),
         cache=_cache(value["cache"]),
+        secrets=_bindings(value["secrets"]),
     )
+
+
+def _compute(value: Mapping[str, Any], file: str | None = None) -> ComputeSettings:
+    """Raises LianError for what the contract lets pass and no host can be: a port beyond all ports."""
+    try:
+        hosts = tuple(Host.parse(text) for text in value.get("hosts", ()))
+    except ValueError as error:
+        hint = "a port is a number from 1 to 65535"
+        raise LianError(Problem("host-invalid", str(error), file=file, hint=hint)) from error
+    return ComputeSettings(ComputeProvider(value["provider"]), value.get("url"), value.get("image"), hosts)
 
 
 def _policy(value: Mapping[str, Any], immutable_tags: Sequence[str]) -> Policy:
@@ -114,6 +134,15 @@ def _access(value: Mapping[str, Any]) -> Access:
         for actor, each in value["actors"].items()
     }
     return Access(tuple(value["ci"]), actors, tuple(value["admins"]), tuple(value["readers"]))
+
+
+def _bindings(value: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Bindings:
+    return Bindings(
+        {
+            group: {name: SourceRef(SourceKind(one["source"]), one["name"]) for name, one in bound.items()}
+            for group, bound in value.items()
+        }
+    )
 
 
 def _cache(value: Mapping[str, Any]) -> CachePolicy:
@@ -167,12 +196,21 @@ class DirectiveReader:
         for misfit in (unheeded.cache_prefix, unheeded.compute, unheeded.session):
             if problem := misfit(value, text):
                 return (problem,)
-        compute = value.get("compute")
-        if compute is None or ComputeProvider(compute["provider"]) == self._fleet.compute:
+        if "compute" not in value:
             return ()
-        message = f"the file asks for compute {compute['provider']}, the fleet has {self._fleet.compute}"
+        place = text.field(("compute",))
+        try:
+            compute = _compute(value["compute"])
+        except LianError as error:
+            return tuple(problem.at(place) for problem in error.problems)
+        if compute.agrees_with(self._fleet.compute):
+            return ()
+        asked, has = compute.provider, self._fleet.compute.provider
+        message = f"the file asks for compute {asked}, the fleet has {has}"
+        if asked == has:
+            message = f"the file says something else of compute {asked} than lian.ncl"
         hint = "set it in lian.ncl: a fleet has one compute so far"
-        return (Problem("compute-unsupported", message, hint=hint).at(text.field(("compute",))),)
+        return (Problem("compute-unsupported", message, hint=hint).at(place),)
 
     def _artifact(
         self,

@@ -108,12 +108,6 @@ class MaterialsReader:
 
     def _inputs(self, artifact: Artifact) -> _Inputs:
         inputs = _Inputs()
-        for secret in sorted(artifact.secrets):
-            message = (
-                f"{artifact.name} asks for the secret {artifact.secrets[secret]!r}, and no secret can be bound yet"
-            )
-            hint = "wait for a later version: until then the artifact is held"
-            inputs.holds.append(self._problem("secret-unbound", message, artifact, ("secrets", secret), hint))
         if isinstance(artifact.context, GitFolder):
             inputs.holds.append(self._git_unsupported(artifact, ("context",)))
         else:

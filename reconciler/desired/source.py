@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler.desired import git
+from reconciler.desired.bindings import unusable, unused
 from reconciler.desired.contexts import Contexts
 from reconciler.desired.directives import DirectiveReader, read_fleet, registry_flag
 from reconciler.desired.export import Exporter, Stopped
@@ -293,6 +294,8 @@ class Directives:
     problems: tuple[Problem, ...]
     overlay: Overlay | None = None
     """What holds their texts, where that is not the commit."""
+    all_of_them: bool = True
+    """Whether these are all that the repo has."""
 
     @property
     def values(self) -> list[Mapping[str, Any]]:
@@ -361,7 +364,7 @@ class _Assembly:
             wanted,
             {host: settings for host, (settings, _) in self.registries.items()},
             tuple(self.problems),
-            (*self.commit.notes, *self.unheeded.notes(), *self.notes),
+            (*self.commit.notes, *self.unheeded.notes(), *self._unused(directives), *self.notes),
             self.commit.history,
             self.commit.source,
         )
@@ -377,6 +380,15 @@ class _Assembly:
             self.unheeded.take_fleet(SETTINGS, self.settings)
         if self.commit.tree.at(LOCK) is not None:
             self.notes.append(f"{LOCK} is not read yet: nothing is pinned by it")
+
+    def _unused(self, directives: Directives) -> Iterator[str]:
+        """Secrets bound in vain; not told while a directive is wrong, which may be the one that asks for them, nor
+        where not all of them are read."""
+        if not directives.all_of_them or self.problems:
+            return
+        if names := tuple(unused(self.artifacts.values(), self.fleet.secrets)):
+            what = "a secret" if len(names) == 1 else "secrets"
+            yield f"{SETTINGS} binds {what} that no artifact asks for: {', '.join(names)}"
 
     def _texts(self, directives: Directives) -> Tree:
         return directives.overlay or self.commit.tree
@@ -442,7 +454,8 @@ class _Assembly:
             spec, wrong = self.specs.of(artifact)
             self._hold(artifact.name, wrong)
             self.problems += (problem.of(str(artifact.name)) for problem in wrong)
-            held = (*self.holds.get(artifact.name, ()), *found.problems, *found.holds)
+            secrets = unusable(artifact, self.fleet.secrets, place)
+            held = (*self.holds.get(artifact.name, ()), *found.problems, *secrets, *found.holds)
             wanted[artifact.name] = Wanted(artifact, None if held else found.materials, held, spec)
             self.problems += found.problems
             if found.notes and found.materials is not None:

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from reconciler.model.fleet import RegistrySettings
 
 LOCK = "lian.lock"
-_OF_A_FLEET = ("events", "secrets")
+_OF_A_FLEET = ("events",)
 _OF_A_DIRECTIVE = ("events",)
 _OF_A_RUNNER = ("labels",)
+_THERE = {ComputeProvider.LOCAL, ComputeProvider.DOCKER_LOCAL, ComputeProvider.SSH}
+"""Compute that can be rented."""
 _MAX_FILES = 3
 """Directives that get a line each; where there are more, each setting gets one."""
 
@@ -26,10 +28,10 @@ _MAX_FILES = 3
 def compute(value: Mapping[str, Any], text: DirectiveText) -> Problem | None:
     """The hold for a document that asks for compute which is not there yet; `text` is the document's file."""
     provider = value["compute"]["provider"] if "compute" in value else ComputeProvider.LOCAL
-    if provider == ComputeProvider.LOCAL:
+    if provider in _THERE:
         return None
     message = f"compute provider {provider} is not there yet"
-    hint = "set compute = { provider = 'Local }, or leave it out"
+    hint = "set compute = { provider = 'Local }, 'DockerLocal, or 'Ssh with its hosts, or leave it out"
     return Problem("compute-unsupported", message, hint=hint).at(text.field(("compute",)))
 
 

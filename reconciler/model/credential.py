@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EVERY_WORKSPACE = "*"
+"""Stands for a workspace's name where secrets are bound for all of them."""
 
 
 class SourceKind(StrEnum):
@@ -23,3 +30,19 @@ class SourceRef:
     kind: SourceKind
     name: str
     user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bindings:
+    """Where the secrets of builds lie, as the fleet's owner says: workspace -> logical name -> source."""
+
+    sources: Mapping[str, Mapping[str, SourceRef]] = field(default_factory=dict)
+
+    def of(self, workspace: str, name: str) -> SourceRef | None:
+        """What the workspace's builds get under this name: what is its own, else what is every workspace's."""
+        bound = (self.sources.get(group, {}).get(name) for group in (workspace, EVERY_WORKSPACE))
+        return next((source for source in bound if source is not None), None)
+
+    def names(self, workspace: str) -> frozenset[str]:
+        """All that the workspace's builds may ask for."""
+        return frozenset(self.sources.get(workspace, {})) | frozenset(self.sources.get(EVERY_WORKSPACE, {}))

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.access import Access
 from reconciler.model.cache import CachePolicy
+from reconciler.model.credential import Bindings
 from reconciler.model.policy import Policy
 
 if TYPE_CHECKING:
     from reconciler.model.credential import SourceRef
+    from reconciler.model.host import Host
 
 
 class RegistryProvider(StrEnum):
@@ -93,6 +95,23 @@ class RegistrySettings:
         return self.url.partition("://")[2].rstrip("/")
 
 
+@dataclass(frozen=True, slots=True)
+class ComputeSettings:
+    """Where builds run. `url` is where the provider's API is, and `image` what runners start from; None leaves it to
+    the provider."""
+
+    provider: ComputeProvider = ComputeProvider.LOCAL
+    url: str | None = None
+    image: str | None = None
+    hosts: tuple[Host, ...] = ()
+    """The machines of `Ssh`."""
+
+    def agrees_with(self, known: ComputeSettings) -> bool:
+        """True if both say the same. What the fleet's owner has said (`known`) need not be said again."""
+        said = [(self.url, known.url), (self.image, known.image), (self.hosts or None, known.hosts)]
+        return self.provider == known.provider and all(mine in {None, theirs} for mine, theirs in said)
+
+
 UNNAMED = "default"
 """What a fleet is called whose settings do not name it: any number of them may push to one registry (ADR 049)."""
 
@@ -106,7 +125,7 @@ class Fleet:
 
     name: str
     registry: RegistrySettings
-    compute: ComputeProvider = ComputeProvider.LOCAL
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
     directives: tuple[str, ...] = ("directives/**/*.ncl",)
     jobs: int | None = None
     builder: str | None = None
@@ -118,3 +137,5 @@ class Fleet:
     access: Access = field(default_factory=Access)
     """Who logs in to the registry as what."""
     cache: CachePolicy = field(default_factory=CachePolicy)
+    secrets: Bindings = field(default_factory=Bindings)
+    """Which secrets the builds of each workspace may ask for."""

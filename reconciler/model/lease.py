@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 MAX_TIME = 1e12
 """Seconds; no clock is that far off."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-_LABEL = "dev.lian."
+LABEL = "dev.lian."
+"""In front of the names of all labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
     """`fleet` and `pass_id` are the owner. `created` and `deadline` in Unix seconds: after the deadline nobody needs it
-    any more, whoever rented it. `purpose` says what it builds, for people."""
+    any more, whoever rented it. `purpose` says what it builds, for people, and `tier` how large it is: that tier of its
+    provider's ladder, empty where it has none."""
 
     name: str
     fleet: str
@@ -26,6 +28,7 @@ class Lease:
     created: float
     deadline: float
     purpose: str = ""
+    tier: str = ""
 
     def __post_init__(self) -> None:
         if not is_lease_name(self.name):
@@ -42,6 +45,7 @@ class Lease:
                 _time(document["created"]),
                 _time(document["deadline"]),
                 str(document["purpose"]),
+                str(document.get("tier", "")),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a lease: {error!r}") from error
@@ -55,12 +59,13 @@ class Lease:
             "created": self.created,
             "deadline": self.deadline,
             "purpose": self.purpose,
+            "tier": self.tier,
         }
 
     @classmethod
     def from_labels(cls, labels: Mapping[str, str]) -> Lease:
         """Raises ValueError for what `to_labels` did not write, another one's machine say."""
-        found = {name.removeprefix(_LABEL): text for name, text in labels.items() if name.startswith(_LABEL)}
+        found = {name.removeprefix(LABEL): text for name, text in labels.items() if name.startswith(LABEL)}
         times: dict[str, Any] = {name: float(found[name]) for name in ("created", "deadline") if name in found}
         return cls.from_json({"purpose": "", **found, **times})
 
@@ -68,7 +73,7 @@ class Lease:
         """As it stands on machines and containers: names and texts. Times are whole seconds, the
         deadline rounded up."""
         times = {"created": int(self.created), "deadline": int(-(-self.deadline // 1))}
-        return {f"{_LABEL}{name}": str(value) for name, value in (self.to_json() | times).items()}
+        return {f"{LABEL}{name}": str(value) for name, value in (self.to_json() | times).items()}
 
 
 def is_lease_name(text: str) -> bool:

@@ -171,11 +171,6 @@ _NOT_YET = {
         "`compute` in lian.ncl says where builds run",
     ),
     "--nats-url": ("events-unsupported", "events are not there yet", "the result is printed on stdout"),
-    "--runner-image": (
-        "runner-image-unsupported",
-        "runners are not chosen by an image here yet",
-        "`compute` in lian.ncl says where builds run",
-    ),
 }
 
 

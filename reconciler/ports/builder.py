@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reconciler.model.digest import Digest
     from reconciler.model.platform import Platform
     from reconciler.model.reference import Reference
+    from reconciler.model.secret import SecretBytes
     from reconciler.model.tier import Tier
     from reconciler.ports.compute import Runner
     from reconciler.ports.publisher import Destination, Origin
@@ -83,6 +84,8 @@ class BuildRequest:
     cache_to: CacheTarget | None = None
     mount_namespace: str | None = None
     """Keeps the cache mounts of this build apart from those of others on the same builder."""
+    secrets: Mapping[str, SecretBytes] = field(default_factory=dict)
+    """What steps may mount, by id. None of it stands in an argument, an environment, a log or what `seen` is told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from reconciler.ports.registry import Registry
     from reconciler.ports.remover import Remover
     from reconciler.ports.revisions import Revisions
+    from reconciler.ports.secrets import Secrets
     from reconciler.ports.signer import Keyring
     from reconciler.ports.source import Source
 
@@ -70,6 +71,7 @@ class Ports(Removing):
     blob_files: BlobFiles
     archives: Archives
     keyring: Keyring
+    secrets: Secrets
     recorder: Recorder
     pause: Pause
     pass_id: str

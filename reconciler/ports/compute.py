@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.model.problem import Problem
     from reconciler.model.tier import Tier
     from reconciler.ports.access import Route
+    from reconciler.ports.machine import Machine
 
 NOT_REMOVED = "lease-not-removed"
 """Code of the problem of something rented that could not be returned."""
@@ -48,18 +49,21 @@ class LeaseRequest:
 
     def at(self, moment: float) -> Lease:
         """The lease, if it is asked for at this moment (Unix seconds)."""
-        return Lease(self.lease, self.fleet, self.pass_id, moment, moment + self.deadline, self.purpose)
+        return Lease(self.lease, self.fleet, self.pass_id, moment, moment + self.deadline, self.purpose, self.tier.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """A rented build environment: `address` as buildctl takes it, `scratch` a folder that goes with the lease."""
+    """A rented build environment: `address` as buildctl takes it, `scratch` a folder of this machine
+    that goes with the lease."""
 
     lease: str
     address: str
     scratch: Path
     builder: str
     """What builds there, e.g. `buildkit v0.33.1`."""
+    machine: Machine | None = None
+    """Where the builder's client has to run; None where it can be this machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ async def build_once(ports: Ports, means: Means, overrides: Overrides, cores: in
     """Build what the source asks for. Raises LianError if no plan could be made, or if it lacks the means."""
 
     def adjusted(desired: Desired) -> Desired:
-        if problem := ssh_key_missing(desired.fleet.compute, means):
+        if problem := ssh_key_missing(desired.fleet.compute.provider, means):
             raise LianError((*desired.problems, problem))
         return with_caches(desired, means.cache_from, means.cache_to)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 
 from reconciler.apply.pool import Room
 from reconciler.apply.runners import LEASE_BUILDS, START_SECONDS, Runners
+from reconciler.model.fleet import ComputeProvider, ComputeSettings
+from reconciler.model.host import Host
 from reconciler.model.name import ArtifactName
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.tier import Tier
 from reconciler.ports.compute import NO_MORE
+from tests.commits import chain
 from tests.fakes import FakeCompute, Points
 
 if TYPE_CHECKING:
@@ -45,6 +48,16 @@ class Scarce(FakeCompute):
             raise LianError(self.problem)
         async with super().rent(request) as runner:
             yield runner
+
+
+def test_how_many_runners_a_share_may_have() -> None:
+    fleet = chain("shop/api").desired.fleet
+    hosts = tuple(Host(f"builder-{number}") for number in range(3))
+    assert Room.of(fleet, 8) == Room(1)
+    rented, over_ssh = ComputeSettings(ComputeProvider.HCLOUD), ComputeSettings(ComputeProvider.SSH, hosts=hosts)
+    assert Room.of(replace(fleet, compute=rented), 8) == Room(8, apart=True)
+    assert Room.of(replace(fleet, compute=over_ssh), 8) == Room(3)
+    assert Room.of(replace(fleet, compute=over_ssh), 2) == Room(2)
 
 
 def runners(compute: FakeCompute, room: Room, builds: int) -> Runners:

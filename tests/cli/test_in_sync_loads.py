@@ -24,6 +24,7 @@ from reconciler.cli import main
 code = main(sys.argv[1:])
 print(json.dumps([code, sorted(sys.modules)]))
 """
+IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
 COMMANDS = (["reconcile", "--once"], ["diff"])
 NEVER = (
     "reconciler.apply.carry_out",
@@ -85,6 +86,17 @@ def test_over_http_nothing_that_acts_and_nothing_of_the_disk(tmp_path: Path, fle
         modules = loaded(fleet, server.url, command)
     assert not of((*NEVER, *LAYOUT), modules)
     assert of(OVER_HTTP, modules) >= set(OVER_HTTP)
+
+
+def test_nothing_of_docker_where_nothing_was_built_in_it(tmp_path: Path) -> None:
+    fleet = Fleet.make(tmp_path / "fleet", 2)
+    settings = '{ fleet = "benchmark", compute = { provider = \'DockerLocal } }\n'
+    (fleet.repo / "lian.ncl").write_text(settings)
+    subprocess.run(["git", "-C", fleet.repo, *IDENTITY, "commit", "-qam", "docker"], check=True)
+    fleet.fill(tmp_path / "registry", as_layout)
+    once = f"oci-layout:{tmp_path / 'registry'}", ["reconcile", "--once"]
+    loaded(fleet, *once)  # the settings have been evaluated then
+    assert not of((*NEVER, *OVER_HTTP), loaded(fleet, *once))
 
 
 def test_what_no_commit_wants_any_more_is_looked_for_only_where_that_is_wanted(tmp_path: Path, fleet: Fleet) -> None:

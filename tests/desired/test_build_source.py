@@ -190,6 +190,17 @@ def test_an_empty_folder_and_a_revision_of_a_folder(bench: Bench) -> None:
     assert refused(bench, bench.asked(plain), "v1").code == "rev-without-repo"
 
 
+def test_runners_start_from_an_image_where_the_compute_has_images(bench: Bench) -> None:
+    bench.commit(FILES)
+    with pytest.raises(LianError, match="runner-image-unsupported: compute Local starts no runner from an image"):
+        bench.load(bench.asked(), runner_image="moby/buildkit:v0.33.1")
+    settings = '{ compute = { provider = \'DockerLocal, image = "registry.example/other" } }'
+    bench.commit({**FILES, "lian.ncl": settings})
+    assert bench.load(bench.asked()).fleet.compute.image == "registry.example/other"
+    desired = bench.load(bench.asked(), runner_image="moby/buildkit:v0.33.1")
+    assert (desired.fleet.compute.image, desired.problems) == ("moby/buildkit:v0.33.1", ())
+
+
 DIRECTIVE = (
     'let lian = import "defaults/build_directives.ncl" in\nlian.make_build_directives { workspace = "shop",\n'
     'artifacts = { base = lian.make_artifact { image = "shop/base", context.path = "images/api" },\n'

@@ -11,7 +11,7 @@ from reconciler.desired.directives import Declared, DirectiveReader, read_fleet,
 from reconciler.desired.places import DirectiveText
 from reconciler.model.artifact import BaseImage, Folder, GitFolder, ParentImage
 from reconciler.model.credential import SourceKind, SourceRef
-from reconciler.model.fleet import ComputeProvider, Fleet, RegistryProvider, RegistrySettings
+from reconciler.model.fleet import ComputeSettings, Fleet, RegistryProvider, RegistrySettings
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
 from reconciler.model.policy import DriftPolicy, Policy, PrunePolicy, Response, SignPolicy
@@ -100,7 +100,7 @@ def test_settings_become_a_fleet() -> None:
     assert found == Fleet(
         "acme",
         RegistrySettings(RegistryProvider.OCI_LAYOUT, path="/srv/repo/.lian/registry"),
-        ComputeProvider.LOCAL,
+        ComputeSettings(),
         ("directives/**/*.ncl",),
         4,
         "pin-1",
@@ -276,9 +276,30 @@ def test_what_the_contract_cannot_say_is_a_problem_with_its_place(
 def test_another_compute_than_the_fleets_is_held(text: DirectiveText) -> None:
     assert read(text, {}, compute={"provider": "Local"}).holds == ()
     elsewhere = fleet(compute={"provider": "Ssh", "hosts": ["a@b"]})
-    for settings, provider in ((fleet(), "Hcloud"), (elsewhere, "Ssh"), (elsewhere, "Local")):
-        (hold,) = read(text, {}, settings=settings, compute={"provider": provider}).holds
+    same = {"provider": "Ssh", "hosts": ["a@b"]}
+    for compute in (same, {"provider": "Ssh"}):
+        assert read(text, {}, settings=elsewhere, compute=compute).holds == ()
+    for settings, compute in (
+        (fleet(), {"provider": "Hcloud"}),
+        (fleet(), same),
+        (elsewhere, {"provider": "Ssh", "hosts": ["a@b", "c"]}),
+        (elsewhere, {"provider": "Local"}),
+    ):
+        (hold,) = read(text, {}, settings=settings, compute=compute).holds
         assert hold.code == "compute-unsupported"
+    (hold,) = read(text, {}, settings=elsewhere, compute={"provider": "Ssh", "hosts": ["a@b:99999"]}).holds
+    assert (hold.code, hold.file) == ("host-invalid", text.path)
+
+
+def test_what_a_directive_says_of_the_fleets_compute_must_be_what_the_owner_says(text: DirectiveText) -> None:
+    """Or nothing: else its author would choose the program that everyone's images are built with."""
+    own = {"provider": "DockerLocal", "image": "r.example/runner:1", "url": "unix:///run/d.sock"}
+    for said in ({"provider": "DockerLocal"}, own, {"provider": "DockerLocal", "image": own["image"]}):
+        assert read(text, {}, settings=fleet(compute=own), compute=said).holds == ()
+    for said, settings in ((own, {"provider": "DockerLocal"}), (own | {"image": "r.example/runner:2"}, own)):
+        (hold,) = read(text, {}, settings=fleet(compute=settings), compute=said).holds
+        assert hold.code == "compute-unsupported"
+        assert "something else of compute DockerLocal" in hold.message
 
 
 @pytest.mark.parametrize(

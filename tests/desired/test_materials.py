@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -129,7 +128,6 @@ def test_what_is_invalid_in_the_commit(
         (b"ARG BUILDARCH\nFROM tools-$BUILDARCH\n", {}, "dockerfile-builder-platform"),
         (SCRATCH, {"context": GitFolder("https://example.org/r")}, "git-context-unsupported"),
         (SCRATCH, {"contexts": {"x": GitFolder("https://example.org/r")}}, "git-context-unsupported"),
-        (SCRATCH, {"secrets": MappingProxyType({"npm": "npm-token"})}, "secret-unbound"),
     ],
 )
 def test_what_cannot_be_decided_is_only_held(
@@ -157,8 +155,9 @@ def test_an_unknown_stage_that_resembles_none_is_answered_with_all(repo: Repo) -
 
 def test_everything_that_is_wrong_is_told_at_once(repo: Repo) -> None:
     files: dict[str, Content] = {"Dockerfile": b"FORM x\n", "sub": (SUBMODULE, b"1" * 40)}
-    found = read(repo, files, secrets={"s": "one"}, contexts={"x": Folder("gone")})
-    assert codes(found) == (["context-missing"], ["secret-unbound"])
+    gone, elsewhere = Folder("gone"), GitFolder("https://example.org/r")
+    found = read(repo, files, contexts={"x": gone, "y": elsewhere})
+    assert codes(found) == (["context-missing"], ["git-context-unsupported"])
     assert codes(read(repo, files)) == (["submodule-in-context", "dockerfile-syntax"], [])
 
 

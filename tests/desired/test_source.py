@@ -234,7 +234,7 @@ def test_a_directive_does_not_say_where_base_images_are_read(bench: Bench) -> No
 
 def test_a_fleet_with_compute_that_is_not_there_is_held(bench: Bench) -> None:
     files = {
-        "lian.ncl": '{\n  compute = { provider = \'Ssh, hosts = ["a@b"] },\n}',
+        "lian.ncl": "{\n  compute = { provider = 'Proxmox },\n}",
         "directives/a.ncl": directives("shop", "base"),
         "directives/b.ncl": directives("team", "base", more="  compute = { provider = 'Hcloud },\n"),
         **images("base"),
@@ -246,7 +246,7 @@ def test_a_fleet_with_compute_that_is_not_there_is_held(bench: Bench) -> None:
 
 def test_what_has_no_effect_yet_is_noted(bench: Bench) -> None:
     lian = """{ events = { url = "nats://h" }, cache = {}, tiers.small = { cpu = 1, memory_gb = 1 },
-      secrets.a = 1, policy.drift.foreign = 'Heal, immutable_tags = ["v*"] }"""
+      policy.drift.foreign = 'Heal, immutable_tags = ["v*"] }"""
     own = '  runner = { cpu = 2, tier = "small", labels.a = "b" },\n'
     files = {
         "lian.ncl": lian,
@@ -256,7 +256,7 @@ def test_what_has_no_effect_yet_is_noted(bench: Bench) -> None:
         **images("base"),
     }
     assert bench.load(files).notes == (
-        "lian.ncl: events, secrets have no effect yet",
+        "lian.ncl: events has no effect yet",
         "directives/a.ncl: runner.labels has no effect yet",
         "lian.lock is not read yet: nothing is pinned by it",
     )
@@ -267,6 +267,35 @@ def test_what_has_no_effect_yet_is_noted(bench: Bench) -> None:
         "directives/1.ncl and 3 more: rebuild_on_rotate has no effect yet",
         "directives/0.ncl and 4 more: runner.labels has no effect yet",
     )
+
+
+def test_secrets_are_bound_by_lian_ncl_and_looked_at_by_nobody(bench: Bench) -> None:
+    asking = 'x = lian.make_artifact { image = "x", context.path = "images/base", secrets.npm.name = "npm-token" }'
+    settings = """{ secrets = {
+      shop.npm-token = { source = 'Env, name = "NO_SUCH_VARIABLE" },
+      "*" = { idle = { source = 'Command, name = "no-such-program" } },
+    } }"""
+    files = {"lian.ncl": settings.encode(), "directives/a.ncl": directives("shop", asking), **images("base")}
+    named: list[str] = []
+    desired = bench.load(files, secret=named.extend)
+    assert holds(desired) == {"shop/x": []}
+    assert desired.notes == ('lian.ncl binds a secret that no artifact asks for: "*"."idle"',)
+    assert named == ["NO_SUCH_VARIABLE"]
+    assert desired.fleet.secrets.of("shop", "npm-token") == SourceRef(SourceKind.ENV, "NO_SUCH_VARIABLE")
+
+
+def test_what_is_bound_to_nothing_is_held_where_the_directive_asks(bench: Bench) -> None:
+    """Nor is anything said of idle bindings while a directive is wrong: it may be the one that asks."""
+    asking = (
+        'x = lian.make_artifact { image = "x", context.path = "images/base",\n      secrets.npm.name = "npm-token" }'
+    )
+    settings = """{ secrets."*".idle = { source = 'Env, name = "A" } }"""
+    files = {"lian.ncl": settings.encode(), "directives/a.ncl": directives("shop", asking), **images("base")}
+    desired = bench.load(files)
+    assert holds(desired) == {"shop/x": ["secret-unbound"]}
+    assert desired.wanted[ArtifactName("shop", "x")].holds[0].place == "directives/a.ncl:6:15"
+    assert len(desired.notes) == 1
+    assert bench.load({**files, "directives/b.ncl": b"{"}).notes == ()
 
 
 POLICY = """{

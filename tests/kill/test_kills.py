@@ -16,10 +16,16 @@ from reconciler.record.leases import LeaseFiles
 from tests.kill.worlds import Cloud, compute_of
 from tests.kill.zygote import LIVES
 from tests.ports.provider_suite import MOMENT, request
+from tests.providers.compute import ssh_stands
+from tests.providers.compute.docker_world import Traces
+from tests.providers.compute.passes import wait_until
 from tests.providers.compute.traces import traces
+from tests.servers.sshd import sshd_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from tests.servers.dockerd import DockerServer
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -35,7 +41,7 @@ class Lives:
         argv = [sys.executable, "-m", "tests.kill.zygote", provider, str(folder)]
         self._process = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def killed(self, life: str, point: int) -> bool:
+    def killed(self, life: str, point: int | str) -> bool:
         """Whether it got that far."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -144,3 +150,68 @@ def test_whatever_this_machine_has_rented_goes_back(lives: Callable[[str], Lives
         assert point < MOST
     asyncio.run(use(one))
     assert (traces(one.folder / "state"), one.noted()) == ([], [])
+
+
+@pytest.mark.slow
+@pytest.mark.buildkit
+@pytest.mark.parametrize(("life", "stride"), [("one", 3), ("three", 4), ("cancel", 3)])
+def test_whatever_a_host_has_rented_goes_back(
+    lives: Callable[[str], Lives], tmp_path: Path, life: str, stride: int
+) -> None:
+    """By the sweep, or by itself: what was asked for in the moment of the kill may begin to be there only after the
+    sweep has looked. At every `stride`-th point."""
+    with sshd_server(tmp_path / "sshd") as server:
+        (tmp_path / "host").write_text(f"{server.host} {server.host.key}\n{server.key}\n{server.state}\n")
+        one, point, kills = lives("ssh"), 0, 0
+        while one.killed(life, point):
+            one.swept()
+            wait_until(lambda: ssh_stands.traces(server.state, tmp_path) == [], pause=0.05)
+            assert one.noted() == [], f"killed at {point}"
+            point, kills = point + stride, kills + 1
+        assert kills > 6
+        asyncio.run(use(one))
+        assert (ssh_stands.traces(server.state, tmp_path), one.noted()) == ([], [])
+
+
+EVERY = 11
+"""Of the points of a life in Docker: each costs a second."""
+MOMENTS = 12
+
+
+@pytest.fixture
+def docker_lives(docker: DockerServer, lives: Callable[[str], Lives]) -> Lives:
+    """The image is there already: else most of a life would be its loading."""
+    one = lives("docker-local")
+    (one.folder / "docker").symlink_to(docker.socket)
+    asyncio.run(use(one))
+    return one
+
+
+@pytest.mark.buildkit
+@pytest.mark.docker
+def test_whatever_docker_has_rented_goes_back(docker: DockerServer, docker_lives: Lives) -> None:
+    """Real containers, with a point of every EVERY."""
+    traces, point = Traces(docker, docker_lives.folder / "state"), 0
+    while docker_lives.killed("one", point):
+        docker_lives.swept()
+        assert (traces.left(), docker_lives.noted()) == ([], []), f"killed at {point}"
+        point += EVERY
+        assert point < MOST
+    assert point > 10 * EVERY
+    asyncio.run(use(docker_lives))
+    assert (traces.left(), docker_lives.noted()) == ([], [])
+
+
+@pytest.mark.buildkit
+@pytest.mark.docker
+def test_whatever_docker_was_doing_goes_back(docker: DockerServer, docker_lives: Lives) -> None:
+    """At moments of a whole life, among them those when Docker has been asked and has not answered."""
+    traces, began = Traces(docker, docker_lives.folder / "state"), time.monotonic()
+    assert not docker_lives.killed("one", f"{PATIENCE * 1000}ms")
+    whole, killed = time.monotonic() - began, 0
+    for number in range(1, MOMENTS + 1):
+        moment = whole * 1000 * number / MOMENTS
+        killed += docker_lives.killed("one", f"{moment}ms")
+        docker_lives.swept()
+        assert (traces.left(), docker_lives.noted()) == ([], []), f"killed after {moment} ms"
+    assert killed >= MOMENTS / 2

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.model.host import Host
 from reconciler.model.lease import Lease
 from reconciler.ports.compute import Rental, RentalState, Runner, Usage
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.compute.local import LocalCompute
 from reconciler.record.leases import LeaseFiles
 from tests.ports.leasing import leasing_of
+from tests.providers.compute.docker_world import NAME as DOCKER_LOCAL
+from tests.providers.compute.docker_world import docker_provider
+from tests.providers.compute.ssh_stands import QUICK, compute_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from reconciler.apply.leasing import Leasing
     from reconciler.ports.compute import LeaseRequest, Provider
@@ -71,7 +75,13 @@ class Cloud:
 
 
 def provider_of(name: str, folder: Path) -> Provider:
-    """The provider of this name with all that is its own in the folder."""
+    """The provider of this name with all that is its own in the folder. For `ssh` the file `host` there says where:
+    the host with its key, the key to log in by, the folder of leases. Docker's socket is linked there."""
+    if name == "ssh":
+        host, key, state = (folder / "host").read_text().splitlines()
+        return compute_at(Host.parse(host), Path(key), Path(state), folder, QUICK)
+    if name == DOCKER_LOCAL:
+        return docker_provider((folder / "docker").resolve(), folder / "state")
     return Cloud(folder) if name.startswith("cloud") else LocalCompute(find_part, folder / "state")
 
 

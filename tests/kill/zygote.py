@@ -3,7 +3,8 @@
 `python -m tests.kill.zygote PROVIDER FOLDER`, then lines of `LIFE POINT`; it answers `killed`, or `ended` for one that
 has fewer points than that. A point is a call that lian makes and that leaves something: what is opened, made, renamed,
 removed, locked, started or connected to (PEP 578 tells of each before it is done). A write has none: a file that
-is there without its content is seen by tests of who reads it. None of it depends on how fast the machine is.
+is there without its content is seen by tests of who reads it. None of it depends on how fast the machine is. What a
+provider does when it has been asked is between two points: `LIFE 250ms` ends a life after so long, wherever it is then.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING
 from reconciler.finishing import all_of
 from tests.kill.worlds import compute_of
 from tests.ports.provider_suite import request
+from tests.providers.compute.docker_world import NAME as DOCKER_LOCAL
+from tests.providers.compute.docker_world import runner_image
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -91,9 +94,10 @@ async def _use(compute: Compute, wanted: LeaseRequest) -> None:
         (runner.scratch / "file").write_text("of this lease")
 
 
-def _live(life: str, point: int, provider: str, folder: Path) -> None:
-    """In a process of its own."""
-    left = point
+def _live(life: str, point: str, provider: str, folder: Path) -> None:
+    """In a process of its own. A timer ends it as abruptly as SIGKILL does."""
+    timed = point.endswith("ms")
+    left = -1 if timed else int(point)
 
     def hook(event: str, arguments: object) -> None:
         nonlocal left
@@ -105,6 +109,8 @@ def _live(life: str, point: int, provider: str, folder: Path) -> None:
     async def run() -> None:
         compute = compute_of(provider, folder)
         sys.addaudithook(hook)
+        if timed:
+            signal.setitimer(signal.ITIMER_REAL, max(float(point.removesuffix("ms")), 0.01) / 1000)
         await LIVES[life](compute)
 
     asyncio.run(run())
@@ -113,19 +119,21 @@ def _live(life: str, point: int, provider: str, folder: Path) -> None:
 def main() -> None:
     """Until there are no more lines."""
     provider, folder = sys.argv[1], Path(sys.argv[2])
+    if provider == DOCKER_LOCAL:
+        runner_image()
     for line in sys.stdin:
         life, point = line.split()
         pid = os.fork()
         if pid == 0:
             sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123 - the lines are the parent's
             try:
-                _live(life, int(point), provider, folder)
+                _live(life, point, provider, folder)
             except BaseException as error:  # noqa: BLE001 - told to whoever waits
                 sys.stderr.write(f"{error!r}\n")
                 os._exit(1)
             os._exit(0)
         _, status = os.waitpid(pid, 0)
-        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) in {signal.SIGKILL, signal.SIGALRM}
         print("killed" if killed else f"ended {os.waitstatus_to_exitcode(status)}", flush=True)
 
 

@@ -76,7 +76,6 @@ def test_an_image_gives_the_artifact_its_name(image: str, name: str, repository:
         ("--runner-image", "A/B", "runner-image-invalid"),
         ("--nats-url", "nats://h:4222", "events-unsupported"),
         ("--orchestrator-url", "https://h", "orchestrator-unsupported"),
-        ("--runner-image", "registry.example/runner:1", "runner-image-unsupported"),
     ],
 )
 def test_what_is_wrong_is_told_of_its_flag(flag: str, value: str, code: str) -> None:

@@ -46,6 +46,8 @@ MOMENTS = (0.0, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 class ComputeSuite:
     """The contract, one sentence of it in each test."""
 
+    moments: Sequence[float] = MOMENTS
+
     @pytest.fixture
     def stand(self) -> Stand:
         """The provider under test."""
@@ -110,7 +112,7 @@ class ComputeSuite:
             await stand.compute.sweep()  # what was cut off is noted until then
             return left == []
 
-        assert all(asyncio.run(attempt(moment)) for moment in MOMENTS)
+        assert all(asyncio.run(attempt(moment)) for moment in self.moments)
 
     def test_nothing_is_left_when_the_set_up_fails(self, stand: Stand) -> None:
         with pytest.raises(LianError):

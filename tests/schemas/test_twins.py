@@ -184,6 +184,42 @@ def test_a_signing_key_lies_outside_the_desired_repository(key: Any, accepted: b
     assert _agree("FleetPolicy", {"sign": {"key": key}}) is accepted
 
 
+def _bound(workspace: str = "shop", called: str = "npm-token", **source: Any) -> Any:
+    usual = {"source": documents.Tag("Env"), "name": "TOKEN"}
+    return {"secrets": {workspace: {called: {**usual, **source}}}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "accepted"),
+    [
+        ({"secrets": {}}, True),
+        ({"secrets": {"shop": {}}}, True),
+        (_bound(), True),
+        (_bound("*"), True),
+        (_bound("a--b", "9.a__b-c"), True),
+        (_bound(called="n" * 128), True),
+        (_bound(source=documents.Tag("File"), name="/run/secrets/npm"), True),
+        (_bound(source=documents.Tag("Vault"), name="kv/npm"), True),
+        (_bound("**"), False),
+        (_bound("*shop"), False),
+        (_bound("Shop"), False),
+        (_bound("shop\n"), False),
+        (_bound("w" * 64), False),
+        ({"secrets": {"shop": {"NPM": {"source": documents.Tag("Env"), "name": "A"}}}}, False),
+        ({"secrets": {"shop": {"npm-": {"source": documents.Tag("Env"), "name": "A"}}}}, False),
+        ({"secrets": {"shop": {"n" * 129: {"source": documents.Tag("Env"), "name": "A"}}}}, False),
+        ({"secrets": {"shop": {"npm": "the-token-itself"}}}, False),
+        ({"secrets": {"npm": {"source": documents.Tag("Env"), "name": "A"}}}, False),
+        (_bound(user="ci"), False),
+        (_bound(value="the-token-itself"), False),
+        (_bound(source=documents.Tag("File"), name="secrets/npm"), False),
+        (_bound(source=documents.Tag("Other")), False),
+    ],
+)
+def test_a_secret_is_bound_for_a_workspace_to_where_it_lies(settings: Any, accepted: bool) -> None:
+    assert _agree("FleetSettings", settings) is accepted
+
+
 @pytest.mark.parametrize(
     ("sbom", "scanner", "accepted"),
     [
@@ -253,7 +289,7 @@ LEAVES: dict[str, tuple[str, str, list[str], int]] = {
     "HttpUrl": ("build_directives", "http_url", ["http://h", "https://h:1"], 255),
     "MirrorUrl": ("build_directives", "mirror_url", ["http://h", "https://h:1/a/b__c", "https://[::1]:5000/x"], 512),
     "NatsUrl": ("build_directives", "nats_url", ["nats://h", "tls://h:1"], 255),
-    "Host": ("build_directives", "host", ["h", "u@h:22"], 255),
+    "Host": ("build_directives", "host", ["h", "u@h:22", "h ssh-ed25519 AAAA+/b=="], 2048),
     "ProviderUrl": ("build_directives", "provider_url", ["https://h/v1", "unix:///run/x"], 2048),
     "Language": ("build_directives", "language", ["go", "c++"], 32),
     "Epoch": ("build_directives", "epoch", ["1"], 64),

@@ -54,19 +54,33 @@ install)
     for word; do
         case $word in
         busybox-static) /bin/cp {busybox} {path}/busybox ;;
-        git|runc|jq) printf '#!/bin/sh\\necho 1.0\\n' > {path}/$word; /bin/chmod 755 {path}/$word ;;
+        libwrap0) : > {folder}/libraries ;;
+        git|runc|jq|rsync) printf '#!/bin/sh\\necho 1.0\\n' > {path}/$word; /bin/chmod 755 {path}/$word ;;
         esac
     done ;;
-download) : > docker-registry_2.8.2_all.deb ;;
+download) for package; do :; done; : > ${{package}}_1.0_all.deb ;;
 esac
 """
 
 _DPKG = """#!/bin/sh
+[ $1 = --field ] && {{ echo "adduser (>= 3), libwrap0 (>= 7.6), debconf | debconf-2.0, zlib1g"; exit 0; }}
 echo "dpkg-deb" >> {calls}
+case $2 in
+*openssh-server*)
+    /bin/mkdir -p $3/usr/sbin $3/etc/ssh $3/usr/lib/openssh
+    : > $3/etc/ssh/sshd_config
+    printf '#!/bin/sh\\n[ -e {folder}/libraries ]\\n' > $3/usr/sbin/sshd
+    : > $3/usr/lib/openssh/sshd-session
+    /bin/chmod 755 $3/usr/sbin/sshd
+    exit 0 ;;
+esac
 /bin/mkdir -p $3/usr/bin $3/lib/systemd/system
 : > $3/lib/systemd/system/docker-registry.service
-printf '#!/bin/sh\\necho 2.8.2\\n' > $3/usr/bin/docker-registry
-/bin/chmod 755 $3/usr/bin/docker-registry
+/bin/mkdir -p $3/usr/sbin
+for program in bin/docker-registry sbin/dockerd bin/docker bin/containerd bin/containerd-shim-runc-v2; do
+    printf '#!/bin/sh\\necho 20.10.24\\n' > $3/usr/$program
+    /bin/chmod 755 $3/usr/$program
+done
 """
 
 

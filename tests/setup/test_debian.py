@@ -7,8 +7,21 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parts.debian import BUSYBOX, GIT, JQ, RUNC, ensure_packages, ensure_registry, is_static
+import pytest
+from parts.debian import (
+    BUSYBOX,
+    GIT,
+    JQ,
+    RUNC,
+    ensure_docker,
+    ensure_packages,
+    ensure_registry,
+    ensure_sshd,
+    is_static,
+)
 from parts.program import Step
+
+from tests import programs
 
 if TYPE_CHECKING:
     from tests.setup.machine import Machine
@@ -16,6 +29,8 @@ if TYPE_CHECKING:
 PACKAGES = (GIT, RUNC, JQ)
 INSTALL = Step("debian packages", lambda host, say: ensure_packages(host, PACKAGES, say))
 REGISTRY = Step("docker-registry", ensure_registry)
+SSHD = Step("sshd", ensure_sshd)
+DOCKER = Step("docker", ensure_docker)
 
 
 def test_nothing_is_installed_when_all_commands_run(machine: Machine) -> None:
@@ -97,6 +112,63 @@ def test_the_registry_elsewhere_than_on_debian(machine: Machine) -> None:
     machine.is_debian = False
     (lack,) = machine.run(REGISTRY)
     assert f"on PATH or at {machine.parts / 'docker-registry/bin/docker-registry'}" in lack
+
+
+def test_sshd_is_unpacked_without_its_service_and_keys(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it needs of the system comes with it: libraries, and the user that it is."""
+    users = machine.folder / "users"
+    monkeypatch.setattr("parts.debian._has_sshd_user", users.exists)
+    machine.put_apt()
+    machine.put(machine.path, "useradd", f"#!/bin/sh\n: > {users}\necho useradd >> {machine.folder}/calls\n")
+    assert machine.run(SSHD) == ()
+    laid = machine.parts / "openssh-server"
+    files = sorted(path.relative_to(laid).as_posix() for path in laid.rglob("*") if path.is_file())
+    assert files == ["bin/sshd", "bin/sshd-session"]
+    calls = ["apt-get download", "dpkg-deb", "apt-get install", "useradd"]
+    assert machine.calls == calls
+    assert machine.run(SSHD) == ()
+    assert machine.calls == calls
+    assert "already there" in machine.output.splitlines()[-1]
+
+
+def test_an_sshd_that_is_there_is_left_alone(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parts.debian._has_sshd_user", lambda: True)
+    machine.put_program("sshd", "9.2")
+    machine.is_root = machine.is_debian = False
+    assert machine.run(SSHD) == ()
+
+
+@pytest.mark.parametrize(
+    ("root", "debian", "told"),
+    [(False, True, "sudo apt-get install --no-install-recommends openssh-server"), (True, False, "not Debian")],
+)
+def test_where_sshd_cannot_be_had_it_is_told(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, root: bool, debian: bool, told: str
+) -> None:
+    monkeypatch.setattr("parts.debian._has_sshd_user", lambda: True)
+    machine.is_root, machine.is_debian = root, debian
+    (lack,) = machine.run(SSHD)
+    assert told in lack
+    assert machine.calls == []
+
+
+def test_docker_is_unpacked_without_its_services(machine: Machine) -> None:
+    machine.put_apt()
+    assert machine.run(DOCKER) == ()
+    laid = machine.parts / "docker"
+    assert {path.relative_to(laid).as_posix() for path in laid.rglob("*") if path.is_file()} == {
+        f"bin/{name}" for name in programs.DOCKER
+    }
+    assert machine.calls == ["apt-get download", "dpkg-deb"] * 2
+    assert machine.run(DOCKER) == ()
+    assert machine.calls == ["apt-get download", "dpkg-deb"] * 2
+
+
+def test_docker_elsewhere_than_on_debian(machine: Machine) -> None:
+    machine.is_debian = False
+    (lack,) = machine.run(DOCKER)
+    assert "dockerd is not on PATH" in lack
+    assert str(machine.parts / "docker" / "bin") in lack
 
 
 def test_a_busybox_that_is_not_static_does_not_do(machine: Machine) -> None:

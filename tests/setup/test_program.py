@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def ready(machine: Machine, monkeypatch: pytest.MonkeyPatch, static_busybox: Path) -> Machine:
     """A machine whose virtual environment needs no work, and whose Debian has a static busybox."""
     monkeypatch.setattr("parts.virtualenv.is_current", lambda checkout: True)
+    monkeypatch.setattr("parts.debian._has_sshd_user", lambda: True)
     return machine
 
 
@@ -33,6 +34,8 @@ def test_each_step_has_one_line_with_its_time(ready: Machine) -> None:
     assert [re.fullmatch(r"setup: ([a-z -]+) … .*\(\d+\.\d s\)", line)[1] for line in lines] == [  # type: ignore[index]
         "debian packages",
         "docker-registry",
+        "sshd",
+        "docker",
         "venv",
         "buildkit",
         "test programs",
@@ -46,7 +49,7 @@ def test_a_second_set_up_changes_nothing(ready: Machine) -> None:
     calls = ready.calls
     assert ready.set_up("all") == 0
     assert ready.calls == calls
-    assert all("already there" in line for line in ready.output.splitlines()[-5:])
+    assert all("already there" in line for line in ready.output.splitlines()[-6:])
 
 
 def test_the_demo_gets_no_more_than_it_needs(ready: Machine) -> None:
@@ -66,7 +69,8 @@ def test_all_that_is_missing_is_told_at_once(ready: Machine) -> None:
     ready.is_root = ready.is_debian = False
     assert ready.set_up("test") == 1
     told = ready.output.split("could not be had:")[1]
-    assert "git, runc, busybox, jq" in told
+    assert "git, runc, busybox, jq, rsync" in told
+    assert "sshd" in told
     assert "docker-registry" in told
     assert "BuildKit" in told
     assert "registry, ggcr, crane, oras" in told

@@ -20,7 +20,7 @@ _KEEPERS = {
     Keeper.GONE: "nobody: its pass is gone",
     Keeper.ELSEWHERE: "a pass elsewhere",
 }
-COLUMNS = ("lease", "on", "state", "age", "ends in", "held by", "builds")
+COLUMNS = ("lease", "on", "state", "age", "ends in", "cost", "held by", "builds")
 
 
 def show(told: RunnerList, stream: IO[str]) -> None:
@@ -29,7 +29,7 @@ def show(told: RunnerList, stream: IO[str]) -> None:
     for name in told.swept:
         writer.line(("returned ", "green"), name)
     if told.runners:
-        show_tables([Table("runners", COLUMNS, tuple(_row(one, told.moment) for one in told.runners))], stream)
+        show_tables([Table("runners", COLUMNS, tuple(_row(one, told) for one in told.runners))], stream)
     blocks(told.problems, writer, word="unknown", style="yellow")
     where = f"fleet {told.fleet}" if told.fleet is not None else "this machine alone"
     gone = sum(one.keeper is Keeper.GONE for one in told.runners)
@@ -40,14 +40,15 @@ def show(told: RunnerList, stream: IO[str]) -> None:
         writer.line("  ", (f"`lian runners sweep`, or the next pass, returns {gone}", "dim"))
 
 
-def _row(one: Outstanding, moment: float) -> tuple[str, ...]:
-    lease = one.lease
+def _row(one: Outstanding, told: RunnerList) -> tuple[str, ...]:
+    lease, cost, moment = one.lease, told.cost(one), told.moment
     return (
         one.name,
         one.provider or "?",
         one.state or "nothing there",
         "?" if lease is None else lasting(max(0.0, moment - lease.created)),
         "?" if lease is None else _left(lease.deadline - moment),
+        "-" if cost is None else f"{cost:.4f} {told.ladder.currency or ''}".rstrip(),
         _KEEPERS[one.keeper],
         "?" if lease is None else lease.purpose or "-",
     )

@@ -14,6 +14,8 @@ from pathlib import Path
 
 BUILDKIT_VERSION = "v0.33.1"
 """The release that set-up builds when PATH has none that is new enough."""
+BUILDKIT_MINIMUM = (0, 31)
+"""The oldest release that does."""
 BUILDKIT_FOLDER = f"buildkit-{BUILDKIT_VERSION}"
 """Its folder in the parts cache; programs lie in `bin/` below it."""
 PROBE_SECONDS = 10.0
@@ -34,8 +36,8 @@ class Wanted:
 
 _ANY = Wanted()
 _WANTED = {
-    "buildkitd": Wanted(minimum=(0, 31), folder=BUILDKIT_FOLDER),
-    "buildctl": Wanted(minimum=(0, 31), folder=BUILDKIT_FOLDER),
+    "buildkitd": Wanted(minimum=BUILDKIT_MINIMUM, folder=BUILDKIT_FOLDER),
+    "buildctl": Wanted(minimum=BUILDKIT_MINIMUM, folder=BUILDKIT_FOLDER),
     "docker-registry": Wanted(folder="docker-registry"),
 }
 

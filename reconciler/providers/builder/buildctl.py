@@ -1,4 +1,5 @@
-"""The builder: BuildKit's own client `buildctl`, one process for each build, against the runner's address."""
+"""The builder: BuildKit's own client `buildctl`, one process for each build, on the runner's machine, against its
+address."""
 
 from __future__ import annotations
 
@@ -6,50 +7,48 @@ import asyncio
 import contextlib
 import errno
 import json
-import os
-import signal
-import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.finishing import to_its_end
 from reconciler.model.digest import Digest
+from reconciler.model.masking import NOTHING, Mask
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.builder import CACHE_SILENT, CACHE_STALLED, Built, CacheMade
 from reconciler.ports.publisher import PushTo, WriteLayout
 from reconciler.providers.builder.arguments import build_words
 from reconciler.providers.builder.credentials import hand_over, hosts_of
 from reconciler.providers.builder.failure import Evidence, explain, timed_out
+from reconciler.providers.builder.here import LocalMachine
+from reconciler.providers.builder.lending import secret_words
+from reconciler.providers.builder.moved import moved
 from reconciler.providers.builder.patience import Held, Patience
 from reconciler.providers.builder.progress import Progress
 
 if TYPE_CHECKING:
-    from asyncio import StreamReader
-    from asyncio.subprocess import Process
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
     from typing import BinaryIO
 
     from reconciler.ports.access import Access
     from reconciler.ports.builder import BuildRequest, StepSeen
     from reconciler.ports.compute import Runner
+    from reconciler.ports.machine import Running, Workplace
 
-CHUNK = 1 << 16
+METADATA = "metadata.json"
 KEEP_SECONDS = 600.0
 """Exports of caches have been seen to hang for hours (buildkit#6008)."""
 READ_SECONDS = 60.0
 """A layer that comes slowly moves every few moments; one that does not come at all is worth no more than this."""
 
-_TIE = '[ "$PPID" = "$0" ] && exec "$@"'
-_PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
-
 
 class BuildctlBuilder:
-    """`access` gives credentials and certificates for the registries that a build needs, None for none. `limit_swap`
-    False is for machines whose kernel does not account swap, where runc refuses such a limit. `end_seconds` is how long
-    a build may take to end its steps once it is told to, before its client is killed. `keep_seconds` is how long it may
-    go on writing its cache after everything else is done, `read_seconds` how long one that it reads may be silent."""
+    """`buildctl` is this machine's, for runners that are reached from here. `access` gives credentials and certificates
+    for the registries that a build needs, None for none. `limit_swap` False is for machines whose kernel does not
+    account swap, where runc refuses such a limit. `end_seconds` is how long a build may take to end its steps once it
+    is told to, before its client is killed. `keep_seconds` is how long it may go on writing its cache after everything
+    else is done, `read_seconds` how long one that it reads may be silent."""
 
     def __init__(
         self,
@@ -61,7 +60,7 @@ class BuildctlBuilder:
         keep_seconds: float = KEEP_SECONDS,
         read_seconds: float = READ_SECONDS,
     ) -> None:
-        self._buildctl = buildctl
+        self._here = LocalMachine(buildctl)
         self._access = access
         self._limit_swap = limit_swap
         self._end_seconds = end_seconds
@@ -70,58 +69,41 @@ class BuildctlBuilder:
     async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
         """See the port; the codes are those of `failure.RULES` and `failure.explain`."""
         began = time.monotonic()
-        progress = Progress()
-        with _own_folder(runner.scratch) as own, _opened(request.log) as log:
-            metadata = own / "metadata.json"
-            words = build_words(runner.address, request, metadata, limit_swap=self._limit_swap)
-            if self._access:
-                words += await hand_over(self._access, hosts_of(request), own)
-            process = await self._started(words, own)
-            status = await self._follow(process, progress, log, seen, request)
+        progress, machine = Progress(await _mask(request)), runner.machine or self._here
+        async with machine.workplace(runner.scratch) as place:
+            with _opened(request.log) as log:
+                words = await self._words(runner, request, place)
+                running = await place.start(words, {"HOME": str(place.folder), "DOCKER_CONFIG": str(place.private)})
+                status = await self._follow(running, progress, log, seen, request)
             if status != 0:
                 raise LianError(explain(_evidence(request, progress, status)))
+            metadata = await _metadata(place)
             image = isinstance(request.destination, PushTo | WriteLayout)
             digest = _digest(metadata, request) if image else None
             cache = CacheMade() if request.cache_to is None else _cache(metadata, progress)
+            await place.fetch()
         return Built(digest, time.monotonic() - began, progress.steps, progress.pulled, cache)
 
-    async def _started(self, words: list[str], home: Path) -> Process:
-        """Start it; a cancellation in that moment ends it again."""
-        starting = asyncio.create_task(self._start(words, home))
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            await to_its_end(_abandon(starting, self._end_seconds))
-            raise
-
-    async def _start(self, words: list[str], home: Path) -> Process:
-        """In a session of its own (a Ctrl-C at the terminal is for lian alone), killed when this process dies."""
-        command = ["setpriv", "--pdeathsig", "KILL", "sh", "-c", _TIE, str(os.getpid()), str(self._buildctl), *words]
-        try:
-            return await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                env=_environment(os.environ, home),
-                start_new_session=True,
-            )
-        except OSError as error:
-            code = "argument-too-long" if error.errno == errno.E2BIG else "builder-unavailable"
-            raise LianError(Problem(code, "BuildKit's client could not be started", cause=error.strerror)) from error
+    async def _words(self, runner: Runner, request: BuildRequest, place: Workplace) -> list[str]:
+        """With all that they name there. Raises LianError."""
+        metadata = place.folder / METADATA
+        there = await moved(request, place)
+        words = build_words(runner.address, there, metadata, limit_swap=self._limit_swap)
+        if self._access:
+            words += await hand_over(self._access, hosts_of(request), place)
+        return words + await secret_words(request.secrets, place)
 
     async def _follow(
         self,
-        process: Process,
+        running: Running,
         progress: Progress,
         log: BinaryIO,
         seen: Callable[[StepSeen], None],
         request: BuildRequest,
     ) -> int:
         """Wait for the end of buildctl; returns its status. Whatever else ends the wait ends buildctl first."""
-        assert process.stderr is not None
         patience = Patience(self._read_seconds, self._keep_seconds)
-        reading = asyncio.create_task(_read(process.stderr, progress, log, seen, patience))
+        reading = asyncio.create_task(_read(running, progress, log, seen, patience))
         losing = asyncio.create_task(patience.lost())
         try:
             async with asyncio.timeout(request.deadline) as limit:
@@ -129,7 +111,7 @@ class BuildctlBuilder:
                 if not reading.done():
                     raise LianError(_held_up(request, *losing.result()))
                 await reading
-                return await process.wait()
+                return await running.wait()
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -140,19 +122,11 @@ class BuildctlBuilder:
             raise LianError(_unwritable(request, error)) from error
         finally:
             losing.cancel()
-            await to_its_end(_end(process, reading, self._end_seconds))
-
-
-def _environment(inherited: Mapping[str, str], home: Path) -> dict[str, str]:
-    """Only what leads outside. buildctl would take SOURCE_DATE_EPOCH and BUILDKIT_* from the caller's environment, and
-    a configuration of the user's with credentials that this build does not need."""
-    names = (*_PASSED_ON, *(name.lower() for name in _PASSED_ON), "PATH")
-    passed = {name: inherited[name] for name in names if name in inherited}
-    return passed | {"HOME": str(home), "DOCKER_CONFIG": str(home)}
+            await to_its_end(_end(running, reading, self._end_seconds))
 
 
 async def _read(
-    stream: StreamReader,
+    running: Running,
     progress: Progress,
     log: BinaryIO,
     seen: Callable[[StepSeen], None],
@@ -160,7 +134,7 @@ async def _read(
 ) -> None:
     """Every line to the progress, what it makes of them to the log and the callback."""
     rest = b""
-    while chunk := await stream.read(CHUNK):
+    while chunk := await running.read():
         *lines, rest = (rest + chunk).split(b"\n")
         _take(lines, progress, log, seen)
         patience.saw(progress)
@@ -176,49 +150,31 @@ def _take(lines: list[bytes], progress: Progress, log: BinaryIO, seen: Callable[
     log.flush()
 
 
-async def _end(process: Process, reading: asyncio.Task[None], seconds: float) -> None:
-    """End buildctl if it runs: asked first, so that the daemon ends the build's steps before we go on."""
-    draining = asyncio.create_task(_drain(process, reading))
-    if process.returncode is None:
-        _signal(process, signal.SIGTERM)
+async def _end(running: Running, reading: asyncio.Task[None], seconds: float) -> None:
+    """End buildctl if it runs: asked first, so that the daemon ends the build's steps before we go on. Where its
+    machine is lost nothing is left to be ended, and that has been told."""
+    draining = asyncio.create_task(_drain(running, reading))
+    if not running.ended:
+        await running.terminate()
         await asyncio.wait({draining}, timeout=seconds)
-        _signal(process, signal.SIGKILL)
+        await running.kill()
     await draining
-    await process.wait()
+    with contextlib.suppress(LianError):
+        await running.wait()
 
 
-async def _abandon(starting: asyncio.Task[Process], seconds: float) -> None:
-    """End what was about to start, if it did."""
-    await asyncio.wait({starting})
-    if starting.exception() is None:
-        await _end(starting.result(), asyncio.create_task(asyncio.sleep(0)), seconds)
-
-
-async def _drain(process: Process, reading: asyncio.Task[None]) -> None:
+async def _drain(running: Running, reading: asyncio.Task[None]) -> None:
     """Read on to the end, also when what reads has failed: a full pipe would keep buildctl from ending."""
     await asyncio.wait({reading})
     reading.exception()  # it was raised already, or the build is being given up
-    assert process.stderr is not None
-    while await process.stderr.read(CHUNK):
-        pass
+    with contextlib.suppress(LianError):
+        while await running.read():
+            pass
 
 
-def _signal(process: Process, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
-
-
-@contextlib.contextmanager
-def _own_folder(scratch: Path) -> Iterator[Path]:
-    """For what belongs to one build."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="build-", dir=scratch, ignore_cleanup_errors=True)
-    except OSError as error:
-        code = "disk-full" if error.errno == errno.ENOSPC else "builder-lost"
-        message = f"nothing can be written in the runner's folder {scratch}"
-        raise LianError(Problem(code, message, cause=error.strerror, next=Next.RETRY)) from error
-    with folder as own:
-        yield Path(own)
+async def _mask(request: BuildRequest) -> Mask:
+    """What the output must not show. To make it of much takes a moment."""
+    return await asyncio.to_thread(Mask, request.secrets.values()) if request.secrets else NOTHING
 
 
 @contextlib.contextmanager
@@ -234,11 +190,19 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             log.close()
 
 
-def _digest(metadata: Path, request: BuildRequest) -> Digest:
+async def _metadata(place: Workplace) -> bytes:
+    """What BuildKit says of what it made; nothing if it says nothing. Raises LianError if nobody can tell."""
+    try:
+        return await place.read(METADATA)
+    except OSError:
+        return b""
+
+
+def _digest(metadata: bytes, request: BuildRequest) -> Digest:
     """Of what the exporter made (`containerimage.digest`)."""
     try:
-        return Digest.parse(json.loads(metadata.read_bytes())["containerimage.digest"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Digest.parse(json.loads(metadata)["containerimage.digest"])
+    except (ValueError, KeyError, TypeError) as error:
         raise LianError(
             Problem(
                 "digest-missing",
@@ -250,14 +214,14 @@ def _digest(metadata: Path, request: BuildRequest) -> Digest:
         ) from error
 
 
-def _cache(metadata: Path, progress: Progress) -> CacheMade:
+def _cache(metadata: bytes, progress: Progress) -> CacheMade:
     """`cache.manifest` is a JSON text in a JSON text; it is not there for a cache that is empty, or failed."""
     if (failure := progress.export_failure) is not None:
         return CacheMade(failure=failure)
     try:
-        descriptor = json.loads(metadata.read_bytes()).get("cache.manifest")
+        descriptor = json.loads(metadata).get("cache.manifest")
         return CacheMade(Digest.parse(json.loads(descriptor)["digest"]) if descriptor else None)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         return CacheMade(failure=f"BuildKit does not say what it exported: {error!r}")
 
 

@@ -6,11 +6,8 @@ credential helper is asked by lian, so that the client needs none of the user's 
 
 from __future__ import annotations
 
-import errno
-import os
 from typing import TYPE_CHECKING
 
-from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.secret import Secret
 from reconciler.ports.builder import PinnedImage
 from reconciler.ports.publisher import PullFrom, PushTo
@@ -22,6 +19,7 @@ if TYPE_CHECKING:
 
     from reconciler.ports.access import Access, Route
     from reconciler.ports.builder import BuildRequest
+    from reconciler.ports.machine import Workplace
 
 _HUB, _HUB_HOST = "docker.io", "registry-1.docker.io"
 """Docker Hub as BuildKit names it to its client."""
@@ -39,31 +37,26 @@ def hosts_of(request: BuildRequest) -> frozenset[str]:
     return frozenset(hosts)
 
 
-async def hand_over(access: Access, hosts: Collection[str], folder: Path) -> list[str]:
-    """Write what buildctl needs for these hosts into the build's own folder, its DOCKER_CONFIG; returns the words that
-    tell of certificates, which it needs for token services. Raises LianError."""
+async def hand_over(access: Access, hosts: Collection[str], place: Workplace) -> list[str]:
+    """Write what buildctl needs for these hosts where nobody else can read it, its DOCKER_CONFIG; returns the words
+    that tell of certificates, which it needs for token services. Raises LianError."""
     if not hosts:
         return []
     logins = await access.logins(hosts)
     routes = await access.routes(hosts)
-    try:
-        _private(folder / "config.json", logins)
-        return [word for number, route in enumerate(routes) for word in _tls(route, number, folder)]
-    except OSError as error:
-        code = "disk-full" if error.errno == errno.ENOSPC else "builder-lost"
-        message = f"nothing can be written in the build's folder {folder}"
-        raise LianError(Problem(code, message, cause=error.strerror, next=Next.RETRY)) from error
+    await _private(place, "config.json", logins)
+    return [word for number, route in enumerate(routes) for word in await _tls(route, number, place)]
 
 
-def _tls(route: Route, number: int, folder: Path) -> list[str]:
+async def _tls(route: Route, number: int, place: Workplace) -> list[str]:
     fields = {"host": _HUB_HOST if route.host == _HUB else route.host}
     words: list[str] = []
     for count, pem in enumerate(route.authorities):
-        file = _private(folder / f"{number}-{count}.crt", pem)
+        file = await _private(place, f"{number}-{count}.crt", pem)
         words += ["--registry-auth-tlscontext", csv_record(fields | {"ca": str(file)})]
     if route.identity:
-        certificate = _private(folder / f"{number}.cert", route.identity.certificate)
-        key = _private(folder / f"{number}.key", route.identity.key)
+        certificate = await _private(place, f"{number}.cert", route.identity.certificate)
+        key = await _private(place, f"{number}.key", route.identity.key)
         pair = {"cert": str(certificate), "key": str(key)}
         words += ["--registry-auth-tlscontext", csv_record(fields | pair)]
     if route.insecure:
@@ -71,8 +64,6 @@ def _tls(route: Route, number: int, folder: Path) -> list[str]:
     return words
 
 
-def _private(path: Path, content: str | Secret) -> Path:
-    """For its owner alone, in a folder that is so too."""
-    with open(path, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(content.reveal() if isinstance(content, Secret) else content)
-    return path
+async def _private(place: Workplace, name: str, content: str | Secret) -> Path:
+    text = content.reveal() if isinstance(content, Secret) else content
+    return await place.write(name, text.encode("utf-8", "surrogateescape"))

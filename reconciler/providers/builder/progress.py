@@ -1,7 +1,8 @@
 """What `buildctl --progress=rawjson` writes to stderr, line by line: steps, their output, and plain text between. Pure.
 
 A line that is not a JSON object is text (warnings, the excerpt of the Dockerfile, the final `error: …`). Vertices are
-merged by digest; each change resends the whole vertex; a vertex may complete and start again (client/graph.go).
+merged by digest; each change resends the whole vertex; a vertex may complete and start again (client/graph.go). Nothing
+leaves here with a secret in it: names, errors and texts are masked whole, each stream of a step's output as it comes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.cache_use import StepRun
+from reconciler.model.masking import NOTHING, Mask, Masked
 from reconciler.model.problem import redact
 from reconciler.ports.builder import StepSeen
 
@@ -52,6 +54,8 @@ class Vertex:
     error: str = ""
     pending: bytes = b""
     """The begin of a line of output whose end has not come yet."""
+    streams: dict[str, Masked] = field(default_factory=dict)
+    """What a step writes to stdout and to stderr: what of it may be the begin of a secret waits there."""
     output: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_OUTPUT_LINES))
 
     @property
@@ -91,7 +95,8 @@ class Update:
 class Progress:
     """The build so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, mask: Mask = NOTHING) -> None:
+        self._mask = mask
         self._vertices: dict[str, Vertex] = {}
         self._text: deque[str] = deque(maxlen=MAX_TEXT_LINES)
         self._first_error: Vertex | None = None
@@ -104,6 +109,7 @@ class Progress:
         """Take one line, without its newline."""
         document = _object(line)
         if document is None:
+            line = self._mask.data(line)
             self._text.append(line[:MAX_LINE].decode(errors="replace"))
             return Update(line + b"\n")
         log: list[bytes] = []
@@ -117,8 +123,8 @@ class Progress:
         for warning in _list(document, "warnings"):
             log += self._warning(warning)
         for known in self._vertices.values():
-            if known.completed and known.pending:
-                log += _lines(known, b"\n")
+            if known.completed:
+                log += _last_line(known)
         return Update(b"".join(log), tuple(seen))
 
     @property
@@ -172,18 +178,18 @@ class Progress:
         return _failed(vertex)
 
     def _merge(self, document: dict[str, Any], log: list[bytes], seen: list[StepSeen]) -> None:
-        identity, name = str(document.get("digest", "")), str(document.get("name", ""))
+        identity, name = str(document.get("digest", "")), self._mask.text(str(document.get("name", "")))
         vertex = self._vertices.setdefault(identity, Vertex(len(self._vertices) + 1, name))
         self.cache_moves += vertex.cache_way == _IMPORT
         began = _time(document.get("started"))
         completed, cached = bool(document.get("completed")), bool(document.get("cached")) or vertex.cached
-        error = str(document.get("error", ""))
+        error = self._mask.text(str(document.get("error", "")))
         reopened = vertex.completed and not completed and not vertex.is_internal
         if began and (vertex.started is None or reopened):
             log.append(f"#{vertex.number} {vertex.name}\n".encode(errors="replace"))
             seen.append(StepSeen(vertex.name, False, False))
         if completed and not vertex.completed and not (vertex.ended and vertex.is_internal):
-            log += _lines(vertex, b"\n") if vertex.pending else []
+            log += _last_line(vertex)
             log.append(f"#{vertex.number} {_end(cached, error)}\n".encode(errors="replace"))
             seen.append(StepSeen(vertex.name, True, cached))
             vertex.ended = True
@@ -200,7 +206,8 @@ class Progress:
         vertex = self._vertices.get(str(entry.get("vertex", "")))
         if vertex is None:
             return iter(())
-        return iter(_lines(vertex, _bytes(entry.get("data"))))
+        stream = vertex.streams.setdefault(repr(entry.get("stream")), Masked(self._mask))
+        return iter(_lines(vertex, stream.feed(_bytes(entry.get("data")))))
 
     def _status(self, status: dict[str, Any]) -> Iterator[bytes]:
         vertex = self._vertices.get(str(status.get("vertex", "")))
@@ -208,7 +215,7 @@ class Progress:
             self._layer(vertex, status)
         if vertex is not None and status.get("completed"):
             what = status.get("name") or status.get("id") or ""
-            yield f"#{vertex.number} {what} done\n".encode(errors="replace")
+            yield f"#{vertex.number} {self._mask.text(str(what))} done\n".encode(errors="replace")
 
     def _layer(self, vertex: Vertex, status: dict[str, Any]) -> None:
         """A layer is being fetched, or has been. Those of base images belong to their FROM."""
@@ -226,7 +233,7 @@ class Progress:
     def _warning(self, warning: dict[str, Any]) -> Iterator[bytes]:
         vertex = self._vertices.get(str(warning.get("vertex", "")))
         if vertex is not None:
-            yield b"#%d WARN: %s\n" % (vertex.number, _bytes(warning.get("short")))
+            yield b"#%d WARN: %s\n" % (vertex.number, self._mask.data(_bytes(warning.get("short"))))
 
 
 def _place(vertex: Vertex) -> tuple[str, int]:
@@ -242,7 +249,18 @@ def _lines(vertex: Vertex, data: bytes) -> list[bytes]:
     return [b"#%d %s\n" % (vertex.number, line) for line in whole]
 
 
+def _last_line(vertex: Vertex) -> list[bytes]:
+    """What a step wrote behind its last newline, once nothing more is to come."""
+    _settle(vertex)
+    return _lines(vertex, b"\n") if vertex.pending else []
+
+
+def _settle(vertex: Vertex) -> None:
+    vertex.pending += b"".join(stream.end() for stream in vertex.streams.values())
+
+
 def _failed(vertex: Vertex) -> FailedStep:
+    _settle(vertex)
     output = [*vertex.output, vertex.pending[-MAX_LINE:]] if vertex.pending else list(vertex.output)
     return FailedStep(vertex.name, vertex.error, tuple(line.decode(errors="replace") for line in output))
 

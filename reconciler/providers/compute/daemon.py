@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import re
 import signal
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.providers.compute.greeting import greeted
 from reconciler.providers.compute.processes import only_child, tied
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from reconciler.ports.access import Route
-    from reconciler.ports.compute import LeaseRequest
     from reconciler.providers.compute.lease_folders import LeaseFolder
 
 START_SECONDS = 30.0
@@ -37,9 +35,6 @@ _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _NAMESPACES = "unshare --mount --pid --fork --kill-child=KILL --mount-proc --propagation private"
 _OWN_RUNC_STATE = 'mkdir -p /run/runc && mount -t tmpfs none /run/runc && exec "$@"'
-_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-"""The HTTP/2 connection preface with empty SETTINGS (RFC 9113, 3.4); a server answers with its own at once."""
-_SETTINGS = 4
 _REFUSED = re.compile(r"^(unshare|mount): .*(not permitted|denied)", re.MULTILINE)
 
 
@@ -49,60 +44,6 @@ class Programs:
 
     buildkitd: Path
     runc: Path
-
-
-def configuration(request: LeaseRequest, cgroup_parent: str | None, certificates: Mapping[str, Certificates]) -> str:
-    """buildkitd.toml. The daemon's own paths are given on its command line, where any byte may stand; `certificates`
-    are those of registry hosts, on disk."""
-    lines = [
-        "[worker.containerd]",
-        "enabled = false",
-        "[worker.oci]",
-        "enabled = true",
-        "gc = false",
-        f"max-parallelism = {request.parallelism}",
-        *([f"defaultCgroupParent = {json.dumps(cgroup_parent)}"] if cgroup_parent else []),
-        "[cdi]",
-        "disabled = true",
-        "[history]",
-        "maxEntries = 1",
-        '[frontend."gateway.v0"]',
-        "enabled = false",
-    ]
-    for route in request.routes:
-        lines += _registry(route, certificates.get(route.host, Certificates()))
-    return "\n".join(lines) + "\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Certificates:
-    """Files for one registry host."""
-
-    authorities: tuple[Path, ...] = ()
-    identity: tuple[Path, Path] | None = None
-    """Certificate and key."""
-
-
-def _registry(route: Route, certificates: Certificates) -> list[str]:
-    """One host's table. `http` is said either way: left out, BuildKit takes whatever is on the loopback for plain."""
-    authorities = ", ".join(map(_quoted, certificates.authorities))
-    lines = [f"[registry.{_quoted(route.host)}]", f"http = {'true' if route.plain else 'false'}"]
-    if route.insecure and not route.plain:
-        lines.append("insecure = true")
-    if route.mirrors:
-        lines.append(f"mirrors = [{', '.join(map(_quoted, route.mirrors))}]")
-    if authorities:
-        lines.append(f"ca = [{authorities}]")
-    if certificates.identity:
-        certificate, key = certificates.identity
-        lines += [f"[[registry.{_quoted(route.host)}.keypair]]", f"cert = {_quoted(certificate)}"]
-        lines.append(f"key = {_quoted(key)}")
-    return lines
-
-
-def _quoted(value: object) -> str:
-    """A basic string of TOML: JSON's, but with DEL escaped, and all beyond ASCII as it is (no surrogate pairs)."""
-    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def command(programs: Programs, folder: LeaseFolder) -> list[str]:
@@ -160,11 +101,7 @@ async def _serves(socket: Path) -> bool:
     except (FileNotFoundError, ConnectionRefusedError):
         return False
     try:
-        writer.write(_HELLO)
-        frame = await reader.readexactly(9)
-        return frame[3] == _SETTINGS
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return False
+        return await greeted(reader, writer)
     finally:
         writer.close()
         with contextlib.suppress(ConnectionError):

@@ -18,6 +18,7 @@ from reconciler.model.secret import Secret
 from reconciler.ports.compute import Rental, RentalState, Runner, Usage
 from reconciler.providers.compute import daemon
 from reconciler.providers.compute.cgroups import Hierarchies
+from reconciler.providers.compute.configuration import Certificates, configuration
 from reconciler.providers.compute.lease_folders import LeaseFolders
 from reconciler.providers.compute.metering import MemoryMeter
 from reconciler.providers.compute.processes import with_argument
@@ -140,7 +141,7 @@ class LocalCompute:
             certificates = {
                 route.host: _written(route, folder.certificates / str(n)) for n, route in enumerate(request.routes)
             }
-            folder.config.write_text(daemon.configuration(request, parent, certificates), encoding="utf-8")
+            folder.config.write_text(configuration(request, parent, certificates), encoding="utf-8")
         except OSError as error:
             raise LianError(_no_folder(folder.path, error)) from error
 
@@ -168,16 +169,16 @@ def _state(folder: LeaseFolder) -> RentalState:
     return RentalState.READY if with_argument(str(folder.config)) else RentalState.ENDED
 
 
-def _written(route: Route, folder: Path) -> daemon.Certificates:
+def _written(route: Route, folder: Path) -> Certificates:
     """A host's certificates as files of the lease; the key is readable to its owner alone, as all of the lease is."""
     if not route.authorities and not route.identity:
-        return daemon.Certificates()
+        return Certificates()
     folder.mkdir(mode=0o700, parents=True)
     authorities = tuple(_file(folder / f"{n}.crt", pem) for n, pem in enumerate(route.authorities))
     if route.identity is None:
-        return daemon.Certificates(authorities)
+        return Certificates(authorities)
     pair = _file(folder / "client.cert", route.identity.certificate), _file(folder / "client.key", route.identity.key)
-    return daemon.Certificates(authorities, pair)
+    return Certificates(authorities, pair)
 
 
 def _file(path: Path, content: str | Secret) -> Path:

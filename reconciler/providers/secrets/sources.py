@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.credential import SourceKind
 from reconciler.model.problem import LianError, Problem
-from reconciler.model.secret import Secret
+from reconciler.model.secret import Secret, SecretBytes
 from reconciler.programs import NoAnswer, ask
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LONGEST = 1 << 16
 """Bytes of a credential; keys with their whole chain have a tenth of it."""
+LONGEST_SECRET = 500 * 1024
+"""Bytes of a build's secret; BuildKit takes no more (session/secrets/secretsprovider)."""
 COMMAND_SECONDS = 30.0
 
 
@@ -39,27 +41,44 @@ class Sources:
         Raises LianError `credential-missing`, `credential-unreadable` or `credentials-unsupported`; each names the
         variable, file or command, none what it holds.
         """
-        match ref.kind:
-            case SourceKind.ENV:
-                text = self._variable(ref.name, purpose)
-            case SourceKind.FILE:
-                text = await asyncio.to_thread(_file, ref.name, purpose)
-            case SourceKind.COMMAND:
-                text = await self._command(ref.name, purpose)
-            case SourceKind.VAULT:
-                raise LianError(_unsupported(ref.name, purpose))
+        data = await self._data(ref, purpose, LONGEST)
+        try:
+            text = data.decode("utf-8", "surrogateescape" if ref.kind is SourceKind.ENV else "strict")
+        except UnicodeDecodeError:
+            raise LianError(_bad(_shown(ref), purpose, "it is not text")) from None
         text = text.removesuffix("\n").removesuffix("\r")
         if not text:
-            raise LianError(_unreadable(ref, purpose, "it is empty"))
+            raise LianError(_bad(_shown(ref), purpose, "it is empty"))
         return Secret(text)
 
-    def _variable(self, name: str, purpose: str) -> str:
+    async def resolve(self, source: SourceRef, purpose: str) -> SecretBytes:
+        """See ports.secrets."""
+        data = await self._data(source, purpose, LONGEST_SECRET)
+        if not data:
+            raise LianError(_bad(_shown(source), purpose, "it is empty"))
+        return SecretBytes(data)
+
+    async def _data(self, ref: SourceRef, purpose: str, longest: int) -> bytes:
+        match ref.kind:
+            case SourceKind.ENV:
+                data = self._variable(ref.name, purpose)
+            case SourceKind.FILE:
+                data = await asyncio.to_thread(_file, ref.name, purpose, longest)
+            case SourceKind.COMMAND:
+                data = await self._command(ref.name, purpose)
+            case SourceKind.VAULT:
+                raise LianError(_unsupported(ref.name, purpose))
+        if len(data) > longest:
+            raise LianError(_bad(_shown(ref), purpose, f"it holds more than {longest:,} bytes"))
+        return data
+
+    def _variable(self, name: str, purpose: str) -> bytes:
         if name not in self._environ:
             message = f"the variable {name}, which is to hold {purpose}, is not set"
             raise LianError(Problem("credential-missing", message, hint=f"set {name} where lian runs"))
-        return self._environ[name]
+        return self._environ[name].encode("utf-8", "surrogateescape")
 
-    async def _command(self, line: str, purpose: str) -> str:
+    async def _command(self, line: str, purpose: str) -> bytes:
         ref = f"the command {line!r}"
         try:
             words = shlex.split(line)
@@ -71,13 +90,12 @@ class Sources:
             raise LianError(_bad(ref, purpose, str(error))) from None
         if answer.status:
             raise LianError(_bad(ref, purpose, f"it ended with exit code {answer.status}"))
-        if len(answer.output) > LONGEST:
-            raise LianError(_bad(ref, purpose, f"it printed more than {LONGEST:,} bytes"))
-        return _decoded(answer.output, ref, purpose)
+        return answer.output
 
 
-def _file(name: str, purpose: str) -> str:
-    """The content of a regular file; a FIFO or a device could keep lian waiting for ever."""
+def _file(name: str, purpose: str, longest: int) -> bytes:
+    """The content of a regular file, and one byte more than `longest` of one that is too long. A FIFO or a device could
+    keep lian waiting for ever."""
     path, ref = Path(name).expanduser(), f"the file {name}"
     if not path.is_absolute():
         raise LianError(_bad(ref, purpose, "its path is not absolute: a credential does not lie in the desired repo"))
@@ -85,7 +103,7 @@ def _file(name: str, purpose: str) -> str:
         with open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as opened:
             if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
                 raise LianError(_bad(ref, purpose, "it is not a file"))
-            data = opened.read(LONGEST + 1)
+            return opened.read(longest + 1)
     except FileNotFoundError:
         message = f"{ref}, which is to hold {purpose}, is not there"
         raise LianError(
@@ -94,21 +112,11 @@ def _file(name: str, purpose: str) -> str:
     except (OSError, ValueError) as error:
         cause = error.strerror if isinstance(error, OSError) else None
         raise LianError(_bad(ref, purpose, cause or "its name cannot be one")) from None
-    if len(data) > LONGEST:
-        raise LianError(_bad(ref, purpose, f"it has more than {LONGEST:,} bytes"))
-    return _decoded(data, ref, purpose)
 
 
-def _decoded(data: bytes, ref: str, purpose: str) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise LianError(_bad(ref, purpose, "it is not text")) from None
-
-
-def _unreadable(ref: SourceRef, purpose: str, cause: str) -> Problem:
+def _shown(ref: SourceRef) -> str:
     kinds = {SourceKind.ENV: f"the variable {ref.name}", SourceKind.FILE: f"the file {ref.name}"}
-    return _bad(kinds.get(ref.kind, f"the command {ref.name!r}"), purpose, cause)
+    return kinds.get(ref.kind, f"the command {ref.name!r}")
 
 
 def _bad(ref: str, purpose: str, cause: str) -> Problem:

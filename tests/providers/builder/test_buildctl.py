@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import stat
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ import pytest
 from reconciler.model.digest import Digest
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.reference import Repository
-from reconciler.model.secret import Secret
+from reconciler.model.secret import Secret, SecretBytes
 from reconciler.model.tier import Tier
 from reconciler.ports.access import Identity, Route
 from reconciler.ports.builder import BuildRequest, Built, PinnedImage, StepSeen
@@ -159,6 +161,81 @@ def test_a_credential_that_cannot_be_had_starts_no_build(tmp_path: Path) -> None
     assert found.code == "credential-missing"
     assert not (tmp_path / "started").exists()
     assert not list(tmp_path.glob("build-*"))
+
+
+SECRETS = {"npm": SecretBytes(b"canary one\n"), 'od,"d': SecretBytes(b"\xff\x00canary two")}
+READ = r"""
+show() { od -An -v -to1 <"$1" | tr -d ' \n'; }
+for word do case $word in *src=*)
+    path=${word##*src=}
+    path=${path%\"}
+    echo "$word|$(stat -Lc "%a %s" $path)|$(show $path)|$(show $path)" >&2
+esac done
+"""
+"""Octal numbers are no form that is hidden in the log."""
+
+
+def lent(folder: Path, **changes: object) -> list[list[str]]:
+    """What the client sees of each secret: its words, mode and size, its content as read twice."""
+    asyncio.run(build(folder, READ, destination=None, secrets=SECRETS, **changes))  # type: ignore[arg-type]
+    return [line.split("|") for line in (folder / "log").read_text().splitlines()]
+
+
+def test_secrets_are_lent_in_files_that_are_in_no_folder(tmp_path: Path) -> None:
+    one, two = lent(tmp_path)
+    assert one[0].startswith('"id=npm","src=/proc/self/fd/')
+    assert two[0].startswith('"id=od,""d","src=/proc/self/fd/')
+    assert (one[1], two[1]) == ("400 11", "400 12")
+    for seen, secret in ((one, SECRETS["npm"]), (two, SECRETS['od,"d'])):
+        assert seen[2:] == ["".join(f"{byte:03o}" for byte in secret.reveal())] * 2
+
+
+def test_a_system_without_such_files_lends_them_in_the_builds_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.providers.builder.lending.sys.platform", "darwin")
+    one, two = lent(tmp_path)
+    assert (one[1], two[1]) == ("600 11", "600 12")
+    assert one[2] == "".join(f"{byte:03o}" for byte in SECRETS["npm"].reveal())
+    assert str(tmp_path) in one[0]
+    assert not list(tmp_path.glob("**/secret-*"))
+
+
+def test_what_is_lent_is_taken_back(tmp_path: Path) -> None:
+    """However the build ends, and nothing that lian starts beside it inherits it."""
+    before = descriptors()
+    lent(tmp_path)
+    problem(tmp_path, "exit 1", secrets=SECRETS)
+    problem(tmp_path, "exec sleep 60", secrets=SECRETS, deadline=0.2)
+    problem(tmp_path, "true", secrets=SECRETS, log=tmp_path / "not" / "there")
+    assert descriptors() == before
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(build(tmp_path, f"exec sleep 6{os.getpid()}", secrets=SECRETS))
+        await running(f"6{os.getpid()}")
+        other = await asyncio.create_subprocess_exec("ls", "-l", "/proc/self/fd", stdout=subprocess.PIPE)
+        assert b"lian-secret" not in (await other.communicate())[0]
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    assert descriptors() == before
+
+
+def test_a_secret_that_the_client_prints_is_hidden(tmp_path: Path) -> None:
+    found = problem(tmp_path, "echo 'error: failed to solve: canary one' >&2; exit 1", secrets=SECRETS)
+    assert found.cause == "***"
+    assert (tmp_path / "log").read_text() == "error: failed to solve: ***\n"
+
+
+def descriptors() -> list[str]:
+    """What of this process is open, and may be a secret."""
+    links = []
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            links.append(str(path.readlink()))
+    return sorted(link for link in links if "memfd" in link)
 
 
 def test_a_log_on_a_full_disk_ends_a_client_that_goes_on_writing(tmp_path: Path) -> None:

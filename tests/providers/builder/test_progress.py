@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.cache_use import StepRun
+from reconciler.model.masking import Mask
+from reconciler.model.secret import SecretBytes
 from reconciler.ports.builder import StepSeen
 from reconciler.providers.builder.progress import MAX_OUTPUT_LINES, Progress
 
@@ -177,3 +179,59 @@ def test_output_is_logged_alike_however_it_is_cut(chunks: list[bytes]) -> None:
         return written + progress.feed(line(vertexes=[vertex("a", "[1/1] RUN x", started=T0, completed=T1)])).log
 
     assert log(chunks) == log([b"".join(chunks)])
+
+
+CANARY = "canary-31d7-canary"
+
+
+def masking() -> Progress:
+    return Progress(Mask([SecretBytes(CANARY.encode())]))
+
+
+def test_secrets_are_hidden_in_all_that_buildkit_says() -> None:
+    progress = masking()
+    log = progress.feed(line(vertexes=[vertex("a", f"[1/1] RUN echo {CANARY}", started=T0)]))
+    told = [log.log, *(step.name.encode() for step in log.seen)]
+    told.append(progress.feed(output("a", f"one {CANARY} two\n".encode())).log)
+    status = {"vertex": "a", "id": CANARY, "name": f"pushing {CANARY}", "completed": T1}
+    told.append(progress.feed(line(statuses=[status])).log)
+    warning = {"vertex": "a", "short": base64.b64encode(CANARY.encode()).decode()}
+    told.append(progress.feed(line(warnings=[warning])).log)
+    told.append(progress.feed(f"error: failed to solve: echo {CANARY}".encode()).log)
+    done = vertex("a", f"[1/1] RUN echo {CANARY}", started=T0, completed=T1, error=f"process echo {CANARY} failed")
+    told.append(progress.feed(line(vertexes=[done])).log)
+    told += [progress.text.encode(), repr(progress.steps).encode(), repr(progress.failed).encode()]
+    assert all(b"***" in text for text in told)
+    assert CANARY.encode() not in b"".join(told)
+
+
+def test_a_secret_that_comes_in_pieces_is_hidden() -> None:
+    progress = masking()
+    progress.feed(line(vertexes=[vertex("a", "[1/1] RUN x", started=T0)]))
+    log = b"".join(progress.feed(output("a", bytes([byte]))).log for byte in f"a {CANARY} b\nc".encode())
+    log += progress.feed(line(vertexes=[vertex("a", "[1/1] RUN x", started=T0, completed=T1)])).log
+    assert log == b"#1 a *** b\n#1 c\n#1 DONE\n"
+
+
+def test_what_may_begin_a_secret_is_told_when_its_step_ends() -> None:
+    progress = masking()
+    progress.feed(line(vertexes=[vertex("a", "[1/1] RUN x", started=T0)]))
+    assert progress.feed(output("a", b"the canary")).log == b""
+    log = progress.feed(line(vertexes=[vertex("a", "[1/1] RUN x", started=T0, completed=T1, error="exit code: 1")])).log
+    assert log == b"#1 the canary\n#1 ERROR: exit code: 1\n"
+    failed = progress.failed
+    assert failed
+    assert failed.output == ("the canary",)
+
+
+def test_the_streams_of_a_step_are_looked_at_apart() -> None:
+    """Else what is written to stderr in between would save a secret on stdout."""
+    progress = masking()
+    progress.feed(line(vertexes=[vertex("a", "[1/1] RUN x", started=T0)]))
+    half = len(CANARY) // 2
+    parts = ((1, CANARY[:half]), (2, "in between\n"), (1, CANARY[half:] + " end\n"))
+    log = b""
+    for stream, text in parts:
+        data = base64.b64encode(text.encode()).decode()
+        log += progress.feed(line(logs=[{"vertex": "a", "stream": stream, "data": data}])).log
+    assert sorted(log.splitlines()) == [b"#1 *** end", b"#1 in between"]

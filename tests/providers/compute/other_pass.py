@@ -1,11 +1,13 @@
 """A pass in a process of its own, for tests that kill one: rents a lease, says `ready`, builds or waits, returns.
 
-`python -m tests.providers.compute.other_pass STATE LEASE [CONTEXT]`
+`python -m tests.providers.compute.other_pass STATE LEASE [CONTEXT]`, on this machine, or with LIAN_TEST_DOCKER in the
+Docker whose socket that is, from LIAN_TEST_IMAGE.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -13,11 +15,13 @@ from pathlib import Path
 from reconciler.ports.compute import LeaseRequest
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.builder.buildctl import BuildctlBuilder
+from tests.providers.compute.docker_world import docker_compute
 from tests.providers.workshop import TIER, Bench, local_compute
 
 
 async def _pass(state: Path, lease: str, context: Path | None) -> None:
-    compute = local_compute(state)
+    socket = os.environ.get("LIAN_TEST_DOCKER")
+    compute = docker_compute(Path(socket), state, os.environ["LIAN_TEST_IMAGE"]) if socket else local_compute(state)
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

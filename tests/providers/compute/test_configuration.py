@@ -13,7 +13,7 @@ from reconciler.model.secret import Secret
 from reconciler.model.tier import Tier
 from reconciler.ports.access import Identity, Route
 from reconciler.ports.compute import LeaseRequest
-from reconciler.providers.compute.daemon import Certificates, configuration
+from reconciler.providers.compute.configuration import Certificates, configuration
 
 _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)
 _path = st.builds(lambda name: Path("/", name), _text)

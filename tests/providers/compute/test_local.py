@@ -22,19 +22,17 @@ from reconciler.providers.compute.processes import with_argument
 from tests.ports.compute_suite import ComputeSuite, lease
 from tests.ports.leasing import leasing_of, without_trouble
 from tests.ports.provider_suite import ProviderSuite
+from tests.providers.compute.passes import PATIENCE, ROOT, OtherPass, wait_until
 from tests.providers.compute.traces import processes_of, traces
 from tests.providers.workshop import SHELL, ledger_of, local_compute, open_bench, write_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from reconciler.apply.leasing import Leasing
     from reconciler.ports.compute import Usage
 
 pytestmark = pytest.mark.buildkit
-
-ROOT = Path(__file__).parents[3]
-PATIENCE = 20.0
 
 
 def failing(state: Path) -> LocalCompute:
@@ -85,36 +83,6 @@ class ProviderStand:
 
     def left(self) -> Sequence[str]:
         return traces(self.state)
-
-
-class OtherPass:
-    """Another process that holds a lease, ready when this is made."""
-
-    def __init__(self, state: Path, lease: str, context: Path | None = None) -> None:
-        argv = [sys.executable, "-m", "tests.providers.compute.other_pass", str(state), lease]
-        self.process = subprocess.Popen(
-            [*argv, *([str(context)] if context else [])],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        said = self.process.stdout.readline()
-        if said != "ready\n":
-            raise AssertionError(self.process.communicate()[1])
-
-    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        self.process.send_signal(number)
-        self.process.communicate(timeout=PATIENCE)
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Poll until it holds."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
 
 
 class TestLocalProvider(ProviderSuite):

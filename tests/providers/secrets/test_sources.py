@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pickle
 import shlex
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from reconciler.model.credential import SourceKind, SourceRef
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.secret import Secret
 from reconciler.providers.secrets import sources
-from reconciler.providers.secrets.sources import LONGEST, Sources
+from reconciler.providers.secrets.sources import LONGEST, LONGEST_SECRET, Sources
 from reconciler.record.owner import Owner
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         (SourceKind.COMMAND, f"sh -c 'echo {CANARY}; exit 3'", None),
         (SourceKind.COMMAND, "echo 'open", "it is no command line: no closing quotation"),
         (SourceKind.COMMAND, "printf '\\377'", "it is not text"),
-        (SourceKind.COMMAND, f"head -c {LONGEST + 1} /dev/zero", f"it printed more than {LONGEST:,} bytes"),
+        (SourceKind.COMMAND, f"head -c {LONGEST + 1} /dev/zero", f"it holds more than {LONGEST:,} bytes"),
     ],
 )
 def test_what_gives_nothing_says_why(kind: SourceKind, name: str, cause: str | None) -> None:
@@ -132,11 +132,83 @@ def test_a_vault_is_not_there_yet() -> None:
     assert problem.code == "credentials-unsupported"
 
 
-def test_a_secret_is_shown_nowhere() -> None:
-    secret = Secret(CANARY)
-    assert CANARY not in f"{secret} {secret!r} {secret!s} {secret:>40} {[secret]} %s" % secret
-    with pytest.raises(TypeError):
-        pickle.dumps(secret)
-    assert secret == Secret(CANARY) != Secret("other")
-    assert secret != CANARY
-    assert len({secret, Secret(CANARY)}) == 1
+def resolve(kind: SourceKind, name: str, environ: dict[str, str] | None = None) -> bytes:
+    found = Sources(environ or PATH).resolve(SourceRef(kind, name), "the secret npm-token")
+    return asyncio.run(found).reveal()
+
+
+def unresolved(kind: SourceKind, name: str, environ: dict[str, str] | None = None) -> Problem:
+    with pytest.raises(LianError) as error:
+        resolve(kind, name, environ)
+    (problem,) = error.value.problems
+    assert "the secret npm-token" in problem.message
+    return problem
+
+
+@pytest.mark.parametrize("data", [b"a", b"a\n", b" a\r\n\n", b"\xff\x00\xfe", b"\n", "\u00e9".encode("latin-1")])
+def test_a_builds_secret_is_every_byte_as_it_is(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "secret").write_bytes(data)
+    assert resolve(SourceKind.FILE, str(tmp_path / "secret")) == data
+    assert resolve(SourceKind.COMMAND, f"cat {shlex.quote(str(tmp_path / 'secret'))}") == data
+    if b"\x00" not in data:
+        assert resolve(SourceKind.ENV, "X", {"X": os.fsdecode(data)}) == data
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "code", "cause"),
+    [
+        (SourceKind.ENV, "NOT_SET", "credential-missing", None),
+        (SourceKind.ENV, "EMPTY", "credential-unreadable", "it is empty"),
+        (SourceKind.FILE, "/does/not/exist", "credential-missing", None),
+        (SourceKind.FILE, "/dev/null", "credential-unreadable", "it is not a file"),
+        (SourceKind.COMMAND, "true", "credential-unreadable", "it is empty"),
+        (
+            SourceKind.COMMAND,
+            f"sh -c 'echo {CANARY} >&2; exit 3'",
+            "credential-unreadable",
+            "it ended with exit code 3",
+        ),
+        (SourceKind.COMMAND, "no-such-program", "credential-unreadable", "there is no such program on PATH"),
+        (SourceKind.COMMAND, "yes", "credential-unreadable", "it printed more than 1,048,576 bytes"),
+        (SourceKind.VAULT, "kv/npm", "credentials-unsupported", None),
+    ],
+)
+def test_a_secret_that_cannot_be_had_says_why(kind: SourceKind, name: str, code: str, cause: str | None) -> None:
+    problem = unresolved(kind, name, {**PATH, "EMPTY": ""})
+    assert (problem.code, problem.cause) == (code, cause)
+    assert problem.hint
+
+
+def test_a_secret_is_as_long_as_buildkit_takes_it(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(b"x" * LONGEST_SECRET)
+    assert len(resolve(SourceKind.FILE, str(path))) == LONGEST_SECRET
+    path.write_bytes(b"x" * (LONGEST_SECRET + 1))
+    for kind, name in ((SourceKind.FILE, str(path)), (SourceKind.COMMAND, f"cat {shlex.quote(str(path))}")):
+        assert unresolved(kind, name).cause == "it holds more than 512,000 bytes"
+
+
+def test_what_a_command_says_beside_its_answer_is_not_heard(capfd: pytest.CaptureFixture[str]) -> None:
+    command = f"sh -c 'printf s3cr3t; echo {CANARY} >&2'"
+    assert resolve(SourceKind.COMMAND, command) == b"s3cr3t"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_command_that_prints_for_ever_is_ended() -> None:
+    """Again and again: what it has printed and nobody read must not keep it."""
+    began = time.monotonic()
+    for _ in range(5):
+        assert unresolved(SourceKind.COMMAND, "yes").cause == "it printed more than 1,048,576 bytes"
+    assert time.monotonic() - began < 20
+
+
+def test_what_a_command_leaves_running_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even in a session of its own, with the command's output open."""
+    monkeypatch.setattr(sources, "COMMAND_SECONDS", 0.5)
+    began = time.monotonic()
+    leaving = f"setsid sh -c 'echo $$ > {tmp_path}/left; exec sleep 60' & printf s3cr3t; sleep 0.2; exit 1"
+    try:
+        assert "did not answer" in (unresolved(SourceKind.COMMAND, shlex.join(["sh", "-c", leaving])).cause or "")
+        assert time.monotonic() - began < 10
+    finally:
+        os.kill(int((tmp_path / "left").read_text()), signal.SIGKILL)

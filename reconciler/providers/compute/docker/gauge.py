@@ -1,0 +1,126 @@
+"""What goes on in a lease's container, told by one process there for as long as the lease lasts.
+
+It answers a line with what the control group of the steps says. A process for each answer would take Docker more time
+than what is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reconciler.model.problem import LianError
+from reconciler.ports.compute import Usage
+from reconciler.providers.compute.cgroups import MemoryReading
+from reconciler.providers.compute.docker import problems
+from reconciler.providers.compute.docker.container import CGROUP
+from reconciler.providers.compute.docker.hijack import OUTPUT
+from reconciler.providers.compute.metering import LOOK_SECONDS, MemoryMeter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from reconciler.providers.compute.docker.hijack import Connection
+
+WHAT = "tell what the builder uses"
+_MEMORY, _CPU, _UNIFIED = (f"/sys/fs/cgroup{below}{CGROUP}" for below in ("/memory", "/cpuacct", ""))
+"""Where the control group of all steps is: with v1, and with v2."""
+COMMAND = (
+    "/bin/sh",
+    "-c",
+    f"""\
+buildkitd --version
+echo .
+while read -r _; do
+  for file in {_MEMORY}/memory.usage_in_bytes {_MEMORY}/memory.max_usage_in_bytes {_CPU}/cpuacct.usage \
+      {_UNIFIED}/memory.current {_UNIFIED}/memory.peak; do
+    read -r value < $file && echo "${{file##*/}} $value"
+  done
+  cat {_MEMORY}/memory.stat {_UNIFIED}/memory.stat {_UNIFIED}/cpu.stat
+  echo .
+done 2>/dev/null
+""",
+)
+"""Says first which builder is there, and then a name and a number a line; each answer ends with a dot."""
+
+
+@dataclass(slots=True)
+class Gauge:
+    """Asks COMMAND over its connection. `seconds` is how long an answer may take; `told` is given what the process says
+    of errors."""
+
+    connection: Connection
+    seconds: float
+    told: Callable[[bytes], None]
+    meter: MemoryMeter = field(default_factory=MemoryMeter)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _frames: AsyncIterator[tuple[int, bytes]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._frames = self.connection.frames()
+
+    async def builder(self) -> str:
+        """What `buildkitd --version` says: the first answer. Raises LianError `docker-silent` or `docker-lost`."""
+        return await self._answer()
+
+    async def usage(self) -> Usage:
+        """What steps have used so far. Raises LianError `docker-silent` or `docker-lost`."""
+        async with self._lock:
+            self.connection.writer.write(b"\n")
+            values = _values(await self._answer())
+        return Usage(self.meter.take(_memory(values)), _cpu_seconds(values))
+
+    async def watch(self) -> None:
+        """Look again and again, until that is of no use any more."""
+        try:
+            while True:
+                await asyncio.sleep(LOOK_SECONDS)
+                await self.usage()
+        except LianError as error:
+            self.told(f"{error}\n".encode())
+
+    async def _answer(self) -> str:
+        """Once one has not come none will, for nobody would know any more to what question."""
+        try:
+            async with asyncio.timeout(self.seconds):
+                return await self._whole()
+        except TimeoutError as error:
+            raise LianError(problems.silent(WHAT, self.seconds)) from error
+        except (OSError, asyncio.IncompleteReadError) as error:
+            raise LianError(problems.lost(WHAT, str(error))) from error
+
+    async def _whole(self) -> str:
+        said = b""
+        async for stream, content in self._frames:
+            if stream == OUTPUT:
+                said += content
+            else:
+                self.told(content)
+            if b"\n" + said == b"\n.\n" or said.endswith(b"\n.\n"):
+                return said.removesuffix(b".\n").decode(errors="replace")
+        raise LianError(problems.lost(WHAT, "the process there ended"))
+
+
+def _values(answer: str) -> Mapping[str, int]:
+    """Name -> number; what is none is left out."""
+    lines = (line.split() for line in answer.splitlines())
+    return {words[0]: int(words[1]) for words in lines if len(words) == 2 and words[1].isdecimal()}
+
+
+def _memory(values: Mapping[str, int]) -> MemoryReading | None:
+    """With v1 first; None if it is not accounted."""
+    for used, peak, prefix in (
+        ("memory.usage_in_bytes", "memory.max_usage_in_bytes", "total_"),
+        ("memory.current", "memory.peak", ""),
+    ):
+        files = [values.get(f"{prefix}{kind}_file") for kind in ("inactive", "active")]
+        if used in values and None not in files:
+            return MemoryReading(values[used], sum(filter(None, files)), values.get(peak))
+    return None
+
+
+def _cpu_seconds(values: Mapping[str, int]) -> float | None:
+    if "cpuacct.usage" in values:
+        return values["cpuacct.usage"] / 1e9
+    return values["usage_usec"] / 1e6 if "usage_usec" in values else None

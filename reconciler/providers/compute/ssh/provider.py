@@ -1,0 +1,303 @@
+"""Compute `ssh`: a lease is a builder on one of the fleet's hosts, owned there by a supervisor that ends it by itself
+when lian is not heard of any more."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import json
+import shutil
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.secret import Secret
+from reconciler.ports.compute import NOT_REMOVED, TAKEN, Rental, Runner, Usage
+from reconciler.providers.compute.configuration import Certificates, configuration
+from reconciler.providers.compute.ssh import script
+from reconciler.providers.compute.ssh.connection import UNREACHABLE, Connection, Done, Identity, Lost, connect
+from reconciler.providers.compute.ssh.machine import SshMachine, Timing
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from reconciler.model.host import Host
+    from reconciler.model.lease import Lease
+    from reconciler.ports.access import Route
+    from reconciler.ports.compute import LeaseRequest
+    from reconciler.providers.compute.ssh.script import Listed
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Rented:
+    """`machine` is None until its host was asked for the lease."""
+
+    starting: asyncio.Future[Runner] | None = None
+    machine: SshMachine | None = None
+
+
+@dataclass(slots=True)
+class SshCompute:
+    """Rents builders on these hosts. `scratch` is a folder of this machine for what is not sent yet or was brought
+    back; `state` is the folder of all leases on each host."""
+
+    hosts: Sequence[Host]
+    identity: Identity
+    scratch: Path
+    state: str = script.STATE
+    timing: Timing = field(default_factory=Timing)
+    _rented: dict[str, _Rented] = field(default_factory=dict)
+    _chosen: Counter[Host] = field(default_factory=Counter)
+    """Of those that are being rented now: no listing tells of them yet."""
+
+    @property
+    def shared(self) -> bool:
+        """See the port: other fleets may use the same hosts."""
+        return True
+
+    async def rent(self, request: LeaseRequest, lease: Lease) -> Runner:
+        """See the port. Raises LianError `compute-unavailable` naming what is lacking there or here, `lease-taken`,
+        `disk-full`, `builder-start-failed` with the end of the builder's log, or what `connect` raises."""
+        if shutil.which("rsync") is None:
+            raise LianError(_no_rsync())
+        if lease.name not in self._rented:
+            self._rented[lease.name] = rented = _Rented()
+            rented.starting = asyncio.ensure_future(self._start(rented, request, lease))
+        starting = self._rented[lease.name].starting
+        assert starting is not None
+        return await asyncio.shield(starting)
+
+    async def describe(self, lease: str) -> Rental | None:
+        """See the port. Raises LianError if a host that may have it cannot be asked."""
+        answers, problems = await self._answers(self._listed)
+        for one in (one for listed in answers.values() for one in listed if one.name == lease):
+            return one.rental or one.unowned
+        if problems:
+            raise LianError(problems)
+        return None
+
+    async def owned_by(self, fleet: str) -> Sequence[Rental]:
+        """See the port. Raises LianError naming each host that cannot be asked."""
+        found = [one.rental for listed in await self._on_each(self._listed) for one in listed]
+        return [rental for rental in found if rental is not None and rental.lease.fleet == fleet]
+
+    async def give_back(self, lease: str) -> None:
+        """See the port."""
+        rented = self._rented.pop(lease, None)
+        if rented is not None and rented.starting is not None:
+            await asyncio.wait({rented.starting})
+            rented.starting.cancelled() or rented.starting.exception()
+        try:
+            if rented is None:
+                await self._on_each(lambda connection: self._ended(connection, lease))
+            elif rented.machine is not None:
+                await self._ended_on(rented.machine)
+        except LianError as error:
+            raise _not_removed(lease, error) from error
+        finally:
+            if rented is not None and rented.machine is not None:
+                await rented.machine.close()
+        await asyncio.to_thread(shutil.rmtree, self.scratch / lease, ignore_errors=True)
+
+    async def usage(self, runner: Runner) -> Usage:
+        """See the port. The daemon itself is not counted."""
+        return await runner.machine.usage() if isinstance(runner.machine, SshMachine) else Usage()
+
+    async def _start(self, rented: _Rented, request: LeaseRequest, lease: Lease) -> Runner:
+        host = await self._choose(request.fleet)
+        self._chosen[host] += 1
+        try:
+            scratch = self.scratch / lease.name
+            self._make(scratch)
+            machine = SshMachine(
+                host, lease.name, request.fleet, self.state, lambda: connect(host, self.identity), self.timing
+            )
+            connection = await machine.first()
+            rented.machine = machine
+            done = await self._asked(machine, connection, request, lease)
+            if done.status == script.TAKEN:
+                rented.machine = None  # another one's is not ours to give back
+            if done.status != 0:
+                await machine.close()
+                raise LianError(_no_runner(host, done, lease.name))
+            machine.attend()
+        finally:
+            self._chosen[host] -= 1
+        return Runner(lease.name, f"unix://{machine.folder}/socket", scratch, _version(done.output), machine)
+
+    async def _asked(self, machine: SshMachine, connection: Connection, request: LeaseRequest, lease: Lease) -> Done:
+        """Once: whether it was done is not known if the connection breaks. Raises LianError."""
+        cgroup = cgroup_of(machine.folder)
+        terms = [cgroup, str(self.timing.silence), str(max(1, int(request.deadline)))]
+        words = script.command(self.state, "rent", lease.name, *terms)
+        try:
+            return await connection.run(words, script.handed(_contents(machine.folder, cgroup, request, lease)))
+        except Lost as error:
+            raise LianError(_broken(machine.host, error)) from error
+
+    async def _choose(self, fleet: str) -> Host:
+        """The host with the fewest leases of ours, of those that answer; the only one need not be asked. Raises
+        LianError if none does."""
+        if len(self.hosts) == 1:
+            return self.hosts[0]
+        answers, problems = await self._answers(self._listed)
+        if not answers:
+            raise LianError(problems)
+        counts: Counter[Host] = Counter()
+        for host, listed in answers.items():
+            rentals = [one.rental for one in listed]
+            counts[host] = sum(rental is not None and rental.lease.fleet == fleet for rental in rentals)
+        return min(answers, key=lambda host: counts[host] + self._chosen[host])
+
+    async def _on_each(self, work: Callable[[Connection], Awaitable[T]]) -> list[T]:
+        """On all hosts at once; what is wrong with any is raised when all have answered."""
+        answers, problems = await self._answers(work)
+        if problems:
+            raise LianError(problems)
+        return list(answers.values())
+
+    async def _answers(self, work: Callable[[Connection], Awaitable[T]]) -> tuple[dict[Host, T], list[Problem]]:
+        """Of all hosts at once: what those that can be asked say, and what is wrong with the others."""
+        ends = await asyncio.gather(*(self._on(host, work) for host in self.hosts), return_exceptions=True)
+        answers: dict[Host, T] = {}
+        problems: list[Problem] = []
+        for host, end in zip(self.hosts, ends, strict=True):
+            if isinstance(end, LianError):
+                problems += end.problems
+            elif isinstance(end, BaseException):
+                raise end
+            else:
+                answers[host] = end
+        return answers, problems
+
+    async def _on(self, host: Host, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Over a connection of its own. Raises LianError."""
+        connection = await connect(host, self.identity)
+        try:
+            return await work(connection)
+        except Lost as error:
+            raise LianError(_broken(host, error)) from error
+        finally:
+            await connection.close()
+
+    async def _listed(self, connection: Connection) -> list[Listed]:
+        """Raises Lost or LianError."""
+        done = await connection.run(script.command(self.state, "list"))
+        if done.status != 0:
+            raise LianError(_refused(connection.host, done.cause or f"it ended with status {done.status}"))
+        try:
+            return list(script.listed(done.output))
+        except ValueError as error:
+            raise LianError(_refused(connection.host, str(error))) from error
+
+    async def _ended_on(self, machine: SshMachine) -> None:
+        """Over the lease's own connection if it holds. Raises LianError."""
+        try:
+            return await self._ended(await machine.connection(), machine.lease)
+        except (Lost, LianError):
+            return await self._on(machine.host, lambda connection: self._ended(connection, machine.lease))
+
+    async def _ended(self, connection: Connection, lease: str) -> None:
+        """Nothing of it is on this host. Raises Lost or LianError."""
+        done = await connection.run(script.command(self.state, "end", lease))
+        if done.status != 0:
+            told = done.output.decode(errors="replace") + done.errors
+            raise LianError(_left(connection.host, lease, "; ".join(told.splitlines())))
+
+    @staticmethod
+    def _make(scratch: Path) -> None:
+        try:
+            scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"the folder {scratch} for what is built elsewhere cannot be made"
+            code = "disk-full" if error.errno == errno.ENOSPC else "compute-unavailable"
+            hint = "give lian's cache folder a place that can be written to and has room"
+            raise LianError(Problem(code, message, cause=error.strerror, hint=hint, next=Next.HOLD)) from error
+
+
+def cgroup_of(folder: str) -> str:
+    """The name of the cgroup of a lease with this folder there: those of one name in two folders must not share one."""
+    return f"{folder.rpartition('/')[2]}-{hashlib.sha256(folder.encode()).hexdigest()[:8]}"
+
+
+def _contents(folder: str, cgroup: str, request: LeaseRequest, lease: Lease) -> dict[str, bytes]:
+    """The lease's files there: first of all, whose it is."""
+    record = {"kind": "lease", "version": 1} | lease.to_json()
+    contents = {"lease.json": json.dumps(record).encode(), "supervisor": script.text().encode()}
+    certificates = {route.host: _certificates(route, n, folder, contents) for n, route in enumerate(request.routes)}
+    contents["buildkitd.toml"] = configuration(request, f"/lian/{cgroup}", certificates).encode()
+    return contents
+
+
+def _certificates(route: Route, number: int, folder: str, contents: dict[str, bytes]) -> Certificates:
+    """A host's, as files in memory there."""
+
+    def file(name: str, content: str | Secret) -> Path:
+        text = content.reveal() if isinstance(content, Secret) else content
+        contents[f"private/{number}-{name}"] = text.encode("utf-8", "surrogateescape")
+        return Path(f"{folder}/private/{number}-{name}")
+
+    authorities = tuple(file(f"{n}.crt", pem) for n, pem in enumerate(route.authorities))
+    if route.identity is None:
+        return Certificates(authorities)
+    pair = file("client.cert", route.identity.certificate), file("client.key", route.identity.key)
+    return Certificates(authorities, pair)
+
+
+def _version(output: bytes) -> str:
+    """From what it says last, `buildkitd github.com/moby/buildkit v0.33.1 <commit>`."""
+    words = (output.decode(errors="replace").strip().splitlines() or [""])[-1].split()
+    return f"buildkit {words[2]}" if len(words) > 2 else "buildkit"
+
+
+def _no_runner(host: Host, done: Done, lease: str) -> Problem:
+    if done.status == script.LACKING:
+        return Problem(
+            "compute-unavailable",
+            f"{host} cannot build: {', '.join(done.output.decode(errors='replace').split())} missing",
+            hint="install the programs there, where a login finds them, and log in as root; see docs/runners.md",
+            next=Next.HOLD,
+        )
+    if done.status == script.TAKEN:
+        hint = "run `lian runners sweep` if no pass of lian is running, and try again"
+        return Problem(TAKEN, f"the lease {lease} exists already on {host}", hint=hint, next=Next.RETRY)
+    if script.is_full(done.errors):
+        message = f"no space is left for the builder's state on {host}"
+        hint = "make room there, in /var/lib/lian and in memory"
+        return Problem("disk-full", message, cause=done.cause, hint=hint, next=Next.RETRY)
+    message = f"the builder did not start on {host}"
+    hint = "the cause is the end of what it said; see what the machine needs in docs/runners.md"
+    return Problem("builder-start-failed", message, cause=done.cause, hint=hint, next=Next.RETRY)
+
+
+def _no_rsync() -> Problem:
+    message = "this machine cannot send contexts: rsync is not on PATH"
+    return Problem("compute-unavailable", message, hint="install rsync 3.2 or newer here, too", next=Next.HOLD)
+
+
+def _refused(host: Host, cause: str) -> Problem:
+    hint = "let lian log in as root, with a POSIX shell"
+    message = f"{host} does not tell what is rented there"
+    return Problem("compute-unavailable", message, cause=cause, hint=hint, next=Next.HOLD)
+
+
+def _broken(host: Host, error: Lost) -> Problem:
+    message = f"the connection to {host} broke"
+    hint = "check the network between here and there if it happens again"
+    return Problem(UNREACHABLE, message, cause=str(error), hint=hint, next=Next.RETRY)
+
+
+def _left(host: Host, lease: str, what: str) -> Problem:
+    return Problem(NOT_REMOVED, f"{lease} is still there on {host}", cause=what, next=Next.RETRY)
+
+
+def _not_removed(lease: str, error: LianError) -> LianError:
+    told = "; ".join(f"{p.message}: {p.cause}" if p.cause else p.message for p in error.problems)
+    hint = "what lian is not heard of ends by itself; the next sweep tries again"
+    message = f"the lease {lease} could not be removed completely"
+    return LianError(Problem(NOT_REMOVED, message, cause=told, hint=hint, next=Next.RETRY))
