@@ -10,8 +10,10 @@ import httpx
 import pytest
 
 from tests.e2e.bench import BASE, Bench, directive, layout_tags, leftovers, until
+from tests.e2e.test_ssh import settings
 from tests.schemas.evaluation import validator
 from tests.servers.registry import run_registry
+from tests.servers.sshd import machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,10 +155,6 @@ def test_a_build_that_fails_says_so_and_moves_no_tag(server: RegistryServer, ben
     held, err = built(bench, image, "images/api", "--dockerfile", "Nope", code=1)
     assert (held["status"], held["problem"]["code"]) == ("Held", "dockerfile-missing")
     assert err.count("dockerfile-missing") == 1
-    bench.env["SSH_AUTH_SOCK"] = ""
-    bench.commit({"lian.ncl": '{ compute = { provider = \'Ssh, hosts = ["a@b.example"] } }'})
-    refused = bench.lian("build", "--workspace", "shop", "--context", "images/api", "--image", image, code=1)
-    assert (refused.out, "error[ssh-key-missing]" in refused.err) == ("", True)
 
 
 def test_caches_that_are_named_are_read_and_written_as_the_rules_admit(server: RegistryServer, bench: Bench) -> None:
@@ -175,6 +173,20 @@ def test_caches_that_are_named_are_read_and_written_as_the_rules_admit(server: R
     assert (refused.out, refused.err.count("error[cache-forbidden]")) == ("", 2)
     refused = bench.lian(*words, "--cache-from", f"{host}/cache/ci/shop/common:linux-arm64", code=1)
     assert "leave the tag out, or write linux-amd64" in refused.err
+
+
+def test_a_machine_by_ssh_is_built_on_with_the_key_that_is_given(bench: Bench, tmp_path: Path) -> None:
+    """And the settings are those of the repository that the context lies in."""
+    with machine(tmp_path / "sshd") as host, run_registry(tmp_path / "registry") as registry:
+        host.reaches(int(registry.host.rpartition(":")[2]))
+        bench.commit({"lian.ncl": settings(host, registry.url)})
+        bench.env["SSH_AUTH_SOCK"] = ""
+        image = f"{registry.host}/far/api"
+        words = ("build", "--workspace", "shop", "--context", "images/api", "--image", image)
+        assert "error[ssh-key-missing]" in bench.lian(*words, code=1).err
+        result, _ = built(bench, image, "images/api", "--ssh-key", str(host.key))
+        assert (result["status"], digest_of(registry, "far/api", "latest")) == ("Done", result["digest"])
+        assert list((host.seen / "leases").iterdir()) == []
 
 
 def test_kill_9_is_swept_by_the_next_build(server: RegistryServer, bench: Bench) -> None:

@@ -58,3 +58,8 @@ def test_every_result_is_one_line_that_its_schema_describes(result, change, revi
 def test_what_its_schema_does_not_describe_is_not_printed() -> None:
     with pytest.raises(LianError, match="document-invalid"):
         wiring.checked("build_result", {"kind": "build-result"})
+
+
+def test_what_lian_starts_does_not_see_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NATS_NKEY_SEED", "a-seed")
+    assert "a-seed" not in wiring.handed_on().values()
