@@ -206,7 +206,8 @@ def _on_disk(asked: Asked) -> Path:
             hint = "give a file of it; `lian reconcile --once` builds those of a whole repository"
             raise LianError(Problem("directives-missing", message, "--directives", hint=hint))
         if not real.parent.is_dir():
-            raise LianError(Problem("directives-missing", f"there is no file {asked.file}", "--directives"))
+            hint = "give the path of a directive file, such as directives/shop.ncl"
+            raise LianError(Problem("directives-missing", f"there is no file {asked.file}", "--directives", hint=hint))
     except (OSError, ValueError, RuntimeError) as error:
         raise LianError(Problem("context-missing", f"{asked.where} cannot be found", cause=str(error))) from error
     return path.parent.resolve() / path.name

@@ -215,7 +215,8 @@ def _bad_context(path: str) -> Iterator[Problem]:
         hint = "clone the repository, and give --context a folder of the clone; --rev says which commit"
         yield Problem("context-url", message, "--context", hint=hint)
     elif _CONTROL.search(path):
-        yield Problem("context-missing", f"--context {path[:300]!r} holds what no name should", "--context")
+        hint = "rename the folder: control characters and bytes that are not UTF-8 cannot be told of it"
+        yield Problem("context-missing", f"--context {path[:300]!r} holds what no name should", "--context", hint=hint)
 
 
 def _bad_dockerfile(path: str) -> Iterator[Problem]:
