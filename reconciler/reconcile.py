@@ -28,6 +28,8 @@ from reconciler.plan.story import image_of, tell
 from reconciler.plan.vanished import some_are_gone, unless_vanished
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from reconciler.model.desired import Desired
     from reconciler.model.name import ArtifactName
     from reconciler.model.outcome import Outcome
@@ -61,6 +63,8 @@ class Options:
     build_timeout: float | None = None
     overrides: Overrides = field(default_factory=Overrides)
     orphans: Orphans = Orphans.IGNORED
+    adjusted: Callable[[Desired], Desired] | None = None
+    """What a command makes of what the commit asks for, before anything is planned. May raise LianError."""
 
 
 async def load(ports: Reading) -> Desired:
@@ -71,6 +75,8 @@ async def load(ports: Reading) -> Desired:
 async def plan_once(ports: Reading, options: Options) -> Work:
     """The plan, with what it was made from; `lian diff` stops here. Writes nothing anywhere. Raises LianError."""
     desired = await load(ports)
+    if options.adjusted is not None:
+        desired = options.adjusted(desired)
     selected = select(desired, options.only)
     if selected is not None:
         desired = narrowed(desired, selected)

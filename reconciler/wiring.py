@@ -11,11 +11,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from reconciler.cache.home import is_cache
 from reconciler.model.fleet import ComputeProvider, ComputeSettings
-from reconciler.model.problem import LianError, Problem
+from reconciler.model.one_build import SEED_VARIABLE, ByFlags
+from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.bundle import Ports, Reading, Removing, Renting, Surveying
 from reconciler.providers.builder import binaries
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.lease import Lease
+    from reconciler.model.one_build import Asked
     from reconciler.model.tier import Sizes
     from reconciler.model.tree import Entry
     from reconciler.ports.access import Access
@@ -134,7 +136,7 @@ class _Written(TypedDict):
 async def reading(choice: Choice) -> AsyncIterator[Reading]:
     """The ports of a plan: nothing in them can write, and registries are asked for pull alone."""
     async with _connections() as connections:
-        yield Reading(**_read(choice, _Learning(_source(choice), connections)))
+        yield Reading(**_read(_memory(choice), _Learning(_source(choice), connections)))
 
 
 @asynccontextmanager
@@ -151,13 +153,46 @@ async def surveying(choice: Choice) -> AsyncIterator[Surveying]:
     from reconciler.providers.registry.abilities import RoutedAbilities
 
     async with _connections() as connections:
-        read = _read(choice, _Learning(_source(choice), connections))
+        read = _read(_memory(choice), _Learning(_source(choice), connections))
         yield Surveying(**read, abilities=RoutedAbilities(connections))
 
 
 @asynccontextmanager
 async def working(choice: Choice) -> AsyncIterator[Bench]:
     """What whole passes are run on."""
+    async with _bench(choice, _source(choice), _memory(choice)) as bench:
+        yield bench
+
+
+@asynccontextmanager
+async def building(choice: Choice, asked: Asked, runner_image: str | None = None) -> AsyncIterator[Bench]:
+    """What one build is run on. Without settings and --registry, its registry is that of the image. Raises LianError
+    for a path that is not there."""
+    from reconciler.desired.build_source import BuildSource
+    from reconciler.record.memory import NoMemory
+
+    source = BuildSource(
+        asked,
+        choice.rev,
+        cache=choice.cache,
+        registry_override=choice.registry,
+        fallback=_url_of(asked.image.host) if isinstance(asked, ByFlags) else None,
+        runner_image=runner_image,
+        secret=handed_on().withhold,
+    )
+    async with _bench(choice, source, NoMemory()) as bench:
+        yield bench
+
+
+def _url_of(host: str) -> str:
+    """As a registry is reached of which nobody says how."""
+    from reconciler.providers.registry.http.transport import url_of
+
+    return f"{url_of(host).partition('://')[0]}://{host}"
+
+
+@asynccontextmanager
+async def _bench(choice: Choice, desired: GitSource, memory: Memory) -> AsyncIterator[Bench]:
     from reconciler.providers.registry.blob_files_router import RoutedBlobFiles
     from reconciler.providers.registry.remover_router import RoutedRemover
     from reconciler.providers.registry.router import RoutedPublisher
@@ -165,8 +200,8 @@ async def working(choice: Choice) -> AsyncIterator[Bench]:
     async with _connections() as connections:
         publisher, remover = RoutedPublisher(connections), RoutedRemover(connections)
         files = RoutedBlobFiles(connections)
-        source = _Learning(_source(choice), connections)
-        yield Bench(choice, source, _read(choice, source), {"publisher": publisher, "remover": remover}, files)
+        source = _Learning(desired, connections)
+        yield Bench(choice, source, _read(memory, source), {"publisher": publisher, "remover": remover}, files)
 
 
 @asynccontextmanager
@@ -177,7 +212,7 @@ async def removing(choice: Choice) -> AsyncIterator[Removing]:
         yield Removing(**bench.read, **bench.written)
 
 
-def _read(choice: Choice, source: _Learning) -> _Read:
+def _read(memory: Memory, source: _Learning) -> _Read:
     from reconciler.providers.registry.inventory_router import RoutedInventory
     from reconciler.providers.registry.router import RoutedRegistry
 
@@ -186,7 +221,7 @@ def _read(choice: Choice, source: _Learning) -> _Read:
         "registry": RoutedRegistry(source.connections),
         "inventory": RoutedInventory(source.connections),
         "clock": time.time,
-        "memory": _memory(choice),
+        "memory": memory,
         "revisions": source.revisions,
     }
 
@@ -221,7 +256,7 @@ def handed_on() -> HandedOn:
     from reconciler.providers.registry.http.logins import PASSWORD, USER
     from reconciler.providers.secrets.handed_on import HandedOn
 
-    return HandedOn(os.environ, {USER, PASSWORD, KEY_PASSWORD})
+    return HandedOn(os.environ, {USER, PASSWORD, KEY_PASSWORD, SEED_VARIABLE})
 
 
 class _Keyring:
@@ -305,6 +340,19 @@ def verifier(pem: bytes, name: str) -> Verifier:
     from reconciler.providers.signer.by_key import KeyVerifier
 
     return KeyVerifier(pem, name)
+
+
+def checked(schema: str, document: dict[str, Any]) -> dict[str, Any]:
+    """The document, if it is what schemas/json/SCHEMA.json says. Raises LianError `document-invalid` if it is not."""
+    from reconciler.desired import packaged
+    from reconciler.desired.nickel.twin import Twin, dotted
+
+    twin = Twin(packaged.find().document(f"schemas/json/{schema}.json"))
+    if twin.accepts(document):
+        return document
+    cause = "; ".join(f"{dotted(finding.path)}: {finding.message}" for finding in twin.findings(document))
+    message = f"what lian would print is no document of schemas/json/{schema}.json"
+    raise LianError(Problem("document-invalid", message, cause=cause, hint="report it", next=Next.BUG))
 
 
 async def evaluation() -> str:

@@ -264,7 +264,7 @@ all_sizes = st.builds(Sizes, ladders, st.just(Tier(2, 4, 30)), st.just({"rust": 
 records = st.builds(
     BuildRecord,
     artifact=artifact_names.map(str),
-    revision=hexes(40),
+    revision=hexes(40) | st.just(""),
     key=hexes(64),
     digest=digests,
     platforms=st.dictionaries(platforms, st.builds(PlatformBuild, hexes(64), inputs, digests), max_size=2),
@@ -324,7 +324,7 @@ histories = st.builds(
     st.lists(hexes(40), max_size=4).map(tuple) | st.just(("f" * 40,) * (ANCESTORS + 1)),
     complete=st.booleans(),
 )
-applied_tags = st.builds(AppliedTag, digests, artifact_names.map(str), hexes(40), _MOMENTS)
+applied_tags = st.builds(AppliedTag, digests, artifact_names.map(str), hexes(40) | st.just(""), _MOMENTS)
 applieds = st.builds(Applied, names, histories, st.dictionaries(tags, applied_tags, max_size=3))
 announcements = st.builds(
     Announcement,

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Document = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -299,7 +302,13 @@ _problem = optionally(
 )
 
 
-def _result(status: str, **more: st.SearchStrategy[Any]) -> st.SearchStrategy[Document]:
+_COMMIT: Document = {"revision": st.just("0" * 40)}
+_FOLDER: Document = {"origin": tags_of("Folder")}
+
+
+def _result(
+    status: str, of: Mapping[str, st.SearchStrategy[Any]] = _COMMIT, **more: st.SearchStrategy[Any]
+) -> st.SearchStrategy[Document]:
     digest = st.just("sha256:" + "a" * 64)
     fields = {"digest": digest, "problem": _problem, "image": image, "tags": _few(tag)}
     return optionally(
@@ -308,8 +317,8 @@ def _result(status: str, **more: st.SearchStrategy[Any]) -> st.SearchStrategy[Do
             "version": st.just(1),
             "workspace": name,
             "artifact": st.just("shop/api"),
-            "revision": st.just("0" * 40),
             "status": tags_of(status),
+            **of,
             **more,
         },
         seconds=st.sampled_from([0, 1.5, 1e6]),
@@ -319,6 +328,8 @@ def _result(status: str, **more: st.SearchStrategy[Any]) -> st.SearchStrategy[Do
 
 build_result = st.one_of(
     _result("Done", digest=st.just("sha256:" + "a" * 64)),
+    _result("Done", _FOLDER, digest=st.just("sha256:" + "a" * 64)),
+    _result("None", {**_COMMIT, "origin": tags_of("Commit")}),
     _result("Failed", problem=_problem),
     _result("Held", problem=_problem),
     _result("Skipped"),

@@ -175,7 +175,15 @@ class Caches:
         return self.artifact.name.workspace, self.artifact.name.artifact, platform
 
     def _own(self, platform: Platform) -> Slot:
-        return rules.export(self.mode, *self._of(platform))
+        workspace, artifact, _ = self._of(platform)
+        return rules.export(self.mode, workspace, self.artifact.cache.instead or artifact, platform)
+
+    def _read(self, platform: Platform) -> list[Slot]:
+        """What is looked at, the own first."""
+        workspace, artifact, _ = self._of(platform)
+        policy = self.artifact.cache
+        others = (*((policy.instead,) if policy.instead else ()), *policy.beside)
+        return [s for one in (artifact, *others) for s in rules.imports(self.mode, workspace, one, platform)]
 
     async def _look(self, platform: Platform) -> Lookup:
         if self.artifact.cache.mode is CacheMode.OFF:
@@ -183,7 +191,7 @@ class Caches:
         if self.silent is not None:
             return Lookup(problem=self.silent)
         try:
-            references = [self._at(slot) for slot in rules.imports(self.mode, *self._of(platform))]
+            references = list(dict.fromkeys(self._at(slot) for slot in self._read(platform)))
         except LianError as error:
             return Lookup(problem=error.problems[0])
         try:

@@ -113,13 +113,15 @@ class Witness:
         return {revision: await self.descends(revision) for revision in applied.revisions(tags)}
 
     async def _write(self, repository: Repository, before: Applied | None, entries: Mapping[str, AppliedTag]) -> None:
-        """The document with these entries; it stays a newer commit's if it is one's. Raises LianError."""
+        """The document with these entries; it stays a newer commit's if it is one's, and a commit's if what was built
+        is a folder: of which commits came last, a folder says nothing. Raises LianError."""
         if not entries:
             return
         history = self.desired.history
         before = before or Applied(self.desired.fleet.name, history)
         overtaken = before.stands_after(history, await self._known(before, entries)) and not self.allow_older
-        await self._put(repository, before.moved(before.history if overtaken else history, entries))
+        kept = overtaken or not history.revision
+        await self._put(repository, before.moved(before.history if kept else history, entries))
 
     async def _put(self, repository: Repository, applied: Applied) -> None:
         manifest, blobs = applied.packed()

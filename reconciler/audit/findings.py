@@ -78,7 +78,9 @@ class Verified:
             "key": self.key,
             "missing": [str(digest) for digest in self.missing],
             "damaged": [str(digest) for digest in self.damaged],
-            "record": {"revision": self.record.revision, "started": self.record.started} if self.record else None,
+            "record": {"revision": self.record.revision or None, "started": self.record.started}
+            if self.record
+            else None,
             "signed_by": sorted({vouched.key for vouched in self.vouched}),
             "statements": sorted({vouched.statement.predicate_type for vouched in self.vouched}),
             "parents": [str(parent) for parent in self.parents],

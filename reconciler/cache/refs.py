@@ -85,7 +85,7 @@ def refs_of(
         raise LianError(problem)
     artifact, host = wanted.artifact, wanted.artifact.cache_host
     layout = cache_layout(desired, host)
-    imports, export = _admitted(cache_from, cache_to, mode, name.workspace, host, layout)
+    imports, export = admitted(cache_from, cache_to, mode, name.workspace, host, layout)
     try:
         platforms = [_of_platform(artifact.cache, name, each, mode, host, layout) for each in artifact.platforms]
     except ValueError as error:
@@ -127,10 +127,10 @@ def _not_an_actor(desired: Desired, name: ArtifactName, mode: BuildMode) -> Prob
     return None
 
 
-def _admitted(
+def admitted(
     cache_from: Sequence[str], cache_to: str | None, mode: BuildMode, workspace: str, host: str, layout: Layout
 ) -> tuple[tuple[Reference, ...], Reference | None]:
-    """All that is wrong is told together."""
+    """What someone asks to read and to write, as the rules admit it. Raises LianError: all that is wrong together."""
     problems: list[Problem] = []
     imports: list[Reference] = []
     export = None

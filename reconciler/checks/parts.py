@@ -30,7 +30,7 @@ READING = (
     *RUNNERS,
 )
 """Commands that evaluate directives and build nothing."""
-BUILDING = ("reconcile", "watch")
+BUILDING = ("reconcile", "watch", "build")
 """Commands that build."""
 COMMANDS = (*READING, *BUILDING, "doctor", "version", "completion")
 

@@ -14,6 +14,8 @@ from reconciler import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from reconciler.model.secret import Secret
+
 _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _VOLUME = re.compile(r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,6})?)(?P<unit>(?:[kmgt]i?)?b)", re.IGNORECASE)
@@ -22,6 +24,21 @@ _VOLUMES |= {f"{sign}IB": 1024**power for power, sign in enumerate("KMGT", 1)}
 SHELLS = ("bash", "zsh", "tcsh")
 IMAGE_FORMATS = ("text", "json", "env", "kustomize", "helm")
 POLICY_PROVIDERS = ("zot", "harbor", "distribution-token")
+BUILD_FLAGS = (
+    ("--workspace", "NAME", "whose caches are used; the artifact is called NAME/(last part of the image's path)"),
+    ("--context", "DIR", "the folder that is sent to the build"),
+    ("--image", "HOST/PATH[:TAG]", "where it is pushed [:latest]"),
+    ("--dockerfile", "FILE", "the Dockerfile, from the context's folder [Dockerfile]"),
+    ("--language", "NAME", "picks the size of the runner where nothing else does: go, rust, java, …"),
+    ("--directives", "FILE", "build what this directive file declares"),
+)
+MEANS_FLAGS = (
+    ("--cache-to", "REF", "write this cache of the workspace instead of the artifact's own"),
+    ("--runner-image", "IMAGE", "what runners start from, with compute 'DockerLocal"),
+    ("--orchestrator-url", "URL", "where runners are rented (not there yet)"),
+    ("--nats-url", "URL", "where events go (not there yet)"),
+    ("--nats-subject-prefix", "NAME", "what their subjects begin with [lian-build]"),
+)
 
 DESCRIPTION = "GitOps for container images: commit a Nickel directive, the registry converges."
 EPILOG = """\
@@ -34,10 +51,10 @@ exit codes:
 
 Flags of the desired repo have environment variables behind them: LIAN_REPO,
 LIAN_REV, LIAN_REGISTRY, LIAN_JOBS, LIAN_CACHE. BUILDKIT_SSH_KEY stands for
---ssh-key. NO_COLOR is honoured.
+--ssh-key; lian build has others too. NO_COLOR is honoured.
 The registry's login is that of docker, or LIAN_REGISTRY_USER with
 LIAN_REGISTRY_PASSWORD; LIAN_CREDENTIAL_HOSTS limits where logins go.
-Secrets of builds lie where lian.ncl says; only reconcile and watch read them.
+Secrets of builds lie where lian.ncl says; reconcile, watch and build read them.
 Start with: lian doctor
 """
 
@@ -72,6 +89,20 @@ each difference is told: `opens` is more than the rule gives, `lacks` is less,
 `unknown` could not be told. Accounts are those of policy.access in lian.ncl.
 """
 
+
+BUILD_EPILOG = """\
+Needed are --workspace, --context and --image; or --directives, and nothing of
+what the other flags say counts then, but --ssh-key. The context is read from
+the commit (HEAD, or --rev) of the repository that it lies in, never from its
+working tree; a folder in no repository is built as it is. lian.ncl of that
+repository, or folder, holds. What is there already is not built again.
+On stdout comes one BuildResult for each artifact, as a line of JSON.
+Variables behind the flags: BUILDKIT_WORKSPACE, BUILDKIT_SSH_KEY,
+BUILDKIT_RUNNER_IMAGE, ORCHESTRATOR_URL, NATS_URL, NATS_NKEY_SEED,
+NATS_SUBJECT_PREFIX; LIAN_REV, LIAN_REGISTRY, LIAN_CACHE as everywhere.
+  lian build --workspace shop --context images/api \\
+    --image registry.example/shop/api:1.4
+"""
 
 SIZING_EPILOG = """\
 The first of these that says something decides, for cpu, memory and minutes
@@ -128,6 +159,17 @@ def _alike(typed: str, known: Sequence[str]) -> str:
     return f"; did you mean {meant[0]}?" if meant else ""
 
 
+class _Once(argparse.Action):
+    """A flag of one value: another one is a mistake, not a change of mind."""
+
+    def __call__(
+        self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(self, "given twice, and one build has one")
+        setattr(namespace, self.dest, values)
+
+
 class _Layout(argparse.RawDescriptionHelpFormatter):
     """The epilog as it is written, and room for the longest verb."""
 
@@ -176,6 +218,12 @@ def registry(text: str) -> str:
     raise argparse.ArgumentTypeError(f"{text!r} is not a registry: write oci-layout:PATH or http(s)://HOST[:PORT]")
 
 
+def _secret(text: str) -> Secret:
+    from reconciler.model.secret import Secret
+
+    return Secret(text)
+
+
 def parse(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> argparse.Namespace:
     """The command's arguments; `command` names the verb. Exits with 1 on a mistake (2 means drift, design section 9),
     with 0 on --help."""
@@ -222,6 +270,7 @@ def parser(environ: Mapping[str, str]) -> Parser:
     command.add_argument("--once", action="store_true", help="one pass, then exit (for CI); without it: lian watch")
     _json(command)
     verb("watch", "keep converging: one pass after another, on every commit", _desired, _selection, _working)
+    _build(verb("build", "build and push one image, from flags or from one directive file"), environ)
     command = verb("why", "the whole story of one artifact", _desired)
     command.add_argument("artifact", metavar="ARTIFACT", help="workspace/artifact")
     _json(command)
@@ -265,6 +314,10 @@ def _desired(command: Parser, environ: Mapping[str, str]) -> None:
     group.add_argument(
         "--repo", metavar="PATH|URL", default=environ.get("LIAN_REPO") or ".", help="the desired repo [.]"
     )
+    _commit(group, environ)
+
+
+def _commit(group: argparse._ActionsContainer, environ: Mapping[str, str]) -> None:
     group.add_argument(
         "--rev", metavar="REV", default=environ.get("LIAN_REV") or "HEAD", help="the commit, branch or tag [HEAD]"
     )
@@ -288,13 +341,42 @@ def _selection(command: Parser, environ: Mapping[str, str]) -> None:
     )
 
 
-def _renting(command: Parser, environ: Mapping[str, str]) -> None:
+def _renting(command: argparse._ActionsContainer, environ: Mapping[str, str]) -> None:
     command.add_argument(
         "--ssh-key",
         metavar="FILE",
         default=environ.get("BUILDKIT_SSH_KEY") or None,
         help="the private key for compute 'Ssh [the agent at SSH_AUTH_SOCK]",
     )
+
+
+def _build(command: Parser, environ: Mapping[str, str]) -> None:
+    """Most variables behind these are read by the verb: it has to know which flags were given."""
+    command.epilog = BUILD_EPILOG
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    what = command.add_argument_group("what is built")
+    for flag, metavar, said in BUILD_FLAGS:
+        what.add_argument(flag, metavar=metavar, action=_Once, help=said)
+    how = command.add_argument_group("how it is built")
+    _renting(how, environ)
+    how.add_argument(
+        "--cache-from",
+        metavar="REF",
+        action="append",
+        default=[],
+        help="read this cache of the workspace too (may be given again)",
+    )
+    for flag, metavar, said in MEANS_FLAGS:
+        how.add_argument(flag, metavar=metavar, action=_Once, help=said)
+    how.add_argument(
+        "--nats-nkey-seed", metavar="SEED", type=_secret, help="better given as NATS_NKEY_SEED: ps shows a command line"
+    )
+    _commit(command, environ)
+    command.add_argument(
+        "--allow-older", action="store_true", help="go back on purpose: undo what a newer commit applied"
+    )
+    command.add_argument("--allow-foreign", action="store_true", help="take over a tag that lian did not set")
+    command.set_defaults(repo=".")
 
 
 def _working(command: Parser, environ: Mapping[str, str]) -> None:

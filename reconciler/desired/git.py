@@ -61,12 +61,19 @@ def open_local(location: Path) -> pygit2.Repository:
     location = location.absolute()  # `.` says nothing to one who reads it in a log
     if not location.exists():
         raise LianError(Problem("not-a-repo", f"{location} does not exist", hint="give --repo a path or a URL"))
+    found = discover(location)
+    if found is None:
+        hint = f"run `git init` in {location} and commit a directive, or give --repo another path or a URL"
+        raise LianError(Problem("not-a-repo", f"{location} is not inside a git repository", hint=hint))
+    return found
+
+
+def discover(location: Path) -> pygit2.Repository | None:
+    """The same for a folder that exists; None if it lies in no repository. Raises LianError `repo-untrusted`,
+    `repo-unreadable`."""
     try:
         found = pygit2.discover_repository(str(location))
-        if found is None:
-            hint = f"run `git init` in {location} and commit a directive, or give --repo another path or a URL"
-            raise LianError(Problem("not-a-repo", f"{location} is not inside a git repository", hint=hint))
-        return pygit2.Repository(found)
+        return None if found is None else pygit2.Repository(found)
     except pygit2.GitError as error:
         raise LianError(_unopened(location, error)) from error
 
@@ -194,16 +201,17 @@ def _examples(repository: pygit2.Repository) -> str:
     return f"use a known name: {', '.join(names[:_MAX_HINTED])}{more}"
 
 
-def uncommitted(repository: pygit2.Repository) -> int:
-    """How many paths `git status` would list: changed or untracked, not ignored, not lian's own `.lian/`.
+def uncommitted_paths(repository: pygit2.Repository) -> list[str]:
+    """The paths that `git status` would list: changed or untracked, not ignored, not lian's own `.lian/`. One that ends
+    in a slash is a folder of which git has nothing.
 
-    0 for a bare repository.
+    Empty for a bare repository.
     """
     if repository.is_bare:
-        return 0
+        return []
     silent = FileStatus.CURRENT | FileStatus.IGNORED
     changes = repository.status(untracked_files="normal")
-    return sum(1 for path, flags in changes.items() if flags & ~silent and path.partition("/")[0] != ".lian")
+    return [path for path, flags in changes.items() if flags & ~silent and path.partition("/")[0] != ".lian"]
 
 
 def home(repository: pygit2.Repository) -> Path:

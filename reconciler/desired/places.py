@@ -9,7 +9,8 @@ from reconciler.desired.nickel.locate import nearest
 from reconciler.model.artifact import Place
 
 if TYPE_CHECKING:
-    from reconciler.desired.tree import CommitTree, Node
+    from reconciler.desired.nickel.settings import Tree
+    from reconciler.desired.tree import Node
 
 _FIELD = re.compile(r"""(?<![\w.'"-])"?(?P<name>[a-z0-9][a-z0-9-]*)"?\s*[=|.]""")
 
@@ -17,7 +18,7 @@ _FIELD = re.compile(r"""(?<![\w.'"-])"?(?P<name>[a-z0-9][a-z0-9-]*)"?\s*[=|.]"""
 class DirectiveText:
     """The text of one directive file."""
 
-    def __init__(self, path: str, node: Node, tree: CommitTree) -> None:
+    def __init__(self, path: str, node: Node, tree: Tree) -> None:
         self.path = path
         self._names: dict[str, int | None] | None = None
         self._text = tree.read(node.id).decode("utf-8", "replace")

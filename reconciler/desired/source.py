@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import copy
 import gc
+import hashlib
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,7 @@ from reconciler.desired.nickel.settings import (
 from reconciler.desired.places import DirectiveText
 from reconciler.desired.specs import Specs
 from reconciler.desired.tiers import ShippedTiers, names_tiers, read_sizes
-from reconciler.desired.tree import CommitTree, Node
+from reconciler.desired.tree import CommitTree, GitObjects, Node
 from reconciler.desired.unheeded import LOCK, Unheeded, compute, credentials, session
 from reconciler.desired.variables import named_variables
 from reconciler.model.artifact import Place
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     import pygit2
 
     from reconciler.desired.mirror import Mirror
-    from reconciler.desired.nickel.settings import Evaluated
+    from reconciler.desired.nickel.settings import Evaluated, Tree
     from reconciler.model.applied import History
     from reconciler.model.artifact import Artifact
     from reconciler.model.desired import Materials, SentFolder
@@ -57,16 +58,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SETTINGS = "lian.ncl"
-_EMPTY_RECORD = ("{}", "9e26dfeeb6e641a33dae4961196235bdb965b21b")
-"""Settings for a repo without lian.ncl, and their git blob id: the defaults are those of the contract."""
+_EMPTY_RECORD = "{}"
+"""Settings for a repo without lian.ncl: the defaults are those of the contract."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Commit:
-    """A commit, ready to be read."""
+class ReadCommit:
+    """A commit, ready to be read. `revision` is empty, and there is no repository, where it is but a folder."""
 
     revision: str
-    repository: pygit2.Repository
+    repository: pygit2.Repository | None
     tree: CommitTree
     contexts: Contexts
     memo: Memo
@@ -109,7 +110,7 @@ class GitSource:
             self._mirror = Mirror(location, cache)
         self._fetched = False
         """True where another has fetched, and told what is not committed."""
-        self._commit: _Commit | None = None
+        self._commit: ReadCommit | None = None
         self._settings_said: Mapping[str, Any] = {}
         """lian.ncl of that commit, as evaluated."""
 
@@ -145,29 +146,39 @@ class GitSource:
             return git.open_local(Path(self._location))
         return self._mirror.opened() if self._fetched else self._mirror.fetch()
 
-    def _read_commit(self, opened: Callable[[], pygit2.Repository]) -> _Commit:
+    def _read_commit(self, opened: Callable[[], pygit2.Repository]) -> ReadCommit:
         repository = opened()
         found = git.resolve(repository, self._rev)
-        tree, memo = CommitTree(repository, found.tree), Memo(self._memo_path)
+        tree, memo = CommitTree(GitObjects(repository), found.tree), Memo(self._memo_path)
         home = Path.cwd() if self._mirror else git.home(repository)
         history = git.history(repository, found.commit)
         source = self._location if self._mirror else git.origin(repository)
-        notes = () if self._fetched else _uncommitted(git.uncommitted(repository))
-        return _Commit(found.commit, repository, tree, Contexts(tree, memo), memo, home, history, source, notes)
+        notes = () if self._fetched else self._notes(repository)
+        return ReadCommit(found.commit, repository, tree, Contexts(tree, memo), memo, home, history, source, notes)
 
-    async def _desired(self, commit: _Commit) -> Desired:
+    def _notes(self, repository: pygit2.Repository) -> tuple[str, ...]:
+        """What a person should know of what is not read."""
+        return _uncommitted(len(git.uncommitted_paths(repository)))
+
+    def _registry_for(self, tree: CommitTree) -> RegistrySettings | None:
+        """The registry that beats what the commit says."""
+        del tree
+        return self._override
+
+    async def _desired(self, commit: ReadCommit) -> Desired:
         settings = await self._settings(commit.tree)
         if settings.value is None:
             others = await self._directives(commit.tree, _default_globs(await self._defaults(commit.tree)))
             raise LianError((*settings.problems, *others.problems))
         self._secret(named_variables(settings.value))
         self._settings_said = settings.value
-        fleet = read_fleet(settings.value, commit.home, self._override)
+        override = self._registry_for(commit.tree)
+        fleet = read_fleet(settings.value, commit.home, override)
         directives = await self._directives(commit.tree, fleet.directives)
         for one in directives.evaluated.values():
             self._secret(named_variables(one.value or {}))
         specs = await self._specs(commit.tree, directives)
-        assembly = _Assembly(commit, fleet, self._override, settings.value, specs)
+        assembly = _Assembly(commit, fleet, override, settings.value, specs)
         if names_tiers(settings.value, directives.values):
             sizes, assembly.nothing_builds = await self._sizes()
             assembly.ladder = sizes.ladder
@@ -180,28 +191,28 @@ class GitSource:
         if node is None:
             return await self._defaults(tree)
         if node.mode == SYMLINK:
-            raise LianError(_link(SETTINGS))
+            raise LianError(is_link(SETTINGS))
         found = await evaluate(tree, [SourceFile(SETTINGS, node.id)], FLEET_SETTINGS, self._evaluator)
         return found[SETTINGS]
 
     async def _defaults(self, tree: CommitTree) -> Evaluated:
-        file = SourceFile(SETTINGS, _EMPTY_RECORD[1])
-        return (await evaluate(_NoSettings(tree), [file], FLEET_SETTINGS, self._evaluator))[SETTINGS]
+        overlay = Overlay(tree, SETTINGS, _EMPTY_RECORD)
+        return (await evaluate(overlay, [overlay.file], FLEET_SETTINGS, self._evaluator))[SETTINGS]
 
-    async def _directives(self, tree: CommitTree, globs: tuple[str, ...]) -> _Directives:
+    async def _directives(self, tree: CommitTree, globs: tuple[str, ...]) -> Directives:
         """Evaluate every directive file of the commit."""
         matched = await asyncio.to_thread(tree.glob, globs)
         named = [(path, node) for path, node in matched if path.endswith(".ncl") and path != SETTINGS]
-        problems = [_link(path) for path, node in named if node.mode == SYMLINK]
+        problems = [is_link(path) for path, node in named if node.mode == SYMLINK]
         if not named:
             problems.append(_no_directives(globs))
         files = {path: node for path, node in named if node.mode != SYMLINK}
         asked = [SourceFile(path, node.id) for path, node in files.items()]
         evaluated = await evaluate(tree, asked, BUILD_DIRECTIVES, self._evaluator)
         problems += [problem for path in files for problem in evaluated[path].problems]
-        return _Directives(files, evaluated, tuple(problems))
+        return Directives(files, evaluated, tuple(problems))
 
-    async def _specs(self, tree: CommitTree, directives: _Directives) -> Specs:
+    async def _specs(self, tree: CommitTree, directives: Directives) -> Specs:
         """What contexts say of their builds, evaluated as directives are."""
         specs = await asyncio.to_thread(Specs.found, tree, directives.values)
         specs.evaluated = await evaluate(tree, list(specs.files.values()), BUILD_SPEC, self._evaluator)
@@ -226,6 +237,8 @@ class GitSource:
     async def descends(self, revision: str) -> bool | None:
         """See the port."""
         commit = self._loaded
+        if commit.repository is None:
+            return None
         return await asyncio.to_thread(git.descends, commit.repository, revision, commit.revision)
 
     async def sizes(self) -> Sizes:
@@ -266,19 +279,23 @@ class GitSource:
         return await asyncio.to_thread(tree.read, node.id)
 
     @property
-    def _loaded(self) -> _Commit:
+    def _loaded(self) -> ReadCommit:
         if self._commit is None:
             raise RuntimeError("nothing is loaded yet")
         return self._commit
 
 
 @dataclass(frozen=True, slots=True)
-class _Directives:
-    """The commit's directive files, evaluated; `problems` hold those of the files that are wrong."""
+class Directives:
+    """Directive files, evaluated; `problems` hold those of the files that are wrong."""
 
     files: Mapping[str, Node]
     evaluated: Mapping[str, Evaluated]
     problems: tuple[Problem, ...]
+    overlay: Overlay | None = None
+    """What holds their texts, where that is not the commit."""
+    all_of_them: bool = True
+    """Whether these are all that the repo has."""
 
     @property
     def values(self) -> list[Mapping[str, Any]]:
@@ -286,26 +303,30 @@ class _Directives:
         return [one.value for one in self.evaluated.values() if one.value is not None]
 
 
-class _NoSettings:
-    """A commit's tree with an empty record in the place of lian.ncl."""
+class Overlay:
+    """A commit's tree with one file that it does not hold, or holds otherwise; as the evaluator asks for it."""
 
-    def __init__(self, tree: CommitTree) -> None:
+    def __init__(self, tree: CommitTree, path: str, text: str) -> None:
         self._tree = tree
+        self._text = text.encode()
+        digest = hashlib.sha1(b"blob %d\0" % len(self._text) + self._text, usedforsecurity=False)
+        self.file = SourceFile(path, digest.hexdigest())
+        """The file, under the blob id that git would give it."""
 
     def lookup(self, path: str) -> tuple[str, str] | None:
         """See nickel.settings.Tree."""
-        return (FILE, _EMPTY_RECORD[1]) if path == SETTINGS else self._tree.lookup(path)
+        return (FILE, self.file.blob) if path == self.file.path else self._tree.lookup(path)
 
     def read(self, blob: str) -> bytes:
         """See nickel.settings.Tree."""
-        return _EMPTY_RECORD[0].encode() if blob == _EMPTY_RECORD[1] else self._tree.read(blob)
+        return self._text if blob == self.file.blob else self._tree.read(blob)
 
 
 @dataclass(slots=True)
 class _Assembly:
     """Joins what the files declare with what the commit holds for it."""
 
-    commit: _Commit
+    commit: ReadCommit
     fleet: Fleet
     override: RegistrySettings | None
     settings: Mapping[str, object]
@@ -323,7 +344,7 @@ class _Assembly:
     """Why nothing of the fleet can be built."""
     unheeded: Unheeded = field(default_factory=Unheeded)
 
-    def desired(self, directives: _Directives) -> Desired:
+    def desired(self, directives: Directives) -> Desired:
         """Everything that the commit asks for; the order of files and artifacts carries no meaning."""
         self.problems += directives.problems
         if self.nothing_builds:
@@ -334,8 +355,8 @@ class _Assembly:
         for path, node in directives.files.items():
             value = directives.evaluated[path].value
             if value is not None:
-                self._take(path, node, value, reader)
-        wanted = self._wanted(directives.files)
+                self._take(DirectiveText(path, node, self._texts(directives)), value, reader)
+        wanted = self._wanted(directives)
         self.commit.memo.flush()
         return Desired(
             self.commit.revision,
@@ -343,7 +364,7 @@ class _Assembly:
             wanted,
             {host: settings for host, (settings, _) in self.registries.items()},
             tuple(self.problems),
-            (*self.commit.notes, *self.unheeded.notes(), *self._unused(), *self.notes),
+            (*self.commit.notes, *self.unheeded.notes(), *self._unused(directives), *self.notes),
             self.commit.history,
             self.commit.source,
         )
@@ -360,16 +381,21 @@ class _Assembly:
         if self.commit.tree.at(LOCK) is not None:
             self.notes.append(f"{LOCK} is not read yet: nothing is pinned by it")
 
-    def _unused(self) -> Iterator[str]:
-        """Secrets bound in vain; not told while a directive is wrong, which may be the one that asks for them."""
-        if not self.problems and (names := tuple(unused(self.artifacts.values(), self.fleet.secrets))):
+    def _unused(self, directives: Directives) -> Iterator[str]:
+        """Secrets bound in vain; not told while a directive is wrong, which may be the one that asks for them, nor
+        where not all of them are read."""
+        if not directives.all_of_them or self.problems:
+            return
+        if names := tuple(unused(self.artifacts.values(), self.fleet.secrets)):
             what = "a secret" if len(names) == 1 else "secrets"
             yield f"{SETTINGS} binds {what} that no artifact asks for: {', '.join(names)}"
 
-    def _take(self, path: str, node: Node, value: Mapping[str, object], reader: DirectiveReader) -> None:
+    def _texts(self, directives: Directives) -> Tree:
+        return directives.overlay or self.commit.tree
+
+    def _take(self, text: DirectiveText, value: Mapping[str, object], reader: DirectiveReader) -> None:
         """The artifacts of one file."""
-        text = DirectiveText(path, node, self.commit.tree)
-        declared = reader.read(text, value)
+        path, declared = text.path, reader.read(text, value)
         self.problems += declared.problems
         self.unheeded.take_directive(path, value)
         holds = list(declared.holds)
@@ -414,10 +440,10 @@ class _Assembly:
         problem = Problem("registry-ambiguous", message, path, hint="describe it once, in lian.ncl")
         return problem.at(place(("registry",))) if place else problem
 
-    def _wanted(self, files: Mapping[str, Node]) -> dict[ArtifactName, Wanted]:
+    def _wanted(self, directives: Directives) -> dict[ArtifactName, Wanted]:
         def place(artifact: Artifact, where: tuple[str, ...]) -> Place:
             file = artifact.place.file
-            text = DirectiveText(file, files[file], self.commit.tree)
+            text = DirectiveText(file, directives.files[file], self._texts(directives))
             return text.field(("artifacts", artifact.name.artifact, *where))
 
         reader = MaterialsReader(self.commit.tree, self.commit.contexts, self.commit.memo, place)
@@ -461,7 +487,8 @@ def _default_globs(defaults: Evaluated) -> tuple[str, ...]:
     return tuple(defaults.value["directives"]) if defaults.value else ()
 
 
-def _link(path: str) -> Problem:
+def is_link(path: str) -> Problem:
+    """Why a file that is a symbolic link is not read."""
     message = f"{path} is a symbolic link, and directives are read from files only"
     return Problem("directive-is-link", message, file=path, hint="commit the file itself, or import it from one")
 

@@ -1,4 +1,4 @@
-"""The tree of one commit, read object by object.
+"""The tree of one commit, read object by object; or of a folder on disk, seen as if it were one (folder.py).
 
 Tree objects are parsed here, not by libgit2's iterators: names stay exact bytes (surrogateescape), and a name that
 could leave its folder is refused before anybody uses it.
@@ -10,7 +10,7 @@ import fnmatch
 import posixpath
 import re
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import pygit2
 
@@ -47,16 +47,65 @@ class Node(NamedTuple):
         return self.mode in {FILE, EXECUTABLE}
 
 
-class CommitTree:
-    """Read access to one commit. Safe to use from several threads.
+class Objects(Protocol):
+    """Where blobs and trees are read, by their ids. Methods raise LianError, of GitObjects `object-unreadable` when
+    the repository lacks an object or it is damaged."""
 
-    All methods raise LianError `object-unreadable` when the repository lacks an object or it is damaged.
-    """
+    def read(self, object_id: str) -> bytes:
+        """A blob's bytes, or a tree's in git's form."""
+        ...
 
-    def __init__(self, repository: pygit2.Repository, tree_id: str) -> None:
-        self.root = Node(FOLDER, tree_id)
+    def view(self, blob_id: str) -> memoryview:
+        """A blob's bytes without a second copy of them in memory."""
+        ...
+
+    def size(self, blob_id: str) -> int:
+        """A blob's size in bytes, without reading all of it."""
+        ...
+
+
+class GitObjects:
+    """Those of a repository. Safe to use from several threads."""
+
+    def __init__(self, repository: pygit2.Repository) -> None:
         self._repository = repository
         self._odb = repository.odb
+        self._lock = threading.Lock()
+
+    def read(self, object_id: str) -> bytes:
+        """See Objects."""
+        try:
+            with self._lock:
+                return bytes(self._odb.read(object_id)[1])
+        except (KeyError, ValueError, pygit2.GitError) as error:
+            raise LianError(_unreadable(object_id, error)) from error
+
+    def view(self, blob_id: str) -> memoryview:
+        """See Objects."""
+        try:
+            with self._lock:
+                blob = self._repository[blob_id]
+        except (KeyError, ValueError, pygit2.GitError) as error:
+            raise LianError(_unreadable(blob_id, error)) from error
+        if not isinstance(blob, pygit2.Blob):
+            raise LianError(_unreadable(blob_id, TypeError(f"it is a {blob.type_str}, not a blob")))
+        return memoryview(blob)
+
+    def size(self, blob_id: str) -> int:
+        """See Objects."""
+        try:
+            with self._lock:
+                return int(self._odb.read_header(blob_id)[1])
+        except (KeyError, ValueError, pygit2.GitError) as error:
+            raise LianError(_unreadable(blob_id, error)) from error
+
+
+class CommitTree:
+    """Read access to one commit. Safe to use from several threads. All methods raise LianError as Objects do."""
+
+    def __init__(self, objects: Objects, tree_id: str) -> None:
+        self.root = Node(FOLDER, tree_id)
+        self._objects = objects
         self._lock = threading.Lock()
         self._cache: dict[str, Mapping[str, Node]] = {}
         self._folders: dict[str, str] = {}
@@ -66,7 +115,7 @@ class CommitTree:
         """The entries of a tree object by name, in git's order. Raises LianError `tree-malformed` too."""
         known = self._cache.get(tree_id)
         if known is None:
-            known = _parse(tree_id, self._read(tree_id))
+            known = _parse(tree_id, self._objects.read(tree_id))
             with self._lock:
                 self._remember(tree_id, known)
         return known
@@ -81,7 +130,7 @@ class CommitTree:
 
     def read(self, blob: str) -> bytes:
         """A blob's bytes."""
-        return self._read(blob)
+        return self._objects.read(blob)
 
     def lookup(self, path: str) -> tuple[str, str] | None:
         """Mode and id of what stands at a path (not following links), as the evaluator asks for it; None if nothing."""
@@ -89,29 +138,11 @@ class CommitTree:
 
     def blob_view(self, blob_id: str) -> memoryview:
         """A blob's bytes without a second copy of them in memory."""
-        try:
-            with self._lock:
-                blob = self._repository[blob_id]
-        except (KeyError, ValueError, pygit2.GitError) as error:
-            raise LianError(_unreadable(blob_id, error)) from error
-        if not isinstance(blob, pygit2.Blob):
-            raise LianError(_unreadable(blob_id, TypeError(f"it is a {blob.type_str}, not a blob")))
-        return memoryview(blob)
+        return self._objects.view(blob_id)
 
     def size(self, blob_id: str) -> int:
         """A blob's size in bytes, without reading all of it."""
-        try:
-            with self._lock:
-                return int(self._odb.read_header(blob_id)[1])
-        except (KeyError, ValueError, pygit2.GitError) as error:
-            raise LianError(_unreadable(blob_id, error)) from error
-
-    def _read(self, object_id: str) -> bytes:
-        try:
-            with self._lock:
-                return bytes(self._odb.read(object_id)[1])
-        except (KeyError, ValueError, pygit2.GitError) as error:
-            raise LianError(_unreadable(object_id, error)) from error
+        return self._objects.size(blob_id)
 
     def at(self, path: str) -> Node | None:
         """What stands at a path of the repo ("." is the root), or None; symlinks are not followed."""

@@ -37,7 +37,8 @@ _SHORT = 16
 @dataclass(frozen=True, slots=True)
 class History:
     """A commit and where it stands: `time` of the commit in Unix seconds, the newest of its ancestors (shortened ids),
-    and whether these are all it has."""
+    and whether these are all it has. A folder that lies in no repository has an empty `revision`, and is neither older
+    nor newer than any commit."""
 
     revision: str
     time: int = 0

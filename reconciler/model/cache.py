@@ -27,6 +27,10 @@ class CachePolicy:
 
     mode: CacheMode = CacheMode.MAX
     mounts: bool = False
+    beside: tuple[str, ...] = ()
+    """Artifacts of the same workspace whose caches are read too, where `lian build` is asked to."""
+    instead: str | None = None
+    """The artifact of the same workspace whose cache is written in place of the own one, likewise."""
 
 
 MAX_MOUNTS = 32

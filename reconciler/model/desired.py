@@ -80,6 +80,7 @@ class Desired:
     """Everything one commit asks for. `problems` are what is invalid in it; the rest stands all the same."""
 
     revision: str
+    """Empty where a folder that lies in no repository stands for a commit."""
     fleet: Fleet
     wanted: Mapping[ArtifactName, Wanted] = field(default_factory=dict)
     registries: Mapping[str, RegistrySettings] = field(default_factory=dict)

@@ -17,6 +17,7 @@ _WORD = re.compile(r"[^ \n]+")
 _USERINFO = re.compile(r"://[^/\"'<>]*@")
 _QUERY = re.compile(r"\?[^\"'<>]+")
 _CREDENTIAL = re.compile(r"\b(?P<scheme>Bearer|Basic)[ \n\ufffd]+(?P<value>[A-Za-z0-9._~+/=-]{6,})", re.IGNORECASE)
+_NKEY_SEED = re.compile(r"(?<![A-Za-z0-9])S[ACNOUX][A-Z2-7]{56}(?![A-Za-z0-9])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 MAX_TEXT = 4096
@@ -38,11 +39,12 @@ class Next(StrEnum):
 
 
 def redact(text: str) -> str:
-    """The text without credentials in URLs or headers, and without control characters; at most MAX_TEXT long."""
+    """The text without credentials in URLs or headers, without seeds of NKEYs, and without control characters; at most
+    MAX_TEXT long."""
     text = _shortened(text).replace("\r\n", "\n").replace("\t", "    ")
     text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
     text = _WORD.sub(lambda word: _without_secrets(word[0]), text)
-    text = _CREDENTIAL.sub(_without_credential, text)
+    text = _NKEY_SEED.sub("***", _CREDENTIAL.sub(_without_credential, text))
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 

@@ -3,7 +3,8 @@
 The same record gives the same statement, byte for byte: whoever has a record can check that a signature vouches for it.
 
 The build type `urn:lian:build-type:buildkit:1`: BuildKit builds a Dockerfile from one commit of a desired repo.
-External parameters: `artifact` and `revision` select the directive; `inputs` holds, for each platform, every leaf that
+External parameters: `artifact` and `revision` select the directive (a folder that lay in no repository has no revision,
+and `origin` says so); `inputs` holds, for each platform, every leaf that
 decides what the image is, as the build record keeps it. Internal: the `key` that these inputs hash to, and the runner's
 `tier`. Dependencies: the commit, and every image the build stood on.
 """
@@ -19,6 +20,7 @@ from urllib.parse import quote, urlsplit
 from reconciler.model.attestation import Statement
 from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
+from reconciler.model.record import origin
 from reconciler.model.reference import Reference
 
 if TYPE_CHECKING:
@@ -125,7 +127,7 @@ def provenance_of(record: BuildRecord, fleet: str, source: str | None = None) ->
         builder=f"urn:lian:fleet:{quote(fleet, safe='')}",
         external={
             "artifact": record.artifact,
-            "revision": record.revision,
+            **origin(record.revision),
             "inputs": {str(platform): dict(build.inputs) for platform, build in record.platforms.items()},
         },
         internal={"key": record.key, "tier": dict(record.tier)},

@@ -27,6 +27,7 @@ LISTING_LAYER = "application/vnd.lian.context-listing.v1+json"
 KEY_ANNOTATION = "dev.lian.key"
 TIME_ANNOTATION = "org.opencontainers.image.created"
 VERSION = 1
+FOLDER = "folder"
 MAX_NUMBER = 1 << 53
 """Integers beyond this are not exact in every JSON reader."""
 
@@ -46,6 +47,7 @@ class BuildRecord:
 
     artifact: str
     revision: str
+    """The commit; empty for a folder that lay in no repository, which the document calls its `origin`."""
     key: str
     digest: Digest
     platforms: Mapping[Platform, PlatformBuild]
@@ -74,7 +76,7 @@ class BuildRecord:
             "kind": "build-record",
             "version": VERSION,
             "artifact": self.artifact,
-            "revision": self.revision,
+            **origin(self.revision),
             "key": self.key,
             "digest": str(self.digest),
             "platforms": {
@@ -103,7 +105,7 @@ class BuildRecord:
                 raise ValueError(f"not a build record of version {VERSION}")
             return cls(
                 artifact=str(document["artifact"]),
-                revision=str(document["revision"]),
+                revision="" if document["revision"] is None else str(document["revision"]),
                 key=str(document["key"]),
                 digest=Digest.parse(document["digest"]),
                 platforms={
@@ -125,6 +127,11 @@ class BuildRecord:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a build record: {error}") from error
+
+
+def origin(revision: str) -> dict[str, str | None]:
+    """What was built from, as documents say it: a commit, or a folder, which has none."""
+    return {"revision": revision} if revision else {"revision": None, "origin": FOLDER}
 
 
 def _caches(value: object) -> dict[Platform, CacheUse]:

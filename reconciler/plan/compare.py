@@ -36,6 +36,8 @@ class Overrides:
     """Undo what a newer commit applied."""
     vanished: bool = False
     """Build anew although most of what was there is gone."""
+    foreign: bool = False
+    """Take over tags that lian did not set, or that someone else has moved since."""
 
 
 def make_plan(resolution: Resolution, observed: Observed, overrides: Overrides = Overrides()) -> Plan:
@@ -82,8 +84,9 @@ class _View:
 
     def __post_init__(self) -> None:
         fleet = self.desired.fleet
+        given = self.overrides
         drift = TagDrift(
-            self.artifact, self.observed, fleet.name, fleet.policy, self.desired.history, self.overrides.older
+            self.artifact, self.observed, fleet.name, fleet.policy, self.desired.history, given.older, given.foreign
         )
         object.__setattr__(self, "drift", drift)
 

@@ -30,7 +30,8 @@ _LAST_NUMBER = re.compile(r"(?P<head>.*?)(?P<number>[0-9]+)(?P<tail>[^0-9]*)")
 
 @dataclass(frozen=True, slots=True)
 class TagDrift:
-    """One artifact's tags beside what was observed. `allow_older` lets a commit undo what a newer one applied."""
+    """One artifact's tags beside what was observed. `allow_older` lets a commit undo what a newer one applied,
+    `allow_foreign` lets it take over what someone else did."""
 
     artifact: Artifact
     observed: Observed
@@ -38,6 +39,7 @@ class TagDrift:
     policy: Policy
     history: History
     allow_older: bool = False
+    allow_foreign: bool = False
 
     def head(self, tag: str) -> Sighting:
         """What a wanted tag names."""
@@ -70,7 +72,8 @@ class TagDrift:
         """Also of this repo's commits before the fleet was given a name (ADR 049)."""
         if record.fleet != UNNAMED:
             return record.fleet in {"", self.fleet}
-        known = record.revision == self.history.revision or self.observed.lineage.get(record.revision) is not None
+        ours = record.revision != "" and record.revision == self.history.revision
+        known = ours or self.observed.lineage.get(record.revision) is not None
         return known or self.fleet == UNNAMED
 
     @property
@@ -87,8 +90,9 @@ class TagDrift:
         ]
 
     def superseded(self) -> Reason | None:
-        """A newer commit has been applied to this repository, or has built what a tag points at."""
-        if self.allow_older:
+        """A newer commit has been applied to this repository, or has built what a tag points at. No commit is newer
+        than a folder: whoever asks for one wants it now."""
+        if self.allow_older or not self.history.revision:
             return None
         newer = self._newer_applied() or self._newer_built()
         return Reason(ReasonCode.SUPERSEDED, newer, self.history.revision) if newer else None
@@ -107,6 +111,8 @@ class TagDrift:
 
     def response(self, reason: Reason) -> Response:
         """What the policy says to this reason; whatever is not by another's hand is healed."""
+        if self.allow_foreign and reason.code in {ReasonCode.FOREIGN, ReasonCode.RETAGGED}:
+            return Response.HEAL
         responses = {
             ReasonCode.FOREIGN: self.policy.drift.foreign,
             ReasonCode.RETAGGED: self.policy.drift.retagged,
@@ -140,7 +146,8 @@ _SAID = {
     ReasonCode.FOREIGN: _Said(
         "tag-foreign",
         "{where} points at {old}, an image that lian did not make",
-        "move that tag away, want another tag, or let lian take it over with policy.drift.foreign = 'Heal in lian.ncl",
+        "move that tag away, want another tag, or let lian take it over with policy.drift.foreign = 'Heal in lian.ncl; "
+        "`lian build` has --allow-foreign",
     ),
     ReasonCode.RETAGGED: _Said(
         "tag-retagged",

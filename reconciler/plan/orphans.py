@@ -53,14 +53,17 @@ def strangers(desired: Desired, observed: Observed) -> frozenset[str]:
 
 
 def left_to(strangers: Collection[str]) -> tuple[str, ...]:
-    """A sentence on what was left alone because of strangers, none if there are none."""
-    if not strangers:
-        return ()
-    such = min(strangers)[:12] + (f" and {len(strangers) - 1:,} more" if len(strangers) > 1 else "")
-    return (
-        f"what stands there for commits that this repo does not know, such as {such}, is taken for another repo's; "
-        'name this fleet in lian.ncl, fleet = "…", to tell fleets apart',
-    )
+    """Sentences on what was left alone because of strangers, none if there are none. An empty one is a folder."""
+    told: list[str] = []
+    if commits := sorted(filter(None, strangers)):
+        such = commits[0][:12] + (f" and {len(commits) - 1:,} more" if len(commits) > 1 else "")
+        told.append(
+            f"what stands there for commits that this repo does not know, such as {such}, is taken for another repo's; "
+            'name this fleet in lian.ncl, fleet = "…", to tell fleets apart'
+        )
+    if "" in strangers:
+        told.append("what was built there from folders that lie in no repository is left alone")
+    return tuple(told)
 
 
 def orphans(desired: Desired, observed: Observed, kept: Iterable[Desired]) -> tuple[Change, ...]:

@@ -54,3 +54,15 @@ class FileMemory:
             for old in self._folder.iterdir():
                 if old != target:
                     old.unlink(missing_ok=True)
+
+
+class NoMemory:
+    """The port Memory, for what is not about all of a fleet."""
+
+    async def recall(self) -> frozenset[str]:
+        """See the port."""
+        return frozenset()
+
+    async def keep(self, repositories: Collection[Repository]) -> None:
+        """See the port."""
+        del repositories

@@ -102,7 +102,7 @@ def test_the_document() -> None:
         "path": "/bin/it",
         "usable": False,
         "why": "it is broken",
-        "needed_by": ["reconcile", "watch"],
+        "needed_by": ["reconcile", "watch", "build"],
         "without": "nothing can be built; validate, diff and why work",
         "hint": "apt-get install runc",
     }

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.cli.arguments import parse
+from reconciler.cli.build import flags_of
 from reconciler.cli.reconcile import repeat
 from tests.cli.test_documents import checked
 
@@ -40,6 +41,21 @@ USUAL = {"repo": ".", "rev": "HEAD", "registry": None, "cache": None, "debug": F
             {"command": "sizing", "subcommand": "explain", "artifact": "shop/api", "json": True},
         ),
         ("sizing suggest --only shop/*", {"command": "sizing", "subcommand": "suggest", "only": ["shop/*"]}),
+        (
+            "build --workspace shop --context . --image h.example/a:1 --dockerfile d --cache-from a --cache-from b",
+            {
+                "workspace": "shop",
+                "context": ".",
+                "image": "h.example/a:1",
+                "dockerfile": "d",
+                "cache_from": ["a", "b"],
+            },
+        ),
+        ("build", {"command": "build", "workspace": None, "directives": None, "ssh_key": None, "rev": "HEAD"}),
+        (
+            "build --directives f --ssh-key k --rev v1 --allow-foreign",
+            {"directives": "f", "ssh_key": "k", "rev": "v1", "allow_foreign": True, "allow_older": False},
+        ),
         ("why shop/api --json", {"command": "why", "artifact": "shop/api", "json": True}),
         ("prune", {"command": "prune", "dry_run": False, "yes": False, "only": [], "keep_from": [], **USUAL}),
         (
@@ -122,6 +138,8 @@ def test_an_empty_variable_is_no_variable(name: str) -> None:
         ("images --format yaml", "kustomize"),
         ("registry", "COMMAND"),
         ("registry statsu", "status"),
+        ("build --image a --image b", "given twice"),
+        ("build context", "context"),
     ],
 )
 def test_a_mistake_ends_with_1_and_says_how(line: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,6 +151,29 @@ def test_a_mistake_ends_with_1_and_says_how(line: str, told: str, capsys: pytest
     assert "usage: lian" in shown.err
     assert "--help" in shown.err
     assert "secret" not in shown.err
+
+
+SEED = "SUAAAAICAMCAKBQHBAEQUCYMBUHA6EARCIJRIFIWC4MBSGQ3DQOR4H776Y"
+
+
+@pytest.mark.parametrize("line", [f"build --nats-nkey-sed {SEED}", f"build --nats={SEED}", f"build {SEED} --debug"])
+def test_a_seed_in_a_mistake_is_not_shown(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(line.split(), {})
+    shown = capsys.readouterr()
+    assert SEED not in shown.err + shown.out
+    assert "lian build: " in shown.err
+
+
+def test_variables_of_a_build_stand_behind_its_flags() -> None:
+    environ = {"BUILDKIT_WORKSPACE": "shop", "NATS_URL": "nats://h", "NATS_NKEY_SEED": SEED, "ORCHESTRATOR_URL": ""}
+    given = parse(["build", "--workspace", "other"], {"BUILDKIT_SSH_KEY": "k"})
+    flags = flags_of(given, environ)
+    assert (given.ssh_key, flags.given) == ("k", {"--workspace": "other"})
+    assert flags.behind == {"--workspace": "shop", "--nats-url": "nats://h"}
+    assert flags.seed is not None and flags.seed.reveal() == SEED
+    assert SEED not in repr(vars(parse(["build", "--nats-nkey-seed", SEED], {})))
+    assert flags_of(given, {}).seed is None
 
 
 @pytest.mark.parametrize(

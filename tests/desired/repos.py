@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Union
 
 import pygit2
 
-from reconciler.desired.tree import CommitTree
+from reconciler.desired.tree import CommitTree, GitObjects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Repo:
 
     def tree(self, files: Mapping[str, Content]) -> CommitTree:
         """The tree of these files, ready to read."""
-        return CommitTree(self.git, write_tree(self.git, files))
+        return CommitTree(GitObjects(self.git), write_tree(self.git, files))
 
 
 def write_tree(git: pygit2.Repository, files: Mapping[str, Content]) -> str:

@@ -17,6 +17,7 @@ from reconciler.desired.contexts import Contexts
 from reconciler.desired.export import Exporter, Stopped, file_time
 from reconciler.desired.ignore import IgnoreRules
 from reconciler.desired.memo import Memo
+from reconciler.desired.tree import CommitTree, GitObjects
 from reconciler.model import tree as merkle
 from reconciler.model.desired import SentFolder
 from reconciler.model.problem import LianError
@@ -26,7 +27,6 @@ from tests.desired.repos import EXECUTABLE, FILE, FOLDER, SUBMODULE, SYMLINK, Co
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.desired.tree import CommitTree
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
 
@@ -205,7 +205,7 @@ def test_git_bomb_is_refused_at_once(repo: Repo) -> None:
     level = raw_tree(repo.git, [("f", FILE, str(repo.git.create_blob(b"x")))])
     for _ in range(12):
         level = raw_tree(repo.git, [(f"d{i}", FOLDER, level) for i in range(10)])
-    tree = type(repo.tree({}))(repo.git, raw_tree(repo.git, [("bomb", FOLDER, level)]))
+    tree = CommitTree(GitObjects(repo.git), raw_tree(repo.git, [("bomb", FOLDER, level)]))
     with pytest.raises(LianError, match="context-too-large"):
         contexts(tree).facts("bomb", (), None)
 
@@ -214,7 +214,7 @@ def test_deep_nesting_is_refused(repo: Repo) -> None:
     level = raw_tree(repo.git, [("f", FILE, str(repo.git.create_blob(b"x")))])
     for _ in range(2000):
         level = raw_tree(repo.git, [("d", FOLDER, level)])
-    tree = type(repo.tree({}))(repo.git, level)
+    tree = CommitTree(GitObjects(repo.git), level)
     with pytest.raises(LianError, match="context-too-deep"):
         contexts(tree).facts(".", (), None)
     assert tree.glob(["**/f"]) == []

@@ -28,10 +28,10 @@ from reconciler.desired.git import (
     origin,
     refs,
     resolve,
-    uncommitted,
+    uncommitted_paths,
 )
 from reconciler.desired.mirror import Mirror
-from reconciler.desired.tree import CommitTree
+from reconciler.desired.tree import CommitTree, GitObjects
 from reconciler.model.applied import ANCESTORS
 from reconciler.model.problem import LianError, Problem
 from tests.desired.repos import Repo
@@ -187,7 +187,7 @@ def test_a_remote_without_a_url_is_none(repo: Repo) -> None:
 def test_uncommitted_changes_are_counted_as_git_status_does(repo: Repo) -> None:
     repo.commit({"a": b"1", "b": b"2", ".gitignore": b"*.log\n"})
     git(repo, "reset", "-q", "--hard")
-    assert uncommitted(open_local(repo.path)) == 0
+    assert len(uncommitted_paths(open_local(repo.path))) == 0
     (repo.path / "a").write_bytes(b"changed")
     (repo.path / "new").mkdir()
     for name in ("new/1", "new/2", "debug.log", "staged"):
@@ -196,7 +196,7 @@ def test_uncommitted_changes_are_counted_as_git_status_does(repo: Repo) -> None:
     (repo.path / ".lian" / "registry").write_bytes(b"x")
     git(repo, "add", "staged")
     git(repo, "rm", "-q", "b")
-    assert uncommitted(open_local(repo.path)) == 4
+    assert len(uncommitted_paths(open_local(repo.path))) == 4
 
 
 def test_nothing_the_repository_configures_is_run(repo: Repo, tmp_path: Path) -> None:
@@ -212,8 +212,8 @@ def test_nothing_the_repository_configures_is_run(repo: Repo, tmp_path: Path) ->
         (git_dir / "hooks" / hook).chmod(0o755)
     (repo.path / "a").write_bytes(b"2")
     opened = open_local(repo.path)
-    uncommitted(opened)
-    CommitTree(opened, resolve(opened, "HEAD").tree).at("a")
+    uncommitted_paths(opened)
+    CommitTree(GitObjects(opened), resolve(opened, "HEAD").tree).at("a")
     Mirror(f"file://{repo.path}", tmp_path / "cache").fetch()
     assert not mark.exists()
 
@@ -308,7 +308,7 @@ def test_refused_credentials_end_the_fetch(asking: tuple[str, list[str | None]],
 def _fetch(url: str, cache: Path, commit: str) -> None:
     repository = Mirror(url, cache).fetch()
     assert resolve(repository, "main").commit == commit
-    assert CommitTree(repository, resolve(repository, "main").tree).at("a") is not None
+    assert CommitTree(GitObjects(repository), resolve(repository, "main").tree).at("a") is not None
 
 
 def test_many_fetchers_at_once(repo: Repo, tmp_path: Path) -> None:
@@ -375,7 +375,7 @@ def test_a_damaged_mirror_is_built_anew(repo: Repo, tmp_path: Path, damage: str)
         case name:
             (mirror.folder / name).write_bytes(b"\0garbage")
     fetched = mirror.fetch()
-    assert CommitTree(fetched, resolve(fetched, "main").tree).at("a") is not None
+    assert CommitTree(GitObjects(fetched), resolve(fetched, "main").tree).at("a") is not None
     assert resolve(fetched, "HEAD").commit == commit
 
 
@@ -389,9 +389,9 @@ def test_a_lost_object_deep_inside_is_healed_by_a_rebuild(repo: Repo, tmp_path: 
             pack.chmod(0o644)
             pack.write_bytes(b"garbage")
     with pytest.raises(LianError, match="object-unreadable"):
-        CommitTree(pygit2.Repository(str(mirror.folder)), tree_id).at("d/a")
+        CommitTree(GitObjects(pygit2.Repository(str(mirror.folder))), tree_id).at("d/a")
     fresh = mirror.rebuild()
-    assert CommitTree(fresh, tree_id).at("d/a") is not None
+    assert CommitTree(GitObjects(fresh), tree_id).at("d/a") is not None
 
 
 def test_a_cache_that_cannot_be_written_says_so(repo: Repo, tmp_path: Path) -> None:

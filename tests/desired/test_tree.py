@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.desired.tree import CommitTree, parts
+from reconciler.desired.tree import CommitTree, GitObjects, parts
 from reconciler.model.problem import LianError
 from tests.desired.repos import FILE, FOLDER, SUBMODULE, SYMLINK, Content, Repo, raw_tree
 
@@ -122,13 +122,13 @@ def test_links_never_lead_outside(repo: Repo, path: str, within: str, expected: 
 def test_names_that_could_leave_their_folder_are_refused(repo: Repo, name: str) -> None:
     blob = str(repo.git.create_blob(b""))
     with pytest.raises(LianError, match="tree-malformed"):
-        CommitTree(repo.git, "").children(raw_tree(repo.git, [(name, FILE, blob)]))
+        CommitTree(GitObjects(repo.git), "").children(raw_tree(repo.git, [(name, FILE, blob)]))
 
 
 def test_a_name_that_stands_twice_is_refused(repo: Repo) -> None:
     link, folder = str(repo.git.create_blob(b"/etc")), raw_tree(repo.git, [])
     with pytest.raises(LianError, match="tree-malformed"):
-        CommitTree(repo.git, "").children(raw_tree(repo.git, [("a", SYMLINK, link), ("a", FOLDER, folder)]))
+        CommitTree(GitObjects(repo.git), "").children(raw_tree(repo.git, [("a", SYMLINK, link), ("a", FOLDER, folder)]))
 
 
 def test_names_are_kept_byte_for_byte(repo: Repo) -> None:
@@ -139,7 +139,7 @@ def test_names_are_kept_byte_for_byte(repo: Repo) -> None:
 
 
 def test_a_missing_object_is_an_error_with_a_remedy(repo: Repo) -> None:
-    tree = CommitTree(repo.git, "1" * 40)
+    tree = CommitTree(GitObjects(repo.git), "1" * 40)
     for ask in (
         lambda: tree.at("a"),
         lambda: tree.read("2" * 40),
@@ -161,7 +161,7 @@ def test_a_damaged_object_is_an_error(tmp_path: Path) -> None:
     path.chmod(0o644)
     path.write_bytes(b"garbage")
     with pytest.raises(LianError, match="object-unreadable"):
-        CommitTree(repo.git, tree.root.id).read(node.id)
+        CommitTree(GitObjects(repo.git), tree.root.id).read(node.id)
 
 
 @given(st.lists(st.sampled_from(["a", "b", ".", "..", ""]), max_size=5))

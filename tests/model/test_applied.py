@@ -233,3 +233,10 @@ def test_what_came_before_a_commit_that_is_not_newer_is_not_newer_either() -> No
     applied = Applied("acme", History.of("c" * 40, 3, ("b" * 40, "0" * 40), complete=True), {"latest": entry})
     ours = History("a" * 40, 5)
     assert applied.newer_than(ours, "latest", {}) is None
+
+
+@given(some.applieds, some.histories, some.tags, some.digests)
+def test_what_a_folder_did_is_newer_than_no_commit(applied: Applied, ours: History, tag: str, digest: Digest) -> None:
+    entry = AppliedTag(digest, "shop/api", "")
+    assert applied.moved(applied.history, {tag: entry}).overtaking(ours, tag, {}) is None
+    assert Applied("acme", History(""), {tag: entry}).newer_than(ours, tag, {}) is None

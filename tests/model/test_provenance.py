@@ -112,6 +112,12 @@ def test_without_a_url_the_commit_stands_by_its_digest_alone() -> None:
     }
 
 
+def test_of_a_folder_no_commit_is_told() -> None:
+    provenance = provenance_of(replace(RECORD, revision=""), "acme", "https://git.example/shop.git")
+    assert (provenance.external["revision"], provenance.external["origin"]) == (None, "folder")
+    assert not [dependency for dependency in provenance.dependencies if dependency.algorithm == "gitCommit"]
+
+
 @pytest.mark.parametrize("fleet", ["acme", "a b", "ä/ö", "urn:x"])
 def test_a_fleet_names_the_builder_by_a_uri(fleet: str) -> None:
     builder = provenance_of(RECORD, fleet).builder

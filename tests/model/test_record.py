@@ -25,6 +25,12 @@ def test_a_record_comes_back(record: BuildRecord) -> None:
     assert BuildRecord.from_json(json.loads(canonical(record.to_json()))) == record
 
 
+@given(some.records)
+def test_a_folder_has_no_revision_and_says_so(record: BuildRecord) -> None:
+    document = record.to_json()
+    assert ("origin" in document) == (document["revision"] is None) == (record.revision == "")
+
+
 @given(some.listings())
 def test_a_listing_comes_back(listing: tuple[Entry, ...]) -> None:
     data = canonical(listing_to_json(listing))

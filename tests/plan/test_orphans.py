@@ -16,6 +16,7 @@ from reconciler.model.fleet import UNNAMED
 from reconciler.model.plan import Action, ReasonCode
 from reconciler.model.policy import DriftPolicy, Policy, PrunePolicy, Response
 from reconciler.observe.ask import read_applied
+from reconciler.plan.orphans import left_to
 from reconciler.reconcile import Options, Orphans, plan_once, reconcile_once
 from tests.cli.test_documents import checked
 from tests.cli.test_views import shown
@@ -294,3 +295,12 @@ def test_when_most_has_vanished_nothing_is_healed(tmp_path: Path) -> None:
     work = diff(world)
     assert {c.action for c in work.plan.whole} == {Action.HOLD}
     assert {r.status.value for r in passed(world).results} == {"held"}
+
+
+def test_what_is_left_to_strangers_is_told_of_commits_and_of_folders() -> None:
+    assert left_to([]) == ()
+    (commits,) = left_to(["a" * 40, "b" * 40])
+    assert "such as aaaaaaaaaaaa and 1 more" in commits
+    told = left_to(["", "a" * 40])
+    assert ("such as aaaaaaaaaaaa, is" in told[0], "folders" in told[1]) == (True, True)
+    assert left_to([""]) == told[1:]

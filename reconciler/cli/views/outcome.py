@@ -12,13 +12,14 @@ from reconciler.cli.views.text import Writer
 from reconciler.cli.views.tries import sentence
 from reconciler.model.outcome import Status
 from reconciler.model.plan import Action
-from reconciler.model.wording import count
+from reconciler.model.wording import built_from, count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from reconciler.model.outcome import Outcome, Result
     from reconciler.model.plan import Plan
+    from reconciler.model.problem import Problem
     from reconciler.model.reference import Repository
 
 _STYLE = {
@@ -30,35 +31,44 @@ _STYLE = {
 }
 
 
-def show(outcome: Outcome, stream: IO[str], repeat: Sequence[str], plan: Plan | None = None) -> None:
-    """A line for each artifact that was not simply in sync, then the failures in full, then one line of counts.
+def show(
+    outcome: Outcome,
+    stream: IO[str],
+    repeat: Sequence[str] | None,
+    plan: Plan | None = None,
+    *,
+    all_of_them: bool = False,
+    known: Collection[Problem] = (),
+) -> None:
+    """A line for each artifact that was not simply in sync, or for `all_of_them`; then the failures in full, then one
+    line of counts.
 
     `repeat` is the command line that would run this pass again; a failure shows it narrowed to its artifact. `plan`
-    tells where copies came from.
+    tells where copies came from. What is `known` already is not told again.
     """
     writer = Writer(stream)
     sources = {change.artifact: change.source for change in plan.changes} if plan else {}
     for result in outcome.results:
-        if _worth_a_line(result):
+        if all_of_them or _worth_a_line(result):
             writer.line(*line(result), *_copied(result, sources.get(result.artifact)))
             for failed in result.tries:
                 writer.wrapped(["  ", ("tried: ", "yellow")], sentence(failed), indent=4)
             for complaint in (c for use in result.caches.values() for c in cache_use.complaints(use)):
                 writer.wrapped(["  ", ("cache: ", "yellow")], complaint, indent=4)
     held = (result.problem for result in outcome.results if result.problem and result.status is Status.HELD)
-    blocks(held, writer, word="held", style="yellow")
+    blocks((problem for problem in held if problem not in known), writer, word="held", style="yellow")
     for result in outcome.results:
         if result.problem and result.status is Status.FAILED:
             writer.line()
             block(result.problem, writer)
-            if result.action is Action.BUILD:
+            if repeat is not None and result.action is Action.BUILD:
                 command = shlex.join([*repeat, "--only", str(result.artifact)])
                 writer.line("  ", ("again: ", "dim"), command)
     uses = [use for result in outcome.results for use in result.caches.values()]
     if told := cache_use.in_sum(uses):
         writer.line(("cache", "dim"), f": {told}")
     problems = [count(len(outcome.problems), "problem")] if outcome.problems else []
-    writer.line((f"revision {outcome.revision[:12]}", "dim"), ": ", (", ".join([summary(outcome), *problems]), "bold"))
+    writer.line((built_from(outcome.revision), "dim"), ": ", (", ".join([summary(outcome), *problems]), "bold"))
 
 
 def line(result: Result) -> tuple[tuple[str, str | None], ...]:

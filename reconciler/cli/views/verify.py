@@ -8,6 +8,7 @@ from reconciler.audit.findings import State
 from reconciler.cli.views import problems
 from reconciler.cli.views.reasons import place
 from reconciler.cli.views.text import Writer, size
+from reconciler.model.wording import built_from
 
 if TYPE_CHECKING:
     from reconciler.audit.findings import Verification, Verified
@@ -59,7 +60,7 @@ def _line(result: Verified, writer: Writer) -> None:
     if result.remedy:
         writer.line("           ", result.remedy)
     if result.record:
-        writer.line("           ", (f"built {result.record.started} from {result.record.revision[:12]}", "dim"))
+        writer.line("           ", (f"built {result.record.started} from {built_from(result.record.revision)}", "dim"))
     if result.vouched:
         names = ", ".join(sorted({vouched.key for vouched in result.vouched}))
         writer.line("           ", (f"signed with {names}", "dim"))
