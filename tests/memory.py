@@ -1,6 +1,6 @@
-"""Temporary folders in memory, where there is enough of it: what tests write is small and soon gone, and a disk would be
-waited for at each fsync of each daemon. A test marked `disk` has its folder where temporary files are otherwise: what a
-step writes into memory counts as memory that it uses."""
+"""Temporary folders in memory, where there is enough of it: what tests write is small and soon gone, and a disk would
+be waited for at each fsync of each daemon. A test marked `disk` has its folder where temporary files are otherwise:
+what a step writes into memory counts as memory that it uses."""
 
 from __future__ import annotations
 

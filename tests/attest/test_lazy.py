@@ -1,4 +1,4 @@
-"""Who signs nothing pays nothing: cryptography is loaded by the signer's adapters alone."""
+"""Who signs nothing and reaches no machine by SSH pays nothing: cryptography is loaded by those adapters alone."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import subprocess
 import sys
 
 _ALL_BUT_SIGNERS = """
-import importlib, pkgutil, sys
+import importlib, pathlib, sys
 import reconciler
-for module in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
-    if not module.name.startswith(("reconciler.providers.signer.", "reconciler.__main__")):
-        importlib.import_module(module.name)
+OWN = ("reconciler.providers.signer.", "reconciler.providers.compute.ssh", "reconciler.__main__")
+root = pathlib.Path(reconciler.__path__[0]).parent
+for path in sorted(root.rglob("reconciler/**/*.py")):
+    name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+    if not name.startswith(OWN):
+        importlib.import_module(name)
 print(sorted({"cryptography", "nacl"} & set(sys.modules)))
 import reconciler.providers.signer.by_key
 print(sorted({"cryptography", "nacl"} & set(sys.modules)))
