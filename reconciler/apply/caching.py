@@ -127,9 +127,10 @@ class Caches:
         return CacheUse(self.artifact.cache.mode, lookup.looks, problem=lookup.problem)
 
     async def look_and_keep(self, platform: Platform, scratch: Path) -> Lookup:
-        """The same for a build that writes its cache too, by way of the folder `scratch`."""
+        """The same for a build that writes its cache too, by way of the folder `scratch`: one of a commit, for caches
+        of CI hold nothing else."""
         lookup = await self.look(platform)
-        if self.artifact.cache.mode is CacheMode.OFF or lookup.problem is not None:
+        if self.artifact.cache.mode is CacheMode.OFF or lookup.problem is not None or not self.desired.committed:
             return lookup
         place = self._at(self._own(platform))
         try:

@@ -66,7 +66,7 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
         shares,
         Room.of(desired.fleet, jobs),
     )
-    allow_older = limits.allow_older or not desired.revision  # a folder is older than no commit
+    allow_older = limits.allow_older or not desired.committed  # a folder is older than no commit
     tagger = Tagger(ports, desired, work.observed, Witness(ports, desired, allow_older))
     attester = Attester(ports, desired)
     settler = Settler(ports, tagger, attester)

@@ -103,9 +103,9 @@ class CacheMounts:
         return self._told(moved, MountsEnd.ABSENT, began, problems)
 
     async def save(self, platform: Platform, mounts: Sequence[CacheMount], builds: Iterable[Built]) -> MountsMoved:
-        """After a build that went well: what its mounts hold now. `builds` are all solves of the artifact for this
-        platform. Raises nothing but a cancellation."""
-        if not self.artifact.cache.mounts or not mounts or not ran(builds):
+        """After a build of a commit that went well: what its mounts hold now. `builds` are all solves of the artifact
+        for this platform. Raises nothing but a cancellation."""
+        if not self.artifact.cache.mounts or not mounts or not ran(builds) or not self.desired.committed:
             return MountsMoved()
         began, problems, moved = time.monotonic(), list[Problem](), MountsMoved()
         until = asyncio.get_running_loop().time() + SAVE_SECONDS

@@ -25,6 +25,10 @@ def with_caches(desired: Desired, cache_from: Sequence[str], cache_to: str | Non
     `cache-forbidden`, `cache-off`."""
     if not cache_from and cache_to is None:
         return desired
+    if cache_to is not None and not desired.committed:
+        message = "--cache-to names a cache of CI, which holds what was built from commits and nothing else"
+        hint = "leave it out, or build from a git repository"
+        raise LianError(Problem("cache-forbidden", message, hint=hint))
     wanted = {
         name: replace(one, artifact=_with(desired, one.artifact, cache_from, cache_to))
         for name, one in desired.wanted.items()

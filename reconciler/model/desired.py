@@ -95,3 +95,8 @@ class Desired:
     that out."""
     others: Mapping[ArtifactName, Wanted] = field(default_factory=dict, repr=False)
     """What the commit asks for beside, where a pass is about a part of it."""
+
+    @property
+    def committed(self) -> bool:
+        """False for a folder that lies in no repository."""
+        return bool(self.revision)

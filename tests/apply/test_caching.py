@@ -367,3 +367,16 @@ def test_a_description_that_says_nothing_is_told(three: World, config: bytes) ->
     three.registry.put(CACHE, made)
     three.registry.tags[CACHE, LATEST] = made.digest
     assert statuses(changed(three, b"4")) == [LookStatus.FOREIGN, LookStatus.READ]
+
+
+def test_what_no_commit_holds_is_built_with_the_caches_of_ci_and_leaves_none(tmp_path: Path) -> None:
+    """They hold what was built from commits."""
+    shop = world(tmp_path)
+    passed(shop)
+    kept = in_cache(shop, LATEST)
+    commit = shop.source.commit.changed({"shop/api/app": b"2"})
+    shop.source.commit = replace(commit, revision="", before=())
+    result = passed(shop)
+    assert (result.status, statuses(result)) == (Status.DONE, [LookStatus.READ, LookStatus.ABSENT])
+    assert shop.builder.requests[-1].cache_to is None
+    assert (in_cache(shop, LATEST), in_cache(shop, PREVIOUS)) == (kept, None)

@@ -192,6 +192,18 @@ def test_what_is_saved_is_restored_on_the_next_builder(shop: Shop) -> None:
     assert restored.reference == saved.reference == f"{CI}:linux-amd64.mounts"
 
 
+def test_what_no_commit_holds_is_restored_for_and_never_saved(shop: Shop) -> None:
+    shop.hold(A, b"one")
+    shop.save()
+    kept = shop.tag
+    shop.renew()
+    shop.work.desired = replace(shop.work.desired, revision="")
+    assert shop.restore().end is MountsEnd.RESTORED
+    shop.hold(A, b"of a folder")
+    assert shop.save().end is MountsEnd.NONE
+    assert shop.tag == kept is not None
+
+
 def test_what_is_not_kept_asks_nobody(shop: Shop) -> None:
     shop.renew(policy=CachePolicy())
     assert shop.restore() == shop.save() == MountsMoved()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,3 +76,10 @@ def test_what_the_rules_do_not_admit_is_refused(name: str, code: str) -> None:
 def test_where_caches_are_off_none_is_named() -> None:
     with pytest.raises(LianError, match="cache-off"):
         asked(f"{CI}/base", policy=CachePolicy(CacheMode.OFF))
+
+
+def test_a_folder_is_given_no_cache_to_write() -> None:
+    desired = replace(Commit((artifact("shop/api"),)).desired, revision="")
+    assert policy_of(with_caches(desired, [f"{CI}/base"], None)).beside == ("base",)
+    with pytest.raises(LianError, match="cache-forbidden"):
+        with_caches(desired, [], f"{CI}/common")

@@ -87,7 +87,9 @@ def test_a_commit_then_a_folder_then_the_commit(server: RegistryServer, bench: B
 
     (plain / "a.txt").write_text("two\n")
     (plain / "empty").mkdir()
+    own = digest_of(server, "cache/ci/shop/api", "linux-amd64")
     folder, _ = built(bench, image, str(plain))
+    assert digest_of(server, "cache/ci/shop/api", "linux-amd64") == own is not None, "it holds what commits made"
     assert (folder["status"], "revision" in folder) == ("Done", False)
     assert digest_of(server, "journey/api", "1.4") == folder["digest"] != first["digest"]
     (record,) = records(server, "journey/api", folder["digest"])
