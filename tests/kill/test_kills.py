@@ -125,6 +125,24 @@ def test_whatever_a_cloud_has_rented_goes_back(lives: Callable[[str], Lives], li
     assert (world.left(), one.noted()) == (["theirs", "theirs"], [])
 
 
+def test_whoever_sweeps_may_be_killed_as_well(lives: Callable[[str], Lives]) -> None:
+    """At each of its points, after every second point of the life before it: the third one finds what the two have
+    left."""
+    one, kills = lives("cloud"), 0
+    world = Cloud(one.folder)
+    for point in range(0, MOST, 2):
+        for again in range(MOST):
+            if not one.killed("one", point):
+                assert kills > 200
+                return
+            died = one.killed("tidy", again)
+            one.swept()
+            assert (world.left(), one.noted()) == ([], []), f"killed at {point}, the sweep at {again}"
+            kills += 1 + died
+            if not died:
+                break
+
+
 def test_what_nobody_noted_is_lost(lives: Callable[[str], Lives]) -> None:
     """The test above can fail: without a note something is left at some of the points."""
     one = lives("cloud-unnoted")

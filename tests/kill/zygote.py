@@ -84,6 +84,11 @@ async def sweep(compute: Compute) -> None:
     await one(compute)
 
 
+async def tidy(compute: Compute) -> None:
+    """Return what a pass that died has left, and rent nothing."""
+    await compute.sweep("fleet")
+
+
 LIVES: Mapping[str, Callable[[Compute], Awaitable[None]]] = {
     life.__name__: life for life in (one, three, fail, cancel, sweep)
 }
@@ -111,7 +116,7 @@ def _live(life: str, point: str, provider: str, folder: Path) -> None:
         sys.addaudithook(hook)
         if timed:
             signal.setitimer(signal.ITIMER_REAL, max(float(point.removesuffix("ms")), 0.01) / 1000)
-        await LIVES[life](compute)
+        await (LIVES | {"tidy": tidy})[life](compute)
 
     asyncio.run(run())
 
