@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reconciler.model.fleet import Fleet
-    from reconciler.model.problem import LianError
+    from reconciler.model.problem import LianError, Problem
     from reconciler.ports.compute import Runner
 
 
@@ -35,12 +35,13 @@ class Room:
 @dataclass(slots=True, eq=False)
 class Rented:
     """A runner that is there or on its way; `task` holds its lease until `release` is set. `until` is when the lease is
-    over, by the event loop's clock."""
+    over, by the event loop's clock, and `back` how many had gone back when it was asked for."""
 
     runner: asyncio.Future[Runner]
     release: asyncio.Event
     task: asyncio.Task[None]
     until: float
+    back: int = 0
     stays: list[Stay] = field(default_factory=list)
     """Of the builds that are on it now, or wait for it."""
 
@@ -88,12 +89,14 @@ class Pool:
     """Runners that were asked for."""
     lost: int = 0
     """Of these, the ones that were given up, or could not be had."""
-    refused: LianError | None = None
+    refused: tuple[Problem, ...] = ()
     """Why no runner can be had; what a build is told that asks, until someone has it forgotten."""
     _open: list[Rented] = field(default_factory=list)
     _leaving: list[Rented] = field(default_factory=list)
     """They take no more builds, while some are still on them."""
     _most: int = 0
+    _away: int = 0
+    """Artifacts that have left for a share of their own and have not ended."""
 
     def __post_init__(self) -> None:
         self._most = self.room.runners
@@ -153,7 +156,7 @@ class Pool:
             self._open.remove(rented)
             self.lost += 1
         if not self._open:
-            self.refused = error
+            self.refused = error.problems
 
     def bound(self, rented: Rented) -> bool:
         """This one could not be had because there is no more: the others of the share, if there are any, are all that
@@ -163,8 +166,23 @@ class Pool:
         self._most = len(self._open) or self.room.runners
         return bool(self._open)
 
+    def widen(self) -> None:
+        """One of this pass has gone back, so there may be more again."""
+        self._most = self.room.runners
+
+    def leaves(self) -> Sequence[Rented]:
+        """One of its artifacts goes on in a share of its own, and ends there: `done` is still called for it once."""
+        self._away += 1
+        return self._one_less()
+
     def done(self) -> Sequence[Rented]:
         """One of its artifacts has ended: what is idle now, and is not needed by the others, goes back."""
+        if self._away:
+            self._away -= 1
+            return ()
+        return self._one_less()
+
+    def _one_less(self) -> Sequence[Rented]:
         self.expected -= 1
         needed = max(0, self.expected - sum(len(rented.stays) for rented in self._open))
         idle = sorted((one for one in self._open if not one.stays), key=lambda rented: not rented.ready)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -65,12 +65,10 @@ class Runners:
         room: Room,
     ) -> Runners:
         """`shares` has the share of each artifact that may be built, and `room` is that of each share."""
-        pools = {
-            share: Pool(
-                room, count, hosts.get(share, frozenset()), _told(name for name, its in shares.items() if its == share)
-            )
-            for share, count in Counter(shares.values()).items()
-        }
+        names = defaultdict(list)
+        for name, share in shares.items():
+            names[share].append(name)
+        pools = {share: Pool(room, len(of), hosts.get(share, frozenset()), _told(of)) for share, of in names.items()}
         return cls(compute, fleet, pass_id, parallelism, pools)
 
     async def __aenter__(self) -> Self:
@@ -93,8 +91,8 @@ class Runners:
         LianError if none can be had, until someone has the share `renewed`."""
         pool = self.pools[share]
         while True:
-            if pool.refused is not None:
-                raise pool.refused
+            if pool.refused:
+                raise LianError(pool.refused)
             self._release(pool.retire(asyncio.get_running_loop().time() + budget))
             rented = pool.idle() or (self._rent(share, pool, tier, budget) if pool.may_grow else pool.least())
             if rented is None:
@@ -112,7 +110,7 @@ class Runners:
             good = pool.has(rented)
         except LianError as error:
             full = any(problem.code == NO_MORE for problem in error.problems)
-            if not full or not (pool.bound(rented) or await self._one_is_back()):
+            if not full or not (pool.bound(rented) or await self._one_is_back(rented.back)):
                 pool.refuse(rented, error)
                 raise
         finally:
@@ -121,10 +119,9 @@ class Runners:
                 self._tell()
         return stay if good else None
 
-    async def _one_is_back(self) -> bool:
-        """Where no more can be had: those of other shares that nobody is on go back now, and the first one that has
-        gone back is waited for. False if none is out."""
-        before = self._back
+    async def _one_is_back(self, before: int) -> bool:
+        """Where no more could be had when so many had gone back: those of other shares that nobody is on go back now,
+        and the first one that has gone back since is waited for. False if none is out."""
         while self._back == before:
             for pool in self.pools.values():
                 self._release(pool.spare())
@@ -145,7 +142,7 @@ class Runners:
 
     def renew(self, share: str) -> None:
         """If no runner could be had, the next who comes asks for another."""
-        self.pools[share].refused = None
+        self.pools[share].refused = ()
 
     def spent(self, share: str) -> bool:
         """True if so many runners were lost that it makes no sense to go on: what makes builds fail there is not the
@@ -153,9 +150,12 @@ class Runners:
         return self.pools[share].lost >= MOST_LOST
 
     def apart(self, share: str, what: str) -> str:
-        """A share for one build that must not be with the others of its own; `done` ends it."""
-        own = f"{share} apart {what}"
-        self.pools[own] = Pool(Room(), 1, self.pools[share].hosts, what)
+        """A share for one build that must not be with the others of its own; `done` ends it, and is called for the
+        other one as well."""
+        own, pool = f"{share} apart {what}", self.pools[share]
+        self.pools[own] = Pool(Room(1, apart=pool.room.apart), 1, pool.hosts, what)
+        self._release(pool.leaves())
+        self._tell()
         return own
 
     def done(self, share: str) -> None:
@@ -180,7 +180,7 @@ class Runners:
         future: asyncio.Future[Runner] = loop.create_future()
         release = asyncio.Event()
         task = asyncio.create_task(self._hold(request, future, release), name=f"runner of {share}")
-        rented = Rented(future, release, task, loop.time() + request.deadline)
+        rented = Rented(future, release, task, loop.time() + request.deadline, self._back)
         pool.add(rented)
         return rented
 
@@ -214,6 +214,8 @@ class Runners:
 
     def _is_back(self, _: asyncio.Task[None]) -> None:
         self._back += 1
+        for pool in self.pools.values():
+            pool.widen()
         self._tell()
 
     def _tell(self) -> None:

@@ -178,6 +178,77 @@ def test_where_a_quota_is_reached_other_shares_give_up_what_they_do_not_use(tmp_
     assert compute.out == {}
 
 
+def test_a_refusal_that_comes_when_one_has_gone_back_already_is_no_reason_to_give_up(tmp_path: Path) -> None:
+    """It was on its way for as long as that took."""
+    arrived, held = asyncio.Event(), asyncio.Event()
+
+    class Slow(Scarce):
+        @asynccontextmanager
+        async def rent(self, request: LeaseRequest) -> AsyncIterator[Runner]:
+            try:
+                async with super().rent(request) as runner:
+                    yield runner
+            except LianError:
+                arrived.set()
+                await held.wait()
+                raise
+
+    compute = Slow(tmp_path, 1)
+    shares = {ArtifactName(one, "api"): one for one in ("shop", "pay")}
+
+    async def work() -> None:
+        async with Runners.of(compute, "acme", "p1", 4, {}, shares, Room(4, apart=True)) as its:
+            stay = await its.enter("shop", SMALL, 60.0)
+            other = asyncio.create_task(its.enter("pay", SMALL, 60.0))
+            await arrived.wait()
+            its.leave(stay)
+            its.done("shop")
+            await turns()
+            assert compute.out == {}
+            held.set()
+            assert (await other).runner.lease in compute.out
+
+    asyncio.run(work())
+
+
+def test_what_was_lost_counts_against_a_quota_only_until_it_has_gone_back(tmp_path: Path) -> None:
+    compute = Scarce(tmp_path, 2)
+
+    async def work(its: Runners) -> None:
+        first, second = [await its.enter("shop", SMALL, 60.0) for _ in range(2)]
+        its.lose(first)
+        stays = await asyncio.gather(its.enter("shop", SMALL, 60.0), _left(its, second))
+        assert stays[0].runner.lease in compute.out
+        assert (await its.enter("shop", SMALL, 60.0)).runner.lease != stays[0].runner.lease
+
+    async def _left(its: Runners, stay: Stay) -> None:
+        await turns(5)
+        its.leave(stay)
+
+    in_a_pass(compute, Room(2, apart=True), 9, work)
+
+
+def test_a_build_that_goes_on_apart_is_alone_there_and_keeps_nothing_idle_here(tmp_path: Path) -> None:
+    compute = FakeCompute(tmp_path, Points())
+
+    async def work(its: Runners) -> None:
+        stay = await its.enter("shop", SMALL, 60.0)
+        its.leave(stay)
+        own = its.apart("shop", "n0 medium")
+        larger = await its.enter(own, Tier(4, 8, 30, "medium"), 60.0)
+        await turns()
+        assert list(compute.out) == [larger.runner.lease]
+        assert compute.rented[-1].parallelism == 1
+        its.leave(larger)
+        its.done(own)
+        its.done("shop")
+        await turns()
+        assert compute.out == {}
+        assert its.pools["shop"].expected == 0
+
+    in_a_pass(compute, Room(3, apart=True), 1, work)
+
+
 def test_where_none_can_be_had_everyone_is_told_why_at_once(tmp_path: Path) -> None:
     compute = Scarce(tmp_path, 0)
 
@@ -185,8 +256,9 @@ def test_where_none_can_be_had_everyone_is_told_why_at_once(tmp_path: Path) -> N
         ends = await asyncio.gather(*(its.enter("shop", SMALL, 60.0) for _ in range(3)), return_exceptions=True)
         assert [end.problems for end in ends if isinstance(end, LianError)] == [(QUOTA,)] * 3
         asked = its.pools["shop"].asked
-        with pytest.raises(LianError):
+        with pytest.raises(LianError) as raised:
             await its.enter("shop", SMALL, 60.0)
+        assert raised.value not in ends
         assert its.pools["shop"].asked == asked, "what has just been refused is not asked for again"
         compute.most = 1
         its.renew("shop")

@@ -116,7 +116,7 @@ def _live(life: str, point: str, provider: str, folder: Path) -> None:
         sys.addaudithook(hook)
         if timed:
             signal.setitimer(signal.ITIMER_REAL, max(float(point.removesuffix("ms")), 0.01) / 1000)
-        await (LIVES | {"tidy": tidy})[life](compute)
+        await {**LIVES, "tidy": tidy}[life](compute)
 
     asyncio.run(run())
 
