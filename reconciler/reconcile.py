@@ -176,11 +176,13 @@ def _there(work: Work, outcome: Outcome) -> set[Repository]:
 
 
 async def _sweep(ports: Ports, fleet: str | None) -> tuple[Problem, ...]:
-    """Return what interrupted passes rented; the problems of what could not be returned. Without a fleet only those of
-    this machine are known."""
+    """Return what interrupted passes rented; the problems of what could not be returned. Where nobody can look is worth
+    no more than a note: the next pass looks again. Without a fleet only those of this machine are known."""
     swept = await ports.compute.sweep(fleet)
     if swept.leases:
         ports.recorder.record(Noted(f"swept what {len(swept.leases)} interrupted build(s) had left behind"))
+    for problem in swept.unseen:
+        ports.recorder.record(Noted(f"what passes elsewhere have left behind is not known: {problem.message}"))
     return swept.problems
 
 

@@ -22,7 +22,7 @@ from reconciler.providers.builder import binaries
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable
 
     from reconciler.desired.source import GitSource
     from reconciler.model.credential import SourceRef
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from reconciler.ports.blob_files import BlobFiles
     from reconciler.ports.builder import BuildRequest, Built, StepSeen
     from reconciler.ports.clock import Clock
-    from reconciler.ports.compute import Compute, LeaseRequest, Provider, Rental, Runner, Usage
+    from reconciler.ports.compute import Compute, LeaseRequest, Listing, Provider, Rental, Runner, Usage
     from reconciler.ports.inventory import Inventory
     from reconciler.ports.memory import Memory
     from reconciler.ports.publisher import Publisher
@@ -392,9 +392,11 @@ class _LateProvider:
         """See the port."""
         await self._provider().give_back(lease)
 
-    async def owned_by(self, fleet: str) -> Sequence[Rental]:
+    async def owned_by(self, fleet: str) -> Listing:
         """See the port."""
-        return await self._provider().owned_by(fleet) if self._elsewhere or self._leases.is_dir() else ()
+        from reconciler.ports.compute import Listing
+
+        return await self._provider().owned_by(fleet) if self._elsewhere or self._leases.is_dir() else Listing()
 
     async def usage(self, runner: Runner) -> Usage:
         """See the port."""

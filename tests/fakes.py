@@ -417,6 +417,8 @@ class FakeCompute:
         self.swept_for: list[str | None] = []
         self.stuck: tuple[Problem, ...] = ()
         """What a sweep cannot return."""
+        self.unseen: tuple[Problem, ...] = ()
+        """Where it cannot look."""
         self.used: dict[str, Usage] = {}
         """Lease -> what builds have used there so far; each build adds `one_build`."""
         self.one_build = Usage(1 << 20, 0.05)
@@ -451,7 +453,7 @@ class FakeCompute:
         await self.points.at("sweep")
         self.swept_for.append(fleet)
         swept, self.left = self.left, []
-        return Swept(tuple(swept), self.stuck)
+        return Swept(tuple(swept), self.stuck, self.unseen)
 
     async def outstanding(self, fleet: str | None = None) -> Standing:
         leases = ((name, lease) for name, lease in sorted(self.out.items()) if fleet in {None, lease.fleet})

@@ -13,7 +13,7 @@ from reconciler.apply.sweep import Survey, Sweep
 from reconciler.finishing import no_longer_than, to_its_end
 from reconciler.model.fleet import UNNAMED
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.compute import NOT_REMOVED, TAKEN
+from reconciler.ports.compute import NOT_REMOVED, TAKEN, Listing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -110,14 +110,14 @@ class Leasing:
         """Where the lease may be: anywhere, if what is noted cannot be read. Raises LianError."""
         return [self.provider(name) for name in ([intent.provider] if intent.provider else self.providers)]
 
-    async def listed(self, fleet: str | None) -> Sequence[Rental]:
+    async def listed(self, fleet: str | None) -> Listing:
         """What the provider that rents has of this fleet: nothing of a fleet without a name where others rent too, for
         any number of them are called that. Raises LianError."""
         if fleet is None or self.chosen() not in self.providers:
-            return []
+            return Listing()
         provider = self.provider(self.chosen())
         if provider.shared and fleet == UNNAMED:
-            return []
+            return Listing()
         return await self._within(self.patience.look, provider.owned_by(fleet), "list what is rented")
 
     async def described(self, provider: Provider, lease: str) -> Rental | None:

@@ -34,15 +34,20 @@ class _Look:
     leasing: Leasing
     fleet: str | None
     problems: list[Problem] = field(default_factory=list)
+    unseen: list[Problem] = field(default_factory=list)
+    """Why not all that is listed is known."""
     _gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     async def _both(self) -> tuple[Sequence[Intent], Sequence[Rental]]:
         """What is noted, and what is listed beside it. Listing first: what is asked for in between is noted before it
         is listed."""
-        listed: Sequence[Rental] = ()
+        listed: tuple[Rental, ...] = ()
         intents: Sequence[Intent] = ()
-        with self._going_on():
-            listed = await self.leasing.listed(self.fleet)
+        try:
+            listing = await self.leasing.listed(self.fleet)
+            listed, self.unseen = listing.rentals, [*listing.problems]
+        except LianError as error:
+            self.unseen = [*error.problems]
         with self._going_on():
             intents = await self.leasing.leases.intents()
         noted = {intent.name for intent in intents}
@@ -67,7 +72,7 @@ class Survey(_Look):
         here = await all_of(self._described(intent) for intent in intents)
         where = self.leasing.chosen()
         there = [Outstanding(one.lease.name, where, one.lease, one.state, Keeper.ELSEWHERE) for one in beside]
-        return Standing(tuple(sorted([*here, *there], key=lambda one: one.name)), tuple(self.problems))
+        return Standing(tuple(sorted([*here, *there], key=lambda one: one.name)), (*self.problems, *self.unseen))
 
     async def _described(self, intent: Intent) -> Outstanding:
         keeper = Keeper.ALIVE if intent.alive else Keeper.GONE
@@ -96,7 +101,7 @@ class Sweep(_Look):
                 *(self._forgotten(rental.lease) for rental in beside if self._is_over(rental.lease)),
             ]
         )
-        return Swept(tuple(sorted(self._swept)), tuple(self.problems))
+        return Swept(tuple(sorted(self._swept)), tuple(self.problems), tuple(self.unseen))
 
     def _is_over(self, lease: Lease) -> bool:
         return lease.fleet == self.fleet and lease.deadline + CLOCK_GRACE < self.leasing.clock()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 from reconciler.model.lease import Lease
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -92,6 +91,14 @@ class Rental:
     state: RentalState
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a provider lists, and where it could not look."""
+
+    rentals: tuple[Rental, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
 class Keeper(StrEnum):
     """Who has a lease."""
 
@@ -117,10 +124,12 @@ class Outstanding:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """The leases that a sweep has returned, in order of names, and what could not be returned or found out."""
+    """The leases that a sweep has returned, in order of names, what could not be returned, and where it could not
+    look."""
 
     leases: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    unseen: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +163,9 @@ class Provider(Protocol):
         NOT_REMOVED naming what could not be removed."""
         ...
 
-    async def owned_by(self, fleet: str) -> Sequence[Rental]:
+    async def owned_by(self, fleet: str) -> Listing:
         """All that is rented for this fleet, by any pass. What others rent, and what nothing says the owner of on
-        machines that others use, is left out. Raises LianError if that is not known."""
+        machines that others use, is left out. Raises LianError if nothing of it is known."""
         ...
 
     async def usage(self, runner: Runner) -> Usage:

@@ -59,7 +59,7 @@ async def runners(ports: Renting, *, sweep: bool = False) -> RunnerList:
     fleet = known.fleet
     swept = await ports.compute.sweep(fleet) if sweep else Swept()
     out = await ports.compute.outstanding(fleet)
-    problems = dict.fromkeys((*unread, *swept.problems, *out.problems))
+    problems = dict.fromkeys((*unread, *swept.problems, *swept.unseen, *out.problems))
     return RunnerList(ports.clock(), fleet, out.leases, swept.leases, tuple(problems), known.provider, known.ladder)
 
 

@@ -261,15 +261,25 @@ def test_what_is_gone_already_is_returned(bench: Bench) -> None:
 
 def test_a_silent_sweep_is_told_and_stops_nothing(bench: Bench) -> None:
     abandon(bench, "dead-1")
-    assert [problem.code for problem in troubles(bench.compute(Script(hangs={"owned_by"})), "fleet")] == [SILENT]
+    swept = asyncio.run(bench.compute(Script(hangs={"owned_by"})).sweep("fleet"))
+    assert ([problem.code for problem in swept.unseen], swept.problems) == ([SILENT], ())
     assert (bench.world.left(), bench.noted()) == ([], [])
 
 
 def test_a_listing_that_fails_is_told_and_stops_nothing(bench: Bench) -> None:
     abandon(bench, "dead-1")
     broken = Script(unlisted=LianError(FAULTS[1]))
-    assert troubles(bench.compute(broken), "fleet") == (FAULTS[1],)
+    swept = asyncio.run(bench.compute(broken).sweep("fleet"))
+    assert (swept.unseen, swept.problems, swept.leases) == ((FAULTS[1],), (), ("dead-1",))
     assert (bench.world.left(), bench.noted()) == ([], [])
+
+
+def test_where_one_place_cannot_be_looked_at_the_others_are_swept(bench: Bench) -> None:
+    lease = elsewhere(bench, "their-1")
+    partly = bench.compute(Script(unseen=(FAULTS[3],)), moment=lease.deadline + CLOCK_GRACE + 1)
+    swept = asyncio.run(partly.sweep("fleet"))
+    assert (swept.leases, swept.unseen, swept.problems) == (("their-1",), (FAULTS[3],), ())
+    assert asyncio.run(partly.outstanding("fleet")).problems == (FAULTS[3],)
 
 
 def test_a_listing_that_hides_hides_nothing_that_is_noted(bench: Bench) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.host import Host
 from reconciler.model.lease import Lease
-from reconciler.ports.compute import Rental, RentalState, Runner, Usage
+from reconciler.ports.compute import Listing, Rental, RentalState, Runner, Usage
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.compute.local import LocalCompute
 from reconciler.record.leases import LeaseFiles
@@ -20,8 +20,6 @@ from tests.providers.compute.docker_world import docker_provider
 from tests.providers.compute.ssh_stands import QUICK, compute_at
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from reconciler.apply.leasing import Leasing
     from reconciler.ports.compute import LeaseRequest, Provider
 
@@ -60,10 +58,10 @@ class Cloud:
             (self._machines / name).unlink(missing_ok=True)
         shutil.rmtree(self._disks / lease, ignore_errors=True)
 
-    async def owned_by(self, fleet: str) -> Sequence[Rental]:
+    async def owned_by(self, fleet: str) -> Listing:
         """See the port."""
         rentals = [await self.describe(path.name) for path in sorted(self._machines.glob("[!.]*"))]
-        return [rental for rental in rentals if rental and rental.lease.fleet == fleet]
+        return Listing(tuple(rental for rental in rentals if rental and rental.lease.fleet == fleet))
 
     async def usage(self, runner: Runner) -> Usage:
         """See the port."""

@@ -89,7 +89,7 @@ class ProviderSuite:
                 one, two = await asyncio.gather(*(rent(stand.provider, request()) for _ in range(2)))
                 again = await rent(stand.provider, request())
                 assert one == two == again
-                assert [rental.lease.name for rental in await stand.provider.owned_by("fleet")] == ["lease-1"]
+                assert [rental.lease.name for rental in (await stand.provider.owned_by("fleet")).rentals] == ["lease-1"]
             finally:
                 await stand.provider.give_back("lease-1")
 
@@ -114,8 +114,8 @@ class ProviderSuite:
                 await rent(stand.provider, mine)
                 await rent(stand.provider, other)
                 for provider in (stand.provider, stand.other()):
-                    assert [whole(r.lease) for r in await provider.owned_by("fleet")] == [mine.at(MOMENT)]
-                    assert await provider.owned_by("nobody") == []
+                    assert [whole(r.lease) for r in (await provider.owned_by("fleet")).rentals] == [mine.at(MOMENT)]
+                    assert (await provider.owned_by("nobody")).rentals == ()
             finally:
                 for lease in (mine, other):
                     await stand.provider.give_back(lease.lease)

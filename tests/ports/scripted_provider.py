@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.compute import NOT_REMOVED, Rental, RentalState, Runner, Usage
+from reconciler.ports.compute import NOT_REMOVED, Listing, Rental, RentalState, Runner, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +48,8 @@ class Script:
     """What it lists besides, whoever asks."""
     hides: bool = False
     """It lists nothing."""
+    unseen: tuple[Problem, ...] = ()
+    """Where it cannot look."""
     unlisted: LianError | None = None
     """Raised instead of a listing."""
     refusals: int = 0
@@ -98,13 +100,13 @@ class ScriptedProvider:
         self.world.leases.pop(lease, None)
         shutil.rmtree(self.world.folder / lease, ignore_errors=True)
 
-    async def owned_by(self, fleet: str) -> Sequence[Rental]:
+    async def owned_by(self, fleet: str) -> Listing:
         """See the port."""
         await self._called("owned_by")
         if self.script.unlisted is not None:
             raise self.script.unlisted
         own = [Rental(lease, RentalState.READY) for lease in self.world.leases.values() if lease.fleet == fleet]
-        return [*self.script.listed, *([] if self.script.hides else own)]
+        return Listing((*self.script.listed, *([] if self.script.hides else own)), self.script.unseen)
 
     async def usage(self, runner: Runner) -> Usage:
         """See the port."""

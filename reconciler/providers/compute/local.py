@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.secret import Secret
-from reconciler.ports.compute import Rental, RentalState, Runner, Usage
+from reconciler.ports.compute import Listing, Rental, RentalState, Runner, Usage
 from reconciler.providers.compute import daemon
 from reconciler.providers.compute.cgroups import Hierarchies
 from reconciler.providers.compute.configuration import Certificates, configuration
@@ -26,7 +26,7 @@ from reconciler.providers.compute.removal import remove
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from reconciler.model.lease import Lease
     from reconciler.ports.access import Route
@@ -86,10 +86,10 @@ class LocalCompute:
         folder = self._folders.folder(lease)
         return self._rental(folder, "") if folder.path.is_dir() else None
 
-    async def owned_by(self, fleet: str) -> Sequence[Rental]:
+    async def owned_by(self, fleet: str) -> Listing:
         """See the port."""
         rentals = [self._rental(folder, fleet) for folder in self._folders]
-        return [rental for rental in rentals if rental.lease.fleet == fleet]
+        return Listing(tuple(rental for rental in rentals if rental.lease.fleet == fleet))
 
     async def give_back(self, lease: str) -> None:
         """See the port."""

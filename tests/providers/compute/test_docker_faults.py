@@ -275,7 +275,7 @@ def test_what_others_have_is_not_listed(scripted: ScriptedDocker) -> None:
     async def run() -> None:
         async with scripted.running():
             await rent(compute, request())
-            assert [rental.lease.name for rental in await compute.owned_by("fleet")] == ["lease-1"]
+            assert [rental.lease.name for rental in (await compute.owned_by("fleet")).rentals] == ["lease-1"]
             await compute.give_back("lease-1")
             assert scripted.left() == ["odd"]
 
@@ -289,7 +289,7 @@ def test_a_listing_that_says_more_than_was_asked_is_not_believed(scripted: Scrip
     async def run() -> None:
         async with scripted.running():
             scripted.others = [{"Names": ["/lian-theirs"], "Labels": scripted.containers["lian-theirs"]["Labels"]}]
-            assert await compute.owned_by("fleet") == []
+            assert (await compute.owned_by("fleet")).rentals == ()
 
     asyncio.run(run())
 

@@ -373,9 +373,9 @@ def test_what_a_copy_of_a_runner_says_is_not_believed(stand: ProviderStand) -> N
         stand.server.run("commit", "lian-lease-1", "localhost/copy")
         stand.server.run("create", "--name", "theirs", "--network", "none", "localhost/copy")
         try:
-            assert [r.lease.name for r in await stand.provider.owned_by("fleet")] == ["lease-1"]
+            assert [r.lease.name for r in (await stand.provider.owned_by("fleet")).rentals] == ["lease-1"]
             await stand.provider.give_back("lease-1")
-            assert await stand.other().owned_by("fleet") == []
+            assert (await stand.other().owned_by("fleet")).rentals == ()
             assert stand.server.containers() == ["theirs"]
         finally:
             stand.server.run("rm", "--force", "--volumes", "theirs")
@@ -436,7 +436,9 @@ def test_a_volume_that_outlived_its_container_goes_back(stand: ProviderStand) ->
         words = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
         stand.server.run("volume", "create", *words)
         other = stand.other()
-        assert [(r.lease.name, r.state) for r in await other.owned_by("fleet")] == [("lease-1", RentalState.ENDED)]
+        assert [(r.lease.name, r.state) for r in (await other.owned_by("fleet")).rentals] == [
+            ("lease-1", RentalState.ENDED)
+        ]
         assert (rental := await other.describe("lease-1")) is not None
         assert rental.state is RentalState.ENDED
         await other.give_back("lease-1")

@@ -302,7 +302,11 @@ def test_a_host_that_cannot_be_reached_is_never_an_empty_list(server: Sshd, tmp_
 
     async def run() -> None:
         await rent(provider, request())  # on the one that answers
-        for ask in (provider.owned_by("fleet"), provider.describe("never"), SshCompute.give_back(provider, "never")):
+        listed = await provider.owned_by("fleet")
+        assert [rental.lease.name for rental in listed.rentals] == ["lease-1"]
+        assert ["127.0.0.1:1" in str(problem) for problem in listed.problems] == [True]
+        nowhere = SshCompute([silent], Identity(server.key), tmp_path / "nowhere", str(server.state))
+        for ask in (nowhere.owned_by("fleet"), provider.describe("never"), SshCompute.give_back(provider, "never")):
             with pytest.raises(LianError) as raised:
                 await ask
             assert "127.0.0.1:1" in f"{raised.value.problems[0].message}{raised.value.problems[0].cause}"

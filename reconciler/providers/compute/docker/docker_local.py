@@ -16,7 +16,7 @@ from reconciler.finishing import to_its_end
 from reconciler.model.lease import LABEL, Lease
 from reconciler.model.platform import Platform
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.compute import NOT_REMOVED, TAKEN, Rental, RentalState, Runner, Usage
+from reconciler.ports.compute import NOT_REMOVED, TAKEN, Listing, Rental, RentalState, Runner, Usage
 from reconciler.providers.compute.docker import container, gauge, lease_folder, problems
 from reconciler.providers.compute.docker.authorities import read_authorities
 from reconciler.providers.compute.docker.engine import ANSWER_SECONDS, Engine
@@ -137,7 +137,7 @@ class DockerLocalCompute:
             return Rental(self._folders.lease(folder, ""), _without_container(folder))
         return next((Rental(its, RentalState.ENDED) for its, _ in await self._volumes(lease)), None)
 
-    async def owned_by(self, fleet: str) -> Sequence[Rental]:
+    async def owned_by(self, fleet: str) -> Listing:
         """See the port. What has a folder here or a volume, and no container yet, or no more, is one as well."""
         found: dict[str, Rental] = {}
         of_the_fleet = [f"{LABEL}fleet={fleet}"]
@@ -151,7 +151,7 @@ class DockerLocalCompute:
             if its is not None and container.is_container_of(its, entry.get("Names")):
                 state = self._state(self._folders.folder(its.name), entry.get("State"))
                 found[its.name] = Rental(its, state)
-        return [rental for _, rental in sorted(found.items()) if rental.lease.fleet == fleet]
+        return Listing(tuple([rental for _, rental in sorted(found.items()) if rental.lease.fleet == fleet]))
 
     async def give_back(self, lease: str) -> None:
         """See the port."""

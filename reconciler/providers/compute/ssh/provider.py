@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.secret import Secret
-from reconciler.ports.compute import NOT_REMOVED, TAKEN, Rental, Runner, Usage
+from reconciler.ports.compute import NOT_REMOVED, TAKEN, Listing, Rental, Runner, Usage
 from reconciler.providers.compute.configuration import Certificates, configuration
 from reconciler.providers.compute.ssh import script
 from reconciler.providers.compute.ssh.connection import UNREACHABLE, Connection, Done, Identity, Lost, connect
@@ -81,10 +81,14 @@ class SshCompute:
             raise LianError(problems)
         return None
 
-    async def owned_by(self, fleet: str) -> Sequence[Rental]:
-        """See the port. Raises LianError naming each host that cannot be asked."""
-        found = [one.rental for listed in await self._on_each(self._listed) for one in listed]
-        return [rental for rental in found if rental is not None and rental.lease.fleet == fleet]
+    async def owned_by(self, fleet: str) -> Listing:
+        """See the port. Raises LianError if no host can be asked."""
+        answers, problems = await self._answers(self._listed)
+        if problems and not answers:
+            raise LianError(problems)
+        found = (one.rental for listed in answers.values() for one in listed)
+        rentals = tuple(rental for rental in found if rental is not None and rental.lease.fleet == fleet)
+        return Listing(rentals, tuple(problems))
 
     async def give_back(self, lease: str) -> None:
         """See the port."""
