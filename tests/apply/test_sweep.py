@@ -34,7 +34,7 @@ def test_where_nobody_can_look_is_a_note(tmp_path: Path) -> None:
     world.compute.unseen = (Problem("host-unreachable", "the host b cannot be reached"),)
     _, outcome = asyncio.run(reconcile_once(world.ports(), Options()))
     assert outcome.problems == ()
-    assert ["the host b cannot be reached" in noted.text for noted in world.recorder.of(Noted)] == [True]
+    assert ["the host b cannot be reached" in str(noted) for noted in world.recorder.of(Noted)] == [True]
 
 
 def test_the_fleet_is_swept_where_it_is_known(tmp_path: Path) -> None:
