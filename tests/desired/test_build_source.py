@@ -15,8 +15,9 @@ from reconciler.desired.flags import PATH, FlagsDirective
 from reconciler.desired.nickel.settings import EvaluatorSettings
 from reconciler.desired.source import GitSource
 from reconciler.model.artifact import Place
-from reconciler.model.one_build import ByFile, ByFlags, Flags
+from reconciler.model.one_build import ByFile, ByFlags
 from reconciler.model.problem import LianError, Problem
+from reconciler.single.flags import Flags
 from tests.desired.repos import SYMLINK, Content, Repo
 
 if TYPE_CHECKING:
