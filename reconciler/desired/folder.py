@@ -233,4 +233,4 @@ def _unread(path: bytes | str | None, error: OSError) -> Problem:
 
 def _moving(path: bytes) -> Problem:
     message = f"{os.fsdecode(path)} was changed while it was built"
-    return Problem("context-moving", message, hint="run again when nothing writes there", next=Next.RETRY)
+    return Problem("context-moving", message, hint="run again when nothing writes there")
