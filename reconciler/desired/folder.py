@@ -55,7 +55,7 @@ def read_folder(root: Path, dockerfile: str | None = None) -> FolderTree:
         found = walk.folder(b"", walk.rules.top, 0)
     except OSError as error:
         raise LianError(_unread(error.filename, error)) from error
-    return FolderTree(CommitTree(objects, found), walk.passed_over)
+    return FolderTree(CommitTree(objects, found, "the folder"), walk.passed_over)
 
 
 def _rules(root: Path, dockerfile: str | None) -> IgnoreRules:
