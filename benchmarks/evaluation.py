@@ -43,6 +43,8 @@ lian.make_build_directives {{
 class Directives:
     """A commit of n directives, in memory."""
 
+    called = "the commit"
+
     def __init__(self, count: int) -> None:
         self.blobs: dict[str, bytes] = {}
         self.files: list[SourceFile] = []

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from reconciler.cache.home import is_cache
 from reconciler.model.fleet import ComputeProvider, ComputeSettings
-from reconciler.model.one_build import SEED_VARIABLE, ByFlags
+from reconciler.model.one_build import ByFlags
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.bundle import Ports, Reading, Removing, Renting, Surveying
 from reconciler.providers.builder import binaries
@@ -255,6 +255,7 @@ def handed_on() -> HandedOn:
     lian by name, nor what settings name, from the moment they are read."""
     from reconciler.providers.registry.http.logins import PASSWORD, USER
     from reconciler.providers.secrets.handed_on import HandedOn
+    from reconciler.single.flags import SEED_VARIABLE
 
     return HandedOn(os.environ, {USER, PASSWORD, KEY_PASSWORD, SEED_VARIABLE})
 

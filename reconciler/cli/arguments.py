@@ -95,7 +95,9 @@ Needed are --workspace, --context and --image; or --directives, and nothing of
 what the other flags say counts then, but --ssh-key. The context is read from
 the commit (HEAD, or --rev) of the repository that it lies in, never from its
 working tree; a folder in no repository is built as it is. lian.ncl of that
-repository, or folder, holds. What is there already is not built again.
+commit holds, and may name commands that are run here: read it before you build
+a stranger's clone. That of a folder in no repository has no effect. What is
+there already is not built again.
 On stdout comes one BuildResult for each artifact, as a line of JSON.
 Variables behind the flags: BUILDKIT_WORKSPACE, BUILDKIT_SSH_KEY,
 BUILDKIT_RUNNER_IMAGE, ORCHESTRATOR_URL, NATS_URL, NATS_NKEY_SEED,

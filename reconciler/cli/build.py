@@ -16,9 +16,9 @@ from reconciler.cli.views import outcome as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.progress import progress
 from reconciler.cli.views.text import Writer
-from reconciler.model.one_build import SEED_VARIABLE, VARIABLES, Flags
 from reconciler.model.secret import Secret
 from reconciler.plan.compare import Overrides
+from reconciler.single.flags import SEED_VARIABLE, VARIABLES, Flags
 from reconciler.single.once import Means, build_once
 
 if TYPE_CHECKING:

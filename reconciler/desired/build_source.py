@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _NEWEST = "HEAD"
 _SHOWN = 3
+_SHORT = 12
 
 
 class BuildSource(GitSource):
@@ -105,7 +106,11 @@ class BuildSource(GitSource):
             message = f"{self._real} lies outside of {root}, the working tree of its repository"
             raise LianError(Problem("context-missing", message, hint="give a folder of the working tree"))
         self._below = self._real.relative_to(root).as_posix()
-        return super()._read_commit(lambda: repository)
+        commit = super()._read_commit(lambda: repository)
+        if commit.tree.at(SETTINGS) is None:
+            return commit
+        settings = f"settings: {SETTINGS} of {root} at {commit.revision[:_SHORT]}"
+        return replace(commit, notes=(settings, *commit.notes))
 
     def _read_folder(self) -> ReadCommit:
         root, asked = Path(self._location), self._asked
@@ -154,7 +159,7 @@ class BuildSource(GitSource):
         path = self._below
         node = await asyncio.to_thread(tree.at, path)
         if node is None or not (node.is_file or node.mode == SYMLINK):
-            raise LianError(_uncommitted_file(path))
+            raise LianError(_no_file(tree.called, path))
         if node.mode == SYMLINK:
             raise LianError(is_link(path))
         found = await evaluate(tree, [SourceFile(path, node.id)], BUILD_DIRECTIVES, self._evaluator)
@@ -186,9 +191,8 @@ class BuildSource(GitSource):
 
     def _told(self, problem: Problem) -> Problem:
         told = self._flags.told(problem) if self._flags else problem
-        if self._commit is not None and not self._commit.revision:
-            return replace(told, message=told.message.replace("the commit", "the folder"))
-        if told.code == "context-missing" and problem.file == PATH:
+        of_commit = self._commit is None or self._commit.revision
+        if of_commit and told.code == "context-missing" and problem.file == PATH:
             hint = "commit it; what git ignores or does not have can be built as a copy outside of the repository"
             return replace(told, hint=hint)
         return told
@@ -227,7 +231,7 @@ def _concerns(path: str, context: str) -> bool:
     return path == SETTINGS or path.startswith(f"{context}/") or (path.endswith("/") and f"{context}/".startswith(path))
 
 
-def _uncommitted_file(path: str) -> Problem:
-    message = f"the commit holds no directive file {path}"
+def _no_file(called: str, path: str) -> Problem:
+    message = f"{called} holds no directive file {path}"
     hint = "commit it; or copy it, with its contexts, out of the repository, and it is built as it is"
     return Problem("directives-missing", message, "--directives", hint=hint)

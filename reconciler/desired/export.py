@@ -80,7 +80,7 @@ class Exporter:
         """
         found = self._tree.at(path)
         if found is None or found.mode == FOLDER:
-            raise LianError(Problem("dockerfile-missing", f"the commit holds no Dockerfile at {path}"))
+            raise LianError(Problem("dockerfile-missing", f"{self._tree.called} holds no Dockerfile at {path}"))
         name = path.rpartition("/")[2]
         with new_folder(into) as descriptor:
             raw = name.encode("utf-8", "surrogateescape")

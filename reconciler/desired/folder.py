@@ -55,7 +55,7 @@ def read_folder(root: Path, dockerfile: str | None = None) -> FolderTree:
         found = walk.folder(b"", walk.rules.top, 0)
     except OSError as error:
         raise LianError(_unread(error.filename, error)) from error
-    return FolderTree(CommitTree(objects, found), walk.passed_over)
+    return FolderTree(CommitTree(objects, found, "the folder"), walk.passed_over)
 
 
 def _rules(root: Path, dockerfile: str | None) -> IgnoreRules:
@@ -233,4 +233,4 @@ def _unread(path: bytes | str | None, error: OSError) -> Problem:
 
 def _moving(path: bytes) -> Problem:
     message = f"{os.fsdecode(path)} was changed while it was built"
-    return Problem("context-moving", message, hint="run again when nothing writes there", next=Next.RETRY)
+    return Problem("context-moving", message, hint="run again when nothing writes there")

@@ -134,7 +134,7 @@ class MaterialsReader:
 
     def _dockerfile_problem(self, artifact: Artifact, written: str, found: tuple[str, Node] | None) -> Problem | None:
         if found is None:
-            message = f"{artifact.name}: the commit holds no Dockerfile at {written}"
+            message = f"{artifact.name}: {self._tree.called} holds no Dockerfile at {written}"
             hint = "commit the file, or mend its path: `dockerfile` starts from the context's folder"
         elif _PATTERN_SIGNS & set(posixpath.basename(found[0])):
             message = f"{artifact.name}: BuildKit cannot be told of a Dockerfile named {found[0]}"
@@ -152,7 +152,7 @@ class MaterialsReader:
             inputs.problems.append(self._unsendable(artifact, where, whole, "submodule-in-context", "."))
             return None
         if found is None or found[1].mode != FOLDER:
-            what = "is a file, not a folder" if found else "does not exist in the commit"
+            what = "is a file, not a folder" if found else f"does not exist in {self._tree.called}"
             message = f"{artifact.name}: the context {folder.path} {what}"
             hint = "commit it; git keeps no empty folders" if not found else "name the folder it lies in"
             inputs.problems.append(self._problem("context-missing", message, artifact, where, hint))

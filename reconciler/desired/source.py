@@ -205,7 +205,7 @@ class GitSource:
         named = [(path, node) for path, node in matched if path.endswith(".ncl") and path != SETTINGS]
         problems = [is_link(path) for path, node in named if node.mode == SYMLINK]
         if not named:
-            problems.append(_no_directives(globs))
+            problems.append(_no_directives(tree.called, globs))
         files = {path: node for path, node in named if node.mode != SYMLINK}
         asked = [SourceFile(path, node.id) for path, node in files.items()]
         evaluated = await evaluate(tree, asked, BUILD_DIRECTIVES, self._evaluator)
@@ -275,7 +275,7 @@ class GitSource:
         tree = self._loaded.tree
         node = await asyncio.to_thread(tree.at, path)
         if node is None or not node.is_file:
-            raise LianError(Problem("path-missing", f"the commit holds no file {path}", file=path))
+            raise LianError(Problem("path-missing", f"{tree.called} holds no file {path}", file=path))
         return await asyncio.to_thread(tree.read, node.id)
 
     @property
@@ -312,6 +312,11 @@ class Overlay:
         digest = hashlib.sha1(b"blob %d\0" % len(self._text) + self._text, usedforsecurity=False)
         self.file = SourceFile(path, digest.hexdigest())
         """The file, under the blob id that git would give it."""
+
+    @property
+    def called(self) -> str:
+        """See nickel.settings.Tree."""
+        return self._tree.called
 
     def lookup(self, path: str) -> tuple[str, str] | None:
         """See nickel.settings.Tree."""
@@ -493,7 +498,7 @@ def is_link(path: str) -> Problem:
     return Problem("directive-is-link", message, file=path, hint="commit the file itself, or import it from one")
 
 
-def _no_directives(globs: tuple[str, ...]) -> Problem:
-    message = f"the commit holds no directive: no file matches {', '.join(globs)}"
+def _no_directives(called: str, globs: tuple[str, ...]) -> Problem:
+    message = f"{called} holds no directive: no file matches {', '.join(globs)}"
     hint = "commit a file directives/NAME.ncl, or set `directives` in lian.ncl"
     return Problem("no-directives", message, hint=hint)

@@ -22,6 +22,8 @@ class ShippedTiers:
     """A tree of one file, which imports the sizes that ship with lian: the evaluator reads them as it reads
     directives."""
 
+    called = "lian"
+    """See nickel.settings.Tree."""
     FILE = SourceFile("tiers.ncl", "af9c46fcbbe413ddcec3b4149067df3ed05e3b7e")
     _TEXT = b'import "defaults/tiers.ncl"'
 

@@ -103,7 +103,9 @@ class GitObjects:
 class CommitTree:
     """Read access to one commit. Safe to use from several threads. All methods raise LianError as Objects do."""
 
-    def __init__(self, objects: Objects, tree_id: str) -> None:
+    def __init__(self, objects: Objects, tree_id: str, called: str = "the commit") -> None:
+        self.called = called
+        """What messages call it."""
         self.root = Node(FOLDER, tree_id)
         self._objects = objects
         self._lock = threading.Lock()

@@ -14,6 +14,7 @@ from reconciler.apply.pool import Room, Stay
 from reconciler.apply.runners import MOST_LOST, Runners
 from reconciler.apply.tries import MAX_NEW_RUNNERS, MAX_OOM_RETRIES, PAUSES, FailureClass, Tries, failure_class
 from reconciler.cli.exits import of_outcome
+from reconciler.desired.folder import read_folder
 from reconciler.model.attempt import Again
 from reconciler.model.event import Retrying
 from reconciler.model.name import ArtifactName
@@ -409,6 +410,25 @@ def test_a_disk_that_is_full_while_the_context_is_written_is_the_runners(tmp_pat
     result = result_of(run(shop))
     assert (result.status, len(shop.compute.rented)) == (Status.DONE, 2)
     assert [one.problem.code for one in result.tries] == ["disk-full"]
+
+
+def test_a_file_that_is_changed_during_the_build_fails_it_on_the_runner_it_has(tmp_path: Path) -> None:
+    """On another one it would be no other file."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a").write_text("one")
+    tree = read_folder(folder).tree
+    node = tree.at("a")
+    (folder / "a").write_text("two")
+    assert node is not None
+    with pytest.raises(LianError) as moved:
+        tree.read(node.id)
+    shop = world(tmp_path)
+    shop.points.faults["export"] = moved.value
+    result = result_of(run(shop))
+    assert result.problem is not None
+    assert (result.status, result.problem.code) == (Status.FAILED, "context-moving")
+    assert (len(shop.compute.rented), shop.pauses) == (1, [])
 
 
 def test_whoever_waits_for_a_runner_never_gets_one_that_another_has_given_up(tmp_path: Path) -> None:

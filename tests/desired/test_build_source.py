@@ -15,8 +15,9 @@ from reconciler.desired.flags import PATH, FlagsDirective
 from reconciler.desired.nickel.settings import EvaluatorSettings
 from reconciler.desired.source import GitSource
 from reconciler.model.artifact import Place
-from reconciler.model.one_build import ByFile, ByFlags, Flags
+from reconciler.model.one_build import ByFile, ByFlags
 from reconciler.model.problem import LianError, Problem
+from reconciler.single.flags import Flags
 from tests.desired.repos import SYMLINK, Content, Repo
 
 if TYPE_CHECKING:
@@ -128,8 +129,9 @@ def test_a_folder_is_what_its_commit_would_be(bench: Bench) -> None:
 
 def test_settings_are_those_of_the_repository(bench: Bench) -> None:
     settings = """{ fleet = "acme", registry = { provider = 'Zot, url = "http://127.0.0.1:5000" } }"""
-    bench.commit({**FILES, "lian.ncl": settings})
+    commit = bench.commit({**FILES, "lian.ncl": settings})
     desired = bench.load(bench.asked())
+    assert desired.notes == (f"settings: lian.ncl of {bench.repo.path.resolve()} at {commit[:12]}",)
     assert (desired.fleet.name, list(desired.registries)) == ("acme", ["127.0.0.1:5000"])
     assert only(desired).artifact.image.host == "registry.example"
     assert only(desired).artifact.cache_host == "127.0.0.1:5000"
@@ -140,6 +142,7 @@ def test_settings_are_those_of_the_repository(bench: Bench) -> None:
     desired = bench.load(bench.asked(plain))
     assert (desired.fleet.name, desired.fleet.registry.host) == ("default", "registry.example")
     assert "its lian.ncl has no effect" in desired.notes[1]
+    assert not any("settings:" in note for note in desired.notes)
     override = bench.load(bench.asked(), registry_override="https://other.example")
     assert override.fleet.registry.host == "other.example"
 
@@ -234,6 +237,17 @@ def test_a_directive_file_of_a_folder(bench: Bench) -> None:
     assert desired.fleet.registry.host == f"oci-layout:{plain}/.lian/registry"
     (plain / "none.ncl").write_text('{ workspace = "shop" }')
     assert refused(bench, ByFile(str(plain / "none.ncl"))).code == "artifacts-none"
+    assert "the folder holds no directive file gone.ncl" in refused(bench, ByFile(str(plain / "gone.ncl"))).message
+    (plain / "lost.ncl").write_text('import "the commit.ncl"')
+    assert (
+        "the imported file the commit.ncl is not in the folder"
+        in refused(bench, ByFile(str(plain / "lost.ncl"))).message
+    )
+    (plain / "away.ncl").write_text(DIRECTIVE.replace("images/api", "the commit"))
+    contexts = bench.load(ByFile(str(plain / "away.ncl")), fallback=None).problems
+    assert {problem.message.partition(": ")[2] for problem in contexts} == {
+        "the context the commit does not exist in the folder"
+    }
 
 
 def test_every_line_of_the_text_has_its_flag() -> None:

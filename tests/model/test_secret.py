@@ -151,6 +151,7 @@ READERS = {
     "providers/compute/ssh/provider.py": 1,
     "providers/registry/http/logins.py": 1,
     "providers/registry/http/trust.py": 1,
+    "single/flags.py": 1,
     "wiring.py": 1,
 }
 

@@ -132,7 +132,7 @@ class Imports:
             hint = f"rename {candidate}, or import it by a path that does not begin with {shipped.split('/')[0]}/"
             return _Refusal(f"the file {candidate} hides lian's own {shipped}", hint)
         if found is None:
-            return _Refusal(f"the imported file {candidate} is not in the commit", self._nearest(shipped))
+            return _Refusal(f"the imported file {candidate} is not in {self._tree.called}", self._nearest(shipped))
         mode, blob = found
         if mode == SYMLINK:
             return _Refusal(f"the imported {candidate} is a symbolic link", "import the file that it points to")

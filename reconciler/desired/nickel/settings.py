@@ -25,6 +25,11 @@ class SourceFile:
 class Tree(Protocol):
     """What the evaluator sees of the commit."""
 
+    @property
+    def called(self) -> str:
+        """What messages call it: `the commit`, say."""
+        ...
+
     def lookup(self, path: str) -> tuple[str, str] | None:
         """Mode as git writes it (`100644`) and blob id of one path; None if the commit does not hold it."""
         ...

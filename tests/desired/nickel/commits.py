@@ -40,6 +40,8 @@ _TWIN = """{"type": "object", "additionalProperties": false, "required": ["name"
 class Commit:
     """A commit held in memory; counts what is read of it."""
 
+    called = "the commit"
+
     def __init__(self, files: Mapping[str, str | bytes], modes: Mapping[str, str] | None = None) -> None:
         self.reads = 0
         self._blobs: dict[str, bytes] = {}

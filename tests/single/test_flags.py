@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.model.one_build import ByFile, ByFlags, Flags, is_seed
+from reconciler.model.one_build import ByFile, ByFlags
 from reconciler.model.problem import LianError, redact
 from reconciler.model.secret import Secret
+from reconciler.single.flags import Flags, is_seed
 
 SEED = "SUAAAAICAMCAKBQHBAEQUCYMBUHA6EARCIJRIFIWC4MBSGQ3DQOR4H776Y"
 GOOD = {"--workspace": "shop", "--context": "images/api", "--image": "registry.example:5000/shop/api:1.4"}
