@@ -147,7 +147,11 @@ class Sinks:
             pairs = "\0".join(f"{name}={value}" for name, value in given["environ"])
             self.look("started: environment", str(given["words"]), pairs.encode())
         self.look_below("temporary files", self.temporary)
-        self.look_below("temporary files", Path("/dev/shm"))
+        for path in Path("/dev/shm").iterdir():
+            if path.is_dir() and not path.name.startswith("pytest-of-"):  # what tests have themselves
+                self.look_below("temporary files", path)
+            elif path.is_file():
+                self.look("temporary files", str(path), path.read_bytes())
         self.look_below("logs", bench.cache / "logs")
         self.look_below("state", bench.cache)
 

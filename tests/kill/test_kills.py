@@ -228,8 +228,11 @@ def test_whatever_docker_was_doing_goes_back(docker: DockerServer, docker_lives:
     assert not docker_lives.killed("one", f"{PATIENCE * 1000}ms")
     whole, killed = time.monotonic() - began, 0
     for number in range(1, MOMENTS + 1):
-        moment = whole * 1000 * number / MOMENTS
-        killed += docker_lives.killed("one", f"{moment}ms")
+        moment, began = whole * 1000 * number / MOMENTS, time.monotonic()
+        if docker_lives.killed("one", f"{moment}ms"):
+            killed += 1
+        else:  # the life that was measured was a slow one
+            whole = time.monotonic() - began
         docker_lives.swept()
         assert (traces.left(), docker_lives.noted()) == ([], []), f"killed after {moment} ms"
-    assert killed >= MOMENTS / 2
+    assert killed >= MOMENTS / 3

@@ -437,15 +437,17 @@ def test_a_builder_that_does_not_tell_its_version_is_given_up(scripted: Scripted
     ("used", "usage"),
     [
         (
-            "memory.usage_in_bytes 5000\nmemory.max_usage_in_bytes 9000\ncpuacct.usage 2500000000\n"
-            "inactive_file 7\nactive_file 7\ntotal_inactive_file 1000\ntotal_active_file 500\n",
+            "/g/memory.usage_in_bytes:5000\n/g/memory.max_usage_in_bytes:9000\n/c/cpuacct.usage:2500000000\n"
+            "/g/memory.stat:inactive_file 7\n/g/memory.stat:active_file 7\n"
+            "/g/memory.stat:total_inactive_file 1000\n/g/memory.stat:total_active_file 500\n",
             Usage(3500, 2.5),
         ),
         (
-            "memory.current 5000\nmemory.peak 9000\ninactive_file 1000\nactive_file 500\nusage_usec 2500000\n",
+            "/g/memory.current:5000\n/g/memory.peak:9000\n/g/memory.stat:inactive_file 1000\n"
+            "/g/memory.stat:active_file 500\n/g/cpu.stat:usage_usec 2500000\n",
             Usage(3500, 2.5),
         ),
-        ("memory.current 5000\nmemory.peak max\nlow\ncpuacct.usage soon\n", Usage()),
+        ("/g/memory.current:5000\n/g/memory.peak:max\nlow\n/c/cpuacct.usage:soon\n", Usage()),
         ("", Usage()),
         (None, Usage()),
     ],

@@ -242,7 +242,7 @@ def test_a_registry_on_the_loopback_is_pushed_to(docker: DockerServer, tmp_path:
 def test_what_is_used_is_what_the_builds_use(tmp_path: Path) -> None:
     """Memory without what they wrote, and processor time."""
     steps = (
-        "RUN busybox dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null; busybox sleep 1\n"
+        "RUN busybox dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null; busybox sleep 2\n"
         "RUN busybox dd if=/dev/zero of=/f bs=1M count=300 2>/dev/null\n"
         'RUN i=0; while [ "$i" -lt 200000 ]; do i=$((i+1)); done\n'
     )

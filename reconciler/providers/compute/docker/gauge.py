@@ -33,16 +33,14 @@ COMMAND = (
 buildkitd --version
 echo .
 while read -r _; do
-  for file in {_MEMORY}/memory.usage_in_bytes {_MEMORY}/memory.max_usage_in_bytes {_CPU}/cpuacct.usage \
-      {_UNIFIED}/memory.current {_UNIFIED}/memory.peak; do
-    read -r value < $file && echo "${{file##*/}} $value"
-  done
-  cat {_MEMORY}/memory.stat {_UNIFIED}/memory.stat {_UNIFIED}/cpu.stat
+  grep '' {_MEMORY}/memory.usage_in_bytes {_MEMORY}/memory.stat {_MEMORY}/memory.max_usage_in_bytes \
+      {_CPU}/cpuacct.usage {_UNIFIED}/memory.current {_UNIFIED}/memory.stat {_UNIFIED}/memory.peak {_UNIFIED}/cpu.stat
   echo .
 done 2>/dev/null
 """,
 )
-"""Says first which builder is there, and then a name and a number a line; each answer ends with a dot."""
+"""Says first which builder is there, and then for each look `file:number` or `file:name number` a line; each answer
+ends with a dot. One program reads all: what is in use and what of it are pages of files have to be of one moment."""
 
 
 @dataclass(slots=True)
@@ -103,9 +101,14 @@ class Gauge:
 
 
 def _values(answer: str) -> Mapping[str, int]:
-    """Name -> number; what is none is left out."""
-    lines = (line.split() for line in answer.splitlines())
-    return {words[0]: int(words[1]) for words in lines if len(words) == 2 and words[1].isdecimal()}
+    """Name -> number, a file's name for one that holds nothing else; what is no number is left out."""
+    found: dict[str, int] = {}
+    for line in answer.splitlines():
+        path, _, said = line.partition(":")
+        name, _, number = said.rpartition(" ")
+        if number.isdecimal():
+            found[name or path.rpartition("/")[2]] = int(number)
+    return found
 
 
 def _memory(values: Mapping[str, int]) -> MemoryReading | None:
