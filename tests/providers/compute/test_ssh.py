@@ -334,6 +334,21 @@ def test_a_lease_goes_to_the_host_with_the_fewest(server: Sshd, tmp_path: Path) 
         second.state.unlink()
 
 
+def test_many_at_once_are_not_turned_away(server: Sshd, tmp_path: Path) -> None:
+    """sshd drops some of those that begin to log in while ten others do."""
+    provider, names = compute_on(server, tmp_path), [f"lease-{n}" for n in range(12)]
+
+    async def run() -> None:
+        try:
+            await asyncio.gather(*(provider.describe("never") for _ in range(40)))
+            await asyncio.gather(*(rent(provider, request(name)) for name in names))
+        finally:
+            await asyncio.gather(*(provider.give_back(name) for name in names), return_exceptions=True)
+
+    asyncio.run(run())
+    assert traces(server.state, tmp_path) == []
+
+
 def test_what_lian_is_not_heard_of_ends_by_itself(server: Sshd, tmp_path: Path) -> None:
     other = OtherPass(server, tmp_path, "kept")
     assert traces(server.state)

@@ -211,6 +211,23 @@ def test_a_connection_that_breaks_while_a_context_is_sent_costs_nothing_but_time
     assert traces(server.state, tmp_path) == []
 
 
+def test_many_folders_at_once_get_no_more_channels_than_a_connection_has(server: Sshd, tmp_path: Path) -> None:
+    folders = [tmp_path / f"folder-{n}" for n in range(20)]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "file").write_text(folder.name)
+
+    async def run() -> list[str]:
+        async with remote_bench(server, tmp_path) as there:
+            assert there.runner.machine is not None
+            async with there.runner.machine.workplace(there.runner.scratch) as place:
+                sent = await asyncio.gather(*(place.send(folder, folder.name) for folder in folders))
+                return [(folder / "file").read_text() for folder in sent]
+
+    assert asyncio.run(run()) == [folder.name for folder in folders]
+    assert "no more sessions" not in (server.folder / "log").read_text()
+
+
 def test_a_cancelled_build_has_ended_there(server: Sshd, tmp_path: Path) -> None:
     word = f"70.{os.getpid()}"
     context = write_context(tmp_path / "context", SHELL + f"RUN busybox sleep {word}\n")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from reconciler.providers.compute.ssh.connection import Connection
+    from reconciler.providers.compute.ssh.connection import Room
 
 CHUNK = 1 << 17
 
@@ -40,28 +40,28 @@ _VANISHED = {23, 24}
 """What was compared with has gone meanwhile, perhaps."""
 
 
-async def send(connection: Connection, folder: Path, there: str, like: Sequence[str]) -> None:
+async def send(room: Room, folder: Path, there: str, like: Sequence[str]) -> None:
     """Make `there` exactly this folder. What folders `like` it there have already is linked from them, if not a bit of
     it differs. Raises Lost, or LianError `disk-full`, `not-sent`."""
     words = ["rsync", *_SENT.split(), f"{folder}/", f"machine:{there}/"]
     for attempt in (like, ()):
-        status, errors = await _run(connection, [*words[:-2], *(f"--link-dest={one}" for one in attempt), *words[-2:]])
+        status, errors = await _run(room, [*words[:-2], *(f"--link-dest={one}" for one in attempt), *words[-2:]])
         if status not in _VANISHED or not attempt:
             break
     if status != 0:
-        raise LianError(_failed("not-sent", f"{folder} could not be sent to {connection.host}", status, errors))
+        raise LianError(_failed("not-sent", f"{folder} could not be sent to {room.host}", status, errors))
 
 
-async def fetch(connection: Connection, there: str, folder: Path) -> None:
+async def fetch(room: Room, there: str, folder: Path) -> None:
     """Bring the files of a folder there into this one; links there are left out. Raises as `send`, `not-fetched`."""
     folder.mkdir(parents=True, exist_ok=True)
-    status, errors = await _run(connection, ["rsync", *_FETCHED.split(), f"machine:{there}/", f"{folder}/"])
+    status, errors = await _run(room, ["rsync", *_FETCHED.split(), f"machine:{there}/", f"{folder}/"])
     if status != 0:
-        message = f"what was built on {connection.host} could not be brought back"
+        message = f"what was built on {room.host} could not be brought back"
         raise LianError(_failed("not-fetched", message, status, errors))
 
 
-async def _run(connection: Connection, words: Sequence[str]) -> tuple[int, str]:
+async def _run(room: Room, words: Sequence[str]) -> tuple[int, str]:
     """Raises Lost."""
     relay = f"sh -c {shlex.quote(_RELAY)} relay"
     process = await asyncio.create_subprocess_exec(
@@ -75,20 +75,20 @@ async def _run(connection: Connection, words: Sequence[str]) -> tuple[int, str]:
     assert process.stderr is not None
     complaints = asyncio.create_task(process.stderr.read())
     try:
-        told = await _relayed(process, connection)
+        told = await _relayed(process, room)
         status = await _ended(process)
         return status, (await complaints + told).decode(errors="replace")
     finally:
         await to_its_end(_gone(process, complaints))
 
 
-async def _relayed(process: Process, connection: Connection) -> bytes:
+async def _relayed(process: Process, room: Room) -> bytes:
     """Run there what rsync asks for, pass everything on, and return what it complains of. Raises Lost."""
     assert process.stdout is not None
     asked = (await process.stdout.readline()).decode("utf-8", "surrogateescape").strip()
     if not asked.startswith("rsync --server "):
         return b""  # it has ended, and said why
-    channel = await connection.shell(asked)
+    channel = await room.shell(asked)
     try:
         up = asyncio.create_task(_up(process, channel))
         try:
