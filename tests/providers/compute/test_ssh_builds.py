@@ -228,6 +228,31 @@ def test_many_folders_at_once_get_no_more_channels_than_a_connection_has(server:
     assert "no more sessions" not in (server.folder / "log").read_text()
 
 
+@pytest.mark.parametrize("deadline", [120.0, 3.0])
+def test_an_rsync_that_is_killed_there_is_not_tried_for_ever(server: Sshd, tmp_path: Path, deadline: float) -> None:
+    """As for want of memory, each time; or it does nothing at all."""
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/rsync").write_text(f"#!/bin/sh\n{'kill -9 $$' if deadline > 60 else 'exec sleep 60.5'}\n")
+    (tmp_path / "bad/rsync").chmod(0o755)
+    server.stop()
+    server.path = f"{tmp_path / 'bad'}{os.pathsep}{server.found}"
+    server.start()
+    context = write_context(tmp_path / "context", "FROM scratch\nCOPY Dockerfile /\n", busybox=False)
+
+    async def run() -> tuple[str, str]:
+        async with remote_bench(server, tmp_path) as there:
+            with pytest.raises(LianError) as raised:
+                async with asyncio.timeout(15):
+                    await there.build(there.request(context, deadline=deadline))
+            problem = raised.value.problems[0]
+            return problem.code, f"{problem.message}: {problem.cause}"
+
+    code, told = asyncio.run(run())
+    assert code == ("not-sent" if deadline > 60 else "build-timeout")
+    assert ("KILL" if deadline > 60 else "sent") in told
+    assert traces(server.state, tmp_path) == []
+
+
 def test_a_cancelled_build_has_ended_there(server: Sshd, tmp_path: Path) -> None:
     word = f"70.{os.getpid()}"
     context = write_context(tmp_path / "context", SHELL + f"RUN busybox sleep {word}\n")

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from reconciler.providers.compute.ssh.connection import Room
 
 CHUNK = 1 << 17
+CLOSE_SECONDS = 2.0
+"""For what runs there to end when nobody hears it any more. What does not has its channel until the lease ends."""
 
 _SENT = "--blocking-io --recursive --links --perms --times --checksum --delete --no-whole-file"
 _FETCHED = "--blocking-io --recursive --perms --times --checksum --no-whole-file --no-links"
@@ -83,7 +85,8 @@ async def _run(room: Room, words: Sequence[str]) -> tuple[int, str]:
 
 
 async def _relayed(process: Process, room: Room) -> bytes:
-    """Run there what rsync asks for, pass everything on, and return what it complains of. Raises Lost."""
+    """Run there what rsync asks for, pass everything on, and return what it complains of, or that it was killed: then
+    rsync here fails, too. Raises Lost."""
     assert process.stdout is not None
     asked = (await process.stdout.readline()).decode("utf-8", "surrogateescape").strip()
     if not asked.startswith("rsync --server "):
@@ -101,10 +104,18 @@ async def _relayed(process: Process, room: Room) -> bytes:
         raise Lost(str(error)) from error
     finally:
         channel.close()
-        await to_its_end(channel.wait_closed())
-    if channel.exit_status is None or channel.exit_signal is not None:
+        closed = asyncio.ensure_future(channel.wait_closed())
+        await to_its_end(asyncio.wait({closed}, timeout=CLOSE_SECONDS))
+    if channel.exit_status is None:
         raise Lost("the connection was closed")
-    return told
+    return told + _killed(channel)
+
+
+def _killed(channel: asyncssh.SSHClientProcess[bytes]) -> bytes:
+    """A line that says so; empty if it ended by itself."""
+    if channel.exit_signal is None:
+        return b""
+    return f"rsync there was ended by signal {channel.exit_signal[0]}\n".encode()
 
 
 async def _ended(process: Process) -> int:
