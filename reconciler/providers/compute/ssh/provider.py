@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from reconciler.finishing import to_its_end
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.secret import Secret
 from reconciler.ports.compute import NOT_REMOVED, TAKEN, Rental, Runner, Usage
@@ -35,10 +36,20 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Rented:
-    """`machine` is None until its host was asked for the lease."""
+    """`machine` is None until its host is asked for the lease. Once it is `returned` nothing is kept alive."""
 
     starting: asyncio.Future[Runner] | None = None
     machine: SshMachine | None = None
+    returned: bool = False
+
+    async def settle(self) -> None:
+        """Until its start has ended: one that has asked for nothing yet is cancelled, and any other is waited for, as
+        nobody knows what comes of it."""
+        assert self.starting is not None
+        while not self.starting.done():  # a cancellation may be lost in a dial that ends in that moment
+            if self.machine is None:
+                self.starting.cancel()
+            await asyncio.wait({self.starting}, timeout=1.0)
 
 
 @dataclass(slots=True)
@@ -69,6 +80,7 @@ class SshCompute:
         if lease.name not in self._rented:
             self._rented[lease.name] = rented = _Rented()
             rented.starting = asyncio.ensure_future(self._start(rented, request, lease))
+            rented.starting.add_done_callback(_seen)
         starting = self._rented[lease.name].starting
         assert starting is not None
         return await asyncio.shield(starting)
@@ -89,25 +101,31 @@ class SshCompute:
 
     async def give_back(self, lease: str) -> None:
         """See the port."""
-        rented = self._rented.pop(lease, None)
-        if rented is not None and rented.starting is not None:
-            await asyncio.wait({rented.starting})
-            rented.starting.cancelled() or rented.starting.exception()
         try:
-            if rented is None:
+            if (rented := self._rented.get(lease)) is None:
                 await self._on_each(lambda room: self._ended(room, lease))
-            elif rented.machine is not None:
-                await self._ended_on(rented.machine)
+            else:
+                await self._take_back(rented)
         except LianError as error:
             raise _not_removed(lease, error) from error
-        finally:
-            if rented is not None and rented.machine is not None:
-                await rented.machine.close()
         await asyncio.to_thread(shutil.rmtree, self.scratch / lease, ignore_errors=True)
+        self._rented.pop(lease, None)
 
     async def usage(self, runner: Runner) -> Usage:
         """See the port. The daemon itself is not counted."""
         return await runner.machine.usage() if isinstance(runner.machine, SshMachine) else Usage()
+
+    async def _take_back(self, rented: _Rented) -> None:
+        """Nothing of it is there any more. If this fails or is cut off, nothing keeps the lease alive, and it can be
+        done again. Raises LianError."""
+        rented.returned = True
+        try:
+            await rented.settle()
+            if rented.machine is not None:
+                await self._ended_on(rented.machine)
+        finally:
+            if rented.machine is not None:
+                await to_its_end(rented.machine.close())
 
     async def _start(self, rented: _Rented, request: LeaseRequest, lease: Lease) -> Runner:
         host = await self._choose(request.fleet)
@@ -119,16 +137,28 @@ class SshCompute:
             machine = SshMachine(host, lease.name, request.fleet, self.state, dial, self.timing)
             with await machine.first() as room:
                 rented.machine = machine
+                await self._unless_returned(rented, machine)
                 done = await self._asked(machine, room, request, lease)
             if done.status == script.TAKEN:
                 rented.machine = None  # another one's is not ours to give back
             if done.status != 0:
                 await machine.close()
                 raise LianError(_no_runner(host, done, lease.name))
+            await self._unless_returned(rented, machine)
             machine.attend()
         finally:
             self._chosen[host] -= 1
         return Runner(lease.name, f"unix://{machine.folder}/socket", scratch, _version(done.output), machine)
+
+    async def _unless_returned(self, rented: _Rented, machine: SshMachine) -> None:
+        """If it was returned meanwhile it ends, for who returned it may have been cut off. Raises LianError, or
+        CancelledError, as nobody waits for it any more."""
+        if rented.returned:
+            try:
+                await self._ended_on(machine)
+            finally:
+                await to_its_end(machine.close())
+            raise asyncio.CancelledError
 
     async def _asked(self, machine: SshMachine, room: Room, request: LeaseRequest, lease: Lease) -> Done:
         """Once: whether it was done is not known if the connection breaks. Raises LianError."""
@@ -223,6 +253,12 @@ class SshCompute:
             code = "disk-full" if error.errno == errno.ENOSPC else "compute-unavailable"
             hint = "give lian's cache folder a place that can be written to and has room"
             raise LianError(Problem(code, message, cause=error.strerror, hint=hint, next=Next.HOLD)) from error
+
+
+def _seen(starting: asyncio.Future[Runner]) -> None:
+    """What it raises when nobody waits for it any more."""
+    if not starting.cancelled():
+        starting.exception()
 
 
 def cgroup_of(folder: str) -> str:
