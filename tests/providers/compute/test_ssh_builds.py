@@ -253,6 +253,30 @@ def test_an_rsync_that_is_killed_there_is_not_tried_for_ever(server: Sshd, tmp_p
     assert traces(server.state, tmp_path) == []
 
 
+def test_the_way_outside_of_a_machine_is_its_builders_and_its_clients(server: Sshd, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in ("buildkitd", "buildctl"):
+        told = f'case "$*" in --version | *debug*) ;; *) env >>{own}/{name}.told ;; esac'  # not the supervisor's own
+        (own / name).write_text(f'#!/bin/sh\n{told}\nPATH={server.found}\nexec {name} "$@"\n')
+        (own / name).chmod(0o755)
+    server.stop()
+    server.path = f"{own}{os.pathsep}{server.found}"
+    server.environ = "https_proxy=told no_proxy=told HTTP_PROXY=told SECRET=told"
+    server.start()
+    context = write_context(tmp_path / "context", "FROM scratch\nCOPY Dockerfile /\n", busybox=False)
+
+    async def run() -> None:
+        async with remote_bench(server, tmp_path) as there:
+            await there.build(there.request(context))
+
+    asyncio.run(run())
+    for name in ("buildkitd", "buildctl"):
+        lines = (own / f"{name}.told").read_text().splitlines()
+        found = {line.removesuffix("=told") for line in lines if line.endswith("=told")}
+        assert found == {"https_proxy", "no_proxy", "HTTP_PROXY"}
+
+
 def test_a_cancelled_build_has_ended_there(server: Sshd, tmp_path: Path) -> None:
     word = f"70.{os.getpid()}"
     context = write_context(tmp_path / "context", SHELL + f"RUN busybox sleep {word}\n")

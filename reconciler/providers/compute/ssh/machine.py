@@ -419,7 +419,8 @@ def _start(words: Sequence[str], environ: Mapping[str, str]) -> bytes:
     own = [f"{name}={value}" for name, value in environ.items()]
     lines = [
         f"set -- {shlex.join(own)}",
-        "for name in HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY SSL_CERT_FILE SSL_CERT_DIR; do",
+        "for name in HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy no_proxy all_proxy \\",
+        "    SSL_CERT_FILE SSL_CERT_DIR; do",
         '    eval "value=\\${$name-}"; [ -z "$value" ] || set -- "$@" "$name=$value"',
         "done",
         f'exec env -i PATH="$PATH" "$@" buildctl {shlex.join(words)}',
