@@ -117,11 +117,6 @@ class Room:
     def __exit__(self, *told: object) -> None:
         self._used()
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether the connection is of no more use."""
-        return self._connection.is_closed()
-
     async def run(self, words: Sequence[str], given: bytes = b"") -> Done:
         """Run it to its end with this on its stdin. Raises Lost."""
         process = await self.start(words)
