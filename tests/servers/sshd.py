@@ -46,7 +46,6 @@ UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
-MaxStartups 100
 {more}
 """
 
@@ -69,6 +68,8 @@ class Sshd:
     """Where its sessions look for programs; empty for where lian's parts are, too."""
     apart: bool = False
     """Whether its machine has a folder of leases of its own at the place that lian takes by default."""
+    environ: str = ""
+    """More variables of its sessions: `NAME=value …`."""
     more: str = ""
     """More lines of its configuration."""
     network: Network | None = field(default_factory=_network)
@@ -103,7 +104,7 @@ class Sshd:
         for _ in range(5):
             port = self.network.way_in(self.port) if self.network else self.port or _free_port()
             config = self.folder / "config"
-            more = f'SetEnv PATH="{self.found}" SHLVL=1\n{_parts()}{self.more}'
+            more = f'SetEnv PATH="{self.found}" SHLVL=1 {self.environ}\n{_parts()}{self.more}'
             config.write_text(_CONFIG.format(port=port, folder=self.folder, more=more))
             place = [*(self.network.entering if self.network else ()), *(_APART if self.apart else ())]
             self.process = spawn([*place, _sshd(), "-D", "-e", "-f", config], log, {})

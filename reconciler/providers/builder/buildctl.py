@@ -27,7 +27,7 @@ from reconciler.providers.builder.patience import Held, Patience
 from reconciler.providers.builder.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
@@ -41,6 +41,8 @@ KEEP_SECONDS = 600.0
 """Exports of caches have been seen to hang for hours (buildkit#6008)."""
 READ_SECONDS = 60.0
 """A layer that comes slowly moves every few moments; one that does not come at all is worth no more than this."""
+SENDING = "what it reads was being sent to the builder's machine"
+FETCHING = "what it made was being brought back"
 
 
 class BuildctlBuilder:
@@ -69,19 +71,22 @@ class BuildctlBuilder:
     async def build(self, runner: Runner, request: BuildRequest, seen: Callable[[StepSeen], None]) -> Built:
         """See the port; the codes are those of `failure.RULES` and `failure.explain`."""
         began = time.monotonic()
+        until = asyncio.get_running_loop().time() + request.deadline
         progress, machine = Progress(await _mask(request)), runner.machine or self._here
         async with machine.workplace(runner.scratch) as place:
             with _opened(request.log) as log:
-                words = await self._words(runner, request, place)
+                async with _within(until, request, progress, SENDING):
+                    words = await self._words(runner, request, place)
                 running = await place.start(words, {"HOME": str(place.folder), "DOCKER_CONFIG": str(place.private)})
-                status = await self._follow(running, progress, log, seen, request)
+                status = await self._follow(running, progress, log, seen, request, until)
             if status != 0:
                 raise LianError(explain(_evidence(request, progress, status)))
-            metadata = await _metadata(place)
-            image = isinstance(request.destination, PushTo | WriteLayout)
-            digest = _digest(metadata, request) if image else None
-            cache = CacheMade() if request.cache_to is None else _cache(metadata, progress)
-            await place.fetch()
+            async with _within(until, request, progress, FETCHING):
+                metadata = await _metadata(place)
+                image = isinstance(request.destination, PushTo | WriteLayout)
+                digest = _digest(metadata, request) if image else None
+                cache = CacheMade() if request.cache_to is None else _cache(metadata, progress)
+                await place.fetch()
         return Built(digest, time.monotonic() - began, progress.steps, progress.pulled, cache)
 
     async def _words(self, runner: Runner, request: BuildRequest, place: Workplace) -> list[str]:
@@ -100,13 +105,15 @@ class BuildctlBuilder:
         log: BinaryIO,
         seen: Callable[[StepSeen], None],
         request: BuildRequest,
+        until: float,
     ) -> int:
-        """Wait for the end of buildctl; returns its status. Whatever else ends the wait ends buildctl first."""
+        """Wait for the end of buildctl, `until` that time of the event loop's clock; returns its status. Whatever else
+        ends the wait ends buildctl first."""
         patience = Patience(self._read_seconds, self._keep_seconds)
         reading = asyncio.create_task(_read(running, progress, log, seen, patience))
         losing = asyncio.create_task(patience.lost())
         try:
-            async with asyncio.timeout(request.deadline) as limit:
+            async with asyncio.timeout_at(until) as limit:
                 await asyncio.wait({reading, losing}, return_when=asyncio.FIRST_COMPLETED)
                 if not reading.done():
                     raise LianError(_held_up(request, *losing.result()))
@@ -237,6 +244,20 @@ def _evidence(request: BuildRequest, progress: Progress, status: int) -> Evidenc
         scanner=f"{request.scanner.repository}@{request.scanner.digest}" if request.scanner else None,
         reads_cache=bool(request.cache_from),
     )
+
+
+@contextlib.asynccontextmanager
+async def _within(until: float, request: BuildRequest, progress: Progress, what: str) -> AsyncIterator[None]:
+    """The block has ended by that time of the event loop's clock, or is cancelled, and the build is given up while
+    `what`. Raises LianError `build-timeout`."""
+    try:
+        async with asyncio.timeout_at(until) as limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        problem = _gave_up(request, progress)
+        raise LianError(replace(problem, message=f"{problem.message}, while {what}")) from error
 
 
 def _gave_up(request: BuildRequest, progress: Progress) -> Problem:

@@ -338,6 +338,72 @@ def test_a_lease_goes_to_the_host_with_the_fewest(server: Sshd, tmp_path: Path) 
         second.state.unlink()
 
 
+def test_many_at_once_are_not_turned_away(server: Sshd, tmp_path: Path) -> None:
+    """sshd drops some of those that begin to log in while ten others do."""
+    provider, names = compute_on(server, tmp_path), [f"lease-{n}" for n in range(12)]
+
+    async def run() -> None:
+        try:
+            await asyncio.gather(*(provider.describe("never") for _ in range(40)))
+            await asyncio.gather(*(rent(provider, request(name)) for name in names))
+        finally:
+            await asyncio.gather(*(provider.give_back(name) for name in names), return_exceptions=True)
+
+    asyncio.run(run())
+    assert traces(server.state, tmp_path) == []
+
+
+def test_a_start_that_is_still_connecting_is_not_waited_for(server: Sshd, tmp_path: Path) -> None:
+    provider = compute_on(server, tmp_path)
+
+    async def run() -> float:
+        renting = asyncio.create_task(rent(provider, request()))
+        await asyncio.sleep(0.5)
+        renting.cancel()
+        began = time.monotonic()
+        await provider.give_back("lease-1")
+        return time.monotonic() - began
+
+    assert server.process is not None
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        assert asyncio.run(run()) < 5.0
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    assert traces(server.state, tmp_path) == []
+
+
+@pytest.mark.parametrize("patience", [0.0, 0.5])
+def test_a_return_that_is_cut_off_leaves_nothing_that_is_kept_alive(
+    server: Sshd, tmp_path: Path, patience: float
+) -> None:
+    """While the daemon starts: the lease ends by itself, and returning it again finishes what was begun."""
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    (slow / "buildkitd").write_text(f'#!/bin/sh\nsleep 1\nPATH={server.found}\nexec buildkitd "$@"\n')
+    (slow / "buildkitd").chmod(0o755)
+    server.stop()
+    server.path = f"{slow}{os.pathsep}{server.found}"
+    server.start()
+
+    async def run() -> None:
+        provider = compute_on(server, tmp_path, QUICK)
+        renting = asyncio.create_task(rent(provider, request()))
+        await until((server.state / "leases/lease-1/daemon").exists)
+        renting.cancel()
+        returning = asyncio.create_task(provider.give_back("lease-1"))
+        await asyncio.sleep(patience)
+        returning.cancel()
+        await asyncio.wait({returning})
+        if patience:
+            await until(lambda: traces(server.state) == [], pause=0.2)
+            assert [task for task in asyncio.all_tasks() if task.get_name().startswith("heartbeat")] == []
+        await provider.give_back("lease-1")
+
+    asyncio.run(run())
+    assert traces(server.state, tmp_path) == []
+
+
 def test_what_lian_is_not_heard_of_ends_by_itself(server: Sshd, tmp_path: Path) -> None:
     other = OtherPass(server, tmp_path, "kept")
     assert traces(server.state)

@@ -211,6 +211,72 @@ def test_a_connection_that_breaks_while_a_context_is_sent_costs_nothing_but_time
     assert traces(server.state, tmp_path) == []
 
 
+def test_many_folders_at_once_get_no_more_channels_than_a_connection_has(server: Sshd, tmp_path: Path) -> None:
+    folders = [tmp_path / f"folder-{n}" for n in range(20)]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "file").write_text(folder.name)
+
+    async def run() -> list[str]:
+        async with remote_bench(server, tmp_path) as there:
+            assert there.runner.machine is not None
+            async with there.runner.machine.workplace(there.runner.scratch) as place:
+                sent = await asyncio.gather(*(place.send(folder, folder.name) for folder in folders))
+                return [(folder / "file").read_text() for folder in sent]
+
+    assert asyncio.run(run()) == [folder.name for folder in folders]
+    assert "no more sessions" not in (server.folder / "log").read_text()
+
+
+@pytest.mark.parametrize("deadline", [120.0, 3.0])
+def test_an_rsync_that_is_killed_there_is_not_tried_for_ever(server: Sshd, tmp_path: Path, deadline: float) -> None:
+    """As for want of memory, each time; or it does nothing at all."""
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/rsync").write_text(f"#!/bin/sh\n{'kill -9 $$' if deadline > 60 else 'exec sleep 60.5'}\n")
+    (tmp_path / "bad/rsync").chmod(0o755)
+    server.stop()
+    server.path = f"{tmp_path / 'bad'}{os.pathsep}{server.found}"
+    server.start()
+    context = write_context(tmp_path / "context", "FROM scratch\nCOPY Dockerfile /\n", busybox=False)
+
+    async def run() -> tuple[str, str]:
+        async with remote_bench(server, tmp_path) as there:
+            with pytest.raises(LianError) as raised:
+                async with asyncio.timeout(15):
+                    await there.build(there.request(context, deadline=deadline))
+            problem = raised.value.problems[0]
+            return problem.code, f"{problem.message}: {problem.cause}"
+
+    code, told = asyncio.run(run())
+    assert code == ("not-sent" if deadline > 60 else "build-timeout")
+    assert ("KILL" if deadline > 60 else "sent") in told
+    assert traces(server.state, tmp_path) == []
+
+
+def test_the_way_outside_of_a_machine_is_its_builders_and_its_clients(server: Sshd, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in ("buildkitd", "buildctl"):
+        told = f'case "$*" in --version | *debug*) ;; *) env >>{own}/{name}.told ;; esac'  # not the supervisor's own
+        (own / name).write_text(f'#!/bin/sh\n{told}\nPATH={server.found}\nexec {name} "$@"\n')
+        (own / name).chmod(0o755)
+    server.stop()
+    server.path = f"{own}{os.pathsep}{server.found}"
+    server.environ = "https_proxy=told no_proxy=told HTTP_PROXY=told SECRET=told"
+    server.start()
+    context = write_context(tmp_path / "context", "FROM scratch\nCOPY Dockerfile /\n", busybox=False)
+
+    async def run() -> None:
+        async with remote_bench(server, tmp_path) as there:
+            await there.build(there.request(context))
+
+    asyncio.run(run())
+    for name in ("buildkitd", "buildctl"):
+        lines = (own / f"{name}.told").read_text().splitlines()
+        found = {line.removesuffix("=told") for line in lines if line.endswith("=told")}
+        assert found == {"https_proxy", "no_proxy", "HTTP_PROXY"}
+
+
 def test_a_cancelled_build_has_ended_there(server: Sshd, tmp_path: Path) -> None:
     word = f"70.{os.getpid()}"
     context = write_context(tmp_path / "context", SHELL + f"RUN busybox sleep {word}\n")

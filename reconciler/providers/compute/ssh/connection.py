@@ -15,8 +15,9 @@ import asyncssh
 from reconciler.model.problem import LianError, Next, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+    from typing import Self
 
     from reconciler.model.host import Host
 
@@ -28,6 +29,8 @@ NOTICED_SECONDS = KEEPALIVE_SECONDS * (KEEPALIVES + 1)
 """A connection on which nothing has come for so long is lost; one that is cut is seen to be at once."""
 CHANNELS = 8
 """On one connection; sshd allows 10 (MaxSessions)."""
+LOGINS = 4
+"""Begun on one host at one time; sshd drops some of those above 10 (MaxStartups)."""
 
 UNREACHABLE = "host-unreachable"
 """Code of the problem of a host that cannot be spoken to."""
@@ -74,17 +77,45 @@ class Connection:
 
     def __init__(self, host: Host, connection: asyncssh.SSHClientConnection) -> None:
         self.host, self._connection = host, connection
-        self._channels = 0
+        self._taken = 0
 
     @property
     def has_room(self) -> bool:
         """Whether it is up, and one more channel can be opened."""
-        return not self._connection.is_closed() and self._channels < CHANNELS
+        return not self._connection.is_closed() and self._taken < CHANNELS
 
     @property
     def is_closed(self) -> bool:
         """Whether it is of no more use."""
         return self._connection.is_closed()
+
+    def take(self) -> Room:
+        """One channel less for others, from now on."""
+        self._taken += 1
+        return Room(self.host, self._connection, self._freed)
+
+    def _freed(self) -> None:
+        self._taken -= 1
+
+    async def close(self) -> None:
+        """End it, whatever runs on it."""
+        self._connection.abort()
+        await self._connection.wait_closed()
+
+
+class Room:
+    """For one channel at a time on a connection; `freed` is called when the block that it is had in is left, and no
+    channel of it is open any more."""
+
+    def __init__(self, host: Host, connection: asyncssh.SSHClientConnection, freed: Callable[[], None]) -> None:
+        self.host, self._connection, self._freed = host, connection, freed
+        self._uses = 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *told: object) -> None:
+        self._used()
 
     async def run(self, words: Sequence[str], given: bytes = b"") -> Done:
         """Run it to its end with this on its stdin. Raises Lost."""
@@ -103,33 +134,42 @@ class Connection:
         return Done(process.exit_status, _bytes(output), _bytes(errors).decode(errors="replace"))
 
     async def start(self, words: Sequence[str]) -> asyncssh.SSHClientProcess[bytes]:
-        """Start it; its channel is freed when it is closed. Raises Lost."""
+        """Start it; its channel may outlive the block. Raises Lost."""
         return await self.shell(shlex.join(words))
 
     async def shell(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
         """Likewise, by what the login shell there makes of this command."""
-        self._channels += 1
         try:
             process: asyncssh.SSHClientProcess[bytes] = await self._connection.create_process(command, encoding=None)
         except (asyncssh.Error, OSError) as error:
-            self._channels -= 1
             raise Lost(str(error)) from error
-        except BaseException:
-            self._channels -= 1
-            raise
+        self._uses += 1
         task = asyncio.ensure_future(process.wait_closed())
-        task.add_done_callback(self._freed)
+        task.add_done_callback(self._closed)
         return process
 
-    def _freed(self, task: asyncio.Future[None]) -> None:
-        self._channels -= 1
+    def _closed(self, task: asyncio.Future[None]) -> None:
         if not task.cancelled():
             task.exception()
+        self._used()
 
-    async def close(self) -> None:
-        """End it, whatever runs on it."""
-        self._connection.abort()
-        await self._connection.wait_closed()
+    def _used(self) -> None:
+        self._uses -= 1
+        if self._uses == 0:
+            self._freed()
+
+
+class Door:
+    """The way in to one host, for a few at a time: who comes too many at once is turned away there."""
+
+    def __init__(self, host: Host, identity: Identity) -> None:
+        self._host, self._identity = host, identity
+        self._logins = asyncio.Semaphore(LOGINS)
+
+    async def connect(self) -> Connection:
+        """As soon as it is our turn. Raises as `connect`."""
+        async with self._logins:
+            return await connect(self._host, self._identity)
 
 
 async def connect(host: Host, identity: Identity) -> Connection:

@@ -24,7 +24,7 @@ from reconciler.finishing import all_of, to_its_end
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.ports.compute import Usage
 from reconciler.providers.compute.ssh import script, transfer
-from reconciler.providers.compute.ssh.connection import Connection, Done, Lost
+from reconciler.providers.compute.ssh.connection import Connection, Done, Lost, Room
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -103,7 +103,7 @@ class SshMachine:
         """One question to the supervisor; asked again if the connection breaks, so it must not matter how often it is.
         Raises LianError `builder-lost`."""
         words = script.leased(self.state, verb, self.lease, *arguments)
-        return await self.until_done(lambda connection: connection.run(words, given))
+        return await self.until_done(lambda room: room.run(words, given))
 
     async def usage(self) -> Usage:
         """What builds have used so far; nothing once the lease is gone."""
@@ -118,36 +118,38 @@ class SshMachine:
             self.used = replace(self.used, cpu_seconds=int(nanoseconds) / 1e9)
         return self.used
 
-    async def until_done(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def until_done(self, work: Callable[[Room], Awaitable[T]]) -> T:
         """Do it over a connection, and again over another if that breaks. Raises LianError `builder-lost` once the
         lease has ended for want of one, or what the work raises."""
         while True:
             try:
-                return await work(await self.connection())
+                with await self.room() as room:
+                    return await work(room)
             except Lost as error:
                 await self.pause(str(error))
 
-    async def connection(self) -> Connection:
-        """One with room for one more channel. Raises Lost, or LianError `builder-lost`."""
+    async def room(self) -> Room:
+        """For one more channel: on a connection that has it, or else on a new one. Raises Lost, or LianError
+        `builder-lost`."""
         async with self._dialing:
             if self._lost.is_set():
                 raise LianError(self.gone("nothing reaches the machine any more"))
             for connection in list(self._connections):
                 if connection.has_room:
-                    return connection
+                    return connection.take()
                 if connection.is_closed:
                     self._connections.remove(connection)
             try:
                 self._connections.append(await self.dial())
             except LianError as error:
                 raise Lost(str(error)) from error
-            return self._connections[-1]
+            return self._connections[-1].take()
 
-    async def first(self) -> Connection:
-        """The first one. Raises LianError saying why there is none."""
+    async def first(self) -> Room:
+        """On the first connection. Raises LianError saying why there is none."""
         connection = await self.dial()
         self._connections.append(connection)
-        return connection
+        return connection.take()
 
     async def pause(self, cause: str) -> None:
         """Before the next try. Raises LianError `builder-lost` if there can be none."""
@@ -181,16 +183,16 @@ class SshMachine:
         clock = asyncio.get_running_loop().time
         self._heard = clock()
         while not self._lost.is_set() and clock() < self._heard + self.timing.silence + self.timing.slack:
-            with contextlib.suppress(Lost, LianError):
-                if await self._beat(await self.connection()) == script.UNKNOWN:
+            with contextlib.suppress(Lost, LianError), await self.room() as room:
+                if await self._beat(room) == script.UNKNOWN:
                     break
             await asyncio.sleep(AGAIN_SECONDS)
         self._lost.set()
 
-    async def _beat(self, connection: Connection) -> int | None:
-        """As long as this connection holds; returns the status that the other side ends with. Raises Lost."""
+    async def _beat(self, room: Room) -> int | None:
+        """As long as its connection holds; returns the status that the other side ends with. Raises Lost."""
         clock = asyncio.get_running_loop().time
-        channel = await connection.start(script.leased(self.state, "attend", self.lease))
+        channel = await room.start(script.leased(self.state, "attend", self.lease))
         ended = asyncio.ensure_future(channel.wait_closed())
         try:
             while not ended.done():
@@ -224,7 +226,7 @@ class SshWorkplace:
         slot = script.slot(machine.fleet, role)
         there = f"{machine.folder}/contexts/{slot}.{self._id}"
         like = [f"{machine.state}/contexts/{slot}/tree", *machine.sent.get(slot, ())]
-        await machine.until_done(lambda connection: transfer.send(connection, folder, there, like))
+        await machine.until_done(lambda room: transfer.send(room, folder, there, like))
         machine.sent[slot] = [there]
         return Path(there)
 
@@ -239,7 +241,7 @@ class SshWorkplace:
         await all_of(fetches)
 
     async def _fetch(self, there: str, folder: Path) -> None:
-        await self._machine.until_done(lambda connection: transfer.fetch(connection, there, folder))
+        await self._machine.until_done(lambda room: transfer.fetch(room, there, folder))
 
     async def write(self, name: str, content: bytes) -> Path:
         """See the port: it goes there with the client's words."""
@@ -346,11 +348,11 @@ class SshRunning:
 
     async def _opened(self) -> asyncssh.SSHClientProcess[bytes]:
         """The first time it is started, later it is followed from where we were. Raises Lost."""
-        connection = await self._machine.connection()
-        handed, self._handed = self._handed, None
-        verb = ["build"] if handed is not None else ["follow"]
-        verb += [self._machine.lease, self._id, str(self._received)]
-        channel = await connection.start(script.leased(self._machine.state, *verb))
+        with await self._machine.room() as room:
+            handed, self._handed = self._handed, None
+            verb = ["build"] if handed is not None else ["follow"]
+            verb += [self._machine.lease, self._id, str(self._received)]
+            channel = await room.start(script.leased(self._machine.state, *verb))
         try:
             with contextlib.suppress(BrokenPipeError):  # it has ended already; reading tells why
                 channel.stdin.write(handed or b"")
@@ -417,7 +419,8 @@ def _start(words: Sequence[str], environ: Mapping[str, str]) -> bytes:
     own = [f"{name}={value}" for name, value in environ.items()]
     lines = [
         f"set -- {shlex.join(own)}",
-        "for name in HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY SSL_CERT_FILE SSL_CERT_DIR; do",
+        "for name in HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy no_proxy all_proxy \\",
+        "    SSL_CERT_FILE SSL_CERT_DIR; do",
         '    eval "value=\\${$name-}"; [ -z "$value" ] || set -- "$@" "$name=$value"',
         "done",
         f'exec env -i PATH="$PATH" "$@" buildctl {shlex.join(words)}',

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from reconciler.finishing import to_its_end
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.secret import Secret
 from reconciler.ports.compute import NOT_REMOVED, TAKEN, Listing, Rental, Runner, Usage
 from reconciler.providers.compute.configuration import Certificates, configuration
 from reconciler.providers.compute.ssh import script
-from reconciler.providers.compute.ssh.connection import UNREACHABLE, Connection, Done, Identity, Lost, connect
+from reconciler.providers.compute.ssh.connection import UNREACHABLE, Done, Door, Identity, Lost, Room
 from reconciler.providers.compute.ssh.machine import SshMachine, Timing
 
 if TYPE_CHECKING:
@@ -35,10 +36,20 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Rented:
-    """`machine` is None until its host was asked for the lease."""
+    """`machine` is None until its host is asked for the lease. Once it is `returned` nothing is kept alive."""
 
     starting: asyncio.Future[Runner] | None = None
     machine: SshMachine | None = None
+    returned: bool = False
+
+    async def settle(self) -> None:
+        """Until its start has ended: one that has asked for nothing yet is cancelled, and any other is waited for, as
+        nobody knows what comes of it."""
+        assert self.starting is not None
+        while not self.starting.done():  # a cancellation may be lost in a dial that ends in that moment
+            if self.machine is None:
+                self.starting.cancel()
+            await asyncio.wait({self.starting}, timeout=1.0)
 
 
 @dataclass(slots=True)
@@ -54,6 +65,7 @@ class SshCompute:
     _rented: dict[str, _Rented] = field(default_factory=dict)
     _chosen: Counter[Host] = field(default_factory=Counter)
     """Of those that are being rented now: no listing tells of them yet."""
+    _doors: dict[Host, Door] = field(default_factory=dict)
 
     @property
     def shared(self) -> bool:
@@ -68,6 +80,7 @@ class SshCompute:
         if lease.name not in self._rented:
             self._rented[lease.name] = rented = _Rented()
             rented.starting = asyncio.ensure_future(self._start(rented, request, lease))
+            rented.starting.add_done_callback(_seen)
         starting = self._rented[lease.name].starting
         assert starting is not None
         return await asyncio.shield(starting)
@@ -92,25 +105,31 @@ class SshCompute:
 
     async def give_back(self, lease: str) -> None:
         """See the port."""
-        rented = self._rented.pop(lease, None)
-        if rented is not None and rented.starting is not None:
-            await asyncio.wait({rented.starting})
-            rented.starting.cancelled() or rented.starting.exception()
         try:
-            if rented is None:
-                await self._on_each(lambda connection: self._ended(connection, lease))
-            elif rented.machine is not None:
-                await self._ended_on(rented.machine)
+            if (rented := self._rented.get(lease)) is None:
+                await self._on_each(lambda room: self._ended(room, lease))
+            else:
+                await self._take_back(rented)
         except LianError as error:
             raise _not_removed(lease, error) from error
-        finally:
-            if rented is not None and rented.machine is not None:
-                await rented.machine.close()
         await asyncio.to_thread(shutil.rmtree, self.scratch / lease, ignore_errors=True)
+        self._rented.pop(lease, None)
 
     async def usage(self, runner: Runner) -> Usage:
         """See the port. The daemon itself is not counted."""
         return await runner.machine.usage() if isinstance(runner.machine, SshMachine) else Usage()
+
+    async def _take_back(self, rented: _Rented) -> None:
+        """Nothing of it is there any more. If this fails or is cut off, nothing keeps the lease alive, and it can be
+        done again. Raises LianError."""
+        rented.returned = True
+        try:
+            await rented.settle()
+            if rented.machine is not None:
+                await self._ended_on(rented.machine)
+        finally:
+            if rented.machine is not None:
+                await to_its_end(rented.machine.close())
 
     async def _start(self, rented: _Rented, request: LeaseRequest, lease: Lease) -> Runner:
         host = await self._choose(request.fleet)
@@ -118,29 +137,40 @@ class SshCompute:
         try:
             scratch = self.scratch / lease.name
             self._make(scratch)
-            machine = SshMachine(
-                host, lease.name, request.fleet, self.state, lambda: connect(host, self.identity), self.timing
-            )
-            connection = await machine.first()
-            rented.machine = machine
-            done = await self._asked(machine, connection, request, lease)
+            dial = self._door(host).connect
+            machine = SshMachine(host, lease.name, request.fleet, self.state, dial, self.timing)
+            with await machine.first() as room:
+                rented.machine = machine
+                await self._unless_returned(rented, machine)
+                done = await self._asked(machine, room, request, lease)
             if done.status == script.TAKEN:
                 rented.machine = None  # another one's is not ours to give back
             if done.status != 0:
                 await machine.close()
                 raise LianError(_no_runner(host, done, lease.name))
+            await self._unless_returned(rented, machine)
             machine.attend()
         finally:
             self._chosen[host] -= 1
         return Runner(lease.name, f"unix://{machine.folder}/socket", scratch, _version(done.output), machine)
 
-    async def _asked(self, machine: SshMachine, connection: Connection, request: LeaseRequest, lease: Lease) -> Done:
+    async def _unless_returned(self, rented: _Rented, machine: SshMachine) -> None:
+        """If it was returned meanwhile it ends, for who returned it may have been cut off. Raises LianError, or
+        CancelledError, as nobody waits for it any more."""
+        if rented.returned:
+            try:
+                await self._ended_on(machine)
+            finally:
+                await to_its_end(machine.close())
+            raise asyncio.CancelledError
+
+    async def _asked(self, machine: SshMachine, room: Room, request: LeaseRequest, lease: Lease) -> Done:
         """Once: whether it was done is not known if the connection breaks. Raises LianError."""
         cgroup = cgroup_of(machine.folder)
         terms = [cgroup, str(self.timing.silence), str(max(1, int(request.deadline)))]
         words = script.command(self.state, "rent", lease.name, *terms)
         try:
-            return await connection.run(words, script.handed(_contents(machine.folder, cgroup, request, lease)))
+            return await room.run(words, script.handed(_contents(machine.folder, cgroup, request, lease)))
         except Lost as error:
             raise LianError(_broken(machine.host, error)) from error
 
@@ -158,14 +188,17 @@ class SshCompute:
             counts[host] = sum(rental is not None and rental.lease.fleet == fleet for rental in rentals)
         return min(answers, key=lambda host: counts[host] + self._chosen[host])
 
-    async def _on_each(self, work: Callable[[Connection], Awaitable[T]]) -> list[T]:
+    def _door(self, host: Host) -> Door:
+        return self._doors.setdefault(host, Door(host, self.identity))
+
+    async def _on_each(self, work: Callable[[Room], Awaitable[T]]) -> list[T]:
         """On all hosts at once; what is wrong with any is raised when all have answered."""
         answers, problems = await self._answers(work)
         if problems:
             raise LianError(problems)
         return list(answers.values())
 
-    async def _answers(self, work: Callable[[Connection], Awaitable[T]]) -> tuple[dict[Host, T], list[Problem]]:
+    async def _answers(self, work: Callable[[Room], Awaitable[T]]) -> tuple[dict[Host, T], list[Problem]]:
         """Of all hosts at once: what those that can be asked say, and what is wrong with the others."""
         ends = await asyncio.gather(*(self._on(host, work) for host in self.hosts), return_exceptions=True)
         answers: dict[Host, T] = {}
@@ -179,39 +212,41 @@ class SshCompute:
                 answers[host] = end
         return answers, problems
 
-    async def _on(self, host: Host, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _on(self, host: Host, work: Callable[[Room], Awaitable[T]]) -> T:
         """Over a connection of its own. Raises LianError."""
-        connection = await connect(host, self.identity)
+        connection = await self._door(host).connect()
         try:
-            return await work(connection)
+            with connection.take() as room:
+                return await work(room)
         except Lost as error:
             raise LianError(_broken(host, error)) from error
         finally:
             await connection.close()
 
-    async def _listed(self, connection: Connection) -> list[Listed]:
+    async def _listed(self, room: Room) -> list[Listed]:
         """Raises Lost or LianError."""
-        done = await connection.run(script.command(self.state, "list"))
+        done = await room.run(script.command(self.state, "list"))
         if done.status != 0:
-            raise LianError(_refused(connection.host, done.cause or f"it ended with status {done.status}"))
+            raise LianError(_refused(room.host, done.cause or f"it ended with status {done.status}"))
         try:
             return list(script.listed(done.output))
         except ValueError as error:
-            raise LianError(_refused(connection.host, str(error))) from error
+            raise LianError(_refused(room.host, str(error))) from error
 
     async def _ended_on(self, machine: SshMachine) -> None:
         """Over the lease's own connection if it holds. Raises LianError."""
         try:
-            return await self._ended(await machine.connection(), machine.lease)
+            with await machine.room() as room:
+                return await self._ended(room, machine.lease)
         except (Lost, LianError):
-            return await self._on(machine.host, lambda connection: self._ended(connection, machine.lease))
+            return await self._on(machine.host, lambda room: self._ended(room, machine.lease))
 
-    async def _ended(self, connection: Connection, lease: str) -> None:
+    async def _ended(self, room: Room, lease: str) -> None:
         """Nothing of it is on this host. Raises Lost or LianError."""
-        done = await connection.run(script.command(self.state, "end", lease))
+        done = await room.run(script.command(self.state, "end", lease))
         if done.status != 0:
             told = done.output.decode(errors="replace") + done.errors
-            raise LianError(_left(connection.host, lease, "; ".join(told.splitlines())))
+            raise LianError(_left(room.host, lease, "; ".join(told.splitlines())))
 
     @staticmethod
     def _make(scratch: Path) -> None:
@@ -222,6 +257,12 @@ class SshCompute:
             code = "disk-full" if error.errno == errno.ENOSPC else "compute-unavailable"
             hint = "give lian's cache folder a place that can be written to and has room"
             raise LianError(Problem(code, message, cause=error.strerror, hint=hint, next=Next.HOLD)) from error
+
+
+def _seen(starting: asyncio.Future[Runner]) -> None:
+    """What it raises when nobody waits for it any more."""
+    if not starting.cancelled():
+        starting.exception()
 
 
 def cgroup_of(folder: str) -> str:

@@ -268,7 +268,8 @@ start_daemon() {
     mkdir "$folder/root" "$folder/tmp" "$folder/builds" "$folder/contexts" || return 1
     make_cgroup || return 1
     set -- PATH="$PATH" HOME="$folder/tmp" TMPDIR="$folder/tmp"
-    for name in HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY SSL_CERT_FILE SSL_CERT_DIR; do
+    for name in HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy no_proxy all_proxy \
+        SSL_CERT_FILE SSL_CERT_DIR; do
         eval "value=\${$name-}"
         [ -z "$value" ] || set -- "$@" "$name=$value"
     done

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from reconciler.providers.compute.ssh.connection import Connection
+    from reconciler.providers.compute.ssh.connection import Room
 
 CHUNK = 1 << 17
+CLOSE_SECONDS = 2.0
+"""For what runs there to end when nobody hears it any more. What does not has its channel until the lease ends."""
 
 _SENT = "--blocking-io --recursive --links --perms --times --checksum --delete --no-whole-file"
 _FETCHED = "--blocking-io --recursive --perms --times --checksum --no-whole-file --no-links"
@@ -40,28 +42,28 @@ _VANISHED = {23, 24}
 """What was compared with has gone meanwhile, perhaps."""
 
 
-async def send(connection: Connection, folder: Path, there: str, like: Sequence[str]) -> None:
+async def send(room: Room, folder: Path, there: str, like: Sequence[str]) -> None:
     """Make `there` exactly this folder. What folders `like` it there have already is linked from them, if not a bit of
     it differs. Raises Lost, or LianError `disk-full`, `not-sent`."""
     words = ["rsync", *_SENT.split(), f"{folder}/", f"machine:{there}/"]
     for attempt in (like, ()):
-        status, errors = await _run(connection, [*words[:-2], *(f"--link-dest={one}" for one in attempt), *words[-2:]])
+        status, errors = await _run(room, [*words[:-2], *(f"--link-dest={one}" for one in attempt), *words[-2:]])
         if status not in _VANISHED or not attempt:
             break
     if status != 0:
-        raise LianError(_failed("not-sent", f"{folder} could not be sent to {connection.host}", status, errors))
+        raise LianError(_failed("not-sent", f"{folder} could not be sent to {room.host}", status, errors))
 
 
-async def fetch(connection: Connection, there: str, folder: Path) -> None:
+async def fetch(room: Room, there: str, folder: Path) -> None:
     """Bring the files of a folder there into this one; links there are left out. Raises as `send`, `not-fetched`."""
     folder.mkdir(parents=True, exist_ok=True)
-    status, errors = await _run(connection, ["rsync", *_FETCHED.split(), f"machine:{there}/", f"{folder}/"])
+    status, errors = await _run(room, ["rsync", *_FETCHED.split(), f"machine:{there}/", f"{folder}/"])
     if status != 0:
-        message = f"what was built on {connection.host} could not be brought back"
+        message = f"what was built on {room.host} could not be brought back"
         raise LianError(_failed("not-fetched", message, status, errors))
 
 
-async def _run(connection: Connection, words: Sequence[str]) -> tuple[int, str]:
+async def _run(room: Room, words: Sequence[str]) -> tuple[int, str]:
     """Raises Lost."""
     relay = f"sh -c {shlex.quote(_RELAY)} relay"
     process = await asyncio.create_subprocess_exec(
@@ -75,20 +77,21 @@ async def _run(connection: Connection, words: Sequence[str]) -> tuple[int, str]:
     assert process.stderr is not None
     complaints = asyncio.create_task(process.stderr.read())
     try:
-        told = await _relayed(process, connection)
+        told = await _relayed(process, room)
         status = await _ended(process)
         return status, (await complaints + told).decode(errors="replace")
     finally:
         await to_its_end(_gone(process, complaints))
 
 
-async def _relayed(process: Process, connection: Connection) -> bytes:
-    """Run there what rsync asks for, pass everything on, and return what it complains of. Raises Lost."""
+async def _relayed(process: Process, room: Room) -> bytes:
+    """Run there what rsync asks for, pass everything on, and return what it complains of, or that it was killed: then
+    rsync here fails, too. Raises Lost."""
     assert process.stdout is not None
     asked = (await process.stdout.readline()).decode("utf-8", "surrogateescape").strip()
     if not asked.startswith("rsync --server "):
         return b""  # it has ended, and said why
-    channel = await connection.shell(asked)
+    channel = await room.shell(asked)
     try:
         up = asyncio.create_task(_up(process, channel))
         try:
@@ -101,10 +104,18 @@ async def _relayed(process: Process, connection: Connection) -> bytes:
         raise Lost(str(error)) from error
     finally:
         channel.close()
-        await to_its_end(channel.wait_closed())
-    if channel.exit_status is None or channel.exit_signal is not None:
+        closed = asyncio.ensure_future(channel.wait_closed())
+        await to_its_end(asyncio.wait({closed}, timeout=CLOSE_SECONDS))
+    if channel.exit_status is None:
         raise Lost("the connection was closed")
-    return told
+    return told + _killed(channel)
+
+
+def _killed(channel: asyncssh.SSHClientProcess[bytes]) -> bytes:
+    """A line that says so; empty if it ended by itself."""
+    if channel.exit_signal is None:
+        return b""
+    return f"rsync there was ended by signal {channel.exit_signal[0]}\n".encode()
 
 
 async def _ended(process: Process) -> int:
