@@ -13,10 +13,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reconciler.providers.compute.cgroups import MemoryReading
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-    from reconciler.providers.compute.cgroups import MemoryReading
 
 LOOK_SECONDS = 0.25
 """A look takes less than a millisecond."""
@@ -30,8 +30,10 @@ class MemoryMeter:
     _last: MemoryReading | None = None
 
     def take(self, now: MemoryReading | None) -> int | None:
-        """Look once more; the most so far."""
+        """Look once more; the most so far. None before the first: it is not there yet, and all that it then has ever
+        used it has used since."""
         if now is None:
+            self._last = self._last or MemoryReading(0, 0, 0)
             return self.needed
         seen = now.used - now.files
         if self._last is not None and now.peak is not None and now.peak > (self._last.peak or 0):

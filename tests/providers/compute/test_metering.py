@@ -73,3 +73,12 @@ def test_it_looks_by_itself_and_stops() -> None:
         return seen
 
     assert asyncio.run(run()) >= 2
+
+
+def test_what_was_used_between_the_beginning_and_the_first_look_counts() -> None:
+    """A step that is over before a control group was looked at for the first time."""
+    meter = MemoryMeter()
+    assert meter.take(None) is None
+    assert meter.take(MemoryReading(used=8, files=4, peak=100)) == 96
+    unknown = MemoryMeter()
+    assert unknown.take(MemoryReading(used=8, files=4, peak=100)) == 4, "who used that is not known"
