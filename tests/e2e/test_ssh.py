@@ -190,7 +190,7 @@ def test_what_is_wrong_with_a_host_is_told_once(tmp_path: Path) -> None:
     with machine(tmp_path / "sshd") as server:
         bench = Bench.new(tmp_path / "bench", f"oci-layout:{tmp_path}/layout")
         shop(bench, settings(server, "http://127.0.0.1:1").replace(f" {server.host.key}", ""))
-        told = bench.lian("reconcile", "--once", "--json", "--ssh-key", str(server.key), code=1)
+        told = bench.lian("reconcile", "--once", "--json", "--ssh-key", str(server.key), code=4)
         codes = {result["problem"]["code"] for result in told.json["results"] if result["problem"]}
         assert "host-key-missing" in codes
         assert bench.lian("runners", "list", "--ssh-key", str(server.key), code=4).out.count("host-key-missing") == 1
