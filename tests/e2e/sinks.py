@@ -162,9 +162,8 @@ class Sinks:
         stop = threading.Event()
 
         def watch() -> None:
-            own = _read(Path(f"/proc/{pid}/cmdline"))
             while not stop.wait(0.02):
-                self.look_at_processes(own)
+                self.look_at_processes(pid)
 
         thread = threading.Thread(target=watch)
         thread.start()
@@ -174,11 +173,12 @@ class Sinks:
             stop.set()
             thread.join()
 
-    def look_at_processes(self, own: bytes) -> None:
-        """At all but this one, once each; `own` is lian's command line, which a child of lian has too until it becomes
-        another."""
+    def look_at_processes(self, pid: int) -> None:
+        """At all but this one and lian's, once each. A child of lian has its command line too until it becomes
+        another, and lian itself that of its launcher before."""
+        own = _read(Path(f"/proc/{pid}/cmdline"))
         for entry in os.scandir("/proc"):
-            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            if not entry.name.isdigit() or int(entry.name) in {os.getpid(), pid}:
                 continue
             words = _read(Path(entry.path, "cmdline"))
             if not words or words == own or (entry.name, words) in self.processes:
