@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from reconciler.model.name import ArtifactName
     from reconciler.model.tier import Tier
     from reconciler.ports.compute import Compute, Runner
-
 
 TOLD = 3
 """Artifacts that are named in what a lease is for."""
@@ -82,9 +81,10 @@ class Runners:
         shares: Mapping[ArtifactName, str],
     ) -> Runners:
         """`shares` has the share of each artifact that may be built."""
-        purposes = {
-            share: _told(name for name, its in shares.items() if its == share) for share in set(shares.values())
-        }
+        names = defaultdict(list)
+        for name, share in shares.items():
+            names[share].append(name)
+        purposes = {share: _told(its) for share, its in names.items()}
         return cls(compute, fleet, pass_id, parallelism, dict(hosts), purposes, Counter(shares.values()))
 
     async def __aenter__(self) -> Self:
@@ -125,6 +125,9 @@ class Runners:
         for rented in (*self._rented.values(), *self._lost):
             if stay in rented.stays:
                 rented.stays.remove(stay)
+        empty = [rented for rented in self._lost if not rented.stays]
+        self._lost = [rented for rented in self._lost if rented.stays]
+        self._release(empty)
 
     def lose(self, stay: Stay) -> None:
         """The build has ended, and its runner takes no more of them: the next who comes gets another. It goes back at
@@ -138,9 +141,6 @@ class Runners:
         ):
             self._lost.append(self._rented.pop(stay.share))
         self.leave(stay)
-        empty = [rented for rented in self._lost if not rented.stays]
-        self._lost = [rented for rented in self._lost if rented.stays]
-        self._release(empty)
 
     def renew(self, share: str) -> None:
         """If the share's runner could not be had, the next who comes asks for another."""
