@@ -34,7 +34,7 @@ def show(told: RunnerList, stream: IO[str]) -> None:
     where = f"fleet {told.fleet}" if told.fleet is not None else "this machine alone"
     gone = sum(one.keeper is Keeper.GONE for one in told.runners)
     parts = [count(len(told.runners), "runner")]
-    parts += [f"{count(len(told.swept), 'one', 'ones')} returned"] if told.swept else []
+    parts += [f"{len(told.swept)} returned"] if told.swept else []
     writer.line((where, "dim"), ": ", (", ".join(parts), "bold"))
     if gone:
         writer.line("  ", (f"`lian runners sweep`, or the next pass, returns {gone}", "dim"))
