@@ -196,7 +196,7 @@ class Worker:
                 spent = self.runners.spent(course.share)
                 again = tries.after(problem, time.monotonic() - began, spent=spent)
                 if not spent and failure_class(problem) is FailureClass.INFRASTRUCTURE:
-                    await self._give_up(course.share, stay)
+                    self._give_up(course.share, stay)
                 if again is None:
                     raise OnRunner(tries.told(problem, spent=spent)) from error
             finally:
@@ -208,7 +208,7 @@ class Worker:
             self.ports.recorder.record(Retrying(name, tries.failed[-1], tries.tier))
             await self.ports.pause(tries.pause)
 
-    async def _give_up(self, share: str, stay: Stay | None) -> None:
+    def _give_up(self, share: str, stay: Stay | None) -> None:
         """Whoever comes next gets another runner than this one, or than the one that could not be had."""
         if stay is not None:
             self.runners.lose(stay)

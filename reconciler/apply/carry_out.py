@@ -25,6 +25,7 @@ from reconciler.model.observed import Found
 from reconciler.model.outcome import Outcome, Result, Status
 from reconciler.model.plan import Action
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.tier import Ladder
 from reconciler.observe.ask import known_heads
 from reconciler.observe.evidence import evidence
 from reconciler.sizing.choose import size
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Change
     from reconciler.model.platform import Platform
     from reconciler.model.reference import Repository
-    from reconciler.model.tier import Sizes
     from reconciler.ports.bundle import Ports
     from reconciler.sizing.choose import Sizing
 
@@ -53,7 +53,7 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     """
     plan = work.plan
     desired = work.resolution.desired
-    sizes, sizings = await _sized(work, ports)
+    ladder, sizings = await _sized(work, ports)
     shares = {
         name: share_of(name, desired, work.resolution.moment, _machine(desired, s)) for name, s in sizings.items()
     }
@@ -72,7 +72,7 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     settler = Settler(ports, tagger, attester)
     places = asyncio.Semaphore(jobs)
     worker = Worker(
-        ports, work.resolution, runners, limits, places, settler, attester, work.observed, sizes.ladder, sizings, shares
+        ports, work.resolution, runners, limits, places, settler, attester, work.observed, ladder, sizings, shares
     )
     carrier = _Carrier(work, worker, tagger, runners, shares)
     problems = plan.problems
@@ -88,14 +88,17 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     return Outcome(plan.revision, (*results, *left), problems)
 
 
-async def _sized(work: Work, ports: Ports) -> tuple[Sizes, Mapping[ArtifactName, Sizing]]:
-    """How large a runner each artifact gets that may be built, by what earlier builds needed. Raises LianError."""
+async def _sized(work: Work, ports: Ports) -> tuple[Ladder, Mapping[ArtifactName, Sizing]]:
+    """The ladder, and how large a runner each artifact gets that may be built, by what earlier builds needed; where
+    none may, nothing is asked. Raises LianError."""
     desired = work.resolution.desired
     names = [change.artifact for change in work.plan.changes if _may_build(change, desired)]
+    if not names:
+        return Ladder(), {}
     sizes = await ports.source.sizes()
     known = await evidence(ports.registry, desired, work.observed, names)
     wanted = {name: desired.wanted[name] for name in names}
-    return sizes, {name: size(w.artifact, w.spec, known[name], sizes) for name, w in wanted.items()}
+    return sizes.ladder, {name: size(w.artifact, w.spec, known[name], sizes) for name, w in wanted.items()}
 
 
 def _machine(desired: Desired, sizing: Sizing) -> str:

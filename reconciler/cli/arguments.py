@@ -297,6 +297,15 @@ def parser(environ: Mapping[str, str]) -> Parser:
     return root
 
 
+def _group(
+    verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str], name: str, purpose: str
+) -> tuple[Parser, Callable[..., Parser]]:
+    """A verb that has verbs of its own, and what adds these; `subcommand` names which was given."""
+    group = verbs.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
+    own = group.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, parser_class=Parser)
+    return group, _verbs(own, environ)
+
+
 def _verbs(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> Callable[..., Parser]:
     def verb(name: str, purpose: str, *groups: Callable[[Parser, Mapping[str, str]], None]) -> Parser:
         command = verbs.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
@@ -409,30 +418,20 @@ def _overrides(command: Parser) -> None:
 
 
 def _registry(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:
-    """Verbs about registries as such; `subcommand` names which."""
+    """Verbs about registries as such."""
     purpose = "describe the fleet's registries"
-    group = verbs.add_parser("registry", help=purpose, description="Describe the fleet's registries.")
-    verb = _verbs(
-        group.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, parser_class=Parser), environ
-    )
+    _, verb = _group(verbs, environ, "registry", purpose)
     command = verb("status", "what is there, whose it is, how much, how old, and what drifts", _desired)
     _chosen(command)
     _json(command)
 
 
 def _sizing(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:
-    """Verbs about the size of runners; `subcommand` names which."""
+    """Verbs about the size of runners."""
     purpose = "how large a runner each build gets, and why"
-    group = verbs.add_parser(
-        "sizing",
-        help=purpose,
-        description=purpose[0].upper() + purpose[1:] + ".",
-        epilog=SIZING_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    verb = _verbs(
-        group.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, parser_class=Parser), environ
-    )
+    group, verb = _group(verbs, environ, "sizing", purpose)
+    group.epilog = SIZING_EPILOG
+    group.formatter_class = argparse.RawDescriptionHelpFormatter
     command = verb("explain", "which rule sizes an artifact's build, the runs it rests on, and the price", _desired)
     command.add_argument("artifact", metavar="ARTIFACT", help="workspace/artifact")
     _json(command)
@@ -444,24 +443,18 @@ def _sizing(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str
 
 
 def _runners(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:
-    """Verbs about what is rented; `subcommand` names which."""
+    """Verbs about what is rented."""
     purpose = "what is rented to build on, and returning what nobody needs any more"
-    group = verbs.add_parser("runners", help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
-    verb = _verbs(
-        group.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, parser_class=Parser), environ
-    )
+    _, verb = _group(verbs, environ, "runners", purpose)
     _json(verb("list", "what is rented, by whom, for what, since when and until when", _desired, _renting))
     returns = "return what passes that died have left behind, as each pass does by itself"
     _json(verb("sweep", returns, _desired, _renting))
 
 
 def _cache(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:
-    """Verbs about the build cache; `subcommand` names which."""
+    """Verbs about the build cache."""
     purpose = "the build cache: who may use which, what is in it, and its upkeep"
-    group = verbs.add_parser("cache", help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
-    verb = _verbs(
-        group.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, parser_class=Parser), environ
-    )
+    _, verb = _group(verbs, environ, "cache", purpose)
     command = verb("policy", "access control for the registry, so that it enforces who writes which cache", _desired)
     _cache_policy(command)
     _json(command)

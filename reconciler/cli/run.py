@@ -16,6 +16,7 @@ from reconciler.plan.compare import Overrides
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Coroutine
+    from types import ModuleType
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -24,10 +25,15 @@ def run(arguments: argparse.Namespace) -> int:
         return _run(arguments)
 
 
+def _verb(arguments: argparse.Namespace) -> ModuleType:
+    """The module of the verb; of a group that is a package, that of the subcommand."""
+    verb = importlib.import_module(f"reconciler.cli.{arguments.command}")
+    return importlib.import_module(f"{verb.__name__}.{arguments.subcommand}") if hasattr(verb, "__path__") else verb
+
+
 def _run(arguments: argparse.Namespace) -> int:
     try:
-        verb = importlib.import_module(f"reconciler.cli.{arguments.command}")
-        code: int = verb.run(arguments)
+        code: int = _verb(arguments).run(arguments)
         sys.stdout.flush()
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("lian: interrupted; what is finished stays, what was rented is returned", file=sys.stderr)

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.model.measures import seconds
 from reconciler.model.problem import Problem
-from reconciler.model.run import tier_from_json
+from reconciler.model.tier import Tier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from reconciler.model.tier import Tier
 
 
 class Again(StrEnum):
@@ -51,7 +49,7 @@ class FailedTry:
         """Raises KeyError, TypeError, AttributeError or ValueError for anything else."""
         return cls(
             Problem.from_json(document["problem"]),
-            tier_from_json(document["tier"]),
+            Tier.from_document(document["tier"]),
             seconds(document["seconds"]),
             Again(document["then"]),
         )

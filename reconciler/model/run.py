@@ -6,15 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.measures import amount, count, seconds
-from reconciler.model.tier import MOST_CPU, MOST_GB, MOST_MINUTES, Tier
+from reconciler.model.measures import count, seconds
+from reconciler.model.tier import Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 RUNS_KEPT = 20
 """Of one artifact, the newest."""
-_NAME = re.compile(r"[a-z0-9-]{0,63}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,20}Z")
 
 
@@ -65,9 +64,9 @@ class Run:
             raise ValueError("not a run: it was alone or not")
         peak, cpu = document["peak_memory"], document["cpu_seconds"]
         return cls(
-            started=_form(document["started"], _TIME),
+            started=_time(document["started"]),
             seconds=seconds(document["seconds"]),
-            tier=tier_from_json(document["tier"]),
+            tier=Tier.from_document(document["tier"]),
             peak_memory=None if peak is None else count(peak),
             cpu_seconds=None if cpu is None else seconds(cpu),
             sent=count(document["sent"]),
@@ -75,14 +74,6 @@ class Run:
             steps=count(document["steps"]),
             alone=document["alone"],
         )
-
-
-def tier_from_json(document: Mapping[str, Any]) -> Tier:
-    """The inverse of `Tier.document`. Raises KeyError, TypeError or ValueError."""
-    cpu, memory, minutes = count(document["cpu"]), document["memory_gb"], count(document["time_budget"])
-    if not (1 <= cpu <= MOST_CPU and 0 < amount(memory) <= MOST_GB and 1 <= minutes <= MOST_MINUTES):
-        raise ValueError("not a tier: a number is out of bounds")
-    return Tier(cpu, memory, minutes, _form(document["name"], _NAME))
 
 
 def runs_from_json(document: object) -> tuple[Run, ...]:
@@ -101,7 +92,7 @@ def newest(runs: Iterable[Run]) -> tuple[Run, ...]:
     return tuple(sorted(dict.fromkeys(runs), key=lambda run: run.started, reverse=True)[:RUNS_KEPT])
 
 
-def _form(value: object, form: re.Pattern[str]) -> str:
-    if not isinstance(value, str) or not form.fullmatch(value):
-        raise ValueError("not a run: a text is of another form")
+def _time(value: object) -> str:
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        raise ValueError("not a run: when it began is of another form")
     return value

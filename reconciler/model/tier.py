@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.measures import amount, count
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
 
 BUILD_SPEC = ".build-spec.ncl"
 """The file in a context's folder that says what its builds need."""
 MOST_CPU, MOST_GB, MOST_MINUTES = 256, 4096.0, 1440
 """Of a tier, as schemas/build_spec.ncl bounds them."""
+_NAME = re.compile(r"[a-z0-9-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,16 @@ class Tier:
     def document(self) -> dict[str, Any]:
         """The same, with the name."""
         return {"name": self.name, **self.to_json()}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Tier:
+        """The inverse of `document`. Raises KeyError, TypeError or ValueError for anything else."""
+        cpu, memory, minutes = count(document["cpu"]), document["memory_gb"], count(document["time_budget"])
+        if not (1 <= cpu <= MOST_CPU and 0 < amount(memory) <= MOST_GB and 1 <= minutes <= MOST_MINUTES):
+            raise ValueError("not a tier: a number is out of bounds")
+        if not _NAME.fullmatch(document["name"]):
+            raise ValueError("not a tier: the name is of another form")
+        return cls(cpu, memory, minutes, document["name"])
 
 
 @dataclass(frozen=True, slots=True)

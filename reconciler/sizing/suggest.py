@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.tier import BuildSpec, Tier
+from reconciler.model.wording import count
 from reconciler.sizing.choose import Rule, size
 from reconciler.sizing.evidence import Evidence
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.model.tier import Sizes
     from reconciler.sizing.choose import Sizing
 
+_PARTS = ("cpu", "memory")
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _FIELD = rf"(?:cpu|memory_gb|time_budget|language)\s*=\s*(?:{_NUMBER}|\"[^\"%\\\n]*\")"
 _GAP = r"(?:\s|#[^\n]*(?:\n|$))*"
@@ -76,9 +78,6 @@ def wish_of(asked: Sequence[Asked], sizes: Sizes) -> tuple[Wish | None, tuple[Ad
     runs = sum(len(one.evidence.runs) for one in free)
     then = replace(then, cpu=cpu, memory_gb=memory)
     return Wish(names, cpu if known_cpu else None, memory if known_memory else None, now, then, runs), advice
-
-
-_PARTS = ("cpu", "memory")
 
 
 def _says_a_size(artifact: Artifact) -> bool:
@@ -145,4 +144,4 @@ def _fields(wish: Wish) -> Iterable[tuple[str, float]]:
 
 def _source(wish: Wish) -> str:
     several = wish.artifacts[0] if len(wish.artifacts) == 1 else f"{wish.artifacts[0]} and what shares its context"
-    return f"What {wish.runs} run{'s' if wish.runs != 1 else ''} of {several} needed."
+    return f"What {count(wish.runs, 'run')} of {several} needed."

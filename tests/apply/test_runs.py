@@ -10,6 +10,8 @@ from reconciler.apply.hosts import share_of
 from reconciler.model.fleet import ComputeProvider
 from reconciler.model.name import ArtifactName
 from reconciler.model.observed import Observed
+from reconciler.model.outcome import Status
+from reconciler.model.plan import Action
 from reconciler.model.record import BuildRecord
 from reconciler.model.run import RUNS_KEPT
 from reconciler.observe import evidence as reading
@@ -19,7 +21,7 @@ from reconciler.plan.select import narrowed
 from reconciler.ports.compute import Usage
 from reconciler.reconcile import Options, reconcile_once
 from reconciler.sizing.evidence import Evidence
-from tests.commits import AMD64, ARM64, Commit, artifact
+from tests.commits import AMD64, ARM64, Commit, artifact, chain
 from tests.fakes import World
 
 if TYPE_CHECKING:
@@ -250,3 +252,15 @@ def test_where_machines_have_sizes_builds_of_one_size_share_one() -> None:
     assert share_of(api, desired, 0.0, "cx22") == share_of(web, desired, 0.0, "cx22")
     assert share_of(api, desired, 0.0, "cx22") != share_of(web, desired, 0.0, "cx32")
     assert {p for p in ComputeProvider if p.rents_sizes} == {"Hcloud", "Proxmox", "Orchestrator"}
+
+
+def test_a_pass_that_builds_nothing_asks_for_no_sizes(tmp_path: Path) -> None:
+    world = World(chain("shop/api"), tmp_path)
+    asyncio.run(reconcile_once(world.ports(), Options()))
+    assert "sizes" in world.points.seen
+    world.points.seen.clear()
+    renamed = replace(world.source.commit.artifacts[0], tags=("latest", "2.0"))
+    world.source.commit = world.source.commit.changed(artifacts=(renamed,))
+    _, outcome = asyncio.run(reconcile_once(world.ports(), Options()))
+    assert [(result.action, result.status) for result in outcome.results] == [(Action.RETAG, Status.DONE)]
+    assert "sizes" not in world.points.seen

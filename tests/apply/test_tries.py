@@ -454,6 +454,30 @@ def test_whoever_waits_for_a_runner_never_gets_one_that_another_has_given_up(tmp
     assert (len(compute.rented), compute.out) == (2, {})
 
 
+def test_a_runner_that_was_given_up_goes_back_with_the_last_build_that_is_on_it(tmp_path: Path) -> None:
+    """And not only when the pass ends."""
+    compute = FakeCompute(tmp_path, Points())
+    shares = {ArtifactName("shop", one): "shop" for one in ("api", "web", "job")}
+
+    async def pass_() -> None:
+        async with Runners.of(compute, "acme", "p1", 2, {}, shares, Room()) as runners:
+            unlucky, other = [await runners.enter("shop", Tier(2, 4, 30, "small"), 60.0) for _ in range(2)]
+            runners.lose(unlucky)
+            await _turns()
+            assert list(compute.out) == [other.runner.lease]
+            runners.leave(other)
+            await _turns()
+            assert compute.out == {}
+
+    asyncio.run(pass_())
+
+
+async def _turns() -> None:
+    """Let everything else go on as far as it can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 def test_a_registry_that_fails_lian_itself_is_no_runners_fault(tmp_path: Path) -> None:
     shop = world(tmp_path)
     shop.points.faults["take in"] = problem("registry-unreachable")

@@ -78,6 +78,8 @@ class Sinks:
     """Sink -> how many things were looked at in it."""
     processes: set[tuple[str, bytes]] = field(default_factory=set)
     """Those that were looked at: id and command line."""
+    own: set[bytes] = field(default_factory=set)
+    """Command lines of lian: a child has it until it becomes another program, also when lian itself has just ended."""
 
     def __post_init__(self) -> None:
         self.wanted = forms(self.value)
@@ -124,8 +126,10 @@ class Sinks:
     def start(self, bench: Bench, *words: str) -> subprocess.Popen[str]:
         """Start it under the eyes of the launcher."""
         environ = bench.environment | {"LIAN_TEST_STARTED": str(self.started), "TMPDIR": str(self.temporary)}
+        line = [sys.executable, str(self.launcher), *words]
+        self.own.add(b"".join(os.fsencode(word) + b"\0" for word in line))
         return subprocess.Popen(
-            [sys.executable, self.launcher, *words],
+            line,
             cwd=bench.repo,
             env=environ,
             stdin=subprocess.DEVNULL,
@@ -174,14 +178,12 @@ class Sinks:
             thread.join()
 
     def look_at_processes(self, pid: int) -> None:
-        """At all but this one and lian's, once each. A child of lian has its command line too until it becomes
-        another, and lian itself that of its launcher before."""
-        own = _read(Path(f"/proc/{pid}/cmdline"))
+        """At all but this one and lian's, once each."""
         for entry in os.scandir("/proc"):
             if not entry.name.isdigit() or int(entry.name) in {os.getpid(), pid}:
                 continue
             words = _read(Path(entry.path, "cmdline"))
-            if not words or words == own or (entry.name, words) in self.processes:
+            if not words or words in self.own or (entry.name, words) in self.processes:
                 continue
             environ = _read(Path(entry.path, "environ"))
             if words == _read(Path(entry.path, "cmdline")):  # else it has become another in between
