@@ -170,7 +170,8 @@ def test_after_kill_9_in_the_middle_of_a_step_it_is_nowhere(tmp_path: Path) -> N
     value = canary()
     sinks = Sinks(value, tmp_path)
     bench = Bench.new(tmp_path / "bench", f"oci-layout:{tmp_path / 'registry'}")
-    wait = "cat /run/secrets/token > /dev/null; echo waiting; sleep 10000"
+    seconds = str(10_000 + secrets.randbelow(1_000_000))  # by which this run's step is known
+    wait = f"cat /run/secrets/token > /dev/null; echo waiting; sleep {seconds}"
     fleet(bench, tmp_path, value, {"api/Dockerfile": f"FROM base\nRUN {MOUNTS} {wait}\n"})
     process = sinks.start(bench, "reconcile", "--once")
     try:
@@ -178,7 +179,7 @@ def test_after_kill_9_in_the_middle_of_a_step_it_is_nowhere(tmp_path: Path) -> N
         sinks.look_at_processes(process.pid)
         sinks.look_back(bench)
         assert sinks.seen == {}
-        mounts = secret_mounts(bench)
+        mounts = secret_mounts(seconds)
         assert len(mounts) == 3
         assert set(mounts.values()) == {"tmpfs"}
         assert "buildctl" in lent_to()
@@ -189,7 +190,7 @@ def test_after_kill_9_in_the_middle_of_a_step_it_is_nowhere(tmp_path: Path) -> N
     sinks.printed(("reconcile",), out, err)
     sinks.look_back(bench)
     assert sinks.seen == {}
-    assert secret_mounts(bench) == {}
+    assert secret_mounts(seconds) == {}
     bench.commit({"api/Dockerfile": f"FROM base\n{PROVE}"})
     assert "swept" in sinks.lian(bench, "reconcile", "--once").err
     sinks.look_back(bench)
@@ -197,8 +198,8 @@ def test_after_kill_9_in_the_middle_of_a_step_it_is_nowhere(tmp_path: Path) -> N
     assert sinks.seen == {}
 
 
-def secret_mounts(bench: Bench) -> dict[str, str]:
-    """What the steps of the bench's builders see below /run/secrets: mount -> file system."""
+def secret_mounts(seconds: str) -> dict[str, str]:
+    """What the step that sleeps so long sees below /run/secrets: mount -> file system."""
     found: dict[str, str] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -206,7 +207,7 @@ def secret_mounts(bench: Bench) -> dict[str, str]:
             words = (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if b"sleep\x0010000" in words:
+        if b"sleep\0" + seconds.encode() in words:
             for line in lines:
                 place, _, rest = line.partition(" - ")
                 if place.split()[4].startswith("/run/secrets/"):
