@@ -129,6 +129,17 @@ def test_plain_progress_steers_nothing_and_has_a_line_for_each_event() -> None:
     assert lines[-1] == "shop/api  built in 2.0 s"
 
 
+def test_each_try_tells_its_steps_once() -> None:
+    step, small = Step(NAME, "[2/2] RUN make", done=True), Tier(2, 4, 30, "small")
+    failed = FailedTry(Problem("build-out-of-memory", "it ran out of memory"), small, 1.0, Again.LARGER_RUNNER)
+    stream = io.StringIO()
+    with PlainProgress(stream) as recorder:
+        for event in (Started(NAME), step, step, Retrying(NAME, failed, small), Started(NAME), step, step):
+            recorder.record(event)
+    told = [line for line in stream.getvalue().splitlines() if "RUN make" in line or "started" in line]
+    assert told == ["shop/api  started", "shop/api  [2/2] RUN make"] * 2
+
+
 def test_the_live_display_steers_nothing_but_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views.outcome import words
@@ -31,7 +32,7 @@ class PlainProgress:
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
         self._writer = Writer(stream)
-        self._told: set[tuple[ArtifactName, str]] = set()
+        self._told: defaultdict[ArtifactName, set[str]] = defaultdict(set)
 
     def record(self, event: Event) -> None:
         """One event, at most one line."""
@@ -41,12 +42,14 @@ class PlainProgress:
             case Planned(plan):
                 self._writer.line((f"plan: {summary(plan)}", "bold"))
             case Started(artifact):
+                self._told[artifact].clear()  # each try tells its own steps
                 self._writer.line((str(artifact), "bold"), "  started")
-            case Step(artifact, name, done, cached) if done and _is_own(name) and (artifact, name) not in self._told:
-                self._told.add((artifact, name))
+            case Step(artifact, name, done, cached) if done and _is_own(name) and name not in self._told[artifact]:
+                self._told[artifact].add(name)
                 self._writer.line((str(artifact), "bold"), f"  {name}", (" cached" if cached else "", "dim"))
             case Finished(result):
                 seconds = f" in {result.seconds:.1f} s" if result.seconds else ""
+                self._told.pop(result.artifact, None)
                 self._writer.line((str(result.artifact), "bold"), f"  {words(result)}{seconds}")
             case Retrying(artifact, failed, tier):
                 self._writer.line((str(artifact), "bold"), "  ", (sentence(failed, tier), "yellow"))
