@@ -13,7 +13,7 @@ from reconciler.apply.sweep import Survey, Sweep
 from reconciler.finishing import no_longer_than, to_its_end
 from reconciler.model.fleet import UNNAMED
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.compute import NOT_REMOVED, TAKEN, Listing
+from reconciler.ports.compute import NOT_REMOVED, TAKEN, Listing, NotAsked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -72,7 +72,7 @@ class Leasing:
         try:
             yield await self._within(self.patience.rent, renting, f"rent {lease.name}")
         except BaseException as error:
-            if _is_anothers(renting):
+            if _has_nothing(renting):
                 await to_its_end(self.leases.forget(lease.name))
                 raise
             try:
@@ -179,9 +179,11 @@ def _is_certain(renting: asyncio.Future[Runner]) -> bool:
     return isinstance(error, LianError) and all(problem.next in _REFUSED for problem in error.problems)
 
 
-def _is_anothers(renting: asyncio.Future[Runner]) -> bool:
-    """True if it was refused because the lease is someone else's, whose runner is not ours to return."""
+def _has_nothing(renting: asyncio.Future[Runner]) -> bool:
+    """True if there is nothing of ours to return: the provider was not asked, or the lease is someone else's."""
     if not renting.done() or renting.cancelled():
         return False
     error = renting.exception()
+    if isinstance(error, NotAsked):
+        return True
     return isinstance(error, LianError) and any(problem.code == TAKEN for problem in error.problems)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from reconciler.model.lease import Lease
+from reconciler.model.problem import LianError
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -26,6 +27,10 @@ NO_MORE = "quota-exceeded"
 """Code of the problem of a provider that has no more runners for this fleet until one is returned."""
 TAKEN = "lease-taken"
 """Code of the problem of a lease that someone else has under this name."""
+
+
+class NotAsked(LianError):
+    """A runner could not be had, and its provider was not even asked for one: nothing can come of it later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,7 @@ class Provider(Protocol):
     async def rent(self, request: LeaseRequest, lease: Lease) -> Runner:
         """A runner that is ready, with the lease written on it. A second call for the same lease gives the same runner,
         and never a second one. Raises LianError if none can be had; what is there of it all the same, `give_back`
-        removes. When cancelled, likewise."""
+        removes. When cancelled, likewise. Raises NotAsked where that is known to be nothing, now and later."""
         ...
 
     async def describe(self, lease: str) -> Rental | None:

@@ -12,7 +12,7 @@ from reconciler.apply.leasing import SILENT, Leasing, Patience
 from reconciler.apply.sweep import CLOCK_GRACE
 from reconciler.model.fleet import UNNAMED
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.compute import NOT_REMOVED, TAKEN, Keeper, Rental, RentalState
+from reconciler.ports.compute import NOT_REMOVED, TAKEN, Keeper, NotAsked, Rental, RentalState
 from reconciler.record.leases import LeaseFiles
 from tests.ports.leasing import leasing_of, without_trouble
 from tests.ports.provider_suite import MOMENT, request
@@ -156,6 +156,17 @@ def test_what_another_one_has_under_this_name_is_left_alone(bench: Bench) -> Non
     assert [p.code for p in error_of(lambda: asyncio.run(use(bench.compute(taken)))).problems] == [TAKEN]
     assert bench.world.left()
     assert bench.noted() == []
+
+
+def test_what_no_provider_was_asked_for_leaves_no_note(bench: Bench) -> None:
+    """A host that is down: nothing can come of it later, and nobody has to reach it to return something."""
+    unasked = Script(fails=NotAsked(Problem("host-unreachable", "the host is down", next=Next.RETRY)))
+    compute = bench.compute(unasked)
+    assert [p.code for p in error_of(lambda: asyncio.run(use(compute))).problems] == ["host-unreachable"]
+    assert bench.noted() == []
+    provider = compute.provider("scripted")
+    assert isinstance(provider, ScriptedProvider)
+    assert provider.asked == ["rent"]
 
 
 def test_a_block_that_is_refused_another_lease_returns_its_own(bench: Bench) -> None:

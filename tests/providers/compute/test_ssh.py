@@ -19,7 +19,7 @@ import pytest
 from reconciler.model.host import Host
 from reconciler.model.problem import LianError
 from reconciler.model.tier import Tier
-from reconciler.ports.compute import LeaseRequest
+from reconciler.ports.compute import LeaseRequest, NotAsked
 from reconciler.providers.compute.ssh.connection import Identity
 from reconciler.providers.compute.ssh.machine import SshMachine
 from reconciler.providers.compute.ssh.provider import SshCompute
@@ -278,6 +278,17 @@ def test_a_host_that_does_not_listen_is_told(server: Sshd, tmp_path: Path) -> No
     server.stop()
     code, message = problem_of(compute_on(server, tmp_path))
     assert (code, str(server.host) in message) == ("host-unreachable", True)
+
+
+@pytest.mark.parametrize("hosts", [1, 2], ids=["the only one", "one of two"])
+def test_hosts_that_cannot_be_reached_were_not_asked(server: Sshd, tmp_path: Path, hosts: int) -> None:
+    """So nothing of the lease is left, here or there, that a sweep would have to reach them for."""
+    server.stop()
+    others = [Host("127.0.0.1", 1, "root", server.host.key)] * (hosts - 1)
+    provider = SshCompute([server.host, *others], Identity(server.key), tmp_path / "scratch", str(server.state))
+    with pytest.raises(NotAsked):
+        asyncio.run(rent(provider, request()))
+    assert not list(tmp_path.glob("scratch/*"))
 
 
 def test_what_a_host_lacks_is_named_in_one_problem(server: Sshd, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ when lian is not heard of any more."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import json
@@ -16,14 +17,14 @@ from typing import TYPE_CHECKING, TypeVar
 from reconciler.finishing import to_its_end
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.secret import Secret
-from reconciler.ports.compute import NOT_REMOVED, TAKEN, Listing, Rental, Runner, Usage
+from reconciler.ports.compute import NOT_REMOVED, TAKEN, Listing, NotAsked, Rental, Runner, Usage
 from reconciler.providers.compute.configuration import Certificates, configuration
 from reconciler.providers.compute.ssh import script
 from reconciler.providers.compute.ssh.connection import UNREACHABLE, Done, Door, Identity, Lost, Room
 from reconciler.providers.compute.ssh.machine import SshMachine, Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from reconciler.model.host import Host
     from reconciler.model.lease import Lease
@@ -76,7 +77,7 @@ class SshCompute:
         """See the port. Raises LianError `compute-unavailable` naming what is lacking there or here, `lease-taken`,
         `disk-full`, `builder-start-failed` with the end of the builder's log, or what `connect` raises."""
         if shutil.which("rsync") is None:
-            raise LianError(_no_rsync())
+            raise NotAsked(_no_rsync())
         if lease.name not in self._rented:
             self._rented[lease.name] = rented = _Rented()
             rented.starting = asyncio.ensure_future(self._start(rented, request, lease))
@@ -132,15 +133,17 @@ class SshCompute:
                 await to_its_end(rented.machine.close())
 
     async def _start(self, rented: _Rented, request: LeaseRequest, lease: Lease) -> Runner:
-        host = await self._choose(request.fleet)
+        with _before_asking():
+            host = await self._choose(request.fleet)
         self._chosen[host] += 1
         try:
-            scratch = self.scratch / lease.name
-            self._make(scratch)
             dial = self._door(host).connect
             machine = SshMachine(host, lease.name, request.fleet, self.state, dial, self.timing)
-            with await machine.first() as room:
+            with _before_asking():
+                first = await machine.first()
+            with first as room:
                 rented.machine = machine
+                scratch = self._made(lease.name)
                 await self._unless_returned(rented, machine)
                 done = await self._asked(machine, room, request, lease)
             if done.status == script.TAKEN:
@@ -248,8 +251,9 @@ class SshCompute:
             told = done.output.decode(errors="replace") + done.errors
             raise LianError(_left(room.host, lease, "; ".join(told.splitlines())))
 
-    @staticmethod
-    def _make(scratch: Path) -> None:
+    def _made(self, lease: str) -> Path:
+        """The lease's folder on this machine. Raises LianError."""
+        scratch = self.scratch / lease
         try:
             scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -257,12 +261,22 @@ class SshCompute:
             code = "disk-full" if error.errno == errno.ENOSPC else "compute-unavailable"
             hint = "give lian's cache folder a place that can be written to and has room"
             raise LianError(Problem(code, message, cause=error.strerror, hint=hint, next=Next.HOLD)) from error
+        return scratch
 
 
 def _seen(starting: asyncio.Future[Runner]) -> None:
     """What it raises when nobody waits for it any more."""
     if not starting.cancelled():
         starting.exception()
+
+
+@contextlib.contextmanager
+def _before_asking() -> Iterator[None]:
+    """What fails in the block fails before a host is asked for the lease. Raises NotAsked."""
+    try:
+        yield
+    except LianError as error:
+        raise NotAsked(error.problems) from error
 
 
 def cgroup_of(folder: str) -> str:
