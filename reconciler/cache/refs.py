@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from reconciler.cache import rules
 from reconciler.cache.home import cache_layout
 from reconciler.model.cache import CacheMode, Session
 from reconciler.model.problem import LianError, Problem
+from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,8 +68,7 @@ class Refs:
 
 
 def _unknown(desired: Desired, name: ArtifactName) -> Problem:
-    near = difflib.get_close_matches(str(name), sorted(map(str, desired.wanted)), n=1)
-    hint = f"did you mean {near[0]}?" if near else "`lian diff --detailed` lists all artifacts"
+    hint = meant(str(name), map(str, desired.wanted), "`lian diff --detailed` lists all artifacts")
     return Problem("artifact-unknown", f"this commit has no artifact {name}", hint=hint)
 
 

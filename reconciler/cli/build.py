@@ -46,9 +46,8 @@ async def _build(arguments: argparse.Namespace, asked: Asked, means: Means, runn
     async with wiring.building(choice, asked, runner_image) as bench:
         with progress(sys.stderr) as shown:
             built = await build_once(bench.ports(shown), means, allowed, os.cpu_count() or 1)
-    wrong = built.outcome.problems
-    problems.show(wrong, sys.stderr)
-    view.show(built.outcome, sys.stderr, None, built.plan, all_of_them=True, known=wrong)
+    problems.show(built.outcome.problems, sys.stderr)
+    view.show(built.outcome, sys.stderr, None, built.plan, all_of_them=True)
     for result in built.results:
         sys.stdout.write(as_line(wiring.checked("build_result", result.to_json())))
     return exits.of_outcome(built.outcome)

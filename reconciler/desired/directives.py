@@ -34,6 +34,7 @@ from reconciler.model.policy import DriftPolicy, Policy, PrunePolicy, Response, 
 from reconciler.model.problem import LianError, Problem, redact
 from reconciler.model.reference import MAX_NAME, Reference, Repository
 from reconciler.model.tier import RunnerOverride
+from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -184,7 +185,8 @@ class DirectiveReader:
                 artifacts.append(self._artifact(name, declared, value, registry, text))
             except _Wrong as wrong:
                 at = text.field(wrong.field if wrong.of_file else ("artifacts", key, *wrong.field))
-                problems.append(Problem("directive-invalid", f"{name}: {wrong}", artifact=str(name)).at(at))
+                wrongly = Problem("directive-invalid", f"{name}: {wrong}", artifact=str(name), hint=wrong.hint)
+                problems.append(wrongly.at(at))
         login = unheeded.credentials(own, text) if own else None
         return Declared(tuple(artifacts), self._holds(value, own, text), own, login, tuple(problems))
 
@@ -250,7 +252,8 @@ class DirectiveReader:
         if wishes.tier and self._ladder and self._ladder.named(wishes.tier) is None:
             known = ", ".join(tier.name for tier in self._ladder.tiers)
             message = f"there is no tier {wishes.tier}; the ladder has {known}"
-            raise _Wrong(message, "runner", "tier", of_file="tier" not in (own or {}))
+            hint = meant(wishes.tier, (tier.name for tier in self._ladder.tiers), "choose one of these")
+            raise _Wrong(message, "runner", "tier", of_file="tier" not in (own or {}), hint=hint)
         return None if wishes == RunnerOverride() else wishes
 
     def _policy(self, of_file: Mapping[str, Any] | None, own: Mapping[str, Any] | None) -> CachePolicy:
@@ -269,9 +272,9 @@ def _narrowed(policy: CachePolicy, mode: str | None, mounts: bool | None) -> Cac
 class _Wrong(ValueError):
     """A value of an artifact is wrong; `field` is its path below the artifact, or `of_file` in the file."""
 
-    def __init__(self, message: str, *field: str, of_file: bool = False) -> None:
+    def __init__(self, message: str, *field: str, of_file: bool = False, hint: str | None = None) -> None:
         super().__init__(message)
-        self.field, self.of_file = field, of_file
+        self.field, self.of_file, self.hint = field, of_file, hint
 
 
 def _registry(value: Mapping[str, Any], home: Path, by: Author = Author.OWNER) -> RegistrySettings:

@@ -17,15 +17,16 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """One artifact's end. `revision` is empty for a build of a folder that is in no repository."""
+    """One artifact's end. `revision` is empty for a build of a folder that is in no repository. `change` is None for an
+    artifact that is declared, and of which nothing more can be read."""
 
     revision: str
     result: Result
-    change: Change
+    change: Change | None
 
     def to_json(self) -> dict[str, Any]:
         """The document of schemas/json/build_result.json; what does not apply is left out."""
-        result, image = self.result, self.change.image
+        result = self.result
         document: dict[str, Any] = {
             "kind": KIND,
             "version": VERSION,
@@ -33,10 +34,12 @@ class BuildResult:
             "artifact": str(result.artifact),
             **({"revision": self.revision} if self.revision else {"origin": "Folder"}),
             "status": result.status.value.capitalize(),
-            "image": image.path if image.layout is not None else str(image),
             "tags": list(self._tags()),
             "seconds": round(result.seconds, 3),
         }
+        if self.change is not None:
+            image = self.change.image
+            document["image"] = image.path if image.layout is not None else str(image)
         if result.digest:
             document["digest"] = str(result.digest)
         if result.problem:
@@ -45,6 +48,6 @@ class BuildResult:
 
     def _tags(self) -> tuple[str, ...]:
         """Those that point at the image."""
-        if self.result.status not in {Status.DONE, Status.NONE}:
+        if self.change is None or self.result.status not in {Status.DONE, Status.NONE}:
             return ()
         return tuple(tag for tag in self.change.tags if tag not in self.change.left)

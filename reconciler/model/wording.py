@@ -1,6 +1,12 @@
-"""Numbers, as sentences say them."""
+"""What sentences say alike: numbers, and what somebody may have meant."""
 
 from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
@@ -11,3 +17,9 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 def built_from(revision: str) -> str:
     """What was built, in few words; a folder that lies in no repository has no revision."""
     return f"revision {revision[:12]}" if revision else "a folder"
+
+
+def meant(typed: str, known: Iterable[str], otherwise: str, *, likeness: float = 0.6) -> str:
+    """`did you mean api?`, or what to say where nothing that is known is as much alike as that (0 to 1)."""
+    near = get_close_matches(typed, sorted(known), n=1, cutoff=likeness)
+    return f"did you mean {near[0]}?" if near else otherwise

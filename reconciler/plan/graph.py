@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import defaultdict
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cache.home import cache_layout, reserved, session_layout
 from reconciler.model.problem import Problem
+from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,8 +86,7 @@ def _parents(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:
         artifact = desired.wanted[name].artifact
         for parent in artifact.parents:
             if parent not in desired.wanted:
-                near = difflib.get_close_matches(str(parent), names, n=1)
-                hint = f"did you mean {near[0]}?" if near else "name an artifact of some directive"
+                hint = meant(str(parent), names, "name an artifact of some directive")
                 message = f"{name} stands on {parent}, and no directive declares that artifact"
                 yield _problem(artifact, "parent-unknown", message, hint)
                 continue

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Problem
+from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ def _with_parents(desired: Desired, chosen: set[ArtifactName]) -> set[ArtifactNa
 
 
 def _nothing(desired: Desired, glob: str) -> Problem:
-    names = sorted(str(name) for name in desired.wanted)
-    near = difflib.get_close_matches(glob, names, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else f"choose one of the {len(names)} that `lian diff --detailed` lists"
+    names = [str(name) for name in desired.wanted]
+    otherwise = f"choose one of the {len(names)} that `lian diff --detailed` lists"
+    hint = meant(glob, names, otherwise, likeness=0.4)
     return Problem("selection-empty", f"no artifact matches {glob!r}", hint=hint)

@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 from reconciler.cache.asked import with_caches
 from reconciler.model.build_result import BuildResult
 from reconciler.model.fleet import ComputeProvider
+from reconciler.model.name import ArtifactName
+from reconciler.model.outcome import Result, Status
+from reconciler.model.plan import Action
 from reconciler.model.problem import LianError, Problem
 from reconciler.reconcile import Options, reconcile_once
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from reconciler.model.desired import Desired
     from reconciler.model.outcome import Outcome
     from reconciler.model.plan import Plan
@@ -33,7 +38,8 @@ class Means:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """How it ended; a result for each artifact, in the plan's order."""
+    """How it ended; a result for each artifact, in the plan's order, and behind these one for each whose directive is
+    wrong."""
 
     plan: Plan
     outcome: Outcome
@@ -51,8 +57,18 @@ async def build_once(ports: Ports, means: Means, overrides: Overrides, cores: in
     options = Options(cores=cores, overrides=overrides, adjusted=adjusted)
     plan, outcome = await reconcile_once(ports, options)
     changes = {change.artifact: change for change in plan.changes}
-    results = (BuildResult(outcome.revision, one, changes[one.artifact]) for one in outcome.results)
-    return Built(plan, outcome, tuple(results))
+    results = [BuildResult(outcome.revision, one, changes[one.artifact]) for one in outcome.results]
+    return Built(plan, outcome, (*results, *_unread(outcome)))
+
+
+def _unread(outcome: Outcome) -> Iterator[BuildResult]:
+    """Artifacts that are declared and not in the plan, each with the first problem that says why."""
+    told = {str(result.artifact) for result in outcome.results}
+    for problem in outcome.problems:
+        if problem.artifact and problem.artifact not in told:
+            told.add(problem.artifact)
+            held = Result(ArtifactName.parse(problem.artifact), Action.HOLD, Status.HELD, problem=problem)
+            yield BuildResult(outcome.revision, held, None)
 
 
 def ssh_key_missing(compute: ComputeProvider, means: Means) -> Problem | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from reconciler.cache.upkeep import Limits, Selection, Wishes, judge
 from reconciler.cache.usage import CacheUsage
 from reconciler.model.fleet import UNNAMED
 from reconciler.model.problem import LianError, Problem
+from reconciler.model.wording import meant
 from reconciler.observe.kept import Kept, load_kept, unknown_wishes
 from reconciler.plan.graph import checked
 from reconciler.plan.orphans import left_to
@@ -95,8 +95,7 @@ def _chosen(selection: Selection, desired: tuple[Desired, ...], caches: Caches) 
     ):
         for glob in given:
             if not any(fnmatchcase(one, glob) for one in known):
-                near = get_close_matches(glob, known, n=1, cutoff=0.4)
-                hint = f"did you mean {near[0]}?" if near else "`lian cache ls` shows what is there"
+                hint = meant(glob, known, "`lian cache ls` shows what is there", likeness=0.4)
                 raise LianError(Problem("selection-empty", f"no {what} of any cache matches {glob!r}", hint=hint))
 
 

@@ -141,6 +141,16 @@ def test_a_directive_file_decides_and_gives_a_line_for_each_artifact(bench: Benc
     again = bench.lian(*words)
     assert [one["status"] for one in lines(again)] == ["None", "None"]
     assert "warning" not in again.err
+    text["bad"] = 'image = "shop/bad", context.path = "images/base", runner.tier = "smal"'
+    bench.commit({"odd/shop.ncl": directive("shop", text)})
+    ran = bench.lian(*words, code=1)
+    assert [(one["artifact"], one["status"]) for one in lines(ran)] == [
+        ("shop/base", "None"),
+        ("shop/api", "None"),
+        ("shop/bad", "Held"),
+    ]
+    assert ran.err.count("there is no tier smal") == 1
+    assert "try: did you mean small?" in ran.err
     del bench.env["NATS_NKEY_SEED"]
     ran = bench.lian("build", "--context", ".", "--image", "h.example/a", code=1)
     assert (ran.out, "workspace-name" in ran.err, "nats-url-invalid" in ran.err) == ("", True, True)

@@ -12,8 +12,10 @@ from reconciler import wiring
 from reconciler.cli.build import as_line
 from reconciler.model.build_result import BuildResult
 from reconciler.model.fleet import ComputeProvider
-from reconciler.model.outcome import Status
-from reconciler.model.problem import LianError
+from reconciler.model.name import ArtifactName
+from reconciler.model.outcome import Result, Status
+from reconciler.model.plan import Action
+from reconciler.model.problem import LianError, Problem
 from reconciler.single.once import Means, ssh_key_missing
 from tests import strategies as some
 from tests.schemas.evaluation import validator
@@ -53,6 +55,14 @@ def test_every_result_is_one_line_that_its_schema_describes(result, change, revi
     validator("build_result").validate(document)
     assert (document.get("revision"), document.get("origin")) == ((revision, None) if revision else (None, "Folder"))
     assert document["tags"] == [] or result.status in {Status.DONE, Status.NONE}
+
+
+def test_an_artifact_whose_directive_is_wrong_has_a_line_as_well() -> None:
+    problem = Problem("directive-invalid", "there is no tier smal", artifact="shop/bad")
+    held = Result(ArtifactName("shop", "bad"), Action.HOLD, Status.HELD, problem=problem)
+    document = BuildResult("0" * 40, held, None).to_json()
+    validator("build_result").validate(document)
+    assert (document["status"], document["problem"]["code"], "image" in document) == ("Held", problem.code, False)
 
 
 def test_what_its_schema_does_not_describe_is_not_printed() -> None:

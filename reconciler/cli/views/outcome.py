@@ -9,17 +9,16 @@ from reconciler.cli.views import cache_use
 from reconciler.cli.views.problems import block, blocks
 from reconciler.cli.views.reasons import place
 from reconciler.cli.views.text import Writer
-from reconciler.cli.views.tries import sentence
+from reconciler.cli.views.tries import sentences
 from reconciler.model.outcome import Status
 from reconciler.model.plan import Action
 from reconciler.model.wording import built_from, count
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from reconciler.model.outcome import Outcome, Result
     from reconciler.model.plan import Plan
-    from reconciler.model.problem import Problem
     from reconciler.model.reference import Repository
 
 _STYLE = {
@@ -38,25 +37,24 @@ def show(
     plan: Plan | None = None,
     *,
     all_of_them: bool = False,
-    known: Collection[Problem] = (),
 ) -> None:
     """A line for each artifact that was not simply in sync, or for `all_of_them`; then the failures in full, then one
     line of counts.
 
     `repeat` is the command line that would run this pass again; a failure shows it narrowed to its artifact. `plan`
-    tells where copies came from. What is `known` already is not told again.
+    tells where copies came from. The pass's own problems have been told: no artifact's end tells them again.
     """
     writer = Writer(stream)
     sources = {change.artifact: change.source for change in plan.changes} if plan else {}
     for result in outcome.results:
         if all_of_them or _worth_a_line(result):
             writer.line(*line(result), *_copied(result, sources.get(result.artifact)))
-            for failed in result.tries:
-                writer.wrapped(["  ", ("tried: ", "yellow")], sentence(failed), indent=4)
+            for tried in sentences(result.tries):
+                writer.wrapped(["  ", ("tried: ", "yellow")], tried, indent=4)
             for complaint in (c for use in result.caches.values() for c in cache_use.complaints(use)):
                 writer.wrapped(["  ", ("cache: ", "yellow")], complaint, indent=4)
     held = (result.problem for result in outcome.results if result.problem and result.status is Status.HELD)
-    blocks((problem for problem in held if problem not in known), writer, word="held", style="yellow")
+    blocks((problem for problem in held if problem not in outcome.problems), writer, word="held", style="yellow")
     for result in outcome.results:
         if result.problem and result.status is Status.FAILED:
             writer.line()
@@ -111,4 +109,5 @@ def _detail(result: Result) -> str:
         if told := cache_use.in_short(result.caches.values()):
             seconds += f", {told}"
         return f"{result.digest.algorithm}:{result.digest.short}{seconds}" if result.digest else seconds.strip()
-    return result.problem.message.split("\n")[0] if result.problem else ""
+    message = result.problem.message.split("\n")[0] if result.problem else ""
+    return message.removeprefix(f"{result.artifact}: ")

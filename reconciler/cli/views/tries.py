@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from reconciler.model.attempt import Again
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from reconciler.model.attempt import FailedTry
     from reconciler.model.tier import Tier
 
@@ -18,3 +21,10 @@ def sentence(failed: FailedTry, tier: Tier | None = None) -> str:
     where = _WHERE[failed.then] + (f", {tier.words}" if tier else "")
     message = failed.problem.message.split("\n")[0]
     return f"{message} [{failed.problem.code}] with {failed.tier.words}, after {failed.seconds:.1f} s: {where}"
+
+
+def sentences(tries: Iterable[FailedTry]) -> Iterator[str]:
+    """One for all that failed alike, one after another, with the seconds of the last."""
+    for _, group in groupby(tries, key=lambda one: (one.problem, one.tier, one.then)):
+        *earlier, last = group
+        yield sentence(last) + (f" ({len(earlier) + 1} times)" if earlier else "")

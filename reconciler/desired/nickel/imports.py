@@ -7,7 +7,6 @@ is refused, because Nickel looks beside the importing file first.
 
 from __future__ import annotations
 
-import difflib
 import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -17,6 +16,7 @@ from reconciler.desired.nickel.lexer import LexError, place
 from reconciler.desired.packaged import FOLDERS
 from reconciler.model.problem import Problem
 from reconciler.model.tree import EXECUTABLE, FILE, SYMLINK
+from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,8 +145,7 @@ class Imports:
     def _nearest(self, path: str) -> str:
         if path.split("/", maxsplit=1)[0] not in FOLDERS:
             return _HINT
-        near = difflib.get_close_matches(path, self._packaged.files, 1)
-        return f"did you mean {near[0]}?" if near else _HINT
+        return meant(path, self._packaged.files, _HINT)
 
     def _refused(self, node: Node, imported: Import, refusal: _Refusal) -> Problem:
         try:
