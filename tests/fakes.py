@@ -428,7 +428,11 @@ class FakeCompute:
         before, more = self.used.get(lease, Usage(0, 0.0)), self.one_build
         peak = None if more.peak_memory is None else max(before.peak_memory or 0, more.peak_memory)
         spent = None if more.cpu_seconds is None else (before.cpu_seconds or 0) + more.cpu_seconds
-        self.used[lease] = Usage(peak, spent)
+        self.used[lease] = Usage(peak, spent, before.killed)
+
+    def kills(self, lease: str) -> None:
+        """The kernel ends a process of a step there."""
+        self.used[lease] = replace(before := self.used.get(lease, Usage(0, 0.0)), killed=(before.killed or 0) + 1)
 
     @asynccontextmanager
     async def rent(self, request: LeaseRequest) -> AsyncIterator[Runner]:
@@ -487,6 +491,8 @@ class FakeBuilder:
         """Why caches cannot be written."""
         self.next_cache: Manifest | None = None
         """What the next ones leave, if not one of their own each."""
+        self.swallows: dict[str, list[float]] = {}
+        """Artifact -> in its next builds a process is ended for want of memory, at a tier of less GiB than this."""
         self.sboms: list[Mapping[str, object]] = [{"spdxVersion": "SPDX-2.3"}]
         """What a scanner says of every image."""
 
@@ -498,6 +504,9 @@ class FakeBuilder:
         try:
             await self.points.at(f"build {request.artifact}")
             seen(StepSeen("[1/1] FROM", done=True, cached=False))
+            if (sizes := self.swallows.get(request.artifact)) and request.tier.memory_gb < sizes.pop(0):
+                self.compute.kills(runner.lease)
+                await self.points.at(f"killed {request.artifact}")
             built = await self._solve(runner, request)
             self.compute.built(runner.lease)
             return built

@@ -12,6 +12,7 @@ from reconciler.apply.caching import LOOK_SECONDS, Caches
 from reconciler.apply.course import Course
 from reconciler.apply.held import HeldBack
 from reconciler.apply.hosts import freshness_of
+from reconciler.apply.killing import Kills
 from reconciler.apply.measuring import run_of
 from reconciler.apply.mounts import RESTORE_SECONDS, SAVE_SECONDS, CacheMounts
 from reconciler.apply.record import Facts, attach, carry_over, single_out
@@ -195,14 +196,15 @@ class Worker:
                 problem = error.problems[0].of(str(name))
                 spent = self.runners.spent(course.share)
                 again = tries.after(problem, time.monotonic() - began, spent=spent)
-                if not spent and failure_class(problem) is FailureClass.INFRASTRUCTURE:
+                doubtful = stay is not None and stay.rented.doubtful
+                if doubtful or (not spent and failure_class(problem) is FailureClass.INFRASTRUCTURE):
                     self._give_up(course.share, stay)
                 if again is None:
                     raise OnRunner(tries.told(problem, spent=spent)) from error
             finally:
                 if stay is not None:
                     self.runners.leave(stay)
-            if again is Again.LARGER_RUNNER:
+            if again is not Again.NEW_RUNNER:
                 course.share = self.runners.apart(course.share, f"{name} {tries.tier.words}")
                 course.apart.append(course.share)
             self.ports.recorder.record(Retrying(name, tries.failed[-1], tries.tier))
@@ -241,14 +243,19 @@ class Worker:
         """One try, on this runner. Raises LianError; OnRunner for what another runner may do better."""
         began = self.ports.clock(), time.monotonic()
         course.began = course.began or began
-        work = course.work = self._building(course, stay.runner)
         before = await self.ports.compute.usage(stay.runner)
-        manifests = await work.run(course.parents, fresh=course.fresh)
+        kills = Kills(self.ports.compute, stay, course.tries.tier)
+        work = course.work = self._building(course, kills)
+        try:
+            manifests = await work.run(course.parents, fresh=course.fresh)
+        except OnRunner as error:
+            raise await kills.behind(error, work.last_log) from error
         course.usage = await self.ports.compute.usage(stay.runner)
         course.run = run_of(work, began, before, course.usage, alone=stay.alone)
         return manifests
 
-    def _building(self, course: Course, runner: Runner) -> Building:
+    def _building(self, course: Course, kills: Kills) -> Building:
+        runner = kills.stay.runner
         artifact, tries, tier = course.wanted.artifact, course.tries, course.tries.tier
         desired, moment = self.resolution.desired, self.resolution.moment
         freshness = freshness_of(artifact, desired, moment)
@@ -260,6 +267,7 @@ class Worker:
             _materials(course.wanted),
             course.identity,
             runner,
+            kills,
             Parcel(self._sender(runner)),
             tier,
             self._deadline(tier),

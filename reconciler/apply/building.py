@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from reconciler.apply.attesting import Attester
     from reconciler.apply.caching import Caches, Lookup
+    from reconciler.apply.killing import Kills
     from reconciler.apply.mounts import CacheMounts
     from reconciler.apply.send import Parcel
     from reconciler.identity.inputs import Inputs
@@ -70,6 +71,7 @@ class Building:
     materials: Materials
     identity: Keyed
     runner: Runner
+    kills: Kills
     parcel: Parcel
     tier: Tier
     deadline: float
@@ -209,6 +211,7 @@ class Building:
             mount_namespace=self.mounts.namespace(platform),
         )
         built, lookup = await self._tried(request, lookup)
+        await self.kills.none(self.last_log)  # before anything of it can be found by others
         taken = await self._taken_in(destination, built)
         await self._kept(platform, lookup)
         return taken

@@ -243,6 +243,8 @@ class Caches:
             return CacheLook(name, wrong[0], head.digest, wrong[1]), None
         if lost:
             return CacheLook(name, LookStatus.BROKEN, head.digest, _lost(lost)), None
+        if not notes.is_finished(manifest):
+            return CacheLook(name, LookStatus.STALE, head.digest, "the build that wrote it did not end well"), None
         if notes.is_fresh(manifest, self.freshness):
             return CacheLook(name, LookStatus.READ, head.digest), manifest
         cause = "it was made before the artifact asked to be this fresh"

@@ -44,6 +44,8 @@ class Rented:
     back: int = 0
     stays: list[Stay] = field(default_factory=list)
     """Of the builds that are on it now, or wait for it."""
+    doubtful: bool = False
+    """Whether a step may have left something there that is not complete, which other builds would be given."""
 
     @property
     def ready(self) -> bool:
@@ -143,11 +145,11 @@ class Pool:
 
     def lose(self, stay: Stay) -> Sequence[Rented]:
         """A build has ended, and its runner takes no more of them. It goes back at once if nobody is on it, else with
-        the last of them, for their builds may well end."""
+        the last of them, for their builds may well end. Of one that is doubtful the build is to blame."""
         if stay.rented in self._open:
             self._open.remove(stay.rented)
             self._leaving.append(stay.rented)
-            self.lost += 1
+            self.lost += not stay.rented.doubtful
         return self.leave(stay)
 
     def refuse(self, rented: Rented, error: LianError) -> None:

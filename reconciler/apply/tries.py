@@ -3,7 +3,8 @@
 The class of the problem decides. What is wrong with what was asked for (*user*) fails. What a person has to see to
 (*hold*) holds. What the runner or its surroundings may be to blame for (*infrastructure*) is done again on a new
 runner, at most twice, and not at once. A build that ran out of memory is done again once, at the next tier of the
-ladder, on a runner of its own; after a second time nothing is tried any more (ADR 058).
+ladder, on a runner of its own; after a second time nothing is tried any more (ADR 058). One of which nobody knows
+whether it did is done again on a runner of its own, where that is seen (*doubt*, ADR 065).
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 MAX_OOM_RETRIES = 1
 MAX_NEW_RUNNERS = 2
+IN_DOUBT = "memory-in-doubt"
+"""Code of the problem of a build of which, or of one beside it, something was ended for want of memory."""
 PAUSES = (2.0, 10.0)
 """Seconds before the first and before the second new runner."""
 _TOLD_AT_ONCE = {UNCLEAR, CACHE_BROKEN}
@@ -39,6 +42,7 @@ class FailureClass(StrEnum):
     USER = "user"
     INFRASTRUCTURE = "infrastructure"
     MEMORY = "memory"
+    DOUBT = "doubt"
     HOLD = "hold"
 
 
@@ -51,6 +55,8 @@ def failure_class(problem: Problem) -> FailureClass:
     """Of a problem that came up on a runner."""
     if problem.code == OUT_OF_MEMORY:
         return FailureClass.MEMORY
+    if problem.code == IN_DOUBT:
+        return FailureClass.DOUBT
     if problem.next is Next.HOLD:
         return FailureClass.HOLD
     if problem.next is Next.RETRY and problem.code not in _TOLD_AT_ONCE:
@@ -76,7 +82,7 @@ class Tries:
         """Seconds to wait before the next one. A larger runner is no other machine's turn, and a cache that is left out
         is not waited for."""
         last = self.failed[-1]
-        if last.then is Again.LARGER_RUNNER or last.problem.code == CACHE_SILENT:
+        if last.then is not Again.NEW_RUNNER or last.problem.code == CACHE_SILENT:
             return 0.0
         return PAUSES[min(self._new_runners, len(PAUSES)) - 1]
 
@@ -125,4 +131,6 @@ class Tries:
                 return Again.LARGER_RUNNER
             case FailureClass.INFRASTRUCTURE if self._new_runners < MAX_NEW_RUNNERS and not spent:
                 return Again.NEW_RUNNER
+            case FailureClass.DOUBT if all(one.then is not Again.OWN_RUNNER for one in self.failed):
+                return Again.OWN_RUNNER
         return None

@@ -75,6 +75,12 @@ def note_of(manifest: Manifest) -> Note:
     )
 
 
+def is_finished(manifest: Manifest) -> bool:
+    """True if the build that wrote it came to its end, and was good: BuildKit writes a cache before that is known, and
+    lian notes it after (ADR 065)."""
+    return bool(note_of(manifest).created)
+
+
 def is_fresh(manifest: Manifest, freshness: str) -> bool:
     """True if a build that is asked to be so fresh may have this. What is not noted nobody knows."""
     return not freshness or note_of(manifest).freshness == freshness

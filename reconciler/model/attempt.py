@@ -18,6 +18,7 @@ class Again(StrEnum):
     """Where a build is done again."""
 
     NEW_RUNNER = "new-runner"
+    OWN_RUNNER = "own-runner"
     LARGER_RUNNER = "larger-runner"
 
 

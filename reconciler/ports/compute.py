@@ -73,10 +73,12 @@ class Runner:
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What the builds on a runner have used since it began; None where that is not known. `peak_memory` is the most in
-    bytes at one time, without what the kernel could have taken back: the pages of files."""
+    bytes at one time, without what the kernel could have taken back: the pages of files. `killed` is how many processes
+    of steps the kernel has ended because a step's memory was used up; the step may have gone on without them."""
 
     peak_memory: int | None = None
     cpu_seconds: float | None = None
+    killed: int | None = None
 
 
 class RentalState(StrEnum):

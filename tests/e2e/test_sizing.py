@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from reconciler.providers.compute.processes import kill_and_wait, with_argument
 from tests.e2e.bench import BASE, Bench, directive, leftovers, until
 from tests.needs import not_run
 from tests.schemas.evaluation import validator
+from tests.servers.registry import run_registry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -201,3 +203,26 @@ def test_sizes_of_what_is_not_there(tmp_path: Path) -> None:
     assert "did you mean shop/api?" in bench.lian("sizing", "explain", "shop/apy", code=1).err
     assert "no artifact matches" in bench.lian("sizing", "suggest", "--only", "web/*", code=1).err
     assert bench.lian("sizing", "suggest").out == ""
+
+
+SWALLOWED = BASE + "RUN dd if=/dev/zero bs=150M count=1 2>/dev/null | wc -c > /count\n"
+"""Its last step ends well without what it should count."""
+
+
+@pytest.mark.buildkit
+@pytest.mark.parametrize("registry", [None, "server"], ids=["layout", "docker-registry"])
+def test_a_step_that_goes_on_without_what_was_killed_in_it_is_done_again(registry: str | None, tmp_path: Path) -> None:
+    """Neither its image nor its cache is given to anybody, not by the next pass either."""
+    bench = shop(tmp_path, f'{API}, runner.tier = "snack"', tiers='["snack"]', **{"images/api/Dockerfile": SWALLOWED})
+    with run_registry(tmp_path / "server") if registry else contextlib.nullcontext() as server:
+        where = ("--registry", server.url) if server else ()
+        for _ in range(2):
+            (result,) = bench.lian("reconcile", "--once", "--json", *where, code=3).json["results"]
+            assert (result["status"], result["problem"]["code"]) == ("failed", "build-out-of-memory")
+            assert "the kernel ended 1 process of theirs for want of memory" in result["problem"]["message"]
+        bench.commit({"lian.ncl": LIAN % '["snack", "meal"]'})
+        ran = bench.lian("reconcile", "--once", *where)
+        assert "again on a larger runner, meal (1 cpu, 0.4 GiB)" in ran.err
+        assert "built    shop/api" in ran.out
+        bench.lian("diff", *where, code=0)
+    assert leftovers(bench.cache) == {"processes": [], "mounts": [], "cgroups": [], "leases": []}

@@ -96,6 +96,10 @@ class Bench:
         return await self.builder.build(self.runner, request, seen), request
 
 
+SWALLOWED = "RUN busybox dd if=/dev/zero of=/dev/null bs=300M count=1 | busybox wc -c\n"
+"""A step of SHELL's in which the kernel ends a process for want of memory, at a tier of less, and which ends well."""
+
+
 @asynccontextmanager
 async def open_bench(folder: Path, name: str = "bench", **lease: Any) -> AsyncIterator[Bench]:
     """A bench with a fresh runner."""

@@ -178,7 +178,7 @@ class ScriptedDocker:
         elif self.flood:
             writer.write(_frame(self.flood))
             await asyncio.sleep(3600)
-        elif "--version" in command[-1]:
+        elif any("--version" in word for word in command):
             writer.write(_frame(self.builder) + _frame(b".\n"))
             while self.used is not None and await reader.readline():
                 writer.write(_frame(f"{self.used}.\n".encode()))

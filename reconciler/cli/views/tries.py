@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from reconciler.model.attempt import FailedTry
     from reconciler.model.tier import Tier
 
-_WHERE = {Again.NEW_RUNNER: "again on a new runner", Again.LARGER_RUNNER: "again on a larger runner"}
+_WHERE = {
+    Again.NEW_RUNNER: "again on a new runner",
+    Again.OWN_RUNNER: "again on a runner of its own",
+    Again.LARGER_RUNNER: "again on a larger runner",
+}
 
 
 def sentence(failed: FailedTry, tier: Tier | None = None) -> str:

@@ -105,7 +105,8 @@ class LocalCompute:
         if (rented := self._rented.get(runner.lease)) is None:
             return Usage()
         cgroups, cgroup = self._hierarchies(), rented.folder.cgroup
-        return Usage(rented.meter.take(cgroups.memory_reading(cgroup)), cgroups.cpu_seconds(cgroup))
+        memory = rented.meter.take(cgroups.memory_reading(cgroup))
+        return Usage(memory, cgroups.cpu_seconds(cgroup), cgroups.killed(cgroup))
 
     def _hierarchies(self) -> Hierarchies:
         if self._cgroups is None:

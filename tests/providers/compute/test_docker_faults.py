@@ -444,8 +444,8 @@ def test_a_builder_that_does_not_tell_its_version_is_given_up(scripted: Scripted
         ),
         (
             "/g/memory.current:5000\n/g/memory.peak:9000\n/g/memory.stat:inactive_file 1000\n"
-            "/g/memory.stat:active_file 500\n/g/cpu.stat:usage_usec 2500000\n",
-            Usage(3500, 2.5),
+            "/g/memory.stat:active_file 500\n/g/cpu.stat:usage_usec 2500000\n/g/memory.events:oom_kill 3\n",
+            Usage(3500, 2.5, 3),
         ),
         ("/g/memory.current:5000\n/g/memory.peak:max\nlow\n/c/cpuacct.usage:soon\n", Usage()),
         ("", Usage()),

@@ -32,7 +32,7 @@ from tests.ports.leasing import leasing_of, without_trouble
 from tests.ports.provider_suite import ProviderSuite, request
 from tests.providers.compute.docker_world import NAME, Traces, docker_compute, docker_provider
 from tests.providers.compute.passes import OtherPass, wait_until
-from tests.providers.workshop import SHELL, Bench, image_of, write_context
+from tests.providers.workshop import SHELL, SWALLOWED, Bench, image_of, write_context
 from tests.servers.dockerd import run_docker
 from tests.servers.registry import run_registry
 
@@ -262,6 +262,20 @@ def test_what_is_used_is_what_the_builds_use(tmp_path: Path) -> None:
     (tmp_path / "docker").mkdir()
     with run_docker(tmp_path / "docker") as docker:
         asyncio.run(with_builds(docker, tmp_path, request(), use))
+
+
+def test_what_the_kernel_kills_in_a_step_is_counted_though_the_step_goes_on(
+    docker: DockerServer, tmp_path: Path
+) -> None:
+    context = write_context(tmp_path / "context", SHELL + SWALLOWED)
+
+    async def use(bench: Bench) -> None:
+        before = await bench.compute.usage(bench.runner)
+        await bench.build(bench.request(context, tier=Tier(2, 0.06, 30)))
+        after = await bench.compute.usage(bench.runner)
+        assert (before.killed, after.killed) == (0, 1)
+
+    asyncio.run(with_builds(docker, tmp_path, request(), use))
 
 
 def test_a_step_that_eats_more_than_its_tier_ends_alone(docker: DockerServer, tmp_path: Path) -> None:

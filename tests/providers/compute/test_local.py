@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.model.problem import LianError
+from reconciler.model.tier import Tier
 from reconciler.providers.builder.binaries import find_part
 from reconciler.providers.compute.lease_folders import MAX_SOCKET_PATH, LeaseFolders
 from reconciler.providers.compute.local import LocalCompute
@@ -24,7 +25,7 @@ from tests.ports.leasing import leasing_of, without_trouble
 from tests.ports.provider_suite import ProviderSuite
 from tests.providers.compute.passes import PATIENCE, ROOT, OtherPass, wait_until
 from tests.providers.compute.traces import processes_of, traces
-from tests.providers.workshop import SHELL, ledger_of, local_compute, open_bench, write_context
+from tests.providers.workshop import SHELL, SWALLOWED, ledger_of, local_compute, open_bench, write_context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -231,6 +232,18 @@ def test_the_peak_memory_is_that_of_the_builds(tmp_path: Path) -> None:
     assert after.peak_memory is not None
     assert before.peak_memory < 10_000_000
     assert 100_000_000 < after.peak_memory < 300_000_000
+
+
+def test_what_the_kernel_kills_in_a_step_is_counted_though_the_step_goes_on(tmp_path: Path) -> None:
+    context = write_context(tmp_path / "context", SHELL + SWALLOWED)
+
+    async def run() -> tuple[int | None, int | None]:
+        async with open_bench(tmp_path / "bench") as bench:
+            before = await bench.compute.usage(bench.runner)
+            await bench.build(bench.request(context, tier=Tier(2, 0.06, 30)))
+            return before.killed, (await bench.compute.usage(bench.runner)).killed
+
+    assert asyncio.run(run()) == (0, 1)
 
 
 @pytest.mark.disk

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reconciler.model.problem import LianError
+from reconciler.model.tier import Tier
 from reconciler.ports.compute import LeaseRequest
 from reconciler.providers.builder.buildctl import BuildctlBuilder
 from reconciler.providers.compute.processes import with_argument
@@ -23,7 +24,7 @@ from reconciler.providers.compute.ssh import script
 from tests.providers.compute.passes import wait_until
 from tests.providers.compute.ssh_stands import QUICK, leasing_on, traces
 from tests.providers.compute.test_ssh import server, until
-from tests.providers.workshop import SHELL, TIER, Bench, image_of, open_bench, running, write_context
+from tests.providers.workshop import SHELL, SWALLOWED, TIER, Bench, image_of, open_bench, running, write_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -87,6 +88,18 @@ def test_what_a_build_used_is_told_without_what_it_wrote(server: Sshd, tmp_path:
     assert before.cpu_seconds is not None
     assert after.cpu_seconds is not None
     assert 0 <= before.cpu_seconds < after.cpu_seconds < 20
+
+
+def test_what_the_kernel_kills_in_a_step_is_counted_there_too(server: Sshd, tmp_path: Path) -> None:
+    context = write_context(tmp_path / "context", SHELL + SWALLOWED)
+
+    async def run() -> tuple[int | None, int | None]:
+        async with remote_bench(server, tmp_path) as there:
+            before = await there.compute.usage(there.runner)
+            await there.build(there.request(context, tier=Tier(2, 0.06, 30)))
+            return before.killed, (await there.compute.usage(there.runner)).killed
+
+    assert asyncio.run(run()) == (0, 1)
 
 
 def test_a_build_that_fails_says_the_same(server: Sshd, tmp_path: Path) -> None:

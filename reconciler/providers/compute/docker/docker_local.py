@@ -291,7 +291,9 @@ class DockerLocalCompute:
 
     async def _gauge(self, engine: Engine, rented: _Rented) -> Gauge:
         assert rented.container is not None
-        connection = await rented.open.enter_async_context(await engine.running(rented.container, gauge.COMMAND))
+        connection = await rented.open.enter_async_context(
+            await engine.running(rented.container, gauge.command(rented.container))
+        )
         return Gauge(connection, self._answer_seconds, rented.told)
 
     @staticmethod

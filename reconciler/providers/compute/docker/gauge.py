@@ -19,34 +19,41 @@ from reconciler.providers.compute.docker.hijack import OUTPUT
 from reconciler.providers.compute.metering import LOOK_SECONDS, MemoryMeter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from reconciler.providers.compute.docker.hijack import Connection
 
 WHAT = "tell what the builder uses"
 _MEMORY, _CPU, _UNIFIED = (f"/sys/fs/cgroup{below}{CGROUP}" for below in ("/memory", "/cpuacct", ""))
 """Where the control group of all steps is: with v1, and with v2."""
-COMMAND = (
-    "/bin/sh",
-    "-c",
-    f"""\
+_SCRIPT = f"""\
 buildkitd --version
 echo .
-while read -r _; do
+while read -r what; do
   grep '' {_MEMORY}/memory.usage_in_bytes {_MEMORY}/memory.stat {_MEMORY}/memory.max_usage_in_bytes \
-      {_CPU}/cpuacct.usage {_UNIFIED}/memory.current {_UNIFIED}/memory.stat {_UNIFIED}/memory.peak {_UNIFIED}/cpu.stat
+      {_CPU}/cpuacct.usage {_UNIFIED}/memory.current {_UNIFIED}/memory.stat {_UNIFIED}/memory.peak \
+      {_UNIFIED}/memory.events {_UNIFIED}/cpu.stat
+  if [ -n "$what" ] && [ ! -e {_UNIFIED}/memory.events ] && log=$(dmesg); then
+    echo "log:oom_kill $(echo "$log" | grep -c "oom-kill:.*oom_memcg=[^,]*$1{CGROUP}/")"
+  fi
   echo .
 done 2>/dev/null
-""",
-)
+"""
 """Says first which builder is there, and then for each look `file:number` or `file:name number` a line; each answer
-ends with a dot. One program reads all: what is in use and what of it are pages of files have to be of one moment."""
+ends with a dot. One program reads all: what is in use and what of it are pages of files have to be of one moment. With
+v1 of control groups the kernel's log is looked into where `what` is asked for it (see Hierarchies.killed)."""
+_ALL, _MEMORY_ALONE = b"all\n", b"\n"
+
+
+def command(container: str) -> Sequence[str]:
+    """What is run in the container of this id."""
+    return ("/bin/sh", "-c", _SCRIPT, "gauge", container)
 
 
 @dataclass(slots=True)
 class Gauge:
-    """Asks COMMAND over its connection. `seconds` is how long an answer may take; `told` is given what the process says
-    of errors."""
+    """Asks what `command` runs, over its connection. `seconds` is how long an answer may take; `told` is given what the
+    process says of errors."""
 
     connection: Connection
     seconds: float
@@ -64,19 +71,23 @@ class Gauge:
 
     async def usage(self) -> Usage:
         """What steps have used so far. Raises LianError `docker-silent` or `docker-lost`."""
-        async with self._lock:
-            self.connection.writer.write(b"\n")
-            values = _values(await self._answer())
-        return Usage(self.meter.take(_memory(values)), _cpu_seconds(values))
+        values = await self._look(_ALL)
+        return Usage(self.meter.take(_memory(values)), _cpu_seconds(values), values.get("oom_kill"))
 
     async def watch(self) -> None:
         """Look again and again, until that is of no use any more."""
         try:
             while True:
                 await asyncio.sleep(LOOK_SECONDS)
-                await self.usage()
+                self.meter.take(_memory(await self._look(_MEMORY_ALONE)))
         except LianError as error:
             self.told(f"{error}\n".encode())
+
+    async def _look(self, what: bytes) -> Mapping[str, int]:
+        """Raises LianError `docker-silent` or `docker-lost`."""
+        async with self._lock:
+            self.connection.writer.write(what)
+            return _values(await self._answer())
 
     async def _answer(self) -> str:
         """Once one has not come none will, for nobody would know any more to what question."""

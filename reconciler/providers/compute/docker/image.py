@@ -32,7 +32,7 @@ PROGRAMS = {"buildkitd": ("buildkitd",), "buildctl": ("buildctl",), "runc": ("ru
 CHUNK = 1 << 20
 LIST_SECONDS = 10.0
 
-_APPLETS = ("cat", "grep", "mount", "sh", "sleep")
+_APPLETS = ("cat", "dmesg", "grep", "mount", "sh", "sleep")
 """What the container's first process and what lian asks there need of busybox."""
 _FOLDERS = ("bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "var", "var/lib", "var/lib/buildkit")
 _PATH = "/bin"

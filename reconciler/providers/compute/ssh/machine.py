@@ -109,13 +109,15 @@ class SshMachine:
         """What builds have used so far; nothing once the lease is gone."""
         try:
             done = await self.ask("usage")
-            needed, nanoseconds = done.output.decode().split()
+            needed, nanoseconds, killed = done.output.decode().split()
         except (LianError, ValueError):
             return Usage()
         if needed != script.NOTHING:
             self.used = replace(self.used, peak_memory=max(int(needed), self.used.peak_memory or 0))
         if nanoseconds != script.NOTHING:
             self.used = replace(self.used, cpu_seconds=int(nanoseconds) / 1e9)
+        if killed != script.NOTHING:
+            self.used = replace(self.used, killed=max(int(killed), self.used.killed or 0))
         return self.used
 
     async def until_done(self, work: Callable[[Room], Awaitable[T]]) -> T:

@@ -392,8 +392,8 @@ forget() {
     rm -rf "${folder:?}/private/$4" "$folder/private/$4.pid" "$folder/private/$4.end" "$folder/builds/$4"
 }
 
-# usage STATE LEASE: bytes of memory that were needed at one time, and nanoseconds of processor time, of all builds; `-`
-# for what the machine does not account.
+# usage STATE LEASE: bytes of memory that were needed at one time, nanoseconds of processor time, and processes that the
+# kernel has ended for want of memory, of all builds; `-` for what the machine does not account.
 usage() {
     cgroup_name
     [ -n "$cgroup" ] || exit $UNKNOWN
@@ -401,7 +401,7 @@ usage() {
     needed= last_peak= last_files=
     { IFS=, read -r needed last_peak last_files <"$folder/private/memory"; } 2>/dev/null
     look_at_memory
-    spent=-
+    spent=- killed=-
     for root in $roots; do
         top=$root/lian/$cgroup
         if [ -e "$top/cpuacct.usage" ]; then
@@ -411,8 +411,17 @@ usage() {
                 [ "$key" != usage_usec ] || spent=${value}000
             done <"$top/cpu.stat"
         fi
+        if [ -e "$top/memory.events" ]; then
+            while read -r key value; do
+                [ "$key" != oom_kill ] || killed=$value
+            done <"$top/memory.events"
+        fi
     done 2>/dev/null
-    printf '%s %s\n' "${needed:--}" "$spent"
+    # with version one of cgroups the kernel's log tells, if it may be read
+    if [ "$killed" = - ] && log=$(dmesg 2>/dev/null); then
+        killed=$(printf '%s\n' "$log" | grep -c "oom-kill:.*oom_memcg=[^,]*/lian/$cgroup/")
+    fi
+    printf '%s %s %s\n' "${needed:--}" "$spent" "$killed"
 }
 
 # Of the cgroup's memory: `used` bytes, of that pages of `files`, and the `peak` that the kernel has seen. With version
