@@ -2,7 +2,7 @@
 .PHONY: help setup demo test check bench clean
 PYTHON ?= python3
 BIN := .venv/bin
-JOBS ?= 2
+JOBS ?= 3
 # Programs that set-up unpacked instead of installing them are found last.
 CACHE := $(if $(filter /%,$(XDG_CACHE_HOME)),$(XDG_CACHE_HOME),$(HOME)/.cache)
 export PATH := $(PATH):$(CACHE)/lian/parts/docker-registry/bin

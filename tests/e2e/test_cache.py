@@ -213,8 +213,7 @@ def test_a_cache_that_has_lost_a_layer_costs_a_second_try_and_is_healed(
     assert use["hits"] == 0
 
 
-@pytest.mark.parametrize("tag", ["linux-amd64", "linux-amd64.previous"])
-@pytest.mark.parametrize("kind", ["registry", "layout"])
+@pytest.mark.parametrize(("kind", "tag"), [("registry", "linux-amd64"), ("layout", "linux-amd64.previous")])
 def test_a_layer_that_is_lost_costs_one_build_its_time_and_is_written_again(
     tmp_path: Path, kind: str, tag: str, request: pytest.FixtureRequest
 ) -> None:

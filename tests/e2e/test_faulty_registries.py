@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from reconciler import wiring
+from reconciler.apply import tries
 from reconciler.cli import exits
 from reconciler.model.digest import Digest
 from reconciler.providers.registry.http.retry import RetryPolicy
@@ -331,8 +332,12 @@ PUSHES = {  # a new image does not arrive
 
 
 @pytest.mark.parametrize(("how", "path", "code", "end"), PUSHES.values(), ids=PUSHES.keys())
-def test_an_image_that_does_not_arrive_fails_alone(two: Two, how: str, path: str, code: str, end: str) -> None:
-    """Built on both, pushed to one; afterwards the other is built again, whole, and only then its tag moves."""
+def test_an_image_that_does_not_arrive_fails_alone(
+    two: Two, how: str, path: str, code: str, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Built on both, pushed to one; afterwards the other is built again, whole, and only then its tag moves. Other
+    runners would not help, so none is tried; that they are is seen elsewhere."""
+    monkeypatch.setattr(tries, "MAX_NEW_RUNNERS", 0)
     commit(two.bench, f"new {how} {path}")
     if how == "refused":
         two.proxy.fault("POST", "/blobs/uploads/", faults.status(403, b'{"errors": [{"code": "DENIED"}]}'))

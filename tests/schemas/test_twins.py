@@ -50,7 +50,7 @@ def test_valid_documents_pass_both_and_still_do_with_their_defaults(contract: st
     schema, definition, strategy, examples = TWINS[contract]
     twin = validator(schema, definition)
 
-    @settings(max_examples=max(8, examples // 4))
+    @settings(max_examples=max(8, examples // 8))
     @given(st.lists(strategy, min_size=5, max_size=20))
     def check(batch: list[Any]) -> None:
         for document in batch:
@@ -76,7 +76,7 @@ def _fills_in(before: Any, after: Any) -> bool:
 def test_a_mutated_document_gets_the_same_verdict_from_both(contract: str) -> None:
     _, _, strategy, examples = TWINS[contract]
 
-    @settings(max_examples=examples)
+    @settings(max_examples=max(15, examples // 2))
     @given(documents.mutated(strategy))
     def check(document: Any) -> None:
         _agree(contract, document)
