@@ -439,8 +439,8 @@ def _ssh(scratch: Path, source: _Learning, key: str | None) -> Provider:
     from reconciler.providers.compute.ssh.provider import SshCompute
 
     if source.desired is None:
-        message = "without a commit no hosts are known that are reached by SSH"
-        raise LianError(Problem("compute-unavailable", message, hint="what was rented there ends by itself"))
+        message = "what was rented by SSH cannot be looked at: no commit was read that says which hosts there are"
+        raise LianError(Problem("compute-unavailable", message, hint="it ends by itself; the next pass looks again"))
     identity = Identity(Path(key).expanduser() if key else None, os.environ.get("SSH_AUTH_SOCK"))
     return SshCompute(source.desired.fleet.compute.hosts, identity, scratch)
 

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 from reconciler import __version__
+from reconciler.cli.flag_values import age, jobs, registry, seconds, secret, volume
+from reconciler.cli.help_texts import (
+    BUILD_EPILOG,
+    CACHE_PRUNE_EPILOG,
+    DESCRIPTION,
+    EPILOG,
+    POLICY_EPILOG,
+    PRUNE_EPILOG,
+    SIZING_EPILOG,
+    SUGGEST_EPILOG,
+)
+from reconciler.cli.parsing import Layout, Mistake, Once, Parser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from reconciler.model.secret import Secret
 
-_DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h)?")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_VOLUME = re.compile(r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,6})?)(?P<unit>(?:[kmgt]i?)?b)", re.IGNORECASE)
-_VOLUMES = {"B": 1} | {f"{sign}B": 1000**power for power, sign in enumerate("KMGT", 1)}
-_VOLUMES |= {f"{sign}IB": 1024**power for power, sign in enumerate("KMGT", 1)}
 SHELLS = ("bash", "zsh", "tcsh")
 IMAGE_FORMATS = ("text", "json", "env", "kustomize", "helm")
 POLICY_PROVIDERS = ("zot", "harbor", "distribution-token")
@@ -39,191 +44,6 @@ MEANS_FLAGS = (
     ("--nats-url", "URL", "where events go (not there yet)"),
     ("--nats-subject-prefix", "NAME", "what their subjects begin with [lian-build]"),
 )
-
-DESCRIPTION = "GitOps for container images: commit a Nickel directive, the registry converges."
-EPILOG = """\
-exit codes:
-  0  done or in sync             3    some artifacts failed, the rest is done
-  1  an error in use or          4    something is held
-     environment, or some        130  interrupted
-     directives are invalid
-  2  drift found
-
-Flags of the desired repo have environment variables behind them: LIAN_REPO,
-LIAN_REV, LIAN_REGISTRY, LIAN_JOBS, LIAN_CACHE. BUILDKIT_SSH_KEY stands for
---ssh-key; lian build has others too. NO_COLOR is honoured.
-The registry's login is that of docker, or LIAN_REGISTRY_USER with
-LIAN_REGISTRY_PASSWORD; LIAN_CREDENTIAL_HOSTS limits where logins go.
-Secrets of builds lie where lian.ncl says; reconcile, watch and build read them.
-Start with: lian doctor
-"""
-
-
-PRUNE_EPILOG = """\
-Kept is what HEAD (or --rev) asks for, and every ref that matches
-policy.prune.revisions in lian.ncl, with its keep rules; what is not certain
-holds. Without a terminal and without --yes the plan is shown, nothing is
-removed, and the exit code is 1; a no to the question is 4.
-Digests that run in a cluster are kept with
-  lian prune --keep-from 'cmd:kubectl get pods -A -o json'
-"""
-
-CACHE_PRUNE_EPILOG = """\
-Without limits only CI's caches go, of artifacts and platforms that neither
-HEAD (or --rev) nor a ref that matches policy.prune.revisions wants any more.
-Sessions' caches go by age and size alone. What was written within the last
-hour stays, and so do other fleets' caches and what is not certain.
-Without a terminal and without --yes the plan is shown, nothing is removed,
-and the exit code is 1; a no to the question is 4. In CI:
-  lian cache prune --yes --older-than 30d --max-size 20GB
-"""
-
-POLICY_EPILOG = """\
-Without --check the policy is printed, sorted, one item a line: keep it under
-version control, and deploy what is printed. What is given:
-  zot                 http.accessControl of its config
-  harbor              bodies of POST /projects and POST /robots, without secrets
-  distribution-token  the acl of docker_auth
-With --check FILE, what is deployed is read from FILE (JSON; - is stdin), and
-each difference is told: `opens` is more than the rule gives, `lacks` is less,
-`unknown` could not be told. Accounts are those of policy.access in lian.ncl.
-"""
-
-
-BUILD_EPILOG = """\
-Needed are --workspace, --context and --image; or --directives, and nothing of
-what the other flags say counts then, but --ssh-key. The context is read from
-the commit (HEAD, or --rev) of the repository that it lies in, never from its
-working tree; a folder in no repository is built as it is. lian.ncl of that
-commit holds, and may name commands that are run here: read it before you build
-a stranger's clone. That of a folder in no repository has no effect. What is
-there already is not built again.
-On stdout comes one BuildResult for each artifact, as a line of JSON.
-Variables behind the flags: BUILDKIT_WORKSPACE, BUILDKIT_SSH_KEY,
-BUILDKIT_RUNNER_IMAGE, ORCHESTRATOR_URL, NATS_URL, NATS_NKEY_SEED,
-NATS_SUBJECT_PREFIX; LIAN_REV, LIAN_REGISTRY, LIAN_CACHE as everywhere.
-  lian build --workspace shop --context images/api \\
-    --image registry.example/shop/api:1.4
-"""
-
-SIZING_EPILOG = """\
-The first of these that says something decides, for cpu, memory and minutes
-each: `runner` in the directive, .build-spec.ncl in the context's folder,
-what earlier runs used (P95, of fewer than ten the maximum; a fifth more; at
-least 2 cpu and 4 GiB), the language.
-"""
-
-SUGGEST_EPILOG = """\
-The patch writes .build-spec.ncl files; sizes rebuild nothing. To apply it:
-  lian sizing suggest | git apply
-What a patch cannot say is told beside it, on stderr.
-"""
-
-
-class Mistake(Exception):
-    """A line that means nothing: what is wrong, and with which parser's command."""
-
-    def __init__(self, parser: Parser, message: str) -> None:
-        super().__init__(message)
-        self.parser, self.message = parser, message
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, but what is wrong is told by the verb it is wrong for, with what may have been meant."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises Mistake."""
-        raise Mistake(self, message)
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse's, which has the outermost parser tell what an inner one does not know: here each does."""
-        found, rest = super().parse_known_args(args, namespace)
-        if rest:
-            self.error(f"unrecognized arguments: {' '.join(rest)}{self._meant(rest)}")
-        return found, rest
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        choices = tuple(action.choices or ())
-        if choices and value not in choices:
-            meant = _alike(value, choices) or f" (choose from {', '.join(choices)})"
-            raise argparse.ArgumentError(action, f"invalid choice: {value!r}{meant}")
-
-    def _meant(self, rest: Sequence[str]) -> str:
-        flags = [argument.partition("=")[0] for argument in rest if argument.startswith("--")]
-        found = (_alike(flag, [name for name in self._option_string_actions if name[:2] == "--"]) for flag in flags)
-        return next(filter(None, found), "")
-
-
-def _alike(typed: str, known: Sequence[str]) -> str:
-    from difflib import get_close_matches
-
-    meant = get_close_matches(typed, known, n=1)
-    return f"; did you mean {meant[0]}?" if meant else ""
-
-
-class _Once(argparse.Action):
-    """A flag of one value: another one is a mistake, not a change of mind."""
-
-    def __call__(
-        self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
-    ) -> None:
-        if getattr(namespace, self.dest) is not None:
-            raise argparse.ArgumentError(self, "given twice, and one build has one")
-        setattr(namespace, self.dest, values)
-
-
-class _Layout(argparse.RawDescriptionHelpFormatter):
-    """The epilog as it is written, and room for the longest verb."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=18)
-        self._action_max_length = 14  # argparse forgets the indent of verbs, and breaks the line after the longer ones
-
-
-def seconds(text: str) -> float:
-    """`90`, `90s`, `15m`, `1.5h`, `500ms` in seconds. Raises argparse.ArgumentTypeError."""
-    match = _DURATION.fullmatch(text)
-    if not match or float(match["number"]) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration: write 90s, 15m or 1.5h")
-    return float(match["number"]) * _UNITS[match["unit"] or "s"]
-
-
-def age(text: str) -> float:
-    """`45m`, `12h`, `30d`, `8w` in seconds. Raises argparse.ArgumentTypeError."""
-    from reconciler.model import duration
-
-    try:
-        return float(duration.seconds(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an age: write 12h, 30d or 8w") from error
-
-
-def volume(text: str) -> int:
-    """`20GB`, `1.5TiB`, `500MB` in bytes. Raises argparse.ArgumentTypeError."""
-    match = _VOLUME.fullmatch(text)
-    if not match:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size: write 20GB, 500MiB or 0B")
-    return int(float(match["number"]) * _VOLUMES[match["unit"].upper()])
-
-
-def jobs(text: str) -> int:
-    """A count from 1 to 256. Raises argparse.ArgumentTypeError."""
-    if not text.isdecimal() or not 1 <= int(text) <= 256:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 256")
-    return int(text)
-
-
-def registry(text: str) -> str:
-    """`oci-layout:PATH` or `http(s)://HOST[:PORT]`. Raises argparse.ArgumentTypeError."""
-    if re.fullmatch(r"oci-layout:.+", text) or re.fullmatch(r"https?://[^/@?#\s]+/?", text):
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r} is not a registry: write oci-layout:PATH or http(s)://HOST[:PORT]")
-
-
-def _secret(text: str) -> Secret:
-    from reconciler.model.secret import Secret
-
-    return Secret(text)
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> argparse.Namespace:
@@ -258,7 +78,7 @@ def _wants_json(argv: Sequence[str]) -> bool:
 
 def parser(environ: Mapping[str, str]) -> Parser:
     """The whole command line; defaults come from LIAN_* variables where they are set."""
-    root = Parser(prog="lian", description=DESCRIPTION, epilog=EPILOG, formatter_class=_Layout)
+    root = Parser(prog="lian", description=DESCRIPTION, epilog=EPILOG, formatter_class=Layout)
     root.add_argument("--version", action="version", version=f"lian {__version__}")
     verbs = root.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     verb = _verbs(verbs, environ)
@@ -367,7 +187,7 @@ def _build(command: Parser, environ: Mapping[str, str]) -> None:
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     what = command.add_argument_group("what is built")
     for flag, metavar, said in BUILD_FLAGS:
-        what.add_argument(flag, metavar=metavar, action=_Once, help=said)
+        what.add_argument(flag, metavar=metavar, action=Once, help=said)
     how = command.add_argument_group("how it is built")
     _renting(how, environ)
     how.add_argument(
@@ -378,9 +198,9 @@ def _build(command: Parser, environ: Mapping[str, str]) -> None:
         help="read this cache of the workspace too (may be given again)",
     )
     for flag, metavar, said in MEANS_FLAGS:
-        how.add_argument(flag, metavar=metavar, action=_Once, help=said)
+        how.add_argument(flag, metavar=metavar, action=Once, help=said)
     how.add_argument(
-        "--nats-nkey-seed", metavar="SEED", type=_secret, help="better given as NATS_NKEY_SEED: ps shows a command line"
+        "--nats-nkey-seed", metavar="SEED", type=secret, help="better given as NATS_NKEY_SEED: ps shows a command line"
     )
     _commit(command, environ)
     command.add_argument(

@@ -23,6 +23,7 @@ from reconciler.model.fleet import ComputeProvider
 from reconciler.model.one_build import ByFlags
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.tree import FILE, SYMLINK
+from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -159,7 +160,7 @@ class BuildSource(GitSource):
         path = self._below
         node = await asyncio.to_thread(tree.at, path)
         if node is None or not (node.is_file or node.mode == SYMLINK):
-            raise LianError(_no_file(tree.called, path))
+            raise LianError(await asyncio.to_thread(self._no_file, tree, path))
         if node.mode == SYMLINK:
             raise LianError(is_link(path))
         found = await evaluate(tree, [SourceFile(path, node.id)], BUILD_DIRECTIVES, self._evaluator)
@@ -191,11 +192,24 @@ class BuildSource(GitSource):
 
     def _told(self, problem: Problem) -> Problem:
         told = self._flags.told(problem) if self._flags else problem
+        if problem.file != PATH:
+            return told
+        hint = {
+            "context-missing": "commit it; what git ignores can be built as a copy outside of the repository",
+            "dockerfile-missing": "--dockerfile starts from the context's folder; what is not committed is not there",
+        }
+        of_folder = {"dockerfile-missing": "--dockerfile starts from the context's folder"}
         of_commit = self._commit is None or self._commit.revision
-        if of_commit and told.code == "context-missing" and problem.file == PATH:
-            hint = "commit it; what git ignores or does not have can be built as a copy outside of the repository"
-            return replace(told, hint=hint)
-        return told
+        return replace(told, hint=(hint if of_commit else of_folder).get(told.code, told.hint))
+
+    def _no_file(self, tree: CommitTree, path: str) -> Problem:
+        """Why there is no directive file here: it is not in the commit, or nowhere."""
+        if self._real.exists():
+            hint = "commit it; or copy it, with its contexts, out of the repository, and it is built as it is"
+            return Problem("directives-missing", f"{tree.called} holds no file {path}", "--directives", hint=hint)
+        known = [name for name, _ in tree.glob(["**/*.ncl"])]
+        hint = meant(path, known, "give the path of a directive file, such as directives/shop.ncl")
+        return Problem("directives-missing", f"there is no file {path}", "--directives", hint=hint)
 
 
 def _on_disk(asked: Asked) -> Path:
@@ -229,9 +243,3 @@ def _concerns(path: str, context: str) -> bool:
     """Whether a path that `git status` lists is of the context, around it (git names a folder of which it has nothing
     by its own path), or the settings."""
     return path == SETTINGS or path.startswith(f"{context}/") or (path.endswith("/") and f"{context}/".startswith(path))
-
-
-def _no_file(called: str, path: str) -> Problem:
-    message = f"{called} holds no directive file {path}"
-    hint = "commit it; or copy it, with its contexts, out of the repository, and it is built as it is"
-    return Problem("directives-missing", message, "--directives", hint=hint)

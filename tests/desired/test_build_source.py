@@ -237,7 +237,8 @@ def test_a_directive_file_of_a_folder(bench: Bench) -> None:
     assert desired.fleet.registry.host == f"oci-layout:{plain}/.lian/registry"
     (plain / "none.ncl").write_text('{ workspace = "shop" }')
     assert refused(bench, ByFile(str(plain / "none.ncl"))).code == "artifacts-none"
-    assert "the folder holds no directive file gone.ncl" in refused(bench, ByFile(str(plain / "gone.ncl"))).message
+    gone = refused(bench, ByFile(str(plain / "plaice.ncl")))
+    assert (gone.message, gone.hint) == ("there is no file plaice.ncl", "did you mean place.ncl?")
     (plain / "lost.ncl").write_text('import "the commit.ncl"')
     assert (
         "the imported file the commit.ncl is not in the folder"

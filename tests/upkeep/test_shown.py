@@ -25,7 +25,7 @@ from reconciler.cache.holding import (
 )
 from reconciler.cache.namespace import Layout, Namespace
 from reconciler.cache.usage import CacheUsage
-from reconciler.cli import arguments, exits
+from reconciler.cli import exits, flag_values
 from reconciler.cli.views import caches as view
 from reconciler.cli.views.text import as_json
 from reconciler.model.digest import Digest
@@ -183,13 +183,13 @@ def test_an_end_exits_with_the_worst(states: list[str], unread: bool, code: int)
 @pytest.mark.parametrize("text", ["", "0d", "30", "1.5d", "-1d", "30 d", "9999999d", "1y"])
 def test_what_is_no_age_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
-        arguments.age(text)
+        flag_values.age(text)
 
 
 @pytest.mark.parametrize("text", ["", "20", "20G", "GB", "-1GB", "iB", "1.GB", "1e3GB", "20 GB"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
-        arguments.volume(text)
+        flag_values.volume(text)
 
 
 blobs = st.dictionaries(some.digests, st.integers(0, 1 << 60), max_size=3)

@@ -1,0 +1,80 @@
+"""What stands below the flags of a command in its --help, at most 80 columns wide."""
+
+from __future__ import annotations
+
+DESCRIPTION = "GitOps for container images: commit a Nickel directive, the registry converges."
+EPILOG = """\
+exit codes:
+  0  done or in sync             3    some artifacts failed, the rest is done
+  1  an error in use or          4    something is held
+     environment, or some        130  interrupted
+     directives are invalid
+  2  drift found
+
+Flags of the desired repo have environment variables behind them: LIAN_REPO,
+LIAN_REV, LIAN_REGISTRY, LIAN_JOBS, LIAN_CACHE. BUILDKIT_SSH_KEY stands for
+--ssh-key; lian build has others too. NO_COLOR is honoured.
+The registry's login is that of docker, or LIAN_REGISTRY_USER with
+LIAN_REGISTRY_PASSWORD; LIAN_CREDENTIAL_HOSTS limits where logins go.
+Secrets of builds lie where lian.ncl says; reconcile, watch and build read them.
+Start with: lian doctor
+"""
+
+PRUNE_EPILOG = """\
+Kept is what HEAD (or --rev) asks for, and every ref that matches
+policy.prune.revisions in lian.ncl, with its keep rules; what is not certain
+holds. Without a terminal and without --yes the plan is shown, nothing is
+removed, and the exit code is 1; a no to the question is 4.
+Digests that run in a cluster are kept with
+  lian prune --keep-from 'cmd:kubectl get pods -A -o json'
+"""
+
+CACHE_PRUNE_EPILOG = """\
+Without limits only CI's caches go, of artifacts and platforms that neither
+HEAD (or --rev) nor a ref that matches policy.prune.revisions wants any more.
+Sessions' caches go by age and size alone. What was written within the last
+hour stays, and so do other fleets' caches and what is not certain.
+Without a terminal and without --yes the plan is shown, nothing is removed,
+and the exit code is 1; a no to the question is 4. In CI:
+  lian cache prune --yes --older-than 30d --max-size 20GB
+"""
+
+POLICY_EPILOG = """\
+Without --check the policy is printed, sorted, one item a line: keep it under
+version control, and deploy what is printed. What is given:
+  zot                 http.accessControl of its config
+  harbor              bodies of POST /projects and POST /robots, without secrets
+  distribution-token  the acl of docker_auth
+With --check FILE, what is deployed is read from FILE (JSON; - is stdin), and
+each difference is told: `opens` is more than the rule gives, `lacks` is less,
+`unknown` could not be told. Accounts are those of policy.access in lian.ncl.
+"""
+
+BUILD_EPILOG = """\
+Needed are --workspace, --context and --image; or --directives, and nothing of
+what the other flags say counts then, but --ssh-key. The context is read from
+the commit (HEAD, or --rev) of the repository that it lies in, never from its
+working tree; a folder in no repository is built as it is. lian.ncl of that
+commit holds, and may name commands that are run here: read it before you build
+a stranger's clone. That of a folder in no repository has no effect. What is
+there already is not built again.
+On stdout comes one BuildResult for each artifact, as a line of JSON.
+Variables behind the flags: BUILDKIT_WORKSPACE, BUILDKIT_SSH_KEY,
+BUILDKIT_RUNNER_IMAGE, ORCHESTRATOR_URL, NATS_URL, NATS_NKEY_SEED,
+NATS_SUBJECT_PREFIX; LIAN_REV, LIAN_REGISTRY, LIAN_CACHE as everywhere.
+  lian build --workspace shop --context images/api \\
+    --image registry.example/shop/api:1.4
+"""
+
+SIZING_EPILOG = """\
+The first of these that says something decides, for cpu, memory and minutes
+each: `runner` in the directive, .build-spec.ncl in the context's folder,
+what earlier runs used (P95, of fewer than ten the maximum; a fifth more; at
+least 2 cpu and 4 GiB), the language.
+"""
+
+SUGGEST_EPILOG = """\
+The patch writes .build-spec.ncl files; sizes rebuild nothing. To apply it:
+  lian sizing suggest | git apply
+What a patch cannot say is told beside it, on stderr.
+"""
