@@ -1,4 +1,5 @@
-"""Asking a small program one question: a line on its stdin, an answer on its stdout, within a time."""
+"""What programs are given that lian starts, and asking a small one a question: a line on its stdin, an answer on its
+stdout, within a time."""
 
 from __future__ import annotations
 
@@ -20,6 +21,14 @@ LONGEST_ANSWER = 1 << 20
 _LAST_SECONDS = 0.5
 
 
+PROXIES = tuple(
+    spelled for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY") for spelled in (name, name.lower())
+)
+"""Variables that say which way leads outside."""
+OUTWARD = (*PROXIES, "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""These, and whom to trust there."""
+
+
 class NoAnswer(Exception):
     """The program did not answer; the text says why, and holds nothing of what it printed. `missing`: there is no
     such program."""
@@ -35,6 +44,11 @@ class Answer:
 
     status: int
     output: bytes
+
+
+def outward(environ: Mapping[str, str]) -> dict[str, str]:
+    """What of an environment leads outside."""
+    return {name: environ[name] for name in OUTWARD if name in environ}
 
 
 async def ask(words: Sequence[str], question: bytes, environ: Mapping[str, str], seconds: float) -> Answer:

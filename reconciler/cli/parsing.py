@@ -21,7 +21,7 @@ class Parser(argparse.ArgumentParser):
     """argparse, but what is wrong is told by the verb it is wrong for, with what may have been meant."""
 
     def __init__(self, **settings: Any) -> None:
-        """As argparse's. A flag is written whole: what is short for one today is short for two with the next release."""
+        """As argparse's. A flag is written whole: what is short for one today may be for two tomorrow."""
         super().__init__(**(settings | {"allow_abbrev": False}))
 
     def error(self, message: str) -> NoReturn:

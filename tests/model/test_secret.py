@@ -147,7 +147,7 @@ READERS = {
     "providers/builder/lending.py": 2,
     "providers/compute/docker/container.py": 1,
     "providers/compute/local.py": 1,
-    "providers/compute/ssh/machine.py": 1,
+    "providers/compute/ssh/workplace.py": 1,
     "providers/compute/ssh/provider.py": 1,
     "providers/registry/http/logins.py": 1,
     "providers/registry/http/trust.py": 1,

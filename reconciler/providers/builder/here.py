@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.finishing import to_its_end
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.programs import outward
 from reconciler.providers.builder.lending import Lent
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ CHUNK = 1 << 16
 _TIED = ("setpriv", "--pdeathsig", "KILL") if sys.platform == "linux" else ()
 """Elsewhere the builder is reached through a socket of this process alone (docker-local), and goes with it."""
 _TIE = '[ "$PPID" = "$0" ] && exec "$@"'
-_PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class LocalMachine:
@@ -153,8 +153,7 @@ async def _abandon(starting: asyncio.Task[Process]) -> None:
 def _outward(inherited: Mapping[str, str]) -> dict[str, str]:
     """Only what leads outside. buildctl would take SOURCE_DATE_EPOCH and BUILDKIT_* from the caller's environment, and
     a configuration of the user's with credentials that this build does not need."""
-    names = (*_PASSED_ON, *(name.lower() for name in _PASSED_ON), "PATH")
-    return {name: inherited[name] for name in names if name in inherited}
+    return outward(inherited) | {name: inherited[name] for name in ("PATH",) if name in inherited}
 
 
 @contextlib.contextmanager

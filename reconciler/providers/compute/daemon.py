@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.programs import outward
 from reconciler.providers.compute.greeting import greeted
 from reconciler.providers.compute.processes import only_child, tied
 
@@ -32,7 +33,6 @@ POLL_SECONDS = 0.002
 LOG_LINES = 12
 
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _NAMESPACES = "unshare --mount --pid --fork --kill-child=KILL --mount-proc --propagation private"
 _OWN_RUNC_STATE = 'mkdir -p /run/runc && mount -t tmpfs none /run/runc && exec "$@"'
 _REFUSED = re.compile(r"^(unshare|mount): .*(not permitted|denied)", re.MULTILINE)
@@ -63,9 +63,7 @@ def command(programs: Programs, folder: LeaseFolder) -> list[str]:
 
 def environment(folder: LeaseFolder, inherited: Mapping[str, str]) -> dict[str, str]:
     """Nothing of the caller's but the way to the outside: proxies and certificate authorities."""
-    names = (*_PASSED_ON, *(name.lower() for name in _PASSED_ON))
-    passed = {name: inherited[name] for name in names if name in inherited}
-    return passed | {"PATH": _SEARCH_PATH, "HOME": str(folder.temporary), "TMPDIR": str(folder.temporary)}
+    return outward(inherited) | {"PATH": _SEARCH_PATH, "HOME": str(folder.temporary), "TMPDIR": str(folder.temporary)}
 
 
 async def start(programs: Programs, folder: LeaseFolder) -> Process:

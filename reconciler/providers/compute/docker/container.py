@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.secret import Secret
+from reconciler.programs import PROXIES
 from reconciler.providers.compute.configuration import Certificates, configuration
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ _ENVIRONMENT = f"{_OWN}/environment"
 _CERTIFICATES = f"{_OWN}/certificates"
 _AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 """Where programs in Go look first."""
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
 
 _ENTRY = f"""\
 mount -o remount,rw /sys
@@ -113,7 +113,7 @@ def furnishing(request: LeaseRequest, environ: Mapping[str, str], authorities: b
 
 
 def _exports(environ: Mapping[str, str]) -> Iterator[str]:
-    for name in (*_PROXIES, *(name.lower() for name in _PROXIES)):
+    for name in PROXIES:
         if name in environ:
             yield f"export {name}={shlex.quote(environ[name])}\n"
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.lease import Lease, is_lease_name
 from reconciler.ports.compute import Rental, RentalState
+from reconciler.programs import OUTWARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,7 +32,8 @@ NO_SPACE = "No space left on device"
 @cache
 def text() -> str:
     """The script."""
-    return files(__package__).joinpath("supervisor.sh").read_text(encoding="utf-8")
+    outward = f"OUTWARD='{' '.join(OUTWARD)}'\n"
+    return outward + files(__package__).joinpath("supervisor.sh").read_text(encoding="utf-8")
 
 
 def command(state: str, verb: str, *arguments: str) -> list[str]:

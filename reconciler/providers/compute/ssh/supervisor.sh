@@ -5,6 +5,7 @@
 # of the lease when it is told to, when lian has not been heard of for so many seconds, or at the deadline. So nothing
 # here waits for anybody to come back.
 #
+# OUTWARD, the variables that lead outside, is set in front of this by script.py.
 # It needs a POSIX shell, coreutils, util-linux and procfs. Secrets come on stdin and go to files in memory.
 set -u
 umask 077
@@ -268,8 +269,7 @@ start_daemon() {
     mkdir "$folder/root" "$folder/tmp" "$folder/builds" "$folder/contexts" || return 1
     make_cgroup || return 1
     set -- PATH="$PATH" HOME="$folder/tmp" TMPDIR="$folder/tmp"
-    for name in HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy no_proxy all_proxy \
-        SSL_CERT_FILE SSL_CERT_DIR; do
+    for name in $OUTWARD; do
         eval "value=\${$name-}"
         [ -z "$value" ] || set -- "$@" "$name=$value"
     done
