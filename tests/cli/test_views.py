@@ -223,6 +223,16 @@ def test_long_cells_are_wrapped_and_words_are_not_cut() -> None:
     assert " ".join(written.split()).count(" ".join(LONG.split())) == 2
 
 
+@given(st.integers(0, 90))
+def test_a_number_stays_with_its_unit(before: int) -> None:
+    stream = io.StringIO()
+    text = f"{'x' * before} after 5.5 s, with (2 cpu, 4 GiB) and more"
+    Writer(stream).wrapped(["  "], text, indent=4)
+    lines = stream.getvalue().splitlines()
+    assert " ".join(line.strip() for line in lines) == text.strip()
+    assert not any(line.endswith(("5.5", "(2", " 4")) for line in lines)
+
+
 def test_a_story_stays_in_80_columns() -> None:
     hold = Problem(
         "tag-foreign", LONG, file="a/b.ncl", line=3, artifact="shop/api", cause=LONG + "\n" + LONG, hint=LONG

@@ -18,6 +18,9 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 
 
+_MEASURE = re.compile(r"(?<=[0-9]) (?=(?:s|min|h|d|[KMGT]?i?B|cpu)\b)")
+_JOINT = "\x00"
+"""Stands for the space between a number and its unit while lines are broken: no printable text holds it."""
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, marks that turn the direction of text, and lone surrogates, which no stream takes."""
 
@@ -46,7 +49,7 @@ class Writer:
 
     def wrapped(self, lead: Sequence[Part], text: str, style: str | None = None, *, indent: int) -> None:
         """The text after `lead`, on lines of at most WIDTH columns; those after the first begin at `indent`. No word
-        is cut: a path or a digest stays whole."""
+        is cut: a path or a digest stays whole, and a number stays with its unit."""
         text = printable(text)
         taken = sum(len(printable(part if isinstance(part, str) else part[0])) for part in lead)
         if taken + len(text) <= WIDTH:
@@ -54,17 +57,18 @@ class Writer:
             return
         import textwrap
 
+        kept = _MEASURE.sub(_JOINT, text)
         first, *rest = textwrap.wrap(
-            text,
+            kept,
             WIDTH,
             initial_indent=" " * taken,
             subsequent_indent=" " * indent,
             break_long_words=False,
             break_on_hyphens=False,
         ) or [" " * taken]
-        self.line(*lead, (first[taken:], style))
+        self.line(*lead, (first[taken:].replace(_JOINT, " "), style))
         for line in rest:
-            self.line(" " * indent, (line[indent:], style))
+            self.line(" " * indent, (line[indent:].replace(_JOINT, " "), style))
 
 
 def notes(told: Iterable[str], stream: IO[str]) -> None:
