@@ -428,11 +428,12 @@ class FakeCompute:
         before, more = self.used.get(lease, Usage(0, 0.0)), self.one_build
         peak = None if more.peak_memory is None else max(before.peak_memory or 0, more.peak_memory)
         spent = None if more.cpu_seconds is None else (before.cpu_seconds or 0) + more.cpu_seconds
-        self.used[lease] = Usage(peak, spent, before.killed)
+        self.used[lease] = Usage(peak, spent, before.oom_kills)
 
     def kills(self, lease: str) -> None:
         """The kernel ends a process of a step there."""
-        self.used[lease] = replace(before := self.used.get(lease, Usage(0, 0.0)), killed=(before.killed or 0) + 1)
+        before = self.used.get(lease, Usage(0, 0.0))
+        self.used[lease] = replace(before, oom_kills=(before.oom_kills or 0) + 1)
 
     @asynccontextmanager
     async def rent(self, request: LeaseRequest) -> AsyncIterator[Runner]:

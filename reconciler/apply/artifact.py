@@ -12,9 +12,9 @@ from reconciler.apply.caching import LOOK_SECONDS, Caches
 from reconciler.apply.course import Course
 from reconciler.apply.held import HeldBack
 from reconciler.apply.hosts import freshness_of
-from reconciler.apply.killing import Kills
 from reconciler.apply.measuring import run_of
 from reconciler.apply.mounts import RESTORE_SECONDS, SAVE_SECONDS, CacheMounts
+from reconciler.apply.oom_kills import OomKills
 from reconciler.apply.record import Facts, attach, carry_over, single_out
 from reconciler.apply.send import Parcel, Sender
 from reconciler.apply.settling import content_tags, platforms_in
@@ -196,8 +196,7 @@ class Worker:
                 problem = error.problems[0].of(str(name))
                 spent = self.runners.spent(course.share)
                 again = tries.after(problem, time.monotonic() - began, spent=spent)
-                doubtful = stay is not None and stay.rented.doubtful
-                if doubtful or (not spent and failure_class(problem) is FailureClass.INFRASTRUCTURE):
+                if not spent and failure_class(problem) is FailureClass.INFRASTRUCTURE:
                     self._give_up(course.share, stay)
                 if again is None:
                     raise OnRunner(tries.told(problem, spent=spent)) from error
@@ -243,19 +242,26 @@ class Worker:
         """One try, on this runner. Raises LianError; OnRunner for what another runner may do better."""
         began = self.ports.clock(), time.monotonic()
         course.began = course.began or began
-        before = await self.ports.compute.usage(stay.runner)
-        kills = Kills(self.ports.compute, stay, course.tries.tier)
-        work = course.work = self._building(course, kills)
+        compute = self.ports.compute
+        try:
+            before = await compute.usage(stay.runner)
+        except LianError as error:
+            raise OnRunner(error.problems) from error
+        oom_kills = OomKills(compute, stay, course.tries.tier, before.oom_kills or 0)
+        work = course.work = self._building(course, stay, oom_kills)
         try:
             manifests = await work.run(course.parents, fresh=course.fresh)
         except OnRunner as error:
-            raise await kills.behind(error, work.last_log) from error
-        course.usage = await self.ports.compute.usage(stay.runner)
+            raise await oom_kills.explain(error, work.last_log) from error
+        except LianError:
+            await oom_kills.leave()
+            raise
+        course.usage = await oom_kills.leave()
         course.run = run_of(work, began, before, course.usage, alone=stay.alone)
         return manifests
 
-    def _building(self, course: Course, kills: Kills) -> Building:
-        runner = kills.stay.runner
+    def _building(self, course: Course, stay: Stay, oom_kills: OomKills) -> Building:
+        runner = stay.runner
         artifact, tries, tier = course.wanted.artifact, course.tries, course.tries.tier
         desired, moment = self.resolution.desired, self.resolution.moment
         freshness = freshness_of(artifact, desired, moment)
@@ -267,7 +273,7 @@ class Worker:
             _materials(course.wanted),
             course.identity,
             runner,
-            kills,
+            oom_kills,
             Parcel(self._sender(runner)),
             tier,
             self._deadline(tier),

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from reconciler.apply.attesting import Attester
     from reconciler.apply.caching import Caches, Lookup
-    from reconciler.apply.killing import Kills
     from reconciler.apply.mounts import CacheMounts
+    from reconciler.apply.oom_kills import OomKills
     from reconciler.apply.send import Parcel
     from reconciler.identity.inputs import Inputs
     from reconciler.identity.resolve import Keyed, Resolution
@@ -71,7 +71,7 @@ class Building:
     materials: Materials
     identity: Keyed
     runner: Runner
-    kills: Kills
+    oom_kills: OomKills
     parcel: Parcel
     tier: Tier
     deadline: float
@@ -130,6 +130,7 @@ class Building:
                 lookup = await self.caches.look(platform)
                 request = await self._request(platform, needs, inputs, None, target, log)
                 await self._tried(replace(request, cache_from=lookup.sources, mount_namespace=namespace), lookup)
+        await self.oom_kills.ensure_none(self.last_log)
 
     async def _check_inputs(
         self, needs: Needs, platform: Platform, parents: Mapping[tuple[ArtifactName, Platform], Digest]
@@ -211,10 +212,19 @@ class Building:
             mount_namespace=self.mounts.namespace(platform),
         )
         built, lookup = await self._tried(request, lookup)
-        await self.kills.none(self.last_log)  # before anything of it can be found by others
+        await self._ensure_whole(platform, lookup)
         taken = await self._taken_in(destination, built)
         await self._kept(platform, lookup)
         return taken
+
+    async def _ensure_whole(self, platform: Platform, lookup: Lookup) -> None:
+        """Before anything of what was built can be found by others. Raises OnRunner if a step of it is not complete;
+        then its cache is in nobody's way."""
+        try:
+            await self.oom_kills.ensure_none(self.last_log)
+        except OnRunner:
+            await self.caches.put_back(platform, lookup)
+            raise
 
     async def _kept(self, platform: Platform, lookup: Lookup) -> None:
         """What of the build makes the next one faster. Raises nothing but a cancellation."""

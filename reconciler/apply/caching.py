@@ -170,6 +170,19 @@ class Caches:
             late = _not_written(f"the registry took more than {KEEP_SECONDS:g} s")
             self.uses[platform] = replace(use, problem=late)
 
+    async def put_back(self, platform: Platform, lookup: Lookup) -> None:
+        """After a build that was not good: what lay in its slot before, where BuildKit has written over it. Raises
+        nothing but a cancellation: without a note of lian's nobody reads what lies there."""
+        if lookup.target is None or lookup.latest is None:
+            return
+        try:
+            async with asyncio.timeout(KEEP_SECONDS):
+                await self._tagged(self._at(self._own(platform)), lookup.latest)
+        except LianError as error:
+            self._failures += error.problems
+        except TimeoutError:
+            return
+
     # -- before a build
 
     def _of(self, platform: Platform) -> tuple[str, str, Platform]:
@@ -244,7 +257,7 @@ class Caches:
         if lost:
             return CacheLook(name, LookStatus.BROKEN, head.digest, _lost(lost)), None
         if not notes.is_finished(manifest):
-            return CacheLook(name, LookStatus.STALE, head.digest, "the build that wrote it did not end well"), None
+            return CacheLook(name, LookStatus.UNFINISHED, head.digest), None
         if notes.is_fresh(manifest, self.freshness):
             return CacheLook(name, LookStatus.READ, head.digest), manifest
         cause = "it was made before the artifact asked to be this fresh"

@@ -76,6 +76,7 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     )
     carrier = _Carrier(work, worker, tagger, runners, shares)
     problems = plan.problems
+    results: tuple[Result, ...] | None = None
     try:
         async with runners:
             try:
@@ -83,6 +84,8 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
             finally:
                 await worker.close()
     except LianError as error:  # single artifacts' errors are in the results: this is a runner that is still out
+        if results is None:  # and the pass was interrupted
+            raise
         problems = (*problems, *error.problems)
     left = await take_away(ports, desired.fleet.name, plan.orphans)
     return Outcome(plan.revision, (*results, *left), problems)

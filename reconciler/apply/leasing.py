@@ -13,7 +13,7 @@ from reconciler.apply.sweep import Survey, Sweep
 from reconciler.finishing import no_longer_than, to_its_end
 from reconciler.model.fleet import UNNAMED
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.compute import NOT_REMOVED, TAKEN, Listing, NotAsked
+from reconciler.ports.compute import NOT_REMOVED, TAKEN, Listing, NothingRented
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -63,7 +63,7 @@ class Leasing:
     @asynccontextmanager
     async def rent(self, request: LeaseRequest) -> AsyncIterator[Runner]:
         """See the port. Raises LianError `lease-taken`, `leases-unusable`, `compute-silent`, or what the provider
-        raises."""
+        raises; behind what was wrong first stands what could not be returned."""
         name = self.chosen()
         provider = self.provider(name)
         lease = request.at(self.clock())
@@ -78,7 +78,7 @@ class Leasing:
             try:
                 await to_its_end(self._return(provider, lease.name, certain=_is_certain(renting)))
             except LianError as left:
-                error.add_note(str(left))
+                raise _both(error, left) from error
             raise
         else:
             await to_its_end(self._return(provider, lease.name, certain=True))
@@ -168,6 +168,17 @@ class Leasing:
         return await self.give_back(provider, lease)
 
 
+def _both(error: BaseException, left: LianError) -> BaseException:
+    """What ended the block, and what could not be returned then: whoever is cancelled hears of that alone, and a bug is
+    told as a bug."""
+    if isinstance(error, LianError):
+        return LianError((*error.problems, *left.problems))
+    if isinstance(error, asyncio.CancelledError):
+        return left
+    error.add_note(str(left))
+    return error
+
+
 def _is_certain(renting: asyncio.Future[Runner]) -> bool:
     """True if nothing more can come of it: there is a runner, or it was refused for good. What was cut off, or failed
     for a moment, may have been done at the provider all the same, and be there later."""
@@ -184,6 +195,6 @@ def _has_nothing(renting: asyncio.Future[Runner]) -> bool:
     if not renting.done() or renting.cancelled():
         return False
     error = renting.exception()
-    if isinstance(error, NotAsked):
+    if isinstance(error, NothingRented):
         return True
     return isinstance(error, LianError) and any(problem.code == TAKEN for problem in error.problems)

@@ -44,7 +44,7 @@ class Rented:
     back: int = 0
     stays: list[Stay] = field(default_factory=list)
     """Of the builds that are on it now, or wait for it."""
-    doubtful: bool = False
+    tainted: bool = False
     """Whether a step may have left something there that is not complete, which other builds would be given."""
 
     @property
@@ -138,18 +138,18 @@ class Pool:
         return self._empty()
 
     def leave(self, stay: Stay) -> Sequence[Rented]:
-        """A build has ended. Leaving twice is leaving once."""
+        """A build has ended. Leaving twice is leaving once. A tainted runner takes no more of them."""
         if stay in stay.rented.stays:
             stay.rented.stays.remove(stay)
+        if stay.rented.tainted:
+            self._set_aside(stay.rented)
         return self._empty()
 
     def lose(self, stay: Stay) -> Sequence[Rented]:
         """A build has ended, and its runner takes no more of them. It goes back at once if nobody is on it, else with
-        the last of them, for their builds may well end. Of one that is doubtful the build is to blame."""
-        if stay.rented in self._open:
-            self._open.remove(stay.rented)
-            self._leaving.append(stay.rented)
-            self.lost += not stay.rented.doubtful
+        the last of them, for their builds may well end. Of one that is tainted a build is to blame."""
+        if self._set_aside(stay.rented):
+            self.lost += not stay.rented.tainted
         return self.leave(stay)
 
     def refuse(self, rented: Rented, error: LianError) -> None:
@@ -198,6 +198,14 @@ class Pool:
         """All that there are."""
         leases, self._open, self._leaving = [*self._open, *self._leaving], [], []
         return leases
+
+    def _set_aside(self, rented: Rented) -> bool:
+        """It takes no more builds; false if it took none any more."""
+        if rented not in self._open:
+            return False
+        self._open.remove(rented)
+        self._leaving.append(rented)
+        return True
 
     def _without(self, leases: Sequence[Rented]) -> Sequence[Rented]:
         self._open = [rented for rented in self._open if rented not in leases]

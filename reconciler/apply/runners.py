@@ -14,7 +14,7 @@ from reconciler.apply.leasing import RENT_SECONDS
 from reconciler.apply.pool import Pool, Rented, Room, Stay
 from reconciler.finishing import to_its_end
 from reconciler.model.problem import LianError
-from reconciler.ports.compute import NO_MORE, LeaseRequest
+from reconciler.ports.compute import NO_MORE, NOT_REMOVED, LeaseRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from reconciler.model.name import ArtifactName
+    from reconciler.model.problem import Problem
     from reconciler.model.tier import Tier
     from reconciler.ports.compute import Compute, Runner
 
@@ -49,6 +50,8 @@ class Runners:
     _returning: list[asyncio.Task[None]] = field(default_factory=list)
     """Those of runners that were released. What is wrong with them is told at the end, so that it stops nobody's
     build."""
+    _left: list[Problem] = field(default_factory=list)
+    """What could not be returned of runners that could not be had: builds are told why there is none, not that."""
     _back: int = 0
     """Of these, the ones that have ended."""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -80,8 +83,8 @@ class Runners:
         for pool in self.pools.values():
             self._release(pool.close())
         failures = await self._returned()
-        if failures and error is None:
-            raise _as_one(failures)
+        if failures and (error is None or isinstance(error, asyncio.CancelledError)):
+            raise _as_one(failures) from error
         for failure in failures if error else ():
             error.add_note(f"a runner could not be returned: {failure}")  # type: ignore[union-attr]
 
@@ -203,6 +206,8 @@ class Runners:
             future.exception()  # seen: whoever waits for the runner raises it
             if isinstance(error, asyncio.CancelledError):
                 raise
+            if isinstance(error, LianError):
+                self._left += [problem for problem in error.problems if problem.code == NOT_REMOVED]
 
     def _release(self, leases: Iterable[Rented]) -> None:
         for lease in leases:
@@ -227,7 +232,8 @@ class Runners:
         """When all have gone back; what was wrong with those that could not."""
         ends = asyncio.gather(*self._returning, return_exceptions=True)
         await to_its_end(ends)
-        return [end for end in ends.result() if isinstance(end, Exception)]
+        left = [LianError(self._left)] if self._left else []
+        return [*(end for end in ends.result() if isinstance(end, Exception)), *left]
 
 
 def _told(names: Iterable[ArtifactName]) -> str:

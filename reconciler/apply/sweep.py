@@ -42,14 +42,16 @@ class _Look:
         """What is noted, and what is listed beside it. Listing first: what is asked for in between is noted before it
         is listed."""
         listed: tuple[Rental, ...] = ()
-        intents: Sequence[Intent] = ()
         try:
             listing = await self.leasing.listed(self.fleet)
             listed, self.unseen = listing.rentals, [*listing.problems]
         except LianError as error:
             self.unseen = [*error.problems]
-        with self._going_on():
+        try:
             intents = await self.leasing.leases.intents()
+        except LianError as error:  # whose that is which is listed is not known then
+            self.problems += error.problems
+            return (), ()
         noted = {intent.name for intent in intents}
         return intents, [rental for rental in listed if rental.lease.name not in noted]
 

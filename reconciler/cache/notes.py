@@ -76,8 +76,8 @@ def note_of(manifest: Manifest) -> Note:
 
 
 def is_finished(manifest: Manifest) -> bool:
-    """True if the build that wrote it came to its end, and was good: BuildKit writes a cache before that is known, and
-    lian notes it after (ADR 065)."""
+    """True if the build that wrote it has ended, and was good: BuildKit writes a cache before that is known, and lian
+    notes it after (ADR 065)."""
     return bool(note_of(manifest).created)
 
 

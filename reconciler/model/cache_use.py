@@ -40,6 +40,8 @@ class LookStatus(StrEnum):
     """More than BuildKit reads of a cache's description."""
     STALE = "stale"
     """Made before the artifact asked to be fresh (`max_age`, `os_epoch`, `builder`)."""
+    UNFINISHED = "unfinished"
+    """Written by a build that has not ended, or not well."""
     BROKEN = "broken"
     """It lacks what it promises."""
     SET_ASIDE = "set-aside"

@@ -29,8 +29,8 @@ TAKEN = "lease-taken"
 """Code of the problem of a lease that someone else has under this name."""
 
 
-class NotAsked(LianError):
-    """A runner could not be had, and its provider was not even asked for one: nothing can come of it later."""
+class NothingRented(LianError):
+    """A runner could not be had, and none was asked for where runners are made: nothing can come of it later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,12 @@ class Runner:
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What the builds on a runner have used since it began; None where that is not known. `peak_memory` is the most in
-    bytes at one time, without what the kernel could have taken back: the pages of files. `killed` is how many processes
-    of steps the kernel has ended because a step's memory was used up; the step may have gone on without them."""
+    bytes at one time, without what the kernel could have taken back: the pages of files. `oom_kills` is how many
+    processes of steps the kernel has ended for want of memory; their steps may have gone on without them."""
 
     peak_memory: int | None = None
     cpu_seconds: float | None = None
-    killed: int | None = None
+    oom_kills: int | None = None
 
 
 class RentalState(StrEnum):
@@ -158,7 +158,7 @@ class Provider(Protocol):
     async def rent(self, request: LeaseRequest, lease: Lease) -> Runner:
         """A runner that is ready, with the lease written on it. A second call for the same lease gives the same runner,
         and never a second one. Raises LianError if none can be had; what is there of it all the same, `give_back`
-        removes. When cancelled, likewise. Raises NotAsked where that is known to be nothing, now and later."""
+        removes. When cancelled, likewise. Raises NothingRented where that is known to be nothing, now and later."""
         ...
 
     async def describe(self, lease: str) -> Rental | None:
@@ -176,7 +176,8 @@ class Provider(Protocol):
         ...
 
     async def usage(self, runner: Runner) -> Usage:
-        """What builds have used on this runner so far; nothing is known of one that is gone."""
+        """What builds have used on this runner so far; nothing is known of one that was given back. Raises LianError if
+        it cannot be asked: the machine may be gone, or out of breath."""
         ...
 
 

@@ -12,18 +12,19 @@ from reconciler.apply.leasing import SILENT, Leasing, Patience
 from reconciler.apply.sweep import CLOCK_GRACE
 from reconciler.model.fleet import UNNAMED
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.compute import NOT_REMOVED, TAKEN, Keeper, NotAsked, Rental, RentalState
+from reconciler.ports.compute import NOT_REMOVED, TAKEN, Keeper, NothingRented, Rental, RentalState
 from reconciler.record.leases import LeaseFiles
 from tests.ports.leasing import leasing_of, without_trouble
 from tests.ports.provider_suite import MOMENT, request
 from tests.ports.scripted_provider import Script, ScriptedProvider, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from reconciler.model.lease import Lease
     from reconciler.ports.compute import LeaseRequest
+    from reconciler.ports.leases import Intent
 
 SHORT = Patience(rent=0.2, give_back=0.2, look=0.2, pauses=(0.0, 0.0))
 
@@ -160,7 +161,7 @@ def test_what_another_one_has_under_this_name_is_left_alone(bench: Bench) -> Non
 
 def test_what_no_provider_was_asked_for_leaves_no_note(bench: Bench) -> None:
     """A host that is down: nothing can come of it later, and nobody has to reach it to return something."""
-    unasked = Script(fails=NotAsked(Problem("host-unreachable", "the host is down", next=Next.RETRY)))
+    unasked = Script(fails=NothingRented(Problem("host-unreachable", "the host is down", next=Next.RETRY)))
     compute = bench.compute(unasked)
     assert [p.code for p in error_of(lambda: asyncio.run(use(compute))).problems] == ["host-unreachable"]
     assert bench.noted() == []
@@ -252,6 +253,36 @@ def test_the_error_of_the_block_is_the_one_that_is_told(bench: Bench) -> None:
         asyncio.run(run())
     assert any("lease-1" in note for note in raised.value.__notes__)
     assert returned(bench.compute()) == ["lease-1"]
+
+
+def test_what_could_not_be_had_nor_returned_is_told_as_both(bench: Bench) -> None:
+    broken = LianError(Problem("compute-broken", "500", next=Next.RETRY))
+    error = error_of(lambda: asyncio.run(use(bench.compute(Script(fails_late=broken, refusals=3)))))
+    assert [problem.code for problem in error.problems] == ["compute-broken", NOT_REMOVED]
+
+
+def test_who_is_interrupted_hears_of_what_could_not_be_returned(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.compute(Script(refusals=3)).rent(request()):
+            raise asyncio.CancelledError
+
+    assert [problem.code for problem in error_of(lambda: asyncio.run(run())).problems] == [NOT_REMOVED]
+
+
+def test_where_notes_cannot_be_read_nobodys_runner_is_taken_for_a_strangers(bench: Bench) -> None:
+    """The provider lists it, and the deadline is over; but it may be that of a pass here that lives."""
+
+    class Unreadable(LeaseFiles):
+        async def intents(self) -> Sequence[Intent]:
+            raise LianError(Problem("leases-unusable", "permission denied"))
+
+    elsewhere(bench, "lease-1")
+    late = replace(bench.compute(moment=MOMENT + 10**6), leases=Unreadable(bench.ledger))
+    assert [problem.code for problem in troubles(late, "fleet")] == ["leases-unusable"]
+    assert bench.world.left()
+    standing = asyncio.run(late.outstanding("fleet"))
+    assert (standing.leases, [problem.code for problem in standing.problems]) == ((), ["leases-unusable"])
+    assert returned(bench.compute(moment=MOMENT + 10**6), "fleet") == ["lease-1"]
 
 
 def test_a_return_without_end_is_left_to_the_sweep(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,10 +13,13 @@ from reconciler.model.outcome import Status
 from reconciler.model.problem import LianError, Problem
 from reconciler.reconcile import Options, reconcile_once
 from tests.commits import FLEET, Commit, artifact
-from tests.fakes import World
+from tests.fakes import FakeCompute, World
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from reconciler.ports.compute import LeaseRequest, Runner
 
 STUCK = Problem("lease-not-removed", "the lease x could not be removed")
 
@@ -26,6 +30,39 @@ def test_a_leftover_that_will_not_go_stops_no_pass(tmp_path: Path) -> None:
     _, outcome = asyncio.run(reconcile_once(world.ports(), Options()))
     assert [result.status for result in outcome.results] == [Status.DONE]
     assert outcome.problems == (STUCK,)
+
+
+class Stuck(FakeCompute):
+    """Nothing goes back."""
+
+    @asynccontextmanager
+    async def rent(self, request: LeaseRequest) -> AsyncIterator[Runner]:
+        async with super().rent(request) as runner:
+            yield runner
+        raise LianError(STUCK)
+
+
+def test_what_a_pass_cannot_return_is_told_also_when_it_is_interrupted(tmp_path: Path) -> None:
+    world = World(Commit((artifact("w/a"),)), tmp_path)
+    stuck = Stuck(tmp_path / "stuck", world.points)
+    stuck.folder.mkdir()
+    world.compute = world.builder.compute = stuck
+    _, outcome = asyncio.run(reconcile_once(world.ports(), Options()))
+    assert ([result.status for result in outcome.results], outcome.problems) == ([Status.DONE], (STUCK,))
+
+    world.source.commit = world.source.commit.changed({"w/a/app": b"2"})
+    world.points.arrivals["build w/a"] = asyncio.Event()
+    world.points.holds["build w/a"] = asyncio.Event()
+
+    async def interrupted() -> None:
+        task = asyncio.create_task(reconcile_once(world.ports(), Options()))
+        await world.points.arrivals["build w/a"].wait()
+        task.cancel()
+        await task
+
+    with pytest.raises(LianError) as raised:
+        asyncio.run(interrupted())
+    assert raised.value.problems == (STUCK,)
 
 
 def test_where_nobody_can_look_is_a_note(tmp_path: Path) -> None:

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from reconciler.apply.pool import Room, Stay
 from reconciler.apply.runners import MOST_LOST, Runners
-from reconciler.apply.tries import MAX_NEW_RUNNERS, MAX_OOM_RETRIES, PAUSES, FailureClass, Tries, failure_class
+from reconciler.apply.tries import (
+    IN_DOUBT,
+    MAX_NEW_RUNNERS,
+    MAX_OOM_RETRIES,
+    PAUSES,
+    FailureClass,
+    Tries,
+    failure_class,
+)
 from reconciler.cli.exits import of_outcome
 from reconciler.desired.folder import read_folder
 from reconciler.model.attempt import Again
@@ -58,6 +66,7 @@ def said(code: str, next_: Next = Next.PERSON) -> Problem:
         (said("pull-failed", Next.RETRY), FailureClass.INFRASTRUCTURE),
         (said("cache-silent", Next.RETRY), FailureClass.INFRASTRUCTURE),
         (said("push-refused", Next.HOLD), FailureClass.HOLD),
+        (said(IN_DOUBT, Next.RETRY), FailureClass.DOUBT),
         (said("certificate-refused", Next.HOLD), FailureClass.HOLD),
         (said("build-error", Next.RETRY), FailureClass.USER),
         (said("cache-broken", Next.RETRY), FailureClass.USER),
@@ -103,7 +112,13 @@ def test_a_larger_runner_may_be_lost_too() -> None:
 
 
 _PROBLEMS = st.sampled_from(
-    [said(MEMORY), said("build-failed"), said("builder-lost", Next.RETRY), said("push-refused", Next.HOLD)]
+    [
+        said(MEMORY),
+        said(IN_DOUBT, Next.RETRY),
+        said("build-failed"),
+        said("builder-lost", Next.RETRY),
+        said("push-refused", Next.HOLD),
+    ]
 )
 
 
@@ -116,7 +131,7 @@ def test_it_comes_to_an_end_and_never_gets_smaller(problems: list[Problem], spen
         assert tries.tier.memory_gb >= before.memory_gb
         if again is None:
             break
-    assert count <= 1 + MAX_OOM_RETRIES + (0 if spent else MAX_NEW_RUNNERS)
+    assert count <= 2 + MAX_OOM_RETRIES + (0 if spent else MAX_NEW_RUNNERS)
 
 
 @given(st.lists(st.tuples(_PROBLEMS, st.booleans()), max_size=12), some.ladders, some.tiers)
@@ -125,7 +140,10 @@ def test_each_class_is_done_again_where_its_rule_says_and_no_more_often(
 ) -> None:
     tries = Tries(ladder, tier)
     for one, spent in course:
-        before, larger, new = tries.tier, _count(tries, Again.LARGER_RUNNER), _count(tries, Again.NEW_RUNNER)
+        before, larger, own, new = (
+            tries.tier,
+            *(_count(tries, where) for where in (Again.LARGER_RUNNER, Again.OWN_RUNNER, Again.NEW_RUNNER)),
+        )
         again = tries.after(one, 1.0, spent=spent)
         match failure_class(one):
             case FailureClass.MEMORY:
@@ -133,6 +151,8 @@ def test_each_class_is_done_again_where_its_rule_says_and_no_more_often(
                 assert again is (Again.LARGER_RUNNER if grows else None)
             case FailureClass.INFRASTRUCTURE:
                 assert again is (Again.NEW_RUNNER if new < 2 and not spent else None)
+            case FailureClass.DOUBT:
+                assert again is (None if own else Again.OWN_RUNNER)
             case _:
                 assert again is None
         assert (tries.tier != before) == (again is Again.LARGER_RUNNER)
@@ -142,7 +162,7 @@ def test_each_class_is_done_again_where_its_rule_says_and_no_more_often(
             said = re.findall(r"the (try|\d+ tries) before it", told)
             assert sum(1 if one == "try" else int(one.split()[0]) for one in said) == len(tries.failed)
             return
-        assert tries.pause == (0.0 if again is Again.LARGER_RUNNER else (2.0, 10.0)[new])
+        assert tries.pause == ((2.0, 10.0)[new] if again is Again.NEW_RUNNER else 0.0)
 
 
 def _count(tries: Tries, where: Again) -> int:

@@ -20,6 +20,7 @@ from reconciler.cli.views.progress import LiveProgress, PlainProgress, progress
 from reconciler.cli.views.reasons import sentence
 from reconciler.cli.views.tables import Table
 from reconciler.cli.views.text import Writer
+from reconciler.cli.views.tries import sentences
 from reconciler.model.attempt import Again, FailedTry
 from reconciler.model.digest import Digest
 from reconciler.model.event import Ended, Event, Finished, Noted, Planned, Retrying, Started, Step, Waiting
@@ -138,6 +139,15 @@ def test_each_try_tells_its_steps_once() -> None:
             recorder.record(event)
     told = [line for line in stream.getvalue().splitlines() if "RUN make" in line or "started" in line]
     assert told == ["shop/api  started", "shop/api  [2/2] RUN make"] * 2
+
+
+def test_tries_that_failed_alike_are_told_once() -> None:
+    """Though each has a log of its own."""
+    small, medium = Tier(2, 4, 30, "small"), Tier(4, 8, 30, "medium")
+    lost = [Problem("builder-lost", "it went away", hint=f"see try{n}.log") for n in range(3)]
+    tries = [FailedTry(one, small, 1.0, Again.NEW_RUNNER) for one in lost[:2]]
+    told = list(sentences([*tries, FailedTry(lost[2], medium, 1.0, Again.NEW_RUNNER)]))
+    assert [" (2 times)" in one for one in told] == [True, False]
 
 
 def test_the_live_display_steers_nothing_but_itself(monkeypatch: pytest.MonkeyPatch) -> None:

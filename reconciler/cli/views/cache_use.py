@@ -25,6 +25,7 @@ _WORDS = {
     LookStatus.FOREIGN: "it is no cache",
     LookStatus.TOO_LARGE: "it is too large",
     LookStatus.STALE: "it is not fresh enough",
+    LookStatus.UNFINISHED: "the build that wrote it has not ended, or not well",
     LookStatus.BROKEN: "it lacks what it promises",
     LookStatus.SET_ASIDE: "the build failed on another one, and was done again without any",
 }

@@ -29,6 +29,6 @@ def sentence(failed: FailedTry, tier: Tier | None = None) -> str:
 
 def sentences(tries: Iterable[FailedTry]) -> Iterator[str]:
     """One for all that failed alike, one after another, with the seconds of the last."""
-    for _, group in groupby(tries, key=lambda one: (one.problem, one.tier, one.then)):
+    for _, group in groupby(tries, key=lambda one: (one.problem.code, one.problem.message, one.tier, one.then)):
         *earlier, last = group
         yield sentence(last) + (f" ({len(earlier) + 1} times)" if earlier else "")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import Next, Problem
-from reconciler.ports.builder import CACHE_BROKEN, OUT_OF_MEMORY, PUSH_FAILED, UNCLEAR
+from reconciler.ports.builder import CACHE_BROKEN, MORE_MEMORY, OUT_OF_MEMORY, PUSH_FAILED, UNCLEAR
 
 if TYPE_CHECKING:
     from reconciler.model.tier import Tier
@@ -376,8 +376,7 @@ def _out_of_memory(evidence: Evidence) -> Problem:
         line=line,
         artifact=evidence.artifact,
         cause="\n".join(evidence.output) or _first_line(evidence.error),
-        hint="give it more memory: `runner.memory_gb`, or `memory_gb` in the context's .build-spec.ncl; "
-        f"see the whole log: {evidence.log}",
+        hint=f"{MORE_MEMORY}; see the whole log: {evidence.log}",
     )
 
 

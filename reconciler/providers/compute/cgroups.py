@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.providers.compute.kernel_log import killed_below
+from reconciler.providers.compute.kernel_log import oom_kills_below
 from reconciler.providers.compute.mounts import read_mounts
 from reconciler.providers.compute.processes import kill_and_wait
 
@@ -130,14 +130,14 @@ class Hierarchies:
         except (OSError, StopIteration, ValueError, IndexError):
             return None
 
-    def killed(self, name: str) -> int | None:
+    def oom_kills(self, name: str) -> int | None:
         """Processes below the lease's cgroup that the kernel has ended for want of memory: `oom_kill` of memory.events,
         which counts what is below as well (v2). With v1 a cgroup counts its own alone, and a step's goes with it: there
         the kernel's log tells, as far back as it reaches and to whom it may."""
         if self.memory is None:
             return None
         if not self.unified:
-            return killed_below(f"/{PARENT}/{name}")
+            return oom_kills_below(f"/{PARENT}/{name}")
         try:
             lines = (self.memory / PARENT / name / "memory.events").read_text().splitlines()
             return next(int(words[1]) for words in map(str.split, lines) if words[0] == "oom_kill")

@@ -9,13 +9,15 @@ from pathlib import Path
 LOG = Path("/dev/kmsg")
 _RECORD = 8192
 """Bytes; a read gives one record, and fails where that is longer."""
-_VICTIM = re.compile(rb"oom-kill:.*\boom_memcg=(?P<cgroup>[^,]*),")
+_VICTIM = re.compile(rb"oom-kill:.*\btask_memcg=(?P<cgroup>[^,]*),")
+"""Whoever's limit it was: the step's own, one above it, or that of the whole machine."""
 
 
-def killed_below(cgroup: str, log: Path = LOG) -> int | None:
-    """How many processes the kernel has ended because a cgroup below this one had no memory left; those that its log
-    still tells of. None where it may not be read. The log has whole paths, of which `cgroup` is a part that no other
-    one has, such as /lian/NAME: a container sees its own as the root."""
+def oom_kills_below(cgroup: str, log: Path = LOG) -> int | None:
+    """How many processes in cgroups below this one the kernel has ended for want of memory; those that its log still
+    tells of, which leaves out some where there are many at a time. None where it may not be read. The log has whole
+    paths, of which `cgroup` is a part that no other one has, such as /lian/NAME: a container sees its own as the
+    root."""
     try:
         handle = os.open(log, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

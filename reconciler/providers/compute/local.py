@@ -106,7 +106,7 @@ class LocalCompute:
             return Usage()
         cgroups, cgroup = self._hierarchies(), rented.folder.cgroup
         memory = rented.meter.take(cgroups.memory_reading(cgroup))
-        return Usage(memory, cgroups.cpu_seconds(cgroup), cgroups.killed(cgroup))
+        return Usage(memory, cgroups.cpu_seconds(cgroup), cgroups.oom_kills(cgroup))
 
     def _hierarchies(self) -> Hierarchies:
         if self._cgroups is None:

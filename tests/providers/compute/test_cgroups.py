@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.providers.compute.cgroups import Hierarchies, MemoryReading
-from reconciler.providers.compute.kernel_log import killed_below
+from reconciler.providers.compute.kernel_log import oom_kills_below
 from reconciler.providers.compute.mounts import parse_mounts
 
 V1 = """\
@@ -91,7 +91,7 @@ def test_what_each_version_accounts(tmp_path: Path, unified: bool) -> None:
         (tmp_path / "lian/one" / name).write_text(text)
     assert found.memory_reading("one") == MemoryReading(5000, 1500, 9000)
     assert found.cpu_seconds("one") == 2.5
-    assert not unified or (found.killed("one"), found.killed("nobody")) == (3, None)
+    assert not unified or (found.oom_kills("one"), found.oom_kills("nobody")) == (3, None)
     assert (found.memory_reading("nobody"), found.cpu_seconds("nobody")) == (None, None)
 
 
@@ -103,28 +103,29 @@ def test_what_cannot_be_read_is_not_known(tmp_path: Path, unified: bool, text: s
     for name in FILES[unified]:
         (tmp_path / "lian/one" / name).write_text(text)
     assert (found.memory_reading("one"), found.cpu_seconds("one")) == (None, None)
-    assert not unified or found.killed("one") is None
+    assert not unified or found.oom_kills("one") is None
 
 
 @pytest.mark.parametrize(
     ("text", "killed"),
     [
-        ("oom-kill:constraint=MEMCG,oom_memcg=/lian/one/buildkit/a,task_memcg=/x,task=dd,pid=1", 1),
-        ("oom-kill:constraint=MEMCG,oom_memcg=/docker/f0/lian/one/b,task_memcg=/x,task=dd,pid=1", 1),
-        ("oom-kill:constraint=MEMCG,oom_memcg=/lian/one2/a,task_memcg=/lian/one/a,task=dd,pid=1", 0),
-        ("oom-kill:constraint=NONE,task_memcg=/lian/one/a,task=dd,pid=1", 0),
-        ("a program prints oom_memcg=/lian/one/a,", 0),
+        ("oom-kill:constraint=MEMCG,oom_memcg=/lian/one/a,task_memcg=/lian/one/a,task=dd,pid=1", 1),
+        ("oom-kill:constraint=MEMCG,oom_memcg=/docker/f0,task_memcg=/docker/f0/lian/one/b,task=dd,pid=1", 1),
+        ("oom-kill:constraint=NONE,global_oom,task_memcg=/lian/one/a,task=dd,pid=1", 1),
+        ("oom-kill:constraint=MEMCG,oom_memcg=/lian/one2/a,task_memcg=/lian/one2/a,task=dd,pid=1", 0),
+        ("oom-kill:constraint=MEMCG,oom_memcg=/lian,task_memcg=/lian/two/lian,task=dd,pid=1", 0),
+        ("a program prints task_memcg=/lian/one/a,", 0),
         ("", 0),
     ],
 )
 def test_what_the_kernel_says_of_a_cgroup_that_has_no_memory_left(tmp_path: Path, text: str, killed: int) -> None:
     log = tmp_path / "record"
     log.write_text(f"3,2163,94,-;{text}\n" if text else "")
-    assert killed_below("/lian/one", log) == killed
+    assert oom_kills_below("/lian/one", log) == killed
 
 
 def test_a_log_of_the_kernel_that_may_not_be_read_tells_nothing(tmp_path: Path) -> None:
-    assert killed_below("/lian/one", tmp_path / "nothing") is None
+    assert oom_kills_below("/lian/one", tmp_path / "nothing") is None
 
 
 def test_a_kernel_without_a_record_of_the_peak(tmp_path: Path) -> None:

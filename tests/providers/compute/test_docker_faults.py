@@ -449,11 +449,10 @@ def test_a_builder_that_does_not_tell_its_version_is_given_up(scripted: Scripted
         ),
         ("/g/memory.current:5000\n/g/memory.peak:max\nlow\n/c/cpuacct.usage:soon\n", Usage()),
         ("", Usage()),
-        (None, Usage()),
     ],
 )
-def test_what_the_container_tells_of_its_use(scripted: ScriptedDocker, used: str | None, usage: Usage) -> None:
-    """With both versions of control groups, with nothing that is of use, and with no answer."""
+def test_what_the_container_tells_of_its_use(scripted: ScriptedDocker, used: str, usage: Usage) -> None:
+    """With both versions of control groups, and with nothing that is of use."""
     compute = provider(scripted, 0.3)
     scripted.used = used
 
@@ -464,6 +463,19 @@ def test_what_the_container_tells_of_its_use(scripted: ScriptedDocker, used: str
             return await compute.usage(runner)
 
     assert asyncio.run(asyncio.wait_for(run(), 10)) == usage
+
+
+def test_a_container_that_does_not_tell_of_its_use_is_no_container_that_used_nothing(scripted: ScriptedDocker) -> None:
+    compute = provider(scripted, 0.3)
+    scripted.used = None
+
+    async def run() -> list[Problem]:
+        async with given_back(scripted, compute):
+            runner = await rent(compute, request())
+            return [await problem_of(compute.usage(runner)) for _ in range(2)]
+
+    problems = asyncio.run(asyncio.wait_for(run(), 10))
+    assert {problem.code for problem in problems} <= {"docker-silent", "docker-lost"}
 
 
 @pytest.mark.parametrize(

@@ -273,7 +273,7 @@ def test_what_the_kernel_kills_in_a_step_is_counted_though_the_step_goes_on(
         before = await bench.compute.usage(bench.runner)
         await bench.build(bench.request(context, tier=Tier(2, 0.06, 30)))
         after = await bench.compute.usage(bench.runner)
-        assert (before.killed, after.killed) == (0, 1)
+        assert (before.oom_kills, after.oom_kills) == (0, 1)
 
     asyncio.run(with_builds(docker, tmp_path, request(), use))
 

@@ -241,7 +241,7 @@ def test_what_the_kernel_kills_in_a_step_is_counted_though_the_step_goes_on(tmp_
         async with open_bench(tmp_path / "bench") as bench:
             before = await bench.compute.usage(bench.runner)
             await bench.build(bench.request(context, tier=Tier(2, 0.06, 30)))
-            return before.killed, (await bench.compute.usage(bench.runner)).killed
+            return before.oom_kills, (await bench.compute.usage(bench.runner)).oom_kills
 
     assert asyncio.run(run()) == (0, 1)
 

@@ -7,6 +7,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ import pytest
 from reconciler.model.host import Host
 from reconciler.model.problem import LianError
 from reconciler.model.tier import Tier
-from reconciler.ports.compute import LeaseRequest, NotAsked
+from reconciler.ports.compute import LeaseRequest, NothingRented
 from reconciler.providers.compute.ssh.connection import Identity
 from reconciler.providers.compute.ssh.machine import SshMachine
 from reconciler.providers.compute.ssh.provider import SshCompute
@@ -286,9 +287,32 @@ def test_hosts_that_cannot_be_reached_were_not_asked(server: Sshd, tmp_path: Pat
     server.stop()
     others = [Host("127.0.0.1", 1, "root", server.host.key)] * (hosts - 1)
     provider = SshCompute([server.host, *others], Identity(server.key), tmp_path / "scratch", str(server.state))
-    with pytest.raises(NotAsked):
+    with pytest.raises(NothingRented):
         asyncio.run(rent(provider, request()))
     assert not list(tmp_path.glob("scratch/*"))
+
+
+def test_a_host_that_was_not_reached_when_the_pass_was_interrupted_was_not_asked(tmp_path: Path) -> None:
+    """Nothing has to be returned there, and no later pass has to reach it for that."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        key.write_private_key(tmp_path / "key")
+        (tmp_path / "key").chmod(0o600)
+        public = " ".join(key.export_public_key().decode().split()[:2])
+        host = Host("127.0.0.1", deaf.getsockname()[1], "root", public)
+        provider = SshCompute([host], Identity(tmp_path / "key"), tmp_path / "scratch")
+        leasing = leasing_of(provider, tmp_path / "rented")
+
+        async def run() -> None:
+            task = asyncio.create_task(leasing.rent(request()).__aenter__())
+            connection = await asyncio.get_running_loop().run_in_executor(None, deaf.accept)
+            task.cancel()
+            await asyncio.wait({task})
+            connection[0].close()
+            assert task.cancelled()
+
+        asyncio.run(asyncio.wait_for(run(), 20))
+    assert asyncio.run(LeaseFiles(tmp_path / "rented").intents()) == []
 
 
 def test_what_a_host_lacks_is_named_in_one_problem(server: Sshd, tmp_path: Path) -> None:

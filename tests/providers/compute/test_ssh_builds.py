@@ -97,7 +97,7 @@ def test_what_the_kernel_kills_in_a_step_is_counted_there_too(server: Sshd, tmp_
         async with remote_bench(server, tmp_path) as there:
             before = await there.compute.usage(there.runner)
             await there.build(there.request(context, tier=Tier(2, 0.06, 30)))
-            return before.killed, (await there.compute.usage(there.runner)).killed
+            return before.oom_kills, (await there.compute.usage(there.runner)).oom_kills
 
     assert asyncio.run(run()) == (0, 1)
 

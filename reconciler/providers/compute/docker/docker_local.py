@@ -172,12 +172,7 @@ class DockerLocalCompute:
     async def usage(self, runner: Runner) -> Usage:
         """See the port. The daemon itself is not counted."""
         rented = self._rented.get(runner.lease)
-        if rented is None or rented.gauge is None:
-            return Usage()
-        try:
-            return await rented.gauge.usage()
-        except LianError:
-            return Usage(rented.gauge.meter.needed)  # it is going, or Docker is
+        return Usage() if rented is None or rented.gauge is None else await rented.gauge.usage()
 
     def _engine(self) -> Engine:
         if self._made is None:

@@ -34,14 +34,14 @@ while read -r what; do
       {_CPU}/cpuacct.usage {_UNIFIED}/memory.current {_UNIFIED}/memory.stat {_UNIFIED}/memory.peak \
       {_UNIFIED}/memory.events {_UNIFIED}/cpu.stat
   if [ -n "$what" ] && [ ! -e {_UNIFIED}/memory.events ] && log=$(dmesg); then
-    echo "log:oom_kill $(echo "$log" | grep -c "oom-kill:.*oom_memcg=[^,]*$1{CGROUP}/")"
+    echo "log:oom_kill $(echo "$log" | grep -c "oom-kill:.*task_memcg=[^,]*$1{CGROUP}/")"
   fi
   echo .
 done 2>/dev/null
 """
 """Says first which builder is there, and then for each look `file:number` or `file:name number` a line; each answer
 ends with a dot. One program reads all: what is in use and what of it are pages of files have to be of one moment. With
-v1 of control groups the kernel's log is looked into where `what` is asked for it (see Hierarchies.killed)."""
+v1 of control groups the kernel's log is looked into where `what` is asked for it (see Hierarchies.oom_kills)."""
 _ALL, _MEMORY_ALONE = b"all\n", b"\n"
 
 

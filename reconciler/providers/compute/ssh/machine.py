@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import asyncssh
@@ -101,18 +101,15 @@ class SshMachine:
         return await self.until_done(lambda room: room.run(words, given))
 
     async def usage(self) -> Usage:
-        """What builds have used so far; nothing once the lease is gone."""
+        """What builds have used so far. Raises LianError `builder-lost`."""
+        done = await self.ask("usage")
         try:
-            done = await self.ask("usage")
-            needed, nanoseconds, killed = done.output.decode().split()
-        except (LianError, ValueError):
-            return Usage()
-        if needed != script.NOTHING:
-            self.used = replace(self.used, peak_memory=max(int(needed), self.used.peak_memory or 0))
-        if nanoseconds != script.NOTHING:
-            self.used = replace(self.used, cpu_seconds=int(nanoseconds) / 1e9)
-        if killed != script.NOTHING:
-            self.used = replace(self.used, killed=max(int(killed), self.used.killed or 0))
+            needed, nanoseconds, killed = (_number(word) for word in done.output.decode().split())
+        except ValueError as error:
+            raise LianError(self.gone(done.cause or "it does not tell what is used there")) from error
+        peaks = [peak for peak in (needed, self.used.peak_memory) if peak is not None]
+        seconds = None if nanoseconds is None else nanoseconds / 1e9
+        self.used = Usage(max(peaks, default=None), seconds, killed)
         return self.used
 
     async def until_done(self, work: Callable[[Room], Awaitable[T]]) -> T:
@@ -203,3 +200,8 @@ class SshMachine:
             channel.close()
             await asyncio.wait({ended})
         return channel.exit_status
+
+
+def _number(word: str) -> int | None:
+    """One of the answer to `usage`. Raises ValueError."""
+    return None if word == script.NOTHING else int(word)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from reconciler.finishing import to_its_end
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.secret import Secret
-from reconciler.ports.compute import NOT_REMOVED, TAKEN, Listing, NotAsked, Rental, Runner, Usage
+from reconciler.ports.compute import NOT_REMOVED, TAKEN, Listing, NothingRented, Rental, Runner, Usage
 from reconciler.providers.compute.configuration import Certificates, configuration
 from reconciler.providers.compute.ssh import script
 from reconciler.providers.compute.ssh.connection import UNREACHABLE, Done, Door, Identity, Lost, Room
@@ -77,14 +77,21 @@ class SshCompute:
         """See the port. Raises LianError `compute-unavailable` naming what is lacking there or here, `lease-taken`,
         `disk-full`, `builder-start-failed` with the end of the builder's log, or what `connect` raises."""
         if shutil.which("rsync") is None:
-            raise NotAsked(_no_rsync())
-        if lease.name not in self._rented:
-            self._rented[lease.name] = rented = _Rented()
+            raise NothingRented(_no_rsync())
+        rented = self._rented.get(lease.name)
+        if rented is None:
+            rented = self._rented[lease.name] = _Rented()
             rented.starting = asyncio.ensure_future(self._start(rented, request, lease))
             rented.starting.add_done_callback(_seen)
-        starting = self._rented[lease.name].starting
-        assert starting is not None
-        return await asyncio.shield(starting)
+        assert rented.starting is not None
+        try:
+            return await asyncio.shield(rented.starting)
+        except asyncio.CancelledError:
+            if rented.machine is None:
+                await to_its_end(rented.settle())
+            if rented.machine is None:
+                raise NothingRented(_cut_off(lease.name)) from None
+            raise
 
     async def describe(self, lease: str) -> Rental | None:
         """See the port. Raises LianError if a host that may have it cannot be asked."""
@@ -118,7 +125,8 @@ class SshCompute:
 
     async def usage(self, runner: Runner) -> Usage:
         """See the port. The daemon itself is not counted."""
-        return await runner.machine.usage() if isinstance(runner.machine, SshMachine) else Usage()
+        rented = self._rented.get(runner.lease)
+        return Usage() if rented is None or rented.machine is None else await rented.machine.usage()
 
     async def _take_back(self, rented: _Rented) -> None:
         """Nothing of it is there any more. If this fails or is cut off, nothing keeps the lease alive, and it can be
@@ -272,11 +280,11 @@ def _seen(starting: asyncio.Future[Runner]) -> None:
 
 @contextlib.contextmanager
 def _before_asking() -> Iterator[None]:
-    """What fails in the block fails before a host is asked for the lease. Raises NotAsked."""
+    """What fails in the block fails before a host is asked for the lease. Raises NothingRented."""
     try:
         yield
     except LianError as error:
-        raise NotAsked(error.problems) from error
+        raise NothingRented(error.problems) from error
 
 
 def cgroup_of(folder: str) -> str:
@@ -337,6 +345,10 @@ def _no_runner(host: Host, done: Done, lease: str) -> Problem:
 def _no_rsync() -> Problem:
     message = "this machine cannot send contexts: rsync is not on PATH"
     return Problem("compute-unavailable", message, hint="install rsync 3.2 or newer here, too", next=Next.HOLD)
+
+
+def _cut_off(lease: str) -> Problem:
+    return Problem("compute-unavailable", f"no host was asked for {lease}: it was cancelled before", next=Next.RETRY)
 
 
 def _refused(host: Host, cause: str) -> Problem:

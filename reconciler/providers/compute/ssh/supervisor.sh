@@ -419,7 +419,7 @@ usage() {
     done 2>/dev/null
     # with version one of cgroups the kernel's log tells, if it may be read
     if [ "$killed" = - ] && log=$(dmesg 2>/dev/null); then
-        killed=$(printf '%s\n' "$log" | grep -c "oom-kill:.*oom_memcg=[^,]*/lian/$cgroup/")
+        killed=$(printf '%s\n' "$log" | grep -c "oom-kill:.*task_memcg=[^,]*/lian/$cgroup/")
     fi
     printf '%s %s %s\n' "${needed:--}" "$spent" "$killed"
 }
