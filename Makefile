@@ -2,6 +2,7 @@
 .PHONY: help setup demo test check bench clean
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests at a time: one more than two cores, for some wait.
 JOBS ?= 3
 # Programs that set-up unpacked instead of installing them are found last.
 CACHE := $(if $(filter /%,$(XDG_CACHE_HOME)),$(XDG_CACHE_HOME),$(HOME)/.cache)

@@ -35,6 +35,8 @@ __all__ = [
     "zot_server",
 ]
 
+_LONG = {"e2e", "kill"}
+"""Folders of tests that take long."""
 _LEFT = pytest.StashKey[list[str]]()
 
 # The shared suites' assertions explain themselves as a test module's do, wherever they are imported first.
@@ -71,7 +73,7 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long ones first: short ones can be shared out evenly among workers at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None and "e2e" not in item.path.parts)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None and _LONG.isdisjoint(item.path.parts))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
