@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from reconciler.model.desired import Desired
     from reconciler.model.name import ArtifactName
     from reconciler.model.outcome import Outcome
-    from reconciler.model.plan import Change, Plan, Reason
+    from reconciler.model.plan import Change, FileChange, Plan, Reason
     from reconciler.model.problem import Problem
     from reconciler.model.reference import Repository
     from reconciler.plan.story import Story
@@ -215,7 +215,7 @@ async def _with_files(
     change: Change, resolution: Resolution, observed: Observed, ports: Reading, gate: asyncio.Semaphore
 ) -> Change:
     """Name the files behind each changed context; a listing that cannot be had leaves them unnamed."""
-    files: dict[Reason, tuple[str, ...]] = {}
+    files: dict[Reason, tuple[FileChange, ...]] = {}
     for reason, listings in listings_of(change, resolution, observed).items():
         try:
             async with gate:
@@ -223,5 +223,5 @@ async def _with_files(
                 new = await ports.source.listing(listings.new)
         except LianError:
             continue  # the digests in the reason are true without the names
-        files[reason] = changed_files(old, new)
+        files[reason] = changed_files(old, new, listings.new.path)
     return with_files(change, files, resolution)

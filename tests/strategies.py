@@ -18,7 +18,7 @@ from reconciler.model.manifest import IMAGE_INDEX, IMAGE_MANIFEST, Descriptor
 from reconciler.model.mount_use import MountsEnd, MountsMoved, MountUse
 from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Outcome, Result, Status
-from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
+from reconciler.model.plan import Action, Change, FileChange, FileStatus, Plan, Reason, ReasonCode
 from reconciler.model.platform import Platform
 from reconciler.model.problem import Next, Problem
 from reconciler.model.pruning import Announcement
@@ -280,8 +280,9 @@ records = st.builds(
     tries=st.lists(failed_tries, max_size=2).map(tuple),
 )
 _VALUES = st.none() | texts
+file_changes = st.builds(FileChange, file_names, st.sampled_from(FileStatus))
 reasons = st.builds(
-    Reason, st.sampled_from(ReasonCode), _VALUES, _VALUES, _VALUES, st.lists(file_names, max_size=2).map(tuple)
+    Reason, st.sampled_from(ReasonCode), _VALUES, _VALUES, _VALUES, st.lists(file_changes, max_size=2).map(tuple)
 )
 _IMAGES = repositories | st.builds(Repository, st.just("oci-layout:.lian/registry"), st.just("shop/api"))
 changes = st.builds(

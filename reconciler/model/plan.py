@@ -56,6 +56,26 @@ class ReasonCode(StrEnum):
     IN_SYNC = "in-sync"
 
 
+class FileStatus(StrEnum):
+    """What became of a file (git-diff(1), --name-status)."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    MODIFIED = "modified"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FileChange:
+    """A file that differs; `path` from the repo's root."""
+
+    path: str
+    status: FileStatus = FileStatus.MODIFIED
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in plan.json."""
+        return {"path": self.path, "status": self.status.value}
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One reason with its old and new value; `subject` says of what (an argument, a base, a tag)."""
@@ -64,7 +84,7 @@ class Reason:
     old: str | None = None
     new: str | None = None
     subject: str | None = None
-    files: tuple[str, ...] = ()
+    files: tuple[FileChange, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in plan.json: `subject` and `files` only where they say something."""
@@ -72,7 +92,7 @@ class Reason:
         if self.subject is not None:
             document["subject"] = self.subject
         if self.files:
-            document["files"] = list(self.files)
+            document["files"] = [file.to_json() for file in self.files]
         return document
 
 

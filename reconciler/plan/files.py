@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.model.plan import Action, ReasonCode
+from reconciler.model.plan import Action, FileChange, FileStatus, ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from reconciler.identity.resolve import Resolution
-    from reconciler.model.desired import Materials, SentFolder
+    from reconciler.model.desired import SentFolder
     from reconciler.model.digest import Digest
     from reconciler.model.observed import Observed
     from reconciler.model.plan import Change, Reason
@@ -47,26 +47,34 @@ def listings_of(change: Change, resolution: Resolution, observed: Observed) -> d
     return found
 
 
-def with_files(change: Change, files: Mapping[Reason, tuple[str, ...]], resolution: Resolution) -> Change:
+def with_files(change: Change, files: Mapping[Reason, tuple[FileChange, ...]], resolution: Resolution) -> Change:
     """The change with the files named behind its reasons; reasons without files stay as they are."""
-    if not files:
-        return change
-    reasons = [replace(reason, files=files.get(reason, reason.files)) for reason in change.reasons]
     materials = resolution.desired.wanted[change.artifact].materials
-    if materials is not None and any(r.code is ReasonCode.DOCKERFILE_CHANGED for r in reasons):
-        reasons = [reason for reason in reasons if not _is_echo(reason, materials)]
+    if materials is None:
+        return change
+    dockerfile = materials.dockerfile_path
+    itself = [reason for reason in change.reasons if reason.code is ReasonCode.DOCKERFILE_CHANGED]
+    named = {**dict.fromkeys(itself, (FileChange(dockerfile),)), **files}
+    reasons = [replace(reason, files=named.get(reason, reason.files)) for reason in change.reasons]
+    if itself:
+        reasons = [reason for reason in reasons if not _is_echo(reason, dockerfile)]
     return replace(change, reasons=tuple(reasons))
 
 
-def _is_echo(reason: Reason, materials: Materials) -> bool:
+def _is_echo(reason: Reason, dockerfile: str) -> bool:
     """A Dockerfile inside its own context shows up twice; `dockerfile-changed` is the more telling of the two."""
-    prefix = "" if materials.context.path == "." else materials.context.path + "/"
-    files = [prefix + file for file in reason.files]
-    return reason.code is ReasonCode.CONTEXT_CHANGED and files == [materials.dockerfile_path]
+    return reason.code is ReasonCode.CONTEXT_CHANGED and [file.path for file in reason.files] == [dockerfile]
 
 
-def changed_files(old: Iterable[Entry], new: Iterable[Entry]) -> tuple[str, ...]:
-    """Paths that were added, removed or modified between two listings, sorted."""
+def changed_files(old: Iterable[Entry], new: Iterable[Entry], folder: str = ".") -> tuple[FileChange, ...]:
+    """What differs between two listings of a folder, sorted by path."""
     before, after = ({entry.path: entry for entry in listing} for listing in (old, new))
-    paths = (path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
-    return tuple(sorted(paths))
+    prefix = "" if folder == "." else f"{folder}/"
+    paths = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    return tuple(FileChange(prefix + path, _status(before.get(path), after.get(path))) for path in paths)
+
+
+def _status(before: Entry | None, after: Entry | None) -> FileStatus:
+    if before is None:
+        return FileStatus.ADDED
+    return FileStatus.REMOVED if after is None else FileStatus.MODIFIED

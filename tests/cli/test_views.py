@@ -26,7 +26,7 @@ from reconciler.model.digest import Digest
 from reconciler.model.event import Ended, Event, Finished, Noted, Planned, Retrying, Started, Step, Waiting
 from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Outcome, Result, Status
-from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
+from reconciler.model.plan import Action, Change, FileChange, Plan, Reason, ReasonCode
 from reconciler.model.platform import Platform
 from reconciler.model.problem import Problem
 from reconciler.model.tier import Tier
@@ -87,7 +87,7 @@ def test_a_story_steers_nothing(story: Story) -> None:
 
 @pytest.mark.parametrize("code", ReasonCode)
 def test_no_value_forges_a_line(code: ReasonCode) -> None:
-    reason = Reason(code, NASTY, NASTY + "2", NASTY, (NASTY,))
+    reason = Reason(code, NASTY, NASTY + "2", NASTY, (FileChange(NASTY),))
     for detailed in (False, True):
         written = shown(plan_view.show, Plan("0" * 40, (change(Action.BUILD, reason),)), detailed=detailed)
         assert not steers(written)
@@ -266,7 +266,10 @@ def test_a_plan_reads_well() -> None:
     plan = Plan(
         "f" * 40,
         (
-            change(Action.BUILD, Reason(ReasonCode.CONTEXT_CHANGED, "0" * 64, "1" * 64, files=("a", "b", "c", "d"))),
+            change(
+                Action.BUILD,
+                Reason(ReasonCode.CONTEXT_CHANGED, "0" * 64, "1" * 64, files=tuple(map(FileChange, "abcd"))),
+            ),
             change(Action.BUILD, Reason(ReasonCode.PARENT_CHANGED, None, None, "shop/base"), conditional=True),
             change(Action.RETAG, differs),
             change(Action.NONE),

@@ -80,7 +80,7 @@ def test_the_journey(bench: Bench, tmp_path: Path) -> None:
     plan = bench.plan(2)
     assert actions(plan) == {"shop/base": "none", "shop/api": "build", "shop/tool": "none"}
     (reason,) = plan["shop/api"]["reasons"]
-    assert (reason["code"], reason["files"]) == ("context-changed", ["app.sh"])
+    assert (reason["code"], [file["path"] for file in reason["files"]]) == ("context-changed", ["images/api/app.sh"])
     edited = bench.reconcile()
     assert [name for name, r in edited.items() if r["action"] == "build"] == ["shop/api"]
     assert edited["shop/api"]["digest"] != built["shop/api"]["digest"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.model.name import ArtifactName
-from reconciler.model.plan import Action, Change, ReasonCode
+from reconciler.model.plan import Action, Change, FileChange, FileStatus, ReasonCode
 from reconciler.model.policy import Policy
 from reconciler.model.problem import LianError
 from reconciler.reconcile import Options, plan_once, reconcile_once, why_once
@@ -44,15 +44,20 @@ def test_each_context_names_its_own_files(world: World) -> None:
     del files["shop/api/old"]
     world.source.commit = Commit(world.source.commit.artifacts, files)
     assert {r.code: r.files for r in change(world).reasons} == {
-        ReasonCode.CONTEXT_CHANGED: ("main.go", "new", "old"),
-        ReasonCode.NAMED_CONTEXT_CHANGED: ("b",),
+        ReasonCode.CONTEXT_CHANGED: (
+            FileChange("shop/api/main.go"),
+            FileChange("shop/api/new", FileStatus.ADDED),
+            FileChange("shop/api/old", FileStatus.REMOVED),
+        ),
+        ReasonCode.NAMED_CONTEXT_CHANGED: (FileChange("libs/b", FileStatus.ADDED),),
     }
 
 
 def test_a_dockerfile_in_its_own_context_is_one_reason(world: World) -> None:
     text = b"# more\n" + _FILES["shop/api/Dockerfile"]
     world.source.commit = world.source.commit.changed({"shop/api/Dockerfile": text})
-    assert [r.code for r in change(world).reasons] == [ReasonCode.DOCKERFILE_CHANGED]
+    (reason,) = change(world).reasons
+    assert (reason.code, reason.files) == (ReasonCode.DOCKERFILE_CHANGED, (FileChange("shop/api/Dockerfile"),))
     world.source.commit = world.source.commit.changed({"shop/api/main.go": b"2"})
     assert [r.code for r in change(world).reasons] == [ReasonCode.CONTEXT_CHANGED, ReasonCode.DOCKERFILE_CHANGED]
 
@@ -64,7 +69,7 @@ def test_a_held_change_names_its_files_too(world: World) -> None:
     assert held.action is Action.HOLD
     assert {r.code: r.files for r in held.reasons} == {
         ReasonCode.IMMUTABLE: (),
-        ReasonCode.CONTEXT_CHANGED: ("main.go",),
+        ReasonCode.CONTEXT_CHANGED: (FileChange("shop/api/main.go"),),
     }
 
 

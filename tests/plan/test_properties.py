@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reconciler.model.artifact import ParentImage
 from reconciler.model.name import ArtifactName
 from reconciler.model.observed import Unknown
-from reconciler.model.plan import Action, ReasonCode
+from reconciler.model.plan import Action, FileChange, FileStatus, ReasonCode
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.tree import FILE, Entry
 from reconciler.plan.files import changed_files
@@ -133,8 +133,13 @@ def test_a_glob_that_matches_nothing_is_an_error(glob: str, hint: str) -> None:
 )
 def test_changed_files_are_those_that_differ(old: dict[str, str], new: dict[str, str]) -> None:
     listings = [[Entry(path, FILE, blob) for path, blob in side.items()] for side in (old, new)]
-    named = changed_files(*listings)
-    assert list(named) == sorted(path for path in "abcd" if old.get(path) != new.get(path))
+    named = changed_files(listings[0], listings[1], "images/api")
+    assert list(named) == sorted(
+        [FileChange(f"images/api/{path}", FileStatus.ADDED) for path in new.keys() - old.keys()]
+        + [FileChange(f"images/api/{path}", FileStatus.REMOVED) for path in old.keys() - new.keys()]
+        + [FileChange(f"images/api/{path}") for path in old.keys() & new.keys() if old[path] != new[path]],
+        key=lambda file: file.path,
+    )
 
 
 def test_circles_are_printed_once_for_each_artifact_on_them() -> None:

@@ -33,7 +33,7 @@ from reconciler.model.digest import Digest
 from reconciler.model.fleet import RegistryProvider
 from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Outcome, Result, Status
-from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
+from reconciler.model.plan import Action, Change, FileChange, Plan, Reason, ReasonCode
 from reconciler.model.platform import Platform
 from reconciler.model.problem import Problem
 from reconciler.model.reference import Reference, Repository
@@ -76,7 +76,10 @@ _CHANGES = tuple(
         tags=("1.4",),
         platforms=(_AMD64,),
         action=action,
-        reasons=(Reason(ReasonCode.CONTEXT_CHANGED, "old", "new", "context", ("main.go",)), Reason(ReasonCode.ABSENT)),
+        reasons=(
+            Reason(ReasonCode.CONTEXT_CHANGED, "old", "new", "context", (FileChange("main.go"),)),
+            Reason(ReasonCode.ABSENT),
+        ),
         key=key,
         digest=digest,
         waits_for=(_BASE,),

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views.problems import blocks
-from reconciler.cli.views.reasons import place, sentences
+from reconciler.cli.views.reasons import place, sentence, sentences
 from reconciler.cli.views.text import Writer
 from reconciler.model.plan import Action
 from reconciler.model.wording import count
+from reconciler.plan.causes import grouped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reconciler.model.plan import Change, Plan
+    from reconciler.plan.causes import Group
 
 SIGNS = {
     Action.BUILD: ("+", "green"),
@@ -31,16 +33,22 @@ _SUMMARY = {
 }
 
 
+_INDENT = " " * 11
+NAMES_SHOWN = 6
 ORPHANS_SHOWN = 10
 TAGS_SHOWN = 3
 
 
 def show(plan: Plan, stream: IO[str], *, detailed: bool = False) -> None:
-    """What would happen, and why; artifacts in sync are counted, and listed with `detailed`."""
+    """What would happen, and why: what has the same cause is told together. Artifacts in sync are counted; with
+    `detailed` every artifact is told by itself."""
     writer = Writer(stream)
-    for change in plan.changes:
-        if detailed or change.action is not Action.NONE:
+    if detailed:
+        for change in plan.changes:
             _change(change, writer, detailed)
+    else:
+        for group in grouped(plan):
+            _group(group, writer)
     _orphans(plan.orphans, writer, detailed)
     blocks((problem for change in plan.whole for problem in change.holds), writer, word="held", style="yellow")
     if any(change.action is not Action.NONE for change in plan.changes) or plan.orphans or (detailed and plan.changes):
@@ -80,6 +88,29 @@ def _change(change: Change, writer: Writer, detailed: bool) -> None:
         writer.line("           ", ("digest ", "dim"), str(change.digest))
     for told in sentences(change, detailed=detailed):
         writer.line("           ", told)
+
+
+def _group(group: Group, writer: Writer) -> None:
+    """One artifact as it is; several by what is at their root."""
+    if len(group.changes) == 1:
+        return _change(group.changes[0], writer, detailed=False)
+    sign, style = SIGNS[group.action]
+    writer.line((f"{sign} {group.action:<6}", style), (count(len(group.changes), "artifact"), "bold"))
+    for cause in group.causes:
+        writer.wrapped([_INDENT], sentence(cause), indent=len(_INDENT) + 2)
+    if group.own:
+        writer.wrapped([_INDENT], _names(group.own), "bold", indent=len(_INDENT))
+    if group.behind:
+        what = "held with them" if group.action is Action.HOLD else "each unless what it stands on comes out identical"
+        told = f"and {len(group.behind):,} behind, {what}: " if group.own else f"{what}: "
+        writer.wrapped([_INDENT], told + _names(group.behind), indent=len(_INDENT) + 2)
+    return None
+
+
+def _names(changes: Sequence[Change]) -> str:
+    shown = ", ".join(str(change.artifact) for change in changes[:NAMES_SHOWN])
+    more = len(changes) - NAMES_SHOWN
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _orphans(orphans: Sequence[Change], writer: Writer, detailed: bool) -> None:

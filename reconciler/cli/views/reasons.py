@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.model.plan import Action
+from reconciler.model.plan import Action, FileStatus
 from reconciler.model.plan import ReasonCode as Code
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from reconciler.model.reference import Repository
 
 FILES_SHOWN = 3
+_LETTERS = {FileStatus.ADDED: "+", FileStatus.REMOVED: "-", FileStatus.MODIFIED: ""}
 
 
 def sentences(change: Change, *, detailed: bool = False) -> tuple[str, ...]:
@@ -45,19 +46,17 @@ def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True
         return _DRIFT[reason.code].format(subject=subject, old=old)
     match reason.code:
         case Code.ABSENT:
-            return f"{subject} is not in the registry"
+            return f"{subject} is not in the registry" if subject else "not in the registry"
         case Code.CONTEXT_CHANGED:
             return f"context changed: {_files(reason, detailed)}"
         case Code.NAMED_CONTEXT_CHANGED:
             return f"context {subject} changed: {_files(reason, detailed)}"
         case Code.DOCKERFILE_CHANGED:
-            return f"Dockerfile changed: {old} → {new}"
+            return f"Dockerfile changed: {_files(reason, detailed)}"
         case Code.PARENT_CHANGED if reason.new is None:
             return f"rebuild unless {subject} comes out identical" if conditional else f"{subject} is built first"
         case Code.TAG_DIFFERS:
-            return f"tag {subject} points at {old}" + (
-                f", wanted {new}" if reason.new else ", which has no build record"
-            )
+            return _differs(reason, detailed)
         case Code.PLATFORM_MISSING:
             return f"platform {subject} is " + ("no longer wanted" if reason.new is None else "not in the image")
         case Code.IN_SYNC:
@@ -66,6 +65,14 @@ def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True
             return "older than its max_age"
         case _:
             return f"{_WHAT[reason.code]}{' ' + subject if subject else ''}: {old} → {new}"
+
+
+def _differs(reason: Reason, detailed: bool) -> str:
+    """Of a tag, or of those of several artifacts."""
+    if reason.subject is None:
+        return "tags point at other images"
+    end = f", wanted {_value(reason.new, detailed)}" if reason.new else ", which has no build record"
+    return f"tag {reason.subject} points at {_value(reason.old, detailed)}{end}"
 
 
 _HELD = {Code.UNKNOWN, Code.INVALID, Code.UNSUPPORTED}
@@ -121,4 +128,4 @@ def _files(reason: Reason, detailed: bool) -> str:
         return f"{_value(reason.old, detailed)} → {_value(reason.new, detailed)}"
     shown = reason.files if detailed else reason.files[:FILES_SHOWN]
     more = len(reason.files) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    return ", ".join(f"{_LETTERS[file.status]}{file.path}" for file in shown) + (f" and {more} more" if more else "")
