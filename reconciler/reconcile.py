@@ -18,12 +18,13 @@ from reconciler.model.policy import Response
 from reconciler.model.problem import LianError
 from reconciler.observe.ask import ask, read_listing
 from reconciler.observe.lineage import lineage
+from reconciler.plan import limit
 from reconciler.plan.audit import audited, not_audited
 from reconciler.plan.compare import Overrides, make_plan
 from reconciler.plan.drift import revisions_behind
 from reconciler.plan.files import changed_files, listings_of, with_files
 from reconciler.plan.graph import checked
-from reconciler.plan.select import narrowed, select
+from reconciler.plan.select import Selection, named, narrowed, select
 from reconciler.plan.story import image_of, tell
 from reconciler.plan.vanished import some_are_gone, unless_vanished
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.desired import Desired
     from reconciler.model.name import ArtifactName
-    from reconciler.model.outcome import Outcome
+    from reconciler.model.outcome import Outcome, Result
     from reconciler.model.plan import Change, FileChange, Plan, Reason
     from reconciler.model.problem import Problem
     from reconciler.model.reference import Repository
@@ -56,7 +57,10 @@ class Orphans(Enum):
 class Options:
     """What a person chose for this pass. `build_timeout` in seconds."""
 
-    only: tuple[str, ...] = ()
+    selection: Selection = field(default_factory=Selection)
+    forced: tuple[str, ...] = ()
+    """Globs of what is built although it is in sync."""
+    max_builds: int | None = None
     jobs: int | None = None
     """Builds at a time; None leaves it to `jobs` in lian.ncl, and where that is not set to `cores`."""
     cores: int = 2
@@ -77,16 +81,18 @@ async def plan_once(ports: Reading, options: Options) -> Work:
     desired = await load(ports)
     if options.adjusted is not None:
         desired = options.adjusted(desired)
-    selected = select(desired, options.only)
+    selected = select(desired, options.selection)
     if selected is not None:
         desired = narrowed(desired, selected)
     moment = ports.clock()
-    resolution = Resolution(desired, moment, audited(desired, moment))
+    forced = named(desired, options.forced)
+    resolution = Resolution(desired, moment, audited(desired, moment), forced)
     observed = Observed()
     while questions := resolution.still_needed(observed):  # one round for each level of the graph, each in bulk
         observed.take(await ask(questions, ports.registry))
     left, notes = await _orphans(ports, desired, options)
     plan = await decide(ports, resolution, observed, options.overrides, left)
+    plan = limit.limited(plan, options.max_builds)
     gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
     changes = await asyncio.gather(*(_with_files(c, resolution, observed, ports, gate) for c in plan.changes))
     notes = (*notes, *not_audited(desired.fleet.policy, observed))
@@ -112,7 +118,7 @@ async def decide(
 
 async def _orphans(ports: Reading, desired: Desired, options: Options) -> tuple[tuple[Change, ...], tuple[str, ...]]:
     """What is there and no commit wants any more; or why that is not told. Only a whole pass can know."""
-    if options.only or desired.problems or options.orphans is Orphans.IGNORED:
+    if not options.selection.is_whole or desired.problems or options.orphans is Orphans.IGNORED:
         return (), ()
     if options.orphans is Orphans.HEALED and desired.fleet.policy.drift.orphaned is not Response.HEAL:
         return (), ()
@@ -154,7 +160,7 @@ async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]
     ports.recorder.record(Planned(work.plan))
     outcome = all_in_sync(work) or await _carried_out(work, ports, options)
     ports.recorder.record(Ended(outcome))
-    if not options.only:
+    if options.selection.is_whole:
         await ports.memory.keep(_there(work, outcome))
     return work.plan, replace(outcome, problems=(*outcome.problems, *stuck))
 
@@ -170,9 +176,14 @@ async def _carried_out(work: Work, ports: Ports, options: Options) -> Outcome:
 def _there(work: Work, outcome: Outcome) -> set[Repository]:
     """The repositories that hold something of what is wanted, or whose content could not be found out."""
     wanted = (result for result in outcome.results if result.action is not Action.PRUNE)
-    good = {r.artifact for r in wanted if r.status in {Status.DONE, Status.NONE, Status.HELD}}
+    good = {r.artifact for r in wanted if r.status in {Status.DONE, Status.NONE} or _is_unknown(r)}
     named = work.observed.named
     return {c.image for c in work.plan.changes if c.artifact in good or named(c.image, c.tags)}
+
+
+def _is_unknown(result: Result) -> bool:
+    """True if it could not be decided what is there; of what is only put off that is known."""
+    return result.status is Status.HELD and (result.problem is None or result.problem.code != limit.CODE)
 
 
 async def _sweep(ports: Ports, fleet: str | None) -> tuple[Problem, ...]:
@@ -202,7 +213,7 @@ async def why_once(ports: Reading, name: ArtifactName) -> Story:
 
     Raises LianError `selection-empty` if there is no such artifact, or if no plan could be made.
     """
-    work = await plan_once(ports, Options(only=(str(name),)))
+    work = await plan_once(ports, Options(Selection((str(name),))))
     change = next(change for change in work.plan.changes if change.artifact == name)
     image = image_of(change, work.observed)
     if image is not None and (change.image, image) not in work.observed.records:

@@ -14,6 +14,7 @@ from reconciler.audit.chosen import chosen
 from reconciler.model.plan import Action, ReasonCode
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.reference import Reference
+from reconciler.plan.select import Selection
 from reconciler.reconcile import Options as PassOptions
 from reconciler.reconcile import plan_once
 
@@ -125,7 +126,7 @@ class Images:
 
 async def images(ports: Reading, options: Options) -> Images:
     """What of the chosen artifacts is in sync now. Raises LianError `selection-empty`, or if no plan could be made."""
-    work = await plan_once(ports, PassOptions(only=options.only))
+    work = await plan_once(ports, PassOptions(Selection(options.only)))
     plan = work.plan
     by_name = sorted(plan.changes, key=lambda change: change.artifact)
     judged = [_judged(change, plan) for change in by_name if chosen(change.artifact, options.only)]

@@ -11,7 +11,7 @@ from reconciler.audit.chosen import chosen
 from reconciler.model.observed import Observed, Unknown
 from reconciler.model.tier import BUILD_SPEC
 from reconciler.observe.evidence import evidence
-from reconciler.plan.select import select
+from reconciler.plan.select import Selection, select
 from reconciler.reconcile import load
 from reconciler.sizing.choose import size
 from reconciler.sizing.evidence import Evidence
@@ -135,7 +135,7 @@ async def explain(ports: Reading, name: ArtifactName) -> Explanation:
     """Why an artifact's build gets what it gets. Raises LianError `selection-empty` if there is no such artifact, or if
     no commit can be read."""
     desired = await load(ports)
-    select(desired, (str(name),))
+    select(desired, Selection((str(name),)))
     sizes, known, unread = await _known(ports, desired, [name])
     wanted = desired.wanted[name]
     sizing = size(wanted.artifact, wanted.spec, known[name], sizes)
@@ -147,7 +147,7 @@ async def suggest(ports: Reading, only: Sequence[str]) -> Suggestions:
     """What runs ask for that is not written down, for the chosen artifacts; those that share a context with one are
     taken with it, for its file counts for all of them. Raises LianError as `explain` does."""
     desired = await load(ports)
-    select(desired, only)
+    select(desired, Selection(tuple(only)))
     folders = _folders(desired, only)
     names = [wanted.artifact.name for those in folders.values() for wanted in those]
     sizes, known, unread = await _known(ports, desired, names)

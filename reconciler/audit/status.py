@@ -13,6 +13,7 @@ from reconciler.audit.survey import Surveyor, Wanted
 from reconciler.cache.home import is_cache
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Repository
+from reconciler.plan.select import Selection
 from reconciler.ports.abilities import Able
 from reconciler.reconcile import Options as PassOptions
 from reconciler.reconcile import load, plan_once
@@ -43,7 +44,7 @@ class Options:
 async def status(ports: Surveying, options: Options) -> RegistryStatus:
     """Looks at the repositories of the chosen artifacts; without a choice at all that the fleet's registries list.
     Raises LianError `selection-empty`, or if no plan could be made. What of a registry cannot be read is told."""
-    work = await plan_once(ports, PassOptions(only=options.only))
+    work = await plan_once(ports, PassOptions(Selection(options.only)))
     desired = await load(ports) if options.only else work.resolution.desired  # others may want tags of the same place
     changes = _changes(work.plan, options.only)
     hosts = {repository.host for repository in changes}

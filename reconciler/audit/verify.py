@@ -22,7 +22,7 @@ from reconciler.model.policy import Response
 from reconciler.model.reference import Reference
 from reconciler.observe.ask import ask
 from reconciler.plan.audit import turns
-from reconciler.plan.select import narrowed, select
+from reconciler.plan.select import Selection, narrowed, select
 from reconciler.ports.registry import GONE
 from reconciler.reconcile import load
 
@@ -60,7 +60,7 @@ async def verify(ports: Reading, options: Options, verifier: MakeVerifier) -> Ve
     no commit can be read."""
     desired = await load(ports)
     keys = options.keys or await _keys(ports, desired, verifier)
-    wanted = select(desired, options.only)
+    wanted = select(desired, Selection(options.only))
     narrow = desired if wanted is None else narrowed(desired, wanted)
     resolution, observed = Resolution(narrow, ports.clock()), Observed()
     while questions := resolution.still_needed(observed):

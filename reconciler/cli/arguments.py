@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from reconciler import __version__
-from reconciler.cli.flag_values import age, jobs, registry, seconds, secret, volume
+from reconciler.cli.flag_values import age, builds, jobs, registry, seconds, secret, volume
 from reconciler.cli.help_texts import (
     BUILD_EPILOG,
     CACHE_PRUNE_EPILOG,
@@ -84,14 +84,14 @@ def parser(environ: Mapping[str, str]) -> Parser:
     verb = _verbs(verbs, environ)
     command = verb("validate", "evaluate and check every directive; file:line:column for each error", _desired)
     _json(command)
-    command = verb("diff", "show what would be built, and why; changes nothing", _desired, _selection)
+    command = verb("diff", "show what would be built, and why; changes nothing", _desired, _selection, _force, _limit)
     command.add_argument("--detailed", action="store_true", help="show every artifact, and full digests")
     _overrides(command)
     _json(command)
-    command = verb("reconcile", "converge the registry to the commit", _desired, _selection, _working)
+    command = verb("reconcile", "converge the registry to the commit", _desired, _selection, _force, _limit, _working)
     command.add_argument("--once", action="store_true", help="one pass, then exit (for CI); without it: lian watch")
     _json(command)
-    verb("watch", "keep converging: one pass after another, on every commit", _desired, _selection, _working)
+    verb("watch", "keep converging: one pass after another, on every commit", _desired, _selection, _limit, _working)
     _build(verb("build", "build and push one image, from flags or from one directive file"), environ)
     command = verb("why", "the whole story of one artifact", _desired)
     command.add_argument("artifact", metavar="ARTIFACT", help="workspace/artifact")
@@ -169,6 +169,33 @@ def _selection(command: Parser, environ: Mapping[str, str]) -> None:
         action="append",
         default=[],
         help="only these artifacts and what they stand on (workspace/artifact, may be given again)",
+    )
+    command.add_argument(
+        "--except",
+        dest="left_out",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        help="all but these artifacts and what stands on them (may be given again)",
+    )
+    command.add_argument("--dependants", action="store_true", help="with --only: what stands on them, too")
+
+
+def _force(command: Parser, environ: Mapping[str, str]) -> None:
+    del environ
+    command.add_argument(
+        "--force",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        help="build these artifacts anew, though they are in sync (may be given again)",
+    )
+
+
+def _limit(command: Parser, environ: Mapping[str, str]) -> None:
+    del environ
+    command.add_argument(
+        "--max-builds", metavar="N", type=builds, default=None, help="make no more builds; the rest is held and named"
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli import exits
-from reconciler.cli.run import complete, overrides
+from reconciler.cli.run import complete, overrides, selection
 from reconciler.cli.views import plan as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.text import Writer, as_json
@@ -24,7 +24,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _diff(arguments: argparse.Namespace) -> int:
     async with wiring.reading(wiring.Choice.of(arguments)) as ports:
-        chosen = Options(tuple(arguments.only), overrides=overrides(arguments), orphans=Orphans.TOLD)
+        chosen = Options(
+            selection(arguments),
+            tuple(arguments.force),
+            arguments.max_builds,
+            overrides=overrides(arguments),
+            orphans=Orphans.TOLD,
+        )
         work = await plan_once(ports, chosen)
     notes = Writer(sys.stderr)
     for note in (*work.resolution.desired.notes, *work.notes):

@@ -49,6 +49,13 @@ def jobs(text: str) -> int:
     return int(text)
 
 
+def builds(text: str) -> int:
+    """A count from 0 on. Raises argparse.ArgumentTypeError."""
+    if not text.isdecimal() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of builds")
+    return int(text)
+
+
 def registry(text: str) -> str:
     """`oci-layout:PATH` or `http(s)://HOST[:PORT]`. Raises argparse.ArgumentTypeError."""
     if re.fullmatch(r"oci-layout:.+", text) or re.fullmatch(r"https?://[^/@?#\s]+/?", text):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli import exits
-from reconciler.cli.run import complete, overrides
+from reconciler.cli.run import complete, overrides, selection
 from reconciler.cli.views import outcome as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.progress import progress
@@ -29,6 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
         return complete(_once(arguments))
     if arguments.json:
         raise LianError(Problem("usage", "--json prints the outcome of one pass", hint="add --once"))
+    if arguments.force:
+        raise LianError(Problem("usage", "--force would build anew in every pass", hint="add --once"))
     from reconciler.cli import watch
 
     return watch.run(arguments)
@@ -47,7 +49,9 @@ async def _once(arguments: argparse.Namespace) -> int:
 async def one_pass(bench: wiring.Bench, arguments: argparse.Namespace) -> tuple[Plan, Outcome]:
     """One pass with its progress on stderr. Raises LianError if no plan could be made."""
     options = Options(
-        only=tuple(arguments.only),
+        selection(arguments),
+        tuple(arguments.force) if arguments.once else (),
+        arguments.max_builds,
         jobs=arguments.jobs,
         cores=os.cpu_count() or 1,
         build_timeout=arguments.build_timeout,

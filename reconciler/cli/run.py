@@ -12,6 +12,7 @@ from reconciler.cli import exits
 from reconciler.cli.streams import tolerant
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.plan.compare import Overrides
+from reconciler.plan.select import Selection
 
 if TYPE_CHECKING:
     import argparse
@@ -82,6 +83,11 @@ def complete(work: Coroutine[Any, Any, int]) -> int:
             raise
 
     return asyncio.run(guarded())
+
+
+def selection(arguments: argparse.Namespace) -> Selection:
+    """Which artifacts the flags choose."""
+    return Selection(tuple(arguments.only), tuple(arguments.left_out), arguments.dependants)
 
 
 def overrides(arguments: argparse.Namespace) -> Overrides:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli import exits
-from reconciler.cli.run import complete
+from reconciler.cli.run import complete, selection
 from reconciler.cli.views import outcome as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.progress import progress
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def _sign(arguments: argparse.Namespace) -> int:
     async with wiring.working(wiring.Choice.of(arguments)) as bench:
         with progress(sys.stderr) as shown:
-            outcome = await sign_once(bench.ports(shown), Options(only=tuple(arguments.only)))
+            outcome = await sign_once(bench.ports(shown), Options(selection(arguments)))
     problems.show(outcome.problems, sys.stderr)
     if arguments.json:
         sys.stdout.write(as_json(outcome.to_json()))

@@ -146,6 +146,8 @@ class Resolution:
     desired: Desired
     moment: float
     audited: Callable[[Repository, Digest], bool] = lambda _repository, _digest: False
+    forced: frozenset[ArtifactName] = frozenset()
+    """What is built anew although it may be there."""
     identities: dict[ArtifactName, Identity] = field(default_factory=dict)
     images: dict[Reference, Digest] = field(default_factory=dict)
     order: list[ArtifactName] = field(init=False)
@@ -292,8 +294,11 @@ class Resolution:
         return {Reference(repository, tag) for tag in tags}
 
     def rebuilt(self, name: ArtifactName, observed: Observed) -> bool:
-        """True if a part of the artifact's image is known to be missing, and the fleet wants that mended."""
+        """True if it is built anew though it is there: somebody wants that, or a part of it is known to be missing, and
+        the fleet wants that mended."""
         identity, image = self.identities[name], self.desired.wanted[name].artifact.image
+        if name in self.forced:
+            return True
         if not isinstance(identity, Keyed) or self.desired.fleet.policy.drift.broken is not Response.HEAL:
             return False
         head = observed.heads.get(Reference(image, identity.tag()))

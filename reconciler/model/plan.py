@@ -50,6 +50,7 @@ class ReasonCode(StrEnum):
     ORPHANED = "orphaned"
     SUPERSEDED = "superseded"
     IMMUTABLE = "immutable"
+    LIMITED = "limited"
     UNKNOWN = "unknown"
     INVALID = "invalid"
     UNSUPPORTED = "unsupported"

@@ -48,8 +48,19 @@ def make_plan(resolution: Resolution, observed: Observed, overrides: Overrides =
     for name in resolution.order:
         view = _View(desired.wanted[name].artifact, observed, resolution, invalid, overrides)
         change = view.change(resolution.identities[name])
+        if name in resolution.forced:
+            change = _forced(change)
         changes[name] = _behind(change, changes) if change.waits_for else change
     return Plan(desired.revision, tuple(changes.values()), desired.problems)
+
+
+def _forced(change: Change) -> Change:
+    """The same artifact built anew, whatever is there; what is held stays held."""
+    if change.action is Action.HOLD:
+        return change
+    others = [reason for reason in change.reasons if reason.code is not ReasonCode.IN_SYNC]
+    reasons = (Reason(ReasonCode.FORCED), *others)
+    return replace(change, action=Action.BUILD, reasons=reasons, digest=None, conditional=False, replaces=True)
 
 
 def _behind(change: Change, changes: Mapping[ArtifactName, Change]) -> Change:

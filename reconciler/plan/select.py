@@ -1,8 +1,9 @@
-"""Which artifacts a pass is about: `--only` with globs over `workspace/artifact`."""
+"""Which artifacts a pass is about."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -16,20 +17,53 @@ if TYPE_CHECKING:
     from reconciler.model.name import ArtifactName
 
 
-def select(desired: Desired, only: Sequence[str]) -> frozenset[ArtifactName] | None:
-    """The artifacts that match a glob, with all they stand on; None (everything) if no glob is given.
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Globs over `workspace/artifact`. Chosen is what matches `only` (everything, if that is empty) with all that it
+    stands on, and for `dependants` with all that stands on it; without what matches `excluded` and all that stands on
+    that."""
 
-    Raises LianError `selection-empty` for a glob that matches nothing.
-    """
-    if not only:
+    only: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    dependants: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """True if it leaves nothing out."""
+        return not self.only and not self.excluded
+
+
+def select(desired: Desired, selection: Selection) -> frozenset[ArtifactName] | None:
+    """The chosen artifacts; None for everything. Raises LianError `selection-empty` for a glob that matches nothing,
+    and where nothing is left."""
+    if selection.is_whole:
         return None
+    chosen = _matching(desired, selection.only) if selection.only else set(desired.wanted)
+    if selection.dependants:
+        chosen = _with_dependants(desired, chosen)
+    left_out = _with_dependants(desired, _matching(desired, selection.excluded))
+    found = _with_parents(desired, chosen - left_out)
+    if not found:
+        message = f"nothing is left: {', '.join(selection.excluded)} leaves out all that is chosen"
+        hint = "what stands on an artifact that is left out is left out with it"
+        raise LianError((*desired.problems, Problem("selection-empty", message, "--except", hint=hint)))
+    return frozenset(found)
+
+
+def named(desired: Desired, globs: Sequence[str]) -> frozenset[ArtifactName]:
+    """The artifacts that match a glob, and no others. Raises LianError `selection-empty` for one that matches
+    nothing."""
+    return frozenset(_matching(desired, globs))
+
+
+def _matching(desired: Desired, globs: Sequence[str]) -> set[ArtifactName]:
     chosen: set[ArtifactName] = set()
-    for glob in only:
+    for glob in globs:
         matches = {name for name in desired.wanted if fnmatchcase(str(name), glob)}
         if not matches:
             raise LianError((*desired.problems, _nothing(desired, glob)))
         chosen |= matches
-    return frozenset(_with_parents(desired, chosen))
+    return chosen
 
 
 def narrowed(desired: Desired, chosen: frozenset[ArtifactName]) -> Desired:
@@ -46,6 +80,19 @@ def _with_parents(desired: Desired, chosen: set[ArtifactName]) -> set[ArtifactNa
     while open_:
         parents = desired.wanted[open_.pop()].artifact.parents
         new = {p for p in parents if p in desired.wanted} - reached
+        reached |= new
+        open_.extend(new)
+    return reached
+
+
+def _with_dependants(desired: Desired, chosen: set[ArtifactName]) -> set[ArtifactName]:
+    children: dict[ArtifactName, list[ArtifactName]] = defaultdict(list)
+    for name, wanted in desired.wanted.items() if chosen else ():
+        for parent in wanted.artifact.parents:
+            children[parent].append(name)
+    reached, open_ = set(chosen), list(chosen)
+    while open_:
+        new = set(children[open_.pop()]) - reached
         reached |= new
         open_.extend(new)
     return reached

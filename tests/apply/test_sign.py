@@ -17,6 +17,7 @@ from reconciler.model.problem import LianError
 from reconciler.model.provenance import PROVENANCE_PREDICATE, provenance_of
 from reconciler.model.record import ARTIFACT_TYPE, RECORD_LAYER
 from reconciler.observe.ask import read_records
+from reconciler.plan.select import Selection
 from reconciler.reconcile import Options, sign_once
 from tests.apply.test_attesting import (
     ALL,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 
 def sign(world: World, *only: str) -> Outcome:
-    return asyncio.run(sign_once(world.ports(), Options(only=only)))
+    return asyncio.run(sign_once(world.ports(), Options(Selection(only))))
 
 
 def refusal(world: World) -> str:

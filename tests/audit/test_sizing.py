@@ -19,6 +19,7 @@ from reconciler.model.desired import Wanted
 from reconciler.model.name import ArtifactName
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.tier import BuildSpec, Ladder, RunnerOverride
+from reconciler.plan.select import Selection
 from reconciler.ports.compute import Usage
 from reconciler.reconcile import Options, reconcile_once
 from reconciler.sizing.choose import Rule, size
@@ -255,5 +256,5 @@ def test_a_narrowed_pass_and_a_whole_one_give_the_same_size(tmp_path: Path) -> N
     shop = grown(tmp_path, artifact("shop/api"))
     shop.source.commit = shop.source.commit.changed(artifacts=(artifact("shop/api"), artifact("shop/new")))
     expected = told(shop, "shop/new").sizing.tier
-    asyncio.run(reconcile_once(shop.ports(), Options(only=("shop/new",))))
+    asyncio.run(reconcile_once(shop.ports(), Options(Selection(("shop/new",)))))
     assert shop.builder.requests[-1].tier == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from reconciler.model.problem import LianError, Problem
 from reconciler.model.tree import FILE, Entry
 from reconciler.plan.files import changed_files
 from reconciler.plan.graph import checked
-from reconciler.plan.select import select
+from reconciler.plan.select import Selection, select
 from tests.commits import AMD64, ARM64, Commit, artifact, chain
 from tests.plan.evidence import Evidence, plan
 
@@ -109,10 +110,36 @@ def test_unknown_is_never_absent(pair: tuple[Commit, Commit], data: st.DataObjec
 def test_a_selection_brings_what_it_stands_on() -> None:
     commit = chain("a/x", "a/y", "b/z")
     desired = checked(commit.desired)
-    names = {glob: {str(n) for n in select(desired, (glob,)) or ()} for glob in ("b/z", "a/*", "*/y", "a/x")}
+    names = {glob: {str(n) for n in select(desired, Selection((glob,))) or ()} for glob in ("b/z", "a/*", "*/y", "a/x")}
     assert names == {"b/z": {"a/x", "a/y", "b/z"}, "a/*": {"a/x", "a/y"}, "*/y": {"a/x", "a/y"}, "a/x": {"a/x"}}
-    assert select(desired, ()) is None
-    assert select(desired, ("a/x", "b/*")) == frozenset(desired.wanted)
+    assert select(desired, Selection()) is None
+    assert select(desired, Selection(("a/x", "b/*"))) == frozenset(desired.wanted)
+
+
+@given(
+    st.lists(st.sampled_from(["a/x", "a/y", "b/z", "b/*", "a/*"]), max_size=2).map(tuple),
+    st.lists(st.sampled_from(["a/x", "a/y", "b/z"]), max_size=2).map(tuple),
+    st.booleans(),
+)
+def test_what_is_chosen_has_all_that_it_stands_on_and_nothing_that_is_left_out(
+    only: tuple[str, ...], excluded: tuple[str, ...], dependants: bool
+) -> None:
+    desired = chain("a/x", "a/y", "b/z").desired
+    try:
+        chosen = select(desired, Selection(only, excluded, dependants))
+    except LianError as error:
+        assert error.problems[0].code == "selection-empty"
+        return
+    if chosen is None:
+        assert (only, excluded) == ((), ())
+        return
+    assert chosen
+    assert not {str(name) for name in chosen} & set(excluded)
+    assert all(parent in chosen for name in chosen for parent in desired.wanted[name].artifact.parents)
+    if dependants and not excluded:
+        children = (name for name, wanted in desired.wanted.items() if set(wanted.artifact.parents) & chosen)
+        matched = {name for name in chosen if any(fnmatchcase(str(name), glob) for glob in only)}
+        assert all(name in chosen for name in children if set(desired.wanted[name].artifact.parents) & matched)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +148,7 @@ def test_a_selection_brings_what_it_stands_on() -> None:
 )
 def test_a_glob_that_matches_nothing_is_an_error(glob: str, hint: str) -> None:
     with pytest.raises(LianError) as raised:
-        select(chain("a/x", "a/y", "b/z").desired, ("a/x", glob))
+        select(chain("a/x", "a/y", "b/z").desired, Selection(("a/x", glob)))
     (problem,) = raised.value.problems
     assert problem.code == "selection-empty"
     assert hint in (problem.hint or "")

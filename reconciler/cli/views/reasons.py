@@ -82,6 +82,7 @@ _DRIFT = {
     Code.BROKEN: "a part of the image is missing: {old}",
     Code.ORPHANED: "{subject} is no longer wanted",
     Code.SUPERSEDED: "held, because a newer commit was applied: {old}",
+    Code.LIMITED: "held, because this pass makes no more builds",
     Code.IMMUTABLE: "held, because tag {subject} must not move",
 }
 _WHAT = {

@@ -1,0 +1,114 @@
+"""What a person chooses for one pass: what is built anew, and how much at most."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.cli import exits
+from reconciler.model.outcome import Status
+from reconciler.model.plan import Action, ReasonCode
+from reconciler.model.problem import LianError
+from reconciler.plan.select import Selection
+from reconciler.reconcile import Options, plan_once, reconcile_once
+from tests.commits import Commit, artifact
+from tests.fakes import World
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.model.outcome import Outcome
+    from reconciler.model.plan import Plan
+
+FILES = {"w/base/Dockerfile": b"FROM scratch\n", "w/other/Dockerfile": b"FROM scratch\nLABEL a=b\n"}
+FILES |= {f"w/{name}/Dockerfile": b"FROM base\n" for name in ("child", "leaf")}
+
+
+PLAIN = Options()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A base, a child on it, a leaf on that, and another one."""
+    made = (
+        artifact("w/base"),
+        artifact("w/child", contexts={"base": "artifact:w/base"}),
+        artifact("w/leaf", contexts={"base": "artifact:w/child"}),
+        artifact("w/other"),
+    )
+    return World(Commit(made, FILES), tmp_path)
+
+
+def planned(world: World, options: Options) -> Plan:
+    return asyncio.run(plan_once(world.ports(), options)).plan
+
+
+def passed(world: World, options: Options = PLAIN) -> Outcome:
+    return asyncio.run(reconcile_once(world.ports(), options))[1]
+
+
+def statuses(outcome: Outcome) -> dict[str, Status]:
+    return {result.artifact.artifact: result.status for result in outcome.results}
+
+
+def test_what_is_forced_is_built_anew_and_what_stands_on_it_only_if_it_comes_out_different(world: World) -> None:
+    passed(world)
+    plan = planned(world, Options(forced=("w/base",)))
+    actions = {change.artifact.artifact: (change.action, change.conditional) for change in plan.changes}
+    assert actions == {
+        "base": (Action.BUILD, False),
+        "child": (Action.BUILD, True),
+        "leaf": (Action.BUILD, True),
+        "other": (Action.NONE, False),
+    }
+    assert [reason.code for reason in plan.changes[0].reasons] == [ReasonCode.FORCED]
+    built = len(world.builder.built)
+    assert statuses(passed(world, Options(forced=("w/base",)))) == {
+        "base": Status.DONE,
+        "child": Status.NONE,
+        "leaf": Status.NONE,
+        "other": Status.NONE,
+    }
+    assert len(world.builder.built) == built + 1
+    world.builder.reproducible = False
+    assert set(statuses(passed(world, Options(forced=("w/base",)))).values()) == {Status.DONE, Status.NONE}
+    assert len(world.builder.built) == built + 4
+    assert {change.action for change in planned(world, Options()).changes} == {Action.NONE}
+
+
+def test_what_is_forced_and_not_there_is_an_error(world: World) -> None:
+    with pytest.raises(LianError, match="selection-empty"):
+        planned(world, Options(forced=("w/bse",)))
+
+
+def test_no_more_builds_than_that_and_the_rest_is_held_and_named(world: World) -> None:
+    outcome = passed(world, Options(max_builds=1))
+    assert statuses(outcome) == {
+        "base": Status.DONE,
+        "child": Status.HELD,
+        "leaf": Status.HELD,
+        "other": Status.HELD,
+    }
+    assert {r.problem.code for r in outcome.results if r.problem} == {"max-builds"}
+    assert exits.of_outcome(outcome) == exits.HELD
+    assert list(statuses(passed(world, Options(max_builds=2))).values()).count(Status.HELD) == 1
+    assert set(statuses(passed(world, Options(max_builds=9))).values()) == {Status.DONE, Status.NONE}
+
+
+@pytest.mark.parametrize("most", [0, 1, 2, 3, 4])
+def test_what_waits_for_what_is_held_is_held(world: World, most: int) -> None:
+    plan = planned(world, Options(max_builds=most))
+    held = {change.artifact for change in plan.changes if change.action is Action.HOLD}
+    assert sum(change.action is Action.BUILD for change in plan.changes) == most
+    assert all(change.artifact in held for change in plan.changes if set(change.waits_for) & held)
+
+
+def test_a_pass_that_leaves_something_out_touches_nothing_of_it(world: World) -> None:
+    outcome = passed(world, Options(Selection(excluded=("w/child",))))
+    assert statuses(outcome) == {"base": Status.DONE, "other": Status.DONE}
+    outcome = passed(world, Options(Selection(("w/child",), dependants=True)))
+    assert statuses(outcome) == {"base": Status.NONE, "child": Status.DONE, "leaf": Status.DONE}
+    with pytest.raises(LianError, match="nothing is left"):
+        passed(world, Options(Selection(("w/leaf",), ("w/base",))))
