@@ -263,8 +263,8 @@ class Worker:
     def _building(self, course: Course, stay: Stay, oom_kills: OomKills) -> Building:
         runner = stay.runner
         artifact, tries, tier = course.wanted.artifact, course.tries, course.tries.tier
-        desired, moment = self.resolution.desired, self.resolution.moment
-        freshness = freshness_of(artifact, desired, moment)
+        desired = self.resolution.desired
+        freshness = freshness_of(artifact, self.resolution)
         return Building(
             self.ports,
             self.resolution,

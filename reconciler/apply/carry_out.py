@@ -54,9 +54,7 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     plan = work.plan
     desired = work.resolution.desired
     ladder, sizings = await _sized(work, ports)
-    shares = {
-        name: share_of(name, desired, work.resolution.moment, _machine(desired, s)) for name, s in sizings.items()
-    }
+    shares = {name: share_of(name, work.resolution, _machine(desired, s)) for name, s in sizings.items()}
     runners = Runners.of(
         ports.compute,
         desired.fleet.name,

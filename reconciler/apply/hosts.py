@@ -12,26 +12,29 @@ from reconciler.model.canonical import canonical
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from reconciler.identity.resolve import Resolution
     from reconciler.model.artifact import Artifact
     from reconciler.model.desired import Desired, Wanted
     from reconciler.model.name import ArtifactName
 
 
-def freshness_of(artifact: Artifact, desired: Desired, moment: float) -> str:
-    """How fresh an artifact's builds are asked to be, as a text; empty where they are not."""
-    leaves = freshness_leaves(artifact, builder=desired.fleet.builder, moment=moment)
-    return canonical(leaves).decode() if leaves else ""
+def freshness_of(artifact: Artifact, resolution: Resolution) -> str:
+    """How fresh an artifact's builds are asked to be, as a text; empty where they are not. One that is forced takes
+    nothing from before this pass, and another pass may well go on from what it leaves."""
+    leaves = freshness_leaves(artifact, builder=resolution.desired.fleet.builder, moment=resolution.moment)
+    text = canonical(leaves).decode() if leaves else ""
+    return f"{text} forced {resolution.moment:.0f}".lstrip() if artifact.name in resolution.forced else text
 
 
-def share_of(name: ArtifactName, desired: Desired, moment: float, machine: str = "") -> str:
+def share_of(name: ArtifactName, resolution: Resolution, machine: str = "") -> str:
     """What its builds share a runner with: those of its workspace that are asked to be as fresh, and where machines
     have sizes those that need the same `machine`. A builder's own cache would give a build that is to be fresh what
     another one has just read of an old cache (ADR 054). Windows of `max_age` begin for each artifact at another time,
     so such an artifact shares with nobody."""
-    artifact = desired.wanted[name].artifact
+    artifact = resolution.desired.wanted[name].artifact
     own = f" {name.artifact}" if artifact.max_age else ""
     size = f" on {machine}" if machine else ""
-    return f"{name.workspace} {freshness_of(artifact, desired, moment)}{own}{size}".rstrip()
+    return f"{name.workspace} {freshness_of(artifact, resolution)}{own}{size}".rstrip()
 
 
 def hosts_of_shares(desired: Desired, shares: Iterable[tuple[ArtifactName, str]]) -> Mapping[str, frozenset[str]]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.apply.hosts import hosts_of_shares, share_of
+from reconciler.identity.resolve import Resolution
 from reconciler.model.artifact import BaseImage, ParentImage
 from reconciler.model.cache import CacheMode, CachePolicy
 from reconciler.model.desired import Needs
@@ -58,9 +59,11 @@ def test_builds_of_one_workspace_and_one_freshness_share_a_runner() -> None:
     as_fresh, elsewhere = replace(artifact("shop/e"), os_epoch="c"), artifact("team/a")
     aging, too = (replace(artifact(f"shop/{name}"), max_age=604_800) for name in ("f", "g"))
     desired = Commit((plain, other, fresh, newer, as_fresh, elsewhere)).desired
-    shares = [share_of(one.name, desired, 0.0) for one in (plain, other, fresh, newer, as_fresh, elsewhere)]
+    shares = [share_of(one.name, Resolution(desired, 0.0)) for one in (plain, other, fresh, newer, as_fresh, elsewhere)]
     assert shares[0] == shares[1] == "shop"
     assert shares[2] == shares[4]
     assert len(set(shares)) == 4
     desired = Commit((aging, too)).desired
-    assert share_of(aging.name, desired, 0.0) != share_of(too.name, desired, 0.0), "their windows begin apart"
+    assert share_of(aging.name, Resolution(desired, 0.0)) != share_of(too.name, Resolution(desired, 0.0)), (
+        "their windows begin apart"
+    )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.apply.hosts import share_of
+from reconciler.identity.resolve import Resolution
 from reconciler.model.fleet import ComputeProvider
 from reconciler.model.name import ArtifactName
 from reconciler.model.observed import Observed
@@ -17,7 +18,7 @@ from reconciler.model.run import RUNS_KEPT
 from reconciler.observe import evidence as reading
 from reconciler.observe.ask import read_records
 from reconciler.observe.evidence import evidence
-from reconciler.plan.select import narrowed
+from reconciler.plan.select import Selection, narrowed
 from reconciler.ports.compute import Usage
 from reconciler.reconcile import Options, reconcile_once
 from reconciler.sizing.evidence import Evidence
@@ -184,7 +185,7 @@ def test_a_new_artifact_is_sized_by_the_workspaces_others_in_its_language(tmp_pa
     there = (artifact("shop/api", language="go"), artifact("shop/ui"), artifact("shop/web", language="go"))
     shop = world(tmp_path, *there)
     shop.compute.one_build = Usage(6 * GIB, 0.0)
-    run(shop, jobs=1, only=("shop/api", "shop/web"))
+    run(shop, jobs=1, selection=Selection(("shop/api", "shop/web")))
     new = artifact("shop/new", language="go")
     other = artifact("team/new", language="go")
     shop.source.commit = shop.source.commit.changed(artifacts=(*there, new, other))
@@ -194,16 +195,16 @@ def test_a_new_artifact_is_sized_by_the_workspaces_others_in_its_language(tmp_pa
     assert evidence_of(shop, "shop/new", only=True) == found, "a narrowed pass sizes as a whole one does"
     assert evidence_of(shop, "team/new") == Evidence(), "another workspace's are not asked"
     assert evidence_of(shop, "shop/ui") == Evidence(), "nor another language's"
-    run(shop, only=("shop/new",))
+    run(shop, selection=Selection(("shop/new",)))
     assert shop.builder.requests[-1].tier.name == "medium"
 
 
 def test_own_runs_come_first(tmp_path: Path) -> None:
     shop = world(tmp_path, artifact("shop/api"), artifact("shop/web"))
     shop.compute.one_build = Usage(12 * GIB, 0.0)
-    run(shop, only=("shop/web",))
+    run(shop, selection=Selection(("shop/web",)))
     shop.compute.one_build = Usage(GIB, 0.0)
-    run(shop, only=("shop/api",))
+    run(shop, selection=Selection(("shop/api",)))
     assert evidence_of(shop, "shop/api").artifacts == ("shop/api",)
 
 
@@ -248,9 +249,9 @@ def test_of_many_others_a_few_are_read(tmp_path: Path) -> None:
 def test_where_machines_have_sizes_builds_of_one_size_share_one() -> None:
     desired = Commit((artifact("shop/api"), artifact("shop/web"))).desired
     api, web = (ArtifactName.parse(f"shop/{name}") for name in ("api", "web"))
-    assert share_of(api, desired, 0.0) == share_of(web, desired, 0.0)
-    assert share_of(api, desired, 0.0, "cx22") == share_of(web, desired, 0.0, "cx22")
-    assert share_of(api, desired, 0.0, "cx22") != share_of(web, desired, 0.0, "cx32")
+    assert share_of(api, Resolution(desired, 0.0)) == share_of(web, Resolution(desired, 0.0))
+    assert share_of(api, Resolution(desired, 0.0), "cx22") == share_of(web, Resolution(desired, 0.0), "cx22")
+    assert share_of(api, Resolution(desired, 0.0), "cx22") != share_of(web, Resolution(desired, 0.0), "cx32")
     assert {p for p in ComputeProvider if p.rents_sizes} == {"Hcloud", "Proxmox", "Orchestrator"}
 
 

@@ -78,6 +78,18 @@ def test_what_is_forced_is_built_anew_and_what_stands_on_it_only_if_it_comes_out
     assert {change.action for change in planned(world, Options()).changes} == {Action.NONE}
 
 
+def test_what_is_forced_takes_nothing_from_before(world: World) -> None:
+    """Its steps run again; what it leaves others may go on from."""
+    world.builder.keeps = True
+    passed(world)
+    passed(world, Options(forced=("w/base",)))
+    assert [request.cache_from for request in world.builder.requests if request.artifact == "w/base"] == [(), ()]
+    world.source.commit = world.source.commit.changed({"w/base/app": b"2"})
+    passed(world)
+    assert world.builder.requests[-3].artifact == "w/base"
+    assert len(world.builder.requests[-3].cache_from) >= 1
+
+
 def test_what_is_forced_and_not_there_is_an_error(world: World) -> None:
     with pytest.raises(LianError, match="selection-empty"):
         planned(world, Options(forced=("w/bse",)))
