@@ -59,8 +59,8 @@ def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True
             return _differs(reason, detailed)
         case Code.PLATFORM_MISSING:
             return f"platform {subject} is " + ("no longer wanted" if reason.new is None else "not in the image")
-        case Code.IN_SYNC:
-            return "in sync"
+        case Code.IN_SYNC | Code.FORCED:
+            return "in sync" if reason.code is Code.IN_SYNC else "forced"
         case Code.EXPIRED if subject == "fresh":
             return "older than its max_age"
         case _:
@@ -95,7 +95,6 @@ _WHAT = {
     Code.BUILDER_CHANGED: "builder pin",
     Code.EPOCH_CHANGED: "source date epoch",
     Code.EXPIRED: "freshness",
-    Code.FORCED: "forced",
 }
 
 
