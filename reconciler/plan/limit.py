@@ -36,6 +36,12 @@ def limited(plan: Plan, builds: int | None) -> Plan:
 
 def _held(change: Change) -> Change:
     hint = "the next pass goes on; --max-builds says how many"
-    problem = Problem(CODE, "it is not built: this pass makes no more builds", artifact=str(change.artifact), hint=hint, next=Next.HOLD)
+    problem = Problem(
+        CODE,
+        "it is not built: this pass makes no more builds",
+        artifact=str(change.artifact),
+        hint=hint,
+        next=Next.HOLD,
+    )
     reasons = (Reason(ReasonCode.LIMITED, None, problem.code), *change.reasons)
     return replace(change, action=Action.HOLD, reasons=reasons, holds=(problem,), conditional=False, replaces=False)
