@@ -16,6 +16,7 @@ from reconciler.model.outcome import Status
 from reconciler.model.plan import Action
 from reconciler.model.policy import Response
 from reconciler.model.problem import LianError
+from reconciler.model.wording import count
 from reconciler.observe.ask import ask, read_listing
 from reconciler.observe.lineage import lineage
 from reconciler.plan import limit
@@ -29,11 +30,11 @@ from reconciler.plan.story import image_of, tell
 from reconciler.plan.vanished import some_are_gone, unless_vanished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from reconciler.model.desired import Desired
     from reconciler.model.name import ArtifactName
-    from reconciler.model.outcome import Outcome, Result
+    from reconciler.model.outcome import Outcome
     from reconciler.model.plan import Change, FileChange, Plan, Reason
     from reconciler.model.problem import Problem
     from reconciler.model.reference import Repository
@@ -161,7 +162,7 @@ async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]
     outcome = all_in_sync(work) or await _carried_out(work, ports, options)
     ports.recorder.record(Ended(outcome))
     if options.selection.is_whole:
-        await ports.memory.keep(_there(work, outcome))
+        await ports.memory.keep(_there(work, outcome, await ports.memory.recall()))
     return work.plan, replace(outcome, problems=(*outcome.problems, *stuck))
 
 
@@ -173,17 +174,15 @@ async def _carried_out(work: Work, ports: Ports, options: Options) -> Outcome:
     return await carry_out(work, ports, jobs, Limits(options.build_timeout, options.overrides.older))
 
 
-def _there(work: Work, outcome: Outcome) -> set[Repository]:
-    """The repositories that hold something of what is wanted, or whose content could not be found out."""
-    wanted = (result for result in outcome.results if result.action is not Action.PRUNE)
-    good = {r.artifact for r in wanted if r.status in {Status.DONE, Status.NONE} or _is_unknown(r)}
-    named = work.observed.named
-    return {c.image for c in work.plan.changes if c.artifact in good or named(c.image, c.tags)}
-
-
-def _is_unknown(result: Result) -> bool:
-    """True if it could not be decided what is there; of what is only put off that is known."""
-    return result.status is Status.HELD and (result.problem is None or result.problem.code != limit.CODE)
+def _there(work: Work, outcome: Outcome, remembered: Collection[str]) -> set[Repository]:
+    """The repositories that hold something of what is wanted; those that did when it was last known, where it could not
+    be found out now."""
+    wanted = [result for result in outcome.results if result.action is not Action.PRUNE]
+    good = {r.artifact for r in wanted if r.status in {Status.DONE, Status.NONE}}
+    held = {r.artifact for r in wanted if r.status is Status.HELD}
+    changes, named = work.plan.changes, work.observed.named
+    there = {c.image for c in changes if c.artifact in good or named(c.image, c.tags)}
+    return there | {c.image for c in changes if c.artifact in held and str(c.image) in remembered}
 
 
 async def _sweep(ports: Ports, fleet: str | None) -> tuple[Problem, ...]:
@@ -191,7 +190,7 @@ async def _sweep(ports: Ports, fleet: str | None) -> tuple[Problem, ...]:
     no more than a note: the next pass looks again. Without a fleet only those of this machine are known."""
     swept = await ports.compute.sweep(fleet)
     if swept.leases:
-        ports.recorder.record(Noted(f"swept what {len(swept.leases)} interrupted build(s) had left behind"))
+        ports.recorder.record(Noted(f"swept what {count(len(swept.leases), 'interrupted build')} had left behind"))
     for problem in swept.unseen:
         ports.recorder.record(Noted(f"what passes elsewhere have left behind is not known: {problem.message}"))
     return swept.problems

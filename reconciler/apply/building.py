@@ -130,7 +130,7 @@ class Building:
                 lookup = await self.caches.look(platform)
                 request = await self._request(platform, needs, inputs, None, target, log)
                 await self._tried(replace(request, cache_from=lookup.sources, mount_namespace=namespace), lookup)
-        await self.oom_kills.ensure_none(self.last_log)
+        await self.oom_kills.ensure_none(self.materials.dockerfile_path, self.last_log)
 
     async def _check_inputs(
         self, needs: Needs, platform: Platform, parents: Mapping[tuple[ArtifactName, Platform], Digest]
@@ -221,7 +221,7 @@ class Building:
         """Before anything of what was built can be found by others. Raises OnRunner if a step of it is not complete;
         then its cache is in nobody's way."""
         try:
-            await self.oom_kills.ensure_none(self.last_log)
+            await self.oom_kills.ensure_none(self.materials.dockerfile_path, self.last_log)
         except OnRunner:
             await self.caches.put_back(platform, lookup)
             raise

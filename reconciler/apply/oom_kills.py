@@ -33,10 +33,11 @@ class OomKills:
     tier: Tier
     before: int = 0
 
-    async def ensure_none(self, log: str | None) -> None:
-        """Raises OnRunner if a step of the build was left incomplete, or may have been."""
+    async def ensure_none(self, dockerfile: str, log: str | None) -> None:
+        """Raises OnRunner if a step of the build, which this Dockerfile has, was left incomplete, or may have been."""
         if number := await self._number():
-            raise OnRunner(self._certain(number, log) if self._is_certain(number) else self._doubt())
+            problem = self._certain(number, log) if self._is_certain(number) else self._doubt()
+            raise OnRunner(replace(problem, file=dockerfile))
 
     async def explain(self, error: OnRunner, log: str | None) -> OnRunner:
         """The same failure; or that it failed for memory, if that is certain; or that it may have. A runner that cannot

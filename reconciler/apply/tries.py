@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from reconciler.model.attempt import Again, FailedTry
@@ -20,8 +19,6 @@ from reconciler.ports.builder import CACHE_BROKEN, CACHE_SILENT, OUT_OF_MEMORY, 
 from reconciler.sizing.ladder import next_larger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from reconciler.model.problem import Problem
     from reconciler.model.tier import Ladder, Tier
 
@@ -96,8 +93,7 @@ class Tries:
         return again
 
     def told(self, problem: Problem, *, spent: bool) -> Problem:
-        """The problem that the build ends with, with what was tried before it and why no more is. `spent` as in
-        `after`."""
+        """The problem that the build ends with, and why no more is tried. `spent` as in `after`."""
         parts = [problem.message]
         match failure_class(problem):
             case FailureClass.MEMORY if next_larger(self.ladder, self.tier) is None:
@@ -106,16 +102,7 @@ class Tries:
                 parts.append("a build gets a larger runner once")
             case FailureClass.INFRASTRUCTURE if spent and self._new_runners < MAX_NEW_RUNNERS:
                 parts.append("so many runners were lost in its workspace that no more are asked for in this pass")
-        parts += self._before(problem.message)
         return replace(problem, message="; ".join(parts))
-
-    def _before(self, message: str) -> Iterator[str]:
-        """What the tries before it said, the last one first; what they said alike is said once."""
-        said = groupby(reversed(self.failed), key=lambda one: (one.tier.words, one.problem.message))
-        for (tier, told), group in said:
-            number = len(list(group))
-            which = "the try before it" if number == 1 else f"the {number} tries before it"
-            yield f"{which}, with {tier}: {'the same' if told == message else told}"
 
     @property
     def _new_runners(self) -> int:

@@ -30,6 +30,7 @@ async def _watch(arguments: argparse.Namespace) -> int:
     stop = asyncio.Event()
     on_stop(stop.set)
     errors = Writer(sys.stderr)
+    errors.line(("watching until it is interrupted; `lian reconcile --once` makes one pass", "dim"))
     async with wiring.working(wiring.Choice.of(arguments)) as bench:
 
         async def once(reason: str) -> None:

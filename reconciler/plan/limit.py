@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Change, Plan
 
 
-CODE = "max-builds"
-
-
 def limited(plan: Plan, builds: int | None) -> Plan:
     """The plan with the first `builds` of its builds, those that may turn out not to be needed included; the others are
     held, and all that waits for them."""
@@ -37,7 +34,7 @@ def limited(plan: Plan, builds: int | None) -> Plan:
 def _held(change: Change) -> Change:
     hint = "the next pass goes on; --max-builds says how many"
     problem = Problem(
-        CODE,
+        "max-builds",
         "it is not built: this pass makes no more builds",
         artifact=str(change.artifact),
         hint=hint,

@@ -101,5 +101,6 @@ def _with_dependants(desired: Desired, chosen: set[ArtifactName]) -> set[Artifac
 def _nothing(desired: Desired, glob: str) -> Problem:
     names = [str(name) for name in desired.wanted]
     otherwise = f"choose one of the {len(names)} that `lian diff --detailed` lists"
-    hint = meant(glob, names, otherwise, likeness=0.4)
+    known = {*names, *(f"{name.workspace}/*" for name in desired.wanted)} if "*" in glob else names
+    hint = meant(glob, known, otherwise, likeness=0.4)
     return Problem("selection-empty", f"no artifact matches {glob!r}", hint=hint)

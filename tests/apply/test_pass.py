@@ -15,6 +15,7 @@ from reconciler.model.plan import Action
 from reconciler.model.policy import DriftPolicy, Policy, Response
 from reconciler.model.problem import LianError
 from reconciler.observe.ask import read_records
+from reconciler.plan.select import Selection
 from reconciler.reconcile import Options, plan_once, reconcile_once
 from tests.commits import AMD64, APPLIED_TAG, ARM64, Commit, artifact, chain
 from tests.fakes import World, problem
@@ -450,7 +451,7 @@ def test_what_is_held_is_reported_and_stops_nobody(tmp_path: Path) -> None:
 def test_a_selection_builds_what_it_stands_on_and_nothing_else(tmp_path: Path) -> None:
     commit = chain("shop/base", "shop/api")
     world = World(commit.changed(artifacts=(*commit.artifacts, artifact("web/site"))), tmp_path)
-    assert set(ends(run(world, only=("shop/api",)))) == {"shop/base", "shop/api"}
+    assert set(ends(run(world, selection=Selection(("shop/api",))))) == {"shop/base", "shop/api"}
 
 
 def test_the_first_sweep_is_told(one: World) -> None:

@@ -125,7 +125,7 @@ def test_plain_progress_steers_nothing_and_has_a_line_for_each_event() -> None:
             recorder.record(event)
     lines = stream.getvalue().splitlines()
     assert not steers(stream.getvalue())
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert lines[1:3] == ["plan: 1 to build, 1 held", "shop/api  started"]
     assert lines[-1] == "shop/api  built in 2.0 s"
 
@@ -139,6 +139,17 @@ def test_each_try_tells_its_steps_once() -> None:
             recorder.record(event)
     told = [line for line in stream.getvalue().splitlines() if "RUN make" in line or "started" in line]
     assert told == ["shop/api  started", "shop/api  [2/2] RUN make"] * 2
+
+
+def test_a_step_is_told_when_it_begins_and_what_needed_none_as_that() -> None:
+    """A build that takes long is not silent until it has ended."""
+    stream = io.StringIO()
+    with PlainProgress(stream) as recorder:
+        recorder.record(Step(NAME, "[1/2] COPY a /", done=True, cached=True))
+        recorder.record(Step(NAME, "[2/2] RUN make"))
+        assert stream.getvalue().splitlines() == ["shop/api  [1/2] COPY a / cached", "shop/api  [2/2] RUN make"]
+        recorder.record(Step(NAME, "[2/2] RUN make", done=True))
+    assert len(stream.getvalue().splitlines()) == 2
 
 
 def test_tries_that_failed_alike_are_told_once() -> None:

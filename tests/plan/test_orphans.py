@@ -17,6 +17,7 @@ from reconciler.model.plan import Action, ReasonCode
 from reconciler.model.policy import DriftPolicy, Policy, PrunePolicy, Response
 from reconciler.observe.ask import read_applied
 from reconciler.plan.orphans import left_to
+from reconciler.plan.select import Selection
 from reconciler.reconcile import Options, Orphans, plan_once, reconcile_once
 from tests.cli.test_documents import checked
 from tests.cli.test_views import shown
@@ -156,7 +157,9 @@ def test_they_are_named_on_the_screen(world: World) -> None:
     assert "1 artifact in sync, nothing to do, 2 orphaned" in text
 
 
-@pytest.mark.parametrize("option", [{"orphans": Orphans.IGNORED}, {"orphans": Orphans.HEALED}, {"only": ("shop/api",)}])
+@pytest.mark.parametrize(
+    "option", [{"orphans": Orphans.IGNORED}, {"orphans": Orphans.HEALED}, {"selection": Selection(("shop/api",))}]
+)
 def test_who_does_not_look_asks_nothing(world: World, option: dict[str, Any]) -> None:
     world.points.seen.clear()
     assert told(diff(world, **option)) == {}

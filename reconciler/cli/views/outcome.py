@@ -30,6 +30,10 @@ _STYLE = {
 }
 
 
+_TOLD_BELOW = {Status.FAILED, Status.HELD}
+"""Their problems are told whole after all lines."""
+
+
 def show(
     outcome: Outcome,
     stream: IO[str],
@@ -109,5 +113,6 @@ def _detail(result: Result) -> str:
         if told := cache_use.in_short(result.caches.values()):
             seconds += f", {told}"
         return f"{result.digest.algorithm}:{result.digest.short}{seconds}" if result.digest else seconds.strip()
-    message = result.problem.message.split("\n")[0] if result.problem else ""
-    return message.removeprefix(f"{result.artifact}: ")
+    if result.status in _TOLD_BELOW and result.problem:
+        return result.problem.code
+    return result.problem.message.split("\n")[0] if result.problem else ""

@@ -27,7 +27,7 @@ MAX_ROWS = 20
 
 
 class PlainProgress:
-    """A recorder that writes a line for each start, finished step and end."""
+    """A recorder that writes a line for each start, each step when it begins, and each end."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -44,7 +44,7 @@ class PlainProgress:
             case Started(artifact):
                 self._told[artifact].clear()  # each try tells its own steps
                 self._writer.line((str(artifact), "bold"), "  started")
-            case Step(artifact, name, done, cached) if done and _is_own(name) and name not in self._told[artifact]:
+            case Step(artifact, name, _, cached) if _is_own(name) and name not in self._told[artifact]:
                 self._told[artifact].add(name)
                 self._writer.line((str(artifact), "bold"), f"  {name}", (" cached" if cached else "", "dim"))
             case Finished(result):

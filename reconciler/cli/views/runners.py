@@ -33,7 +33,7 @@ def show(told: RunnerList, stream: IO[str]) -> None:
     blocks(told.problems, writer, word="unknown", style="yellow")
     where = f"fleet {told.fleet}" if told.fleet is not None else "this machine alone"
     gone = sum(one.keeper is Keeper.GONE for one in told.runners)
-    parts = [count(len(told.runners), "runner")]
+    parts = [count(len(told.runners), "runner") + (" known" if told.problems else "")]
     parts += [f"{len(told.swept)} returned"] if told.swept else []
     writer.line((where, "dim"), ": ", (", ".join(parts), "bold"))
     if gone:

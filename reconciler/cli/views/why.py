@@ -13,7 +13,7 @@ from reconciler.cli.views.sizing import SHOWN_RUNS, runs_of
 from reconciler.cli.views.text import Writer
 from reconciler.cli.views.tries import sentence
 from reconciler.model.plan import Action
-from reconciler.model.wording import built_from
+from reconciler.model.wording import built_from, count
 
 if TYPE_CHECKING:
     from reconciler.model.plan import Change
@@ -70,7 +70,7 @@ def _state(change: Change, writer: Writer) -> None:
 def _record(record: BuildRecord, writer: Writer) -> None:
     builder = ", ".join(record.builder.values())
     writer.line(("record", "bold"), f"  built {record.started} from {built_from(record.revision)}")
-    writer.wrapped([f"  {record.seconds:.1f} s, {record.steps.get('total', 0)} steps, "], builder, indent=4)
+    writer.wrapped([f"  {record.seconds:.1f} s, {count(record.steps.get('total', 0), 'step')}, "], builder, indent=4)
     if record.peak_memory:
         writer.line(f"  peak memory of its runner {record.peak_memory / (1 << 20):.0f} MiB")
     for failed in record.tries:

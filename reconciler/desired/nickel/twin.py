@@ -159,7 +159,16 @@ class _Reader:
             return _quoted(argument)
         if keyword == "uniqueItems":
             return "each element once"
-        return described or f"something that matches {argument}"
+        return described or self._described(self._whole(error)) or f"something that matches {argument}"
+
+    def _whole(self, error: ValidationError) -> Any:
+        """The schema that the failing one is a part of by `allOf`."""
+        here: Any = self._document
+        for step in error.absolute_schema_path:
+            if step == "allOf":
+                return here
+            here = self._document["$defs"][here["$ref"].rpartition("/")[2]] if step == "$ref" else here[step]
+        return None
 
     def _described(self, schema: Any) -> str | None:
         """The schema's own words for what it wants, without the full stop, in lower case where they are prose."""

@@ -187,7 +187,8 @@ class Progress:
         reopened = vertex.completed and not completed and not vertex.is_internal
         if began and (vertex.started is None or reopened):
             log.append(f"#{vertex.number} {vertex.name}\n".encode(errors="replace"))
-            seen.append(StepSeen(vertex.name, False, False))
+            if not (completed and cached):  # that has not begun
+                seen.append(StepSeen(vertex.name, False, False))
         if completed and not vertex.completed and not (vertex.ended and vertex.is_internal):
             log += _last_line(vertex)
             log.append(f"#{vertex.number} {_end(cached, error)}\n".encode(errors="replace"))

@@ -163,11 +163,22 @@ class DockerLocalCompute:
                 await self._remove_from_docker(folder)
             await asyncio.to_thread(lease_folder.remove, folder)
         except LianError as error:
-            raise LianError(_not_removed(folder, error.problems[0])) from error
+            raise LianError(self._not_removed(folder, error.problems[0])) from error
         except OSError as error:
             told = f"{error.filename or folder.path}: {error.strerror}"
-            raise LianError(_not_removed(folder, Problem(NOT_REMOVED, told, next=Next.RETRY))) from error
+            raise LianError(self._not_removed(folder, Problem(NOT_REMOVED, told, next=Next.RETRY))) from error
         self._rented.pop(lease, None)
+
+    def _not_removed(self, folder: LeaseFolder, left: Problem) -> Problem:
+        where = f"--host {self._settings.url} " if self._settings.url else ""
+        remove = f"docker {where}rm --force --volumes {container.container_name(folder.lease)}"
+        return Problem(
+            NOT_REMOVED,
+            f"the lease {folder.lease} could not be removed completely",
+            cause="; ".join(part for part in (left.message, left.cause) if part),
+            hint=f"`{remove}`, then remove {folder.path}; the next sweep tries again",
+            next=Next.RETRY if left.code == problems.MISSING else left.next,
+        )
 
     async def usage(self, runner: Runner) -> Usage:
         """See the port. The daemon itself is not counted."""
@@ -455,15 +466,4 @@ def _taken(lease: str) -> Problem:
         cause=f"Docker has a container {container.container_name(lease)}",
         hint="run `lian runners sweep` if no pass of lian is running, and try again",
         next=Next.RETRY,
-    )
-
-
-def _not_removed(folder: LeaseFolder, left: Problem) -> Problem:
-    return Problem(
-        NOT_REMOVED,
-        f"the lease {folder.lease} could not be removed completely",
-        cause="; ".join(part for part in (left.message, left.cause) if part),
-        hint=f"`docker rm --force --volumes {container.container_name(folder.lease)}`, then remove {folder.path}; "
-        "the next sweep tries again",
-        next=Next.RETRY if left.code == problems.MISSING else left.next,
     )
