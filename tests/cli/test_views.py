@@ -297,6 +297,27 @@ def test_a_plan_reads_well() -> None:
     assert "no artifacts" in shown(plan_view.show, Plan("f" * 40))
 
 
+def test_what_many_have_as_their_cause_is_told_once_in_80_columns() -> None:
+    file = FileChange("images/base/Dockerfile")
+    base = replace(
+        change(Action.BUILD, Reason(ReasonCode.DOCKERFILE_CHANGED, "0" * 64, "1" * 64, files=(file,))),
+        artifact=ArtifactName("shop", "base"),
+    )
+    waits = Reason(ReasonCode.PARENT_CHANGED, None, None, "shop/base")
+    children = tuple(
+        replace(change(Action.BUILD, waits, conditional=True), artifact=ArtifactName("shop", f"child{n:03}"))
+        for n in range(500)
+    )
+    written = shown(plan_view.show, Plan("f" * 40, (base, *children)))
+    assert written.count("images/base/Dockerfile") == 1
+    assert "501 artifacts" in written
+    assert "and 500 behind, each unless what it stands on comes out identical:" in written
+    assert "shop/child005 and 494 more" in " ".join(written.split())
+    assert max(map(len, written.splitlines())) <= 80
+    few = shown(plan_view.show, Plan("f" * 40, (base, *children[:2])))
+    assert few.count("rebuild unless shop/base comes out identical") == 2
+
+
 @pytest.mark.parametrize(
     ("new", "subject", "told"),
     [

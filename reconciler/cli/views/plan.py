@@ -34,13 +34,15 @@ _SUMMARY = {
 
 
 _INDENT = " " * 11
+TOLD_TOGETHER = 4
+"""From so many artifacts of one cause on."""
 NAMES_SHOWN = 6
 ORPHANS_SHOWN = 10
 TAGS_SHOWN = 3
 
 
 def show(plan: Plan, stream: IO[str], *, detailed: bool = False) -> None:
-    """What would happen, and why: what has the same cause is told together. Artifacts in sync are counted; with
+    """What would happen, and why: what many have as their cause is told once. Artifacts in sync are counted; with
     `detailed` every artifact is told by itself."""
     writer = Writer(stream)
     if detailed:
@@ -91,9 +93,11 @@ def _change(change: Change, writer: Writer, detailed: bool) -> None:
 
 
 def _group(group: Group, writer: Writer) -> None:
-    """One artifact as it is; several by what is at their root."""
-    if len(group.changes) == 1:
-        return _change(group.changes[0], writer, detailed=False)
+    """A few artifacts one by one; many by what is at their root."""
+    if len(group.changes) < TOLD_TOGETHER:
+        for change in group.changes:
+            _change(change, writer, detailed=False)
+        return
     sign, style = SIGNS[group.action]
     writer.line((f"{sign} {group.action:<6}", style), (count(len(group.changes), "artifact"), "bold"))
     for cause in group.causes:
@@ -104,7 +108,6 @@ def _group(group: Group, writer: Writer) -> None:
         what = "held with them" if group.action is Action.HOLD else "each unless what it stands on comes out identical"
         told = f"and {len(group.behind):,} behind, {what}: " if group.own else f"{what}: "
         writer.wrapped([_INDENT], told + _names(group.behind), indent=len(_INDENT) + 2)
-    return None
 
 
 def _names(changes: Sequence[Change]) -> str:
