@@ -129,7 +129,7 @@ def test_what_is_left_out_is_named_with_its_reason(shop: World) -> None:
     shop.registry.unreadable.add("stable")
     shop.source.commit = shop.source.commit.changed({"web/site/index": b"changed"})
     text = shown(told(shop))
-    assert "left out: web/site  to build: context changed: index" in text
+    assert "left out: web/site  to build: context changed: web/site/index" in text
     assert "left out: shop/api  held, because something could not be read" in text
     assert "held[registry-down]: the registry does not answer" in text
     assert "1 image in sync, 2 left out" in text

@@ -159,7 +159,7 @@ def test_drift_is_told_and_is_no_failure(shop: World) -> None:
     assert found.summary == {"in-sync": 1, "drift": 1, "held": 1}
     assert exits.of_status(found) == 0
     text = shown(found)
-    assert "web/site to build: context changed: index" in text
+    assert "web/site to build: context changed: web/site/index" in text
     assert "shop/api tag 1.4 points at" in text
 
 

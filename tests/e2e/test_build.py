@@ -166,7 +166,7 @@ def test_a_build_that_fails_says_so_and_moves_no_tag(server: RegistryServer, ben
     assert digest_of(server, "failing/api", "latest") is None
     held, err = built(bench, image, "images/api", "--dockerfile", "Nope", code=1)
     assert (held["status"], held["problem"]["code"]) == ("Held", "dockerfile-missing")
-    assert err.count("dockerfile-missing") == 1
+    assert err.count("error[dockerfile-missing]") == 1
 
 
 def test_caches_that_are_named_are_read_and_written_as_the_rules_admit(server: RegistryServer, bench: Bench) -> None:

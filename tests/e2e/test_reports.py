@@ -121,7 +121,7 @@ def test_what_is_deployed_is_what_was_built(shop: Shop) -> None:
     shop.bench.commit({"images/site/index.html": "<h1>changed</h1>\n"})
     changed = shop.bench.lian("images", "--format", "env", code=2)
     assert "SITE" not in changed.out
-    assert "left out: shop/site  to build: context changed: index.html" in changed.err
+    assert "left out: shop/site  to build: context changed: images/site/index.html" in changed.err
     assert "did you mean shop/api?" in shop.bench.lian("images", "--only", "shop/apy", code=1).err
 
 
