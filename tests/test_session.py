@@ -92,6 +92,9 @@ def test_a_daemon_left_behind_fails_the_session(session: Session, trace: str, to
             f"    subprocess.Popen(['sh', '-c', {script!r}], stdout=-3, stderr=-3)\n"
             f"    while not os.path.exists({str(pid)!r}) or not open({str(pid)!r}).read().strip():\n"
             "        time.sleep(0.01)\n"
+            f"    pid = open({str(pid)!r}).read().strip()\n"
+            "    while open(f'/proc/{pid}/comm').read() != 'docker-registry\\n':  # it is the shell's until then\n"
+            "        time.sleep(0.01)\n"
         )
         left = [line for line in done.stdout.splitlines() if line.startswith("process ")]
         assert (done.returncode, len(left)) == (told, told), done.stdout + done.stderr
