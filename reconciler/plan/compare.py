@@ -48,19 +48,8 @@ def make_plan(resolution: Resolution, observed: Observed, overrides: Overrides =
     for name in resolution.order:
         view = _View(desired.wanted[name].artifact, observed, resolution, invalid, overrides)
         change = view.change(resolution.identities[name])
-        if name in resolution.forced:
-            change = _forced(change)
         changes[name] = _behind(change, changes) if change.waits_for else change
     return Plan(desired.revision, tuple(changes.values()), desired.problems)
-
-
-def _forced(change: Change) -> Change:
-    """The same artifact built anew, whatever is there; what is held stays held."""
-    if change.action is Action.HOLD:
-        return change
-    others = [reason for reason in change.reasons if reason.code is not ReasonCode.IN_SYNC]
-    reasons = (Reason(ReasonCode.FORCED), *others)
-    return replace(change, action=Action.BUILD, reasons=reasons, digest=None, conditional=False, replaces=True)
 
 
 def _behind(change: Change, changes: Mapping[ArtifactName, Change]) -> Change:
@@ -173,6 +162,8 @@ class _View:
         if problems := self._unreadable(tags) or self._unread_drift(identity):
             return self._held(problems, None)
         content = self.observed.heads[Reference(self.artifact.image, identity.tag())]
+        if self._is_forced:
+            return self._forced(identity, content.digest if isinstance(content, Found) else None)
         if isinstance(content, Found):
             digest = self.resolution.fixed(self.artifact.name, self.observed) or content.digest
             moves = self.drift.moves(digest)
@@ -186,6 +177,17 @@ class _View:
             return self._by_policy(replace(change, source=here[0]), moves)
         moves = self.drift.moves(None)
         return self._by_policy(self._make(Action.BUILD, self._why(identity, set(), moves), key=identity.key), moves)
+
+    @property
+    def _is_forced(self) -> bool:
+        return self.artifact.name in self.resolution.forced
+
+    def _forced(self, identity: Keyed, there: Digest | None) -> Change:
+        """Built anew, whatever is there; all its tags will move, so one that must not holds it."""
+        moves = self.drift.moves(None)
+        why = self.drift.moves(there) if there else self._why(identity, set(), moves)
+        change = self._make(Action.BUILD, [Reason(ReasonCode.FORCED), *why], key=identity.key)
+        return self._by_policy(replace(change, replaces=True), moves)
 
     def _converged(self, identity: Keyed, digest: Digest, moves: Sequence[Reason]) -> Change:
         """The content is there: is all of it, and are the tags?"""
@@ -254,10 +256,10 @@ class _View:
         contexts = self.artifact.contexts
         waiting = {n for n, c in contexts.items() if isinstance(c, ParentImage) and c.artifact in identity.waits_for}
         moves = self.drift.moves(None)
-        own = self._why(identity, waiting, moves)
+        own = [*([Reason(ReasonCode.FORCED)] if self._is_forced else []), *self._why(identity, waiting, moves)]
         parents = [Reason(ReasonCode.PARENT_CHANGED, *self._old_parent(p), subject=str(p)) for p in identity.waits_for]
         change = self._make(Action.BUILD, [*own, *parents], waits_for=identity.waits_for, conditional=not own)
-        return self._by_policy(change, moves if own else ())
+        return self._by_policy(replace(change, replaces=self._is_forced), moves if own else ())
 
     def _old_parent(self, parent: ArtifactName) -> tuple[str | None, None]:
         """The parent's digest that the present image stands on, if a record tells; the new one is not known yet."""

@@ -10,6 +10,7 @@ import pytest
 from reconciler.cli import exits
 from reconciler.model.outcome import Status
 from reconciler.model.plan import Action, ReasonCode
+from reconciler.model.policy import Policy
 from reconciler.model.problem import LianError
 from reconciler.plan.select import Selection
 from reconciler.reconcile import Options, plan_once, reconcile_once
@@ -76,6 +77,22 @@ def test_what_is_forced_is_built_anew_and_what_stands_on_it_only_if_it_comes_out
     assert set(statuses(passed(world, Options(forced=("w/base",)))).values()) == {Status.DONE, Status.NONE}
     assert len(world.builder.built) == built + 4
     assert {change.action for change in planned(world, Options()).changes} == {Action.NONE}
+
+
+def test_a_tag_that_must_not_move_holds_what_is_forced(world: World) -> None:
+    """As it holds any other build: whoever deploys it by its tag was promised this image."""
+    passed(world)
+    commit = world.source.commit
+    world.source.commit = commit.changed(policy=Policy(immutable_tags=("latest",)))
+    assert {change.action for change in planned(world, PLAIN).changes} == {Action.NONE}
+    held = next(change for change in planned(world, Options(forced=("w/base",))).changes)
+    assert (held.action, [problem.code for problem in held.holds]) == (Action.HOLD, ["tag-immutable"])
+    assert not held.replaces
+
+
+def test_what_is_forced_and_was_never_there_says_both(world: World) -> None:
+    base, *_ = planned(world, Options(forced=("w/base",))).changes
+    assert [reason.code for reason in base.reasons] == [ReasonCode.FORCED, ReasonCode.ABSENT]
 
 
 def test_what_is_forced_takes_nothing_from_before(world: World) -> None:
