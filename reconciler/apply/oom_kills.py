@@ -9,6 +9,7 @@ builds, and what was built there beside it is done again.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -34,22 +35,23 @@ class OomKills:
     before: int = 0
 
     async def ensure_none(self, dockerfile: str, log: str | None) -> None:
-        """Raises OnRunner if a step of the build, which this Dockerfile has, was left incomplete, or may have been."""
-        if number := await self._number():
-            problem = self._certain(number, log) if self._is_certain(number) else self._doubt()
+        """Raises OnRunner if a step of the build, which this Dockerfile has, lacks something, or may do so; or if the
+        runner cannot be asked."""
+        if number := (await self._usage()).oom_kills:
+            problem = self._certain(number, log) if self._are_its_own else self._doubt()
             raise OnRunner(replace(problem, file=dockerfile))
 
     async def explain(self, error: OnRunner, log: str | None) -> OnRunner:
-        """The same failure; or that it failed for memory, if that is certain; or that it may have. A runner that cannot
-        be asked has told why already."""
+        """The same failure; or that it failed for memory, if that is certain; or that it may have."""
         first = error.problems[0]
-        try:
-            number = await self._number()
-        except OnRunner:
+        if failure_class(first) is FailureClass.INFRASTRUCTURE:  # it is given up for that, where there are others
+            with contextlib.suppress(OnRunner):
+                await self._usage()
             return error
+        number = (await self.leave()).oom_kills
         if not number or failure_class(first) is not FailureClass.USER:
             return error
-        if not self._is_certain(number):
+        if not self._are_its_own:
             return OnRunner(replace(self._doubt(), cause=f"{first.message}\n{first.cause or ''}".rstrip()))
         message = f"{first.message}; before that {self._told(number)}"
         return OnRunner(replace(first, code=OUT_OF_MEMORY, message=message, hint=_hint(log)))
@@ -58,24 +60,23 @@ class OomKills:
         """The build goes, however it ended, and what came after its last step (saving its cache mounts) counts as well.
         What has been used; nothing is known where the runner cannot be asked, and it takes no more builds."""
         try:
-            usage = await self.compute.usage(self.stay.runner)
-        except LianError:
+            return await self._usage()
+        except OnRunner:
             self.stay.rented.tainted = True
             return Usage()
+
+    async def _usage(self) -> Usage:
+        """Of the runner, which takes no more builds if there were kills. Raises OnRunner if it does not tell."""
+        try:
+            usage = await self.compute.usage(self.stay.runner)
+        except LianError as error:
+            raise OnRunner(error.problems) from error
         self.stay.rented.tainted |= bool(usage.oom_kills)
         return usage
 
-    async def _number(self) -> int:
-        """How many there were on the runner; 0 also where it does not count them. Raises OnRunner."""
-        try:
-            number = (await self.compute.usage(self.stay.runner)).oom_kills or 0
-        except LianError as error:
-            raise OnRunner(error.problems) from error
-        self.stay.rented.tainted |= number > 0
-        return number
-
-    def _is_certain(self, number: int) -> bool:
-        return self.stay.alone and not self.before and number > 0
+    @property
+    def _are_its_own(self) -> bool:
+        return self.stay.alone and not self.before
 
     def _certain(self, number: int, log: str | None) -> Problem:
         message = f"the steps ended well, but {self._told(number)}"

@@ -147,9 +147,8 @@ class Pool:
 
     def lose(self, stay: Stay) -> Sequence[Rented]:
         """A build has ended, and its runner takes no more of them. It goes back at once if nobody is on it, else with
-        the last of them, for their builds may well end. Of one that is tainted a build is to blame."""
-        if self._set_aside(stay.rented):
-            self.lost += not stay.rented.tainted
+        the last of them, for their builds may well end."""
+        self.lost += self._set_aside(stay.rented)
         return self.leave(stay)
 
     def refuse(self, rented: Rented, error: LianError) -> None:

@@ -119,8 +119,9 @@ class Built:
 
 
 OUT_OF_MEMORY = "build-out-of-memory"
-MORE_MEMORY = "give it more memory: `runner.memory_gb`, or `memory_gb` in the context's .build-spec.ncl"
 """Code of the problem of a build whose limit of memory was too low; with a higher one it may go well."""
+MORE_MEMORY = "give it more memory: `runner.memory_gb`, or `memory_gb` in the context's .build-spec.ncl"
+"""What to try then."""
 PUSH_FAILED = "push-failed"
 """Code of the problem of an image that was built and then not taken, for no reason that would stay."""
 UNCLEAR = "build-error"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.apply.runners import MOST_LOST
 from reconciler.apply.tries import IN_DOUBT
 from reconciler.cache import notes
 from reconciler.model.attempt import Again
@@ -202,3 +203,22 @@ class Silent(Points):
             self.asked += 1
             if self.asked == self.number:
                 raise LianError(Problem("builder-lost", "it is silent", next=Next.RETRY))
+
+
+def test_runners_that_are_dead_are_counted_though_they_tell_nothing(tmp_path: Path) -> None:
+    """Where all are lost, no more are asked for after seven."""
+    names = [f"shop/a{number}" for number in range(9)]
+    shop = world(tmp_path, *names, **{name.removeprefix("shop/"): ["builder-lost"] * 9 for name in names})
+    shop.compute.points = Dead()
+    outcome = run(shop, jobs=1)
+    assert {result.status for result in outcome.results} == {Status.FAILED}
+    assert len(shop.compute.rented) == MOST_LOST + 1
+
+
+class Dead(Points):
+    """A runner tells what is used until a build has failed there."""
+
+    async def at(self, point: str) -> None:
+        await super().at(point)
+        if point == "usage" and self.seen.count("usage") % 2 == 0:
+            raise LianError(Problem("builder-lost", "it is gone", next=Next.RETRY))
