@@ -19,12 +19,12 @@ from reconciler.model.problem import LianError
 from reconciler.model.wording import count
 from reconciler.observe.ask import ask, read_listing
 from reconciler.observe.lineage import lineage
-from reconciler.plan import limit
 from reconciler.plan.audit import audited, not_audited
 from reconciler.plan.compare import Overrides, make_plan
 from reconciler.plan.drift import revisions_behind
 from reconciler.plan.files import changed_files, listings_of, with_files
 from reconciler.plan.graph import checked
+from reconciler.plan.limit import limited
 from reconciler.plan.select import Selection, named, narrowed, select
 from reconciler.plan.story import image_of, tell
 from reconciler.plan.vanished import some_are_gone, unless_vanished
@@ -93,7 +93,7 @@ async def plan_once(ports: Reading, options: Options) -> Work:
         observed.take(await ask(questions, ports.registry))
     left, notes = await _orphans(ports, desired, options)
     plan = await decide(ports, resolution, observed, options.overrides, left)
-    plan = limit.limited(plan, options.max_builds)
+    plan = limited(plan, options.max_builds)
     gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
     changes = await asyncio.gather(*(_with_files(c, resolution, observed, ports, gate) for c in plan.changes))
     notes = (*notes, *not_audited(desired.fleet.policy, observed))
@@ -162,7 +162,8 @@ async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]
     outcome = all_in_sync(work) or await _carried_out(work, ports, options)
     ports.recorder.record(Ended(outcome))
     if options.selection.is_whole:
-        await ports.memory.keep(_there(work, outcome, await ports.memory.recall()))
+        unknown = any(result.status is Status.HELD for result in outcome.results)
+        await ports.memory.keep(_there(work, outcome, await ports.memory.recall() if unknown else ()))
     return work.plan, replace(outcome, problems=(*outcome.problems, *stuck))
 
 

@@ -48,10 +48,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def _alike(typed: str, known: Sequence[str]) -> str:
-    from difflib import get_close_matches
+    from reconciler.model.wording import meant
 
-    meant = get_close_matches(typed, known, n=1)
-    return f"; did you mean {meant[0]}?" if meant else ""
+    text = meant(typed, known, "")
+    return f"; {text}" if text else ""
 
 
 class Once(argparse.Action):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,5 +20,7 @@ def built_from(revision: str) -> str:
 
 def meant(typed: str, known: Iterable[str], otherwise: str, *, likeness: float = 0.6) -> str:
     """`did you mean api?`, or what to say where nothing that is known is as much alike as that (0 to 1)."""
+    from difflib import get_close_matches  # for mistakes alone
+
     near = get_close_matches(typed, sorted(known), n=1, cutoff=likeness)
     return f"did you mean {near[0]}?" if near else otherwise

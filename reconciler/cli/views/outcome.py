@@ -58,7 +58,8 @@ def show(
             for complaint in (c for use in result.caches.values() for c in cache_use.complaints(use)):
                 writer.wrapped(["  ", ("cache: ", "yellow")], complaint, indent=4)
     held = (result.problem for result in outcome.results if result.problem and result.status is Status.HELD)
-    blocks((problem for problem in held if problem not in outcome.problems), writer, word="held", style="yellow")
+    known = set(outcome.problems)
+    blocks((problem for problem in held if problem not in known), writer, word="held", style="yellow")
     for result in outcome.results:
         if result.problem and result.status is Status.FAILED:
             writer.line()

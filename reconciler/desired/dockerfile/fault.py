@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Problem
+from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,5 +32,4 @@ def raised(faults: Iterable[Fault], source: str) -> LianError:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """`Did you mean …?` for the nearest known name, or None."""
-    close = get_close_matches(name.lower(), sorted(known), n=1)
-    return f"did you mean {close[0]}?" if close else None
+    return meant(name.lower(), known, "") or None
