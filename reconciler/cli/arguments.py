@@ -91,7 +91,8 @@ def parser(environ: Mapping[str, str]) -> Parser:
     command = verb("reconcile", "converge the registry to the commit", _desired, _selection, _force, _limit, _working)
     command.add_argument("--once", action="store_true", help="one pass, then exit (for CI); without it: lian watch")
     _json(command)
-    verb("watch", "keep converging: one pass after another, on every commit", _desired, _selection, _limit, _working)
+    command = verb("watch", "keep converging: a pass on every commit", _desired, _selection, _limit, _working)
+    command.set_defaults(force=[])  # it would build anew in every pass
     _build(verb("build", "build and push one image, from flags or from one directive file"), environ)
     command = verb("why", "the whole story of one artifact", _desired)
     command.add_argument("artifact", metavar="ARTIFACT", help="workspace/artifact")

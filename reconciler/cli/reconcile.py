@@ -50,7 +50,7 @@ async def one_pass(bench: wiring.Bench, arguments: argparse.Namespace) -> tuple[
     """One pass with its progress on stderr. Raises LianError if no plan could be made."""
     options = Options(
         selection(arguments),
-        tuple(getattr(arguments, "force", ())),  # `lian watch` has none
+        tuple(arguments.force),
         arguments.max_builds,
         jobs=arguments.jobs,
         cores=os.cpu_count() or 1,

@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 _NEWEST = "HEAD"
 _SHOWN = 3
 _SHORT = 12
+_HINTS = {
+    "context-missing": "commit it; what git ignores can be built as a copy outside of the repository",
+    "dockerfile-missing": "--dockerfile starts from the context's folder; what is not committed is not there",
+}
+_HINTS_OF_FOLDERS = {"dockerfile-missing": "--dockerfile starts from the context's folder"}
 
 
 class BuildSource(GitSource):
@@ -194,13 +199,9 @@ class BuildSource(GitSource):
         told = self._flags.told(problem) if self._flags else problem
         if problem.file != PATH:
             return told
-        hint = {
-            "context-missing": "commit it; what git ignores can be built as a copy outside of the repository",
-            "dockerfile-missing": "--dockerfile starts from the context's folder; what is not committed is not there",
-        }
-        of_folder = {"dockerfile-missing": "--dockerfile starts from the context's folder"}
         of_commit = self._commit is None or self._commit.revision
-        return replace(told, hint=(hint if of_commit else of_folder).get(told.code, told.hint))
+        hints = _HINTS if of_commit else _HINTS_OF_FOLDERS
+        return replace(told, hint=hints.get(told.code, told.hint))
 
     def _no_file(self, tree: CommitTree, path: str) -> Problem:
         """Why there is no directive file here: it is not in the commit, or nowhere."""

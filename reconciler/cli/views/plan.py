@@ -85,11 +85,11 @@ def _change(change: Change, writer: Writer, detailed: bool) -> None:
         (f"  {place(change.image)}:{tags}", "dim"),
     )
     if detailed and change.key:
-        writer.line("           ", ("key ", "dim"), change.key)
+        writer.line(_INDENT, ("key ", "dim"), change.key)
     if detailed and change.digest:
-        writer.line("           ", ("digest ", "dim"), str(change.digest))
+        writer.line(_INDENT, ("digest ", "dim"), str(change.digest))
     for told in sentences(change, detailed=detailed):
-        writer.line("           ", told)
+        writer.line(_INDENT, told)
 
 
 def _group(group: Group, writer: Writer) -> None:
@@ -126,6 +126,6 @@ def _orphans(orphans: Sequence[Change], writer: Writer, detailed: bool) -> None:
         more = f" and {len(change.tags) - len(some)} more" if len(some) < len(change.tags) else ""
         where = f"  {place(change.image)}:{','.join(some)}{more}"
         writer.line((f"{sign} {word:<6} ", style), (f"{change.artifact}", "bold"), (where, "dim"))
-        writer.line("           ", "no commit wants it any more")
+        writer.line(_INDENT, "no commit wants it any more")
     if more_orphans := len(orphans) - len(shown):
         writer.line(f"  and {more_orphans:,} more that no commit wants any more (--detailed lists them)")

@@ -42,8 +42,8 @@ def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True
     subject = reason.subject or ""
     if reason.code in _HELD:
         return f"held, because {_holding(reason)} ({reason.new})"
-    if reason.code in _DRIFT:
-        return _DRIFT[reason.code].format(subject=subject, old=old)
+    if reason.code in _SAID:
+        return _SAID[reason.code].format(subject=subject, old=old)
     match reason.code:
         case Code.ABSENT:
             return f"{subject} is not in the registry" if subject else "not in the registry"
@@ -59,8 +59,6 @@ def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True
             return _differs(reason, detailed)
         case Code.PLATFORM_MISSING:
             return f"platform {subject} is " + ("no longer wanted" if reason.new is None else "not in the image")
-        case Code.IN_SYNC | Code.FORCED:
-            return "in sync" if reason.code is Code.IN_SYNC else "forced"
         case Code.EXPIRED if subject == "fresh":
             return "older than its max_age"
         case _:
@@ -76,7 +74,9 @@ def _differs(reason: Reason, detailed: bool) -> str:
 
 
 _HELD = {Code.UNKNOWN, Code.INVALID, Code.UNSUPPORTED}
-_DRIFT = {
+_SAID = {
+    Code.IN_SYNC: "in sync",
+    Code.FORCED: "forced",
     Code.RETAGGED: "tag {subject} was moved to {old} by someone else",
     Code.FOREIGN: "tag {subject} points at {old}, which lian did not make",
     Code.BROKEN: "a part of the image is missing: {old}",

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import shlex
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -170,7 +171,7 @@ class DockerLocalCompute:
         self._rented.pop(lease, None)
 
     def _not_removed(self, folder: LeaseFolder, left: Problem) -> Problem:
-        where = f"--host {self._settings.url} " if self._settings.url else ""
+        where = f"--host {shlex.quote(self._settings.url)} " if self._settings.url else ""
         remove = f"docker {where}rm --force --volumes {container.container_name(folder.lease)}"
         return Problem(
             NOT_REMOVED,
