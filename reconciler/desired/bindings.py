@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 from reconciler.model.credential import EVERY_WORKSPACE, SourceKind
@@ -44,7 +43,9 @@ def _problem(artifact: Artifact, name: str, bindings: Bindings) -> Problem | Non
     source = bindings.of(workspace, name)
     if source is None:
         message = f"{artifact.name} asks for the secret {name!r}, which lian.ncl binds to no source"
-        near = difflib.get_close_matches(name, bindings.names(workspace), n=1)
+        from difflib import get_close_matches  # for mistakes alone
+
+        near = get_close_matches(name, bindings.names(workspace), n=1)
         hint = f"add to the record in lian.ncl: {_line(workspace, name)} or with 'File or 'Command (docs/secrets.md)"
         hint = f"it binds {near[0]!r}: is that the one? Else {hint}" if near else hint
         return Problem("secret-unbound", message, artifact=str(artifact.name), hint=hint)

@@ -6,7 +6,6 @@ is executed. libgit2's ownership check stands (git's `safe.directory`).
 
 from __future__ import annotations
 
-import difflib
 import heapq
 import os
 import re
@@ -20,6 +19,7 @@ from pygit2.enums import FileStatus
 
 from reconciler.model.applied import ANCESTORS, History
 from reconciler.model.problem import LianError, Problem, redact
+from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,8 +184,7 @@ def _unknown(repository: pygit2.Repository, rev: str, error: Exception) -> Probl
     cause = None if isinstance(error, KeyError) else str(error)
     if rev == "HEAD":
         cause = "HEAD names a branch that has no commit"
-    near = difflib.get_close_matches(rev, _names(repository), n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else _examples(repository)
+    hint = meant(rev, _names(repository), _examples(repository), likeness=0.5)
     return Problem("revision-unknown", f"the repository has no revision {rev!r}", cause=cause, hint=hint)
 
 

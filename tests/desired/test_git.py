@@ -162,7 +162,7 @@ def test_an_unknown_revision_names_known_ones(repo: Repo, rev: str) -> None:
 def test_the_nearest_name_is_offered(repo: Repo) -> None:
     repo.commit({"a": b"1"})
     repo.commit({"a": b"1"}, branch="release-1.2")
-    assert problem(lambda: resolve(open_local(repo.path), "relase-1.2")).hint == "did you mean 'release-1.2'?"
+    assert problem(lambda: resolve(open_local(repo.path), "relase-1.2")).hint == "did you mean release-1.2?"
 
 
 def test_a_head_without_commit_is_not_an_empty_repository(repo: Repo) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from dataclasses import dataclass
@@ -123,10 +122,12 @@ class _Reader:
             yield Finding(path, f"{_subject(path)} is not valid: expected {self._expected(error)}, got {got}")
 
     def _extra(self, error: ValidationError, path: Path) -> Iterator[Finding]:
+        from difflib import get_close_matches  # for mistakes alone
+
         known = list(_schema(error).get("properties", {}))
         for name in _instance(error):
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
+                near = get_close_matches(name, known, 1)
                 hint = f"did you mean `{near[0]}`?" if near else f"use one of its fields: {', '.join(sorted(known))}"
                 yield Finding((*path, name), f"{_subject(path)} has no field `{name}`", hint)
 
