@@ -37,7 +37,8 @@ class MemoryMeter:
             return self.needed
         seen = now.used - now.files
         if self._last is not None and now.peak is not None and now.peak > (self._last.peak or 0):
-            # at that moment there were at most as many pages of files as before or after it: they only fill up
+            # at that moment there were about as many pages of files as before or after it: they fill up, and where
+            # some were dropped meanwhile (deleted, or memory is short) too much is told rather than too little
             seen = max(seen, now.peak - max(now.files, self._last.files))
         self._last = now
         self.needed = max(self.needed or 0, seen, 0)
