@@ -9,7 +9,20 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from reconciler import __version__
-from reconciler.cli.flag_values import age, builds, jobs, registry, seconds, secret, volume
+from reconciler.cli.flag_groups import (
+    as_json,
+    chosen,
+    commit,
+    desired,
+    forced,
+    limited,
+    overrides,
+    removal,
+    renting,
+    selection,
+    working,
+)
+from reconciler.cli.flag_values import age, secret, volume
 from reconciler.cli.help_texts import (
     BUILD_EPILOG,
     CACHE_PRUNE_EPILOG,
@@ -82,37 +95,37 @@ def parser(environ: Mapping[str, str]) -> Parser:
     root.add_argument("--version", action="version", version=f"lian {__version__}")
     verbs = root.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     verb = _verbs(verbs, environ)
-    command = verb("validate", "evaluate and check every directive; file:line:column for each error", _desired)
-    _json(command)
-    command = verb("diff", "show what would be built, and why; changes nothing", _desired, _selection, _force, _limit)
+    command = verb("validate", "evaluate and check every directive; file:line:column for each error", desired)
+    as_json(command)
+    command = verb("diff", "show what would be built, and why; changes nothing", desired, selection, forced, limited)
     command.add_argument("--detailed", action="store_true", help="show every artifact, and full digests")
-    _overrides(command)
-    _json(command)
-    command = verb("reconcile", "converge the registry to the commit", _desired, _selection, _force, _limit, _working)
+    overrides(command)
+    as_json(command)
+    command = verb("reconcile", "converge the registry to the commit", desired, selection, forced, limited, working)
     command.add_argument("--once", action="store_true", help="one pass, then exit (for CI); without it: lian watch")
-    _json(command)
-    command = verb("watch", "keep converging: a pass on every commit", _desired, _selection, _limit, _working)
+    as_json(command)
+    command = verb("watch", "keep converging: a pass on every commit", desired, selection, limited, working)
     command.set_defaults(force=[])  # it would build anew in every pass
     _build(verb("build", "build and push one image, from flags or from one directive file"), environ)
-    command = verb("why", "the whole story of one artifact", _desired)
+    command = verb("why", "the whole story of one artifact", desired)
     command.add_argument("artifact", metavar="ARTIFACT", help="workspace/artifact")
-    _json(command)
-    command = verb("images", "digests of what is in sync, for those who deploy it", _desired)
+    as_json(command)
+    command = verb("images", "digests of what is in sync, for those who deploy it", desired)
     _images(command)
-    command = verb("verify", "whether every image is there, whole, recorded and signed", _desired)
+    command = verb("verify", "whether every image is there, whole, recorded and signed", desired)
     _verify(command)
-    _json(command)
-    _json(verb("sign", "sign the images that are in sync and are not signed yet", _desired, _selection))
+    as_json(command)
+    as_json(verb("sign", "sign the images that are in sync and are not signed yet", desired, selection))
     _registry(verbs, environ)
     _cache(verbs, environ)
     _sizing(verbs, environ)
     _runners(verbs, environ)
-    command = verb("prune", "remove images that no kept revision wants; shows its plan and asks", _desired)
+    command = verb("prune", "remove images that no kept revision wants; shows its plan and asks", desired)
     _prune(command)
-    _json(command)
+    as_json(command)
     command = verb("doctor", "what this machine has, and which commands work")
-    _json(command)
-    _json(verb("version", "versions of lian and of the parts it uses"))
+    as_json(command)
+    as_json(verb("version", "versions of lian and of the parts it uses"))
     command = verb("completion", "print a completion script for your shell")
     command.add_argument("shell", choices=SHELLS)
     return root
@@ -141,74 +154,6 @@ def _verbs(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]
     return verb
 
 
-def _desired(command: Parser, environ: Mapping[str, str]) -> None:
-    group = command.add_argument_group("the desired repo")
-    group.add_argument(
-        "--repo", metavar="PATH|URL", default=environ.get("LIAN_REPO") or ".", help="the desired repo [.]"
-    )
-    _commit(group, environ)
-
-
-def _commit(group: argparse._ActionsContainer, environ: Mapping[str, str]) -> None:
-    group.add_argument(
-        "--rev", metavar="REV", default=environ.get("LIAN_REV") or "HEAD", help="the commit, branch or tag [HEAD]"
-    )
-    group.add_argument(
-        "--registry",
-        metavar="REGISTRY",
-        type=registry,
-        default=environ.get("LIAN_REGISTRY") or None,
-        help="oci-layout:PATH or http(s)://HOST[:PORT]; beats the settings in the repo",
-    )
-
-
-def _selection(command: Parser, environ: Mapping[str, str]) -> None:
-    del environ
-    command.add_argument(
-        "--only",
-        metavar="GLOB",
-        action="append",
-        default=[],
-        help="only these artifacts and what they stand on (workspace/artifact, may be given again)",
-    )
-    command.add_argument(
-        "--except",
-        dest="left_out",
-        metavar="GLOB",
-        action="append",
-        default=[],
-        help="all but these artifacts and what stands on them (may be given again)",
-    )
-    command.add_argument("--dependants", action="store_true", help="with --only: what stands on them, too")
-
-
-def _force(command: Parser, environ: Mapping[str, str]) -> None:
-    del environ
-    command.add_argument(
-        "--force",
-        metavar="GLOB",
-        action="append",
-        default=[],
-        help="build these artifacts anew, though they are in sync (may be given again)",
-    )
-
-
-def _limit(command: Parser, environ: Mapping[str, str]) -> None:
-    del environ
-    command.add_argument(
-        "--max-builds", metavar="N", type=builds, default=None, help="make no more builds; the rest is held and named"
-    )
-
-
-def _renting(command: argparse._ActionsContainer, environ: Mapping[str, str]) -> None:
-    command.add_argument(
-        "--ssh-key",
-        metavar="FILE",
-        default=environ.get("BUILDKIT_SSH_KEY") or None,
-        help="the private key for compute 'Ssh [the agent at SSH_AUTH_SOCK]",
-    )
-
-
 def _build(command: Parser, environ: Mapping[str, str]) -> None:
     """Most variables behind these are read by the verb: it has to know which flags were given."""
     command.epilog = BUILD_EPILOG
@@ -217,7 +162,7 @@ def _build(command: Parser, environ: Mapping[str, str]) -> None:
     for flag, metavar, said in BUILD_FLAGS:
         what.add_argument(flag, metavar=metavar, action=Once, help=said)
     how = command.add_argument_group("how it is built")
-    _renting(how, environ)
+    renting(how, environ)
     how.add_argument(
         "--cache-from",
         metavar="REF",
@@ -230,7 +175,7 @@ def _build(command: Parser, environ: Mapping[str, str]) -> None:
     how.add_argument(
         "--nats-nkey-seed", metavar="SEED", type=secret, help="better given as NATS_NKEY_SEED: ps shows a command line"
     )
-    _commit(command, environ)
+    commit(command, environ)
     command.add_argument(
         "--allow-older", action="store_true", help="go back on purpose: undo what a newer commit applied"
     )
@@ -238,40 +183,13 @@ def _build(command: Parser, environ: Mapping[str, str]) -> None:
     command.set_defaults(repo=".")
 
 
-def _working(command: Parser, environ: Mapping[str, str]) -> None:
-    _renting(command, environ)
-    command.add_argument(
-        "--jobs",
-        metavar="N",
-        type=jobs,
-        default=environ.get("LIAN_JOBS") or None,
-        help="builds at a time [lian.ncl, or the cores]",
-    )
-    _overrides(command)
-    command.add_argument(
-        "--build-timeout", metavar="TIME", type=seconds, help="a cap on each build, below its own time budget"
-    )
-    command.add_argument(
-        "--interval", metavar="TIME", type=seconds, default=60.0, help="with watch: look again at least so often [60s]"
-    )
-
-
-def _overrides(command: Parser) -> None:
-    command.add_argument(
-        "--allow-older", action="store_true", help="go back on purpose: undo what a newer commit applied"
-    )
-    command.add_argument(
-        "--allow-vanished", action="store_true", help="build anew although most of what was applied is gone"
-    )
-
-
 def _registry(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:
     """Verbs about registries as such."""
     purpose = "describe the fleet's registries"
     _, verb = _group(verbs, environ, "registry", purpose)
-    command = verb("status", "what is there, whose it is, how much, how old, and what drifts", _desired)
-    _chosen(command)
-    _json(command)
+    command = verb("status", "what is there, whose it is, how much, how old, and what drifts", desired)
+    chosen(command)
+    as_json(command)
 
 
 def _sizing(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:
@@ -280,40 +198,40 @@ def _sizing(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str
     group, verb = _group(verbs, environ, "sizing", purpose)
     group.epilog = SIZING_EPILOG
     group.formatter_class = argparse.RawDescriptionHelpFormatter
-    command = verb("explain", "which rule sizes an artifact's build, the runs it rests on, and the price", _desired)
+    command = verb("explain", "which rule sizes an artifact's build, the runs it rests on, and the price", desired)
     command.add_argument("artifact", metavar="ARTIFACT", help="workspace/artifact")
-    _json(command)
-    command = verb("suggest", "print a patch with the sizes that earlier runs ask for", _desired)
+    as_json(command)
+    command = verb("suggest", "print a patch with the sizes that earlier runs ask for", desired)
     command.epilog = SUGGEST_EPILOG
     command.formatter_class = argparse.RawDescriptionHelpFormatter
-    _chosen(command)
-    _json(command)
+    chosen(command)
+    as_json(command)
 
 
 def _runners(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:
     """Verbs about what is rented."""
     purpose = "what is rented to build on, and returning what nobody needs any more"
     _, verb = _group(verbs, environ, "runners", purpose)
-    _json(verb("list", "what is rented, by whom, for what, since when and until when", _desired, _renting))
+    as_json(verb("list", "what is rented, by whom, for what, since when and until when", desired, renting))
     returns = "return what passes that died have left behind, as each pass does by itself"
-    _json(verb("sweep", returns, _desired, _renting))
+    as_json(verb("sweep", returns, desired, renting))
 
 
 def _cache(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]) -> None:
     """Verbs about the build cache."""
     purpose = "the build cache: who may use which, what is in it, and its upkeep"
     _, verb = _group(verbs, environ, "cache", purpose)
-    command = verb("policy", "access control for the registry, so that it enforces who writes which cache", _desired)
+    command = verb("policy", "access control for the registry, so that it enforces who writes which cache", desired)
     _cache_policy(command)
-    _json(command)
-    command = verb("refs", "which caches a build of an artifact reads and writes", _desired)
+    as_json(command)
+    command = verb("refs", "which caches a build of an artifact reads and writes", desired)
     _cache_refs(command)
-    _json(command)
-    _json(verb("ls", "what is in the caches, how large and how old it is, and how it stands", _desired, _caches))
-    _json(verb("du", "how much the caches take, by namespace and artifact", _desired, _caches))
-    command = verb("prune", "remove caches by age, size and reachability; shows its plan and asks", _desired, _caches)
+    as_json(command)
+    as_json(verb("ls", "what is in the caches, how large and how old it is, and how it stands", desired, _caches))
+    as_json(verb("du", "how much the caches take, by namespace and artifact", desired, _caches))
+    command = verb("prune", "remove caches by age, size and reachability; shows its plan and asks", desired, _caches)
     _cache_prune(command)
-    _json(command)
+    as_json(command)
 
 
 def _cache_policy(command: Parser) -> None:
@@ -340,7 +258,7 @@ def _cache_refs(command: Parser) -> None:
 
 def _caches(command: Parser, environ: Mapping[str, str]) -> None:
     del environ
-    _chosen(command)
+    chosen(command)
     command.add_argument(
         "--namespace",
         metavar="GLOB",
@@ -364,11 +282,11 @@ def _cache_prune(command: Parser) -> None:
     )
     command.add_argument("--undated", action="store_true", help="also what nothing tells the age of")
     command.add_argument("--strange", action="store_true", help="also what lies there and is no cache")
-    _removal(command, "every cache that goes", "the caches")
+    removal(command, "every cache that goes", "the caches")
 
 
 def _images(command: Parser) -> None:
-    _chosen(command)
+    chosen(command)
     command.add_argument(
         "--format",
         choices=IMAGE_FORMATS,
@@ -380,7 +298,7 @@ def _images(command: Parser) -> None:
 
 def _verify(command: Parser) -> None:
     command.add_argument("artifact", metavar="ARTIFACT", nargs="?", help="only this one (workspace/artifact)")
-    _chosen(command)
+    chosen(command)
     command.add_argument("--deep", action="store_true", help="read every byte of every layer too")
     command.add_argument(
         "--key",
@@ -394,7 +312,7 @@ def _verify(command: Parser) -> None:
 def _prune(command: Parser) -> None:
     command.epilog = PRUNE_EPILOG
     command.formatter_class = argparse.RawDescriptionHelpFormatter
-    _removal(command, "every image, and full digests", "the fleet's images")
+    removal(command, "every image, and full digests", "the fleet's images")
     command.add_argument(
         "--only",
         metavar="GLOB",
@@ -409,24 +327,3 @@ def _prune(command: Parser) -> None:
         default=[],
         help="keep every sha256:… in this file (- is stdin), or in what cmd:COMMAND prints (may be given again)",
     )
-
-
-def _removal(command: Parser, details: str, what: str) -> None:
-    command.add_argument("--dry-run", action="store_true", help="only show the plan; 2 if something would go")
-    command.add_argument("--yes", action="store_true", help="do not ask; needed where there is no terminal")
-    command.add_argument("--detailed", action="store_true", help=f"show {details}")
-    command.add_argument("--allow-most", action="store_true", help=f"let more than half of {what} go")
-
-
-def _chosen(command: Parser) -> None:
-    command.add_argument(
-        "--only",
-        metavar="GLOB",
-        action="append",
-        default=[],
-        help="only these artifacts (workspace/artifact, may be given again)",
-    )
-
-
-def _json(command: Parser) -> None:
-    command.add_argument("--json", action="store_true", help="print one JSON document on stdout")

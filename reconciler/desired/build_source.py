@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.desired import git
+from reconciler.desired.assembly import SETTINGS, Directives, Overlay, ReadCommit
 from reconciler.desired.contexts import Contexts
 from reconciler.desired.directives import registry_flag
 from reconciler.desired.flags import PATH, FlagsDirective
@@ -16,7 +17,7 @@ from reconciler.desired.folder import read_folder
 from reconciler.desired.memo import Memo
 from reconciler.desired.nickel.evaluate import evaluate
 from reconciler.desired.nickel.settings import BUILD_DIRECTIVES, SourceFile
-from reconciler.desired.source import SETTINGS, Directives, GitSource, Overlay, ReadCommit, is_link
+from reconciler.desired.source import GitSource, is_link
 from reconciler.desired.tree import Node
 from reconciler.model.applied import History
 from reconciler.model.fleet import ComputeProvider

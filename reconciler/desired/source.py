@@ -6,18 +6,15 @@ import asyncio
 import contextlib
 import copy
 import gc
-import hashlib
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler.desired import git
-from reconciler.desired.bindings import unusable, unused
+from reconciler.desired.assembly import SETTINGS, Assembly, Directives, Overlay, ReadCommit
 from reconciler.desired.contexts import Contexts
-from reconciler.desired.directives import DirectiveReader, read_fleet, registry_flag
+from reconciler.desired.directives import read_fleet, registry_flag
 from reconciler.desired.export import Exporter, Stopped
-from reconciler.desired.materials import MaterialsReader
 from reconciler.desired.memo import Memo
 from reconciler.desired.nickel.evaluate import evaluate
 from reconciler.desired.nickel.settings import (
@@ -31,14 +28,11 @@ from reconciler.desired.nickel.settings import (
 from reconciler.desired.places import DirectiveText
 from reconciler.desired.specs import Specs
 from reconciler.desired.tiers import ShippedTiers, names_tiers, read_sizes
-from reconciler.desired.tree import CommitTree, GitObjects, Node
-from reconciler.desired.unheeded import LOCK, Unheeded, compute, credentials, session
+from reconciler.desired.tree import CommitTree, GitObjects
 from reconciler.desired.variables import named_variables
 from reconciler.model.artifact import Place
-from reconciler.model.desired import Desired, Wanted
-from reconciler.model.fleet import Author
 from reconciler.model.problem import LianError, Problem
-from reconciler.model.tree import FILE, SYMLINK
+from reconciler.model.tree import SYMLINK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,35 +40,16 @@ if TYPE_CHECKING:
     import pygit2
 
     from reconciler.desired.mirror import Mirror
-    from reconciler.desired.nickel.settings import Evaluated, Tree
-    from reconciler.model.applied import History
-    from reconciler.model.artifact import Artifact
-    from reconciler.model.desired import Materials, SentFolder
-    from reconciler.model.fleet import Fleet, RegistrySettings
-    from reconciler.model.name import ArtifactName
-    from reconciler.model.tier import Ladder, Sizes
+    from reconciler.desired.nickel.settings import Evaluated
+    from reconciler.model.desired import Desired, Materials, SentFolder
+    from reconciler.model.fleet import RegistrySettings
+    from reconciler.model.tier import Sizes
     from reconciler.model.tree import Entry
 
 T = TypeVar("T")
 
-SETTINGS = "lian.ncl"
 _EMPTY_RECORD = "{}"
 """Settings for a repo without lian.ncl: the defaults are those of the contract."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadCommit:
-    """A commit, ready to be read. `revision` is empty, and there is no repository, where it is but a folder."""
-
-    revision: str
-    repository: pygit2.Repository | None
-    tree: CommitTree
-    contexts: Contexts
-    memo: Memo
-    home: Path
-    history: History
-    source: str | None
-    notes: tuple[str, ...] = ()
 
 
 class GitSource:
@@ -178,7 +153,7 @@ class GitSource:
         for one in directives.evaluated.values():
             self._secret(named_variables(one.value or {}))
         specs = await self._specs(commit.tree, directives)
-        assembly = _Assembly(commit, fleet, override, settings.value, specs)
+        assembly = Assembly(commit, fleet, override, settings.value, specs)
         if names_tiers(settings.value, directives.values):
             sizes, assembly.nothing_builds = await self._sizes()
             assembly.ladder = sizes.ladder
@@ -283,190 +258,6 @@ class GitSource:
         if self._commit is None:
             raise RuntimeError("nothing is loaded yet")
         return self._commit
-
-
-@dataclass(frozen=True, slots=True)
-class Directives:
-    """Directive files, evaluated; `problems` hold those of the files that are wrong."""
-
-    files: Mapping[str, Node]
-    evaluated: Mapping[str, Evaluated]
-    problems: tuple[Problem, ...]
-    overlay: Overlay | None = None
-    """What holds their texts, where that is not the commit."""
-    all_of_them: bool = True
-    """Whether these are all that the repo has."""
-
-    @property
-    def values(self) -> list[Mapping[str, Any]]:
-        """What the files say that are right."""
-        return [one.value for one in self.evaluated.values() if one.value is not None]
-
-
-class Overlay:
-    """A commit's tree with one file that it does not hold, or holds otherwise; as the evaluator asks for it."""
-
-    def __init__(self, tree: CommitTree, path: str, text: str) -> None:
-        self._tree = tree
-        self._text = text.encode()
-        digest = hashlib.sha1(b"blob %d\0" % len(self._text) + self._text, usedforsecurity=False)
-        self.file = SourceFile(path, digest.hexdigest())
-        """The file, under the blob id that git would give it."""
-
-    @property
-    def called(self) -> str:
-        """See nickel.settings.Tree."""
-        return self._tree.called
-
-    def lookup(self, path: str) -> tuple[str, str] | None:
-        """See nickel.settings.Tree."""
-        return (FILE, self.file.blob) if path == self.file.path else self._tree.lookup(path)
-
-    def read(self, blob: str) -> bytes:
-        """See nickel.settings.Tree."""
-        return self._text if blob == self.file.blob else self._tree.read(blob)
-
-
-@dataclass(slots=True)
-class _Assembly:
-    """Joins what the files declare with what the commit holds for it."""
-
-    commit: ReadCommit
-    fleet: Fleet
-    override: RegistrySettings | None
-    settings: Mapping[str, object]
-    specs: Specs
-    ladder: Ladder | None = None
-    """What runners may be, where anything names a tier."""
-    artifacts: dict[ArtifactName, Artifact] = field(default_factory=dict)
-    holds: dict[ArtifactName, list[Problem]] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    registries: dict[str, tuple[RegistrySettings, str]] = field(default_factory=dict)
-    logins: dict[str, Problem] = field(default_factory=dict)
-    """Host of a registry -> why nothing can be decided of any artifact on it."""
-    nothing_builds: Problem | None = None
-    """Why nothing of the fleet can be built."""
-    unheeded: Unheeded = field(default_factory=Unheeded)
-
-    def desired(self, directives: Directives) -> Desired:
-        """Everything that the commit asks for; the order of files and artifacts carries no meaning."""
-        self.problems += directives.problems
-        if self.nothing_builds:
-            self.problems.append(self.nothing_builds)
-        self._registry(self.fleet.registry, SETTINGS)
-        self._not_there_yet()
-        reader = DirectiveReader(self.fleet, self.commit.home, self.override, self.ladder)
-        for path, node in directives.files.items():
-            value = directives.evaluated[path].value
-            if value is not None:
-                self._take(DirectiveText(path, node, self._texts(directives)), value, reader)
-        wanted = self._wanted(directives)
-        self.commit.memo.flush()
-        return Desired(
-            self.commit.revision,
-            self.fleet,
-            wanted,
-            {host: settings for host, (settings, _) in self.registries.items()},
-            tuple(self.problems),
-            (*self.commit.notes, *self.unheeded.notes(), *self._unused(directives), *self.notes),
-            self.commit.history,
-            self.commit.source,
-        )
-
-    def _not_there_yet(self) -> None:
-        """What lian.ncl and lian.lock say in vain."""
-        node = self.commit.tree.at(SETTINGS)
-        if node is not None:
-            text = DirectiveText(SETTINGS, node, self.commit.tree)
-            self.nothing_builds = compute(self.settings, text) or session(self.settings, text) or self.nothing_builds
-            if self.override is None and (login := credentials(self.fleet.registry, text)):
-                self.logins[self.fleet.registry.host] = login
-            self.unheeded.take_fleet(SETTINGS, self.settings)
-        if self.commit.tree.at(LOCK) is not None:
-            self.notes.append(f"{LOCK} is not read yet: nothing is pinned by it")
-
-    def _unused(self, directives: Directives) -> Iterator[str]:
-        """Secrets bound in vain; not told while a directive is wrong, which may be the one that asks for them, nor
-        where not all of them are read."""
-        if not directives.all_of_them or self.problems:
-            return
-        if names := tuple(unused(self.artifacts.values(), self.fleet.secrets)):
-            what = "a secret" if len(names) == 1 else "secrets"
-            yield f"{SETTINGS} binds {what} that no artifact asks for: {', '.join(names)}"
-
-    def _texts(self, directives: Directives) -> Tree:
-        return directives.overlay or self.commit.tree
-
-    def _take(self, text: DirectiveText, value: Mapping[str, object], reader: DirectiveReader) -> None:
-        """The artifacts of one file."""
-        path, declared = text.path, reader.read(text, value)
-        self.problems += declared.problems
-        self.unheeded.take_directive(path, value)
-        holds = list(declared.holds)
-        if self.nothing_builds and not holds:
-            holds.append(self.nothing_builds)
-        if declared.registry and declared.login:
-            if self.registries.get(declared.registry.host, (declared.registry, path))[0].by is Author.DIRECTIVE:
-                self.logins.setdefault(declared.registry.host, declared.login)
-            else:  # the owner's word stands for everyone else
-                holds.append(declared.login)
-        if declared.registry and (clash := self._registry(declared.registry, path, text.field)):
-            self.problems.append(clash)
-            holds.append(clash)
-        for artifact in declared.artifacts:
-            if (first := self.artifacts.get(artifact.name)) is not None:
-                self._twice(first, artifact)
-                continue
-            self.artifacts[artifact.name] = artifact
-            self._hold(artifact.name, holds)
-
-    def _hold(self, name: ArtifactName, problems: Sequence[Problem]) -> None:
-        if problems:
-            said = (problem.of(str(name)) for problem in problems)
-            self.holds.setdefault(name, []).extend(said)
-
-    def _twice(self, first: Artifact, second: Artifact) -> None:
-        """Two files declare one name: neither is taken for right."""
-        message = f"{first.name} is declared in {first.place.file} and again in {second.place.file}"
-        hint = "rename one, or delete it: an artifact's name is workspace/artifact"
-        problem = Problem("artifact-twice", message, artifact=str(first.name), hint=hint).at(second.place)
-        self.problems.append(problem)
-        self._hold(first.name, [problem])
-
-    def _registry(
-        self, settings: RegistrySettings, path: str, place: Callable[[tuple[str, ...]], Place] | None = None
-    ) -> Problem | None:
-        """Note a registry; two files must not say different things of one host."""
-        known, said_in = self.registries.setdefault(settings.host, (settings, path))
-        if settings.agrees_with(known):
-            return None
-        message = f"{path} and {said_in} describe the registry {settings.host} differently"
-        problem = Problem("registry-ambiguous", message, path, hint="describe it once, in lian.ncl")
-        return problem.at(place(("registry",))) if place else problem
-
-    def _wanted(self, directives: Directives) -> dict[ArtifactName, Wanted]:
-        def place(artifact: Artifact, where: tuple[str, ...]) -> Place:
-            file = artifact.place.file
-            text = DirectiveText(file, directives.files[file], self._texts(directives))
-            return text.field(("artifacts", artifact.name.artifact, *where))
-
-        reader = MaterialsReader(self.commit.tree, self.commit.contexts, self.commit.memo, place)
-        wanted: dict[ArtifactName, Wanted] = {}
-        for artifact, found in reader.read([self.artifacts[name] for name in sorted(self.artifacts)]):
-            if (login := self.logins.get(artifact.image.host)) is not None:
-                self._hold(artifact.name, [login])
-            spec, wrong = self.specs.of(artifact)
-            self._hold(artifact.name, wrong)
-            self.problems += (problem.of(str(artifact.name)) for problem in wrong)
-            secrets = unusable(artifact, self.fleet.secrets, place)
-            held = (*self.holds.get(artifact.name, ()), *found.problems, *secrets, *found.holds)
-            wanted[artifact.name] = Wanted(artifact, None if held else found.materials, held, spec)
-            self.problems += found.problems
-            if found.notes and found.materials is not None:
-                path = found.materials.dockerfile_path
-                self.notes += [f"{artifact.name}: {path} {note}" for note in found.notes]
-        return wanted
 
 
 @contextlib.contextmanager
