@@ -27,6 +27,7 @@ from reconciler.plan.graph import checked
 from reconciler.plan.limit import limited
 from reconciler.plan.select import Selection, named, narrowed, select
 from reconciler.plan.story import image_of, tell
+from reconciler.plan.touched import touched
 from reconciler.plan.vanished import some_are_gone, unless_vanished
 
 if TYPE_CHECKING:
@@ -82,9 +83,12 @@ async def plan_once(ports: Reading, options: Options) -> Work:
     desired = await load(ports)
     if options.adjusted is not None:
         desired = options.adjusted(desired)
-    selected = select(desired, options.selection)
-    if selected is not None:
-        desired = narrowed(desired, selected)
+    selected = select(desired, options.selection, await _changed(ports, desired, options.selection))
+    return await plan_for(ports, desired if selected is None else narrowed(desired, selected), options)
+
+
+async def plan_for(ports: Reading, desired: Desired, options: Options) -> Work:
+    """The plan of what is asked for, whatever of it was chosen. Raises LianError."""
     moment = ports.clock()
     forced = named(desired, options.forced)
     resolution = Resolution(desired, moment, audited(desired, moment), forced)
@@ -98,6 +102,14 @@ async def plan_once(ports: Reading, options: Options) -> Work:
     changes = await asyncio.gather(*(_with_files(c, resolution, observed, ports, gate) for c in plan.changes))
     notes = (*notes, *not_audited(desired.fleet.policy, observed))
     return Work(replace(plan, changes=tuple(changes)), resolution, observed, notes)
+
+
+async def _changed(ports: Reading, desired: Desired, selection: Selection) -> frozenset[ArtifactName] | None:
+    """What is asked for otherwise than where this commit has parted from `selection.since`."""
+    if selection.since is None:
+        return None
+    before = await ports.revisions.at(await ports.revisions.parted_from(selection.since)).load()
+    return touched(checked(before), desired)
 
 
 async def decide(

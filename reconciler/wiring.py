@@ -17,7 +17,7 @@ from reconciler.cache.home import is_cache
 from reconciler.model.fleet import ComputeProvider, ComputeSettings
 from reconciler.model.one_build import ByFlags
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.bundle import Ports, Reading, Removing, Renting, Surveying
+from reconciler.ports.bundle import Ports, Previewing, Reading, Removing, Renting, Surveying
 from reconciler.providers.builder import binaries
 
 if TYPE_CHECKING:
@@ -137,6 +137,24 @@ async def reading(choice: Choice) -> AsyncIterator[Reading]:
     """The ports of a plan: nothing in them can write, and registries are asked for pull alone."""
     async with _connections() as connections:
         yield Reading(**_read(_memory(choice), _Learning(_source(choice), connections)))
+
+
+@asynccontextmanager
+async def previewing(choice: Choice, base: str) -> AsyncIterator[Previewing]:
+    """The ports of a plan of what merging the chosen revision into `base` would do; as `reading`, they cannot write."""
+    from reconciler.desired.merged_source import MergedSource
+
+    source = MergedSource(
+        choice.repo,
+        base,
+        choice.rev,
+        cache=choice.cache,
+        registry_override=choice.registry,
+        secret=handed_on().withhold,
+    )
+    async with _connections() as connections:
+        read = _read(_memory(choice), _Learning(source, connections))
+        yield Previewing(**read, base=base, head=choice.rev, before=lambda: source.before)
 
 
 @asynccontextmanager

@@ -156,6 +156,8 @@ class FakeRevisions:
         """Commits that can be had although no ref names them."""
         self.settings = True
         """Whether commits have a lian.ncl."""
+        self.forks: dict[str, str] = {}
+        """Revision -> the commit at which that of the pass has parted from it."""
 
     async def matching(self, globs: Sequence[str]) -> Mapping[str, str]:
         await self.points.at("refs")
@@ -167,6 +169,10 @@ class FakeRevisions:
         source = FakeSource(next(commit for commit in commits if commit.revision == revision), self.points)
         source.missing = () if self.settings else ("lian.ncl",)
         return source
+
+    async def parted_from(self, rev: str) -> str:
+        await self.points.at("fork")
+        return self.forks[rev]
 
 
 class FakeRegistry:

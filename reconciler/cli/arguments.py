@@ -27,6 +27,7 @@ from reconciler.cli.help_texts import (
     BUILD_EPILOG,
     CACHE_PRUNE_EPILOG,
     DESCRIPTION,
+    DIFF_EPILOG,
     EPILOG,
     POLICY_EPILOG,
     PRUNE_EPILOG,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 
 SHELLS = ("bash", "zsh", "tcsh")
+PLAN_FORMATS = ("text", "markdown", "json")
 IMAGE_FORMATS = ("text", "json", "env", "kustomize", "helm")
 POLICY_PROVIDERS = ("zot", "harbor", "distribution-token")
 BUILD_FLAGS = (
@@ -98,9 +100,8 @@ def parser(environ: Mapping[str, str]) -> Parser:
     command = verb("validate", "evaluate and check every directive; file:line:column for each error", desired)
     as_json(command)
     command = verb("diff", "show what would be built, and why; changes nothing", desired, selection, forced, limited)
-    command.add_argument("--detailed", action="store_true", help="show every artifact, and full digests")
+    _diff(command)
     overrides(command)
-    as_json(command)
     command = verb("reconcile", "converge the registry to the commit", desired, selection, forced, limited, working)
     command.add_argument("--once", action="store_true", help="one pass, then exit (for CI); without it: lian watch")
     as_json(command)
@@ -152,6 +153,19 @@ def _verbs(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]
         return command
 
     return verb
+
+
+def _diff(command: Parser) -> None:
+    command.epilog = DIFF_EPILOG
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.add_argument("--detailed", action="store_true", help="show every artifact, and full digests")
+    merge = command.add_argument_group("for a pull request")
+    merge.add_argument("--base", metavar="REV", help="show what merging --head into this would build")
+    merge.add_argument("--head", metavar="REV", help="what would be merged [--rev]")
+    command.add_argument(
+        "--format", choices=PLAN_FORMATS, default="text", help="text, markdown (a comment), json [text]"
+    )
+    command.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
 
 
 def _build(command: Parser, environ: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler import wiring
@@ -11,33 +12,72 @@ from reconciler.cli.run import complete, overrides, selection
 from reconciler.cli.views import plan as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.text import Writer, as_json
+from reconciler.model.problem import LianError, Problem
 from reconciler.reconcile import Options, Orphans, plan_once
 
 if TYPE_CHECKING:
     import argparse
 
+    from reconciler.apply.work import Work
+
 
 def run(arguments: argparse.Namespace) -> int:
     """0 in sync, 2 drift, 4 something is held, 1 some directives are invalid."""
-    return complete(_diff(arguments))
+    arguments.json = arguments.format == "json"  # an error is told in the same form
+    _usable(arguments)
+    try:
+        return complete(_diff(arguments))
+    except LianError as error:
+        if arguments.format == "markdown":
+            from reconciler.cli.views import plan_markdown
+
+            sys.stdout.write(plan_markdown.refusal(error.problems))
+        raise
 
 
 async def _diff(arguments: argparse.Namespace) -> int:
-    async with wiring.reading(wiring.Choice.of(arguments)) as ports:
-        chosen = Options(
-            selection(arguments),
-            tuple(arguments.force),
-            arguments.max_builds,
-            overrides=overrides(arguments),
-            orphans=Orphans.TOLD,
-        )
-        work = await plan_once(ports, chosen)
-    notes = Writer(sys.stderr)
-    for note in (*work.resolution.desired.notes, *work.notes):
-        notes.line((note, "dim"))
+    work = await (_merge(arguments) if arguments.base else _here(arguments))
+    notes = (*work.resolution.desired.notes, *work.notes)
+    writer = Writer(sys.stderr)
+    for note in notes:
+        writer.line((note, "dim"))
     problems.show(work.plan.problems, sys.stderr)
     if arguments.json:
         sys.stdout.write(as_json(work.plan.to_json()))
+    elif arguments.format == "markdown":
+        from reconciler.cli.views import plan_markdown
+
+        sys.stdout.write(plan_markdown.document(work.plan, notes))
     else:
         view.show(work.plan, sys.stdout, detailed=arguments.detailed)
     return exits.of_plan(work.plan)
+
+
+async def _here(arguments: argparse.Namespace) -> Work:
+    async with wiring.reading(wiring.Choice.of(arguments)) as ports:
+        return await plan_once(ports, replace(_options(arguments), orphans=Orphans.TOLD))
+
+
+async def _merge(arguments: argparse.Namespace) -> Work:
+    from reconciler.preview.once import preview_once
+
+    choice = replace(wiring.Choice.of(arguments), rev=arguments.head or arguments.rev)
+    async with wiring.previewing(choice, arguments.base) as ports:
+        return await preview_once(ports, _options(arguments))
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    return Options(selection(arguments), tuple(arguments.force), arguments.max_builds, overrides=overrides(arguments))
+
+
+def _usable(arguments: argparse.Namespace) -> None:
+    """Raises LianError `usage` for flags that say nothing together."""
+    if arguments.head and not arguments.base:
+        raise LianError(
+            Problem("usage", "--head is what would be merged, and nothing says into what", hint="add --base")
+        )
+    for flag in ("force", "changed_since") if arguments.base else ():
+        if getattr(arguments, flag):
+            named = f"--{flag.replace('_', '-')}"
+            message = f"{named} says nothing of a merge: with --base, what differs is told"
+            raise LianError(Problem("usage", message, hint=f"leave {named} or --base out"))

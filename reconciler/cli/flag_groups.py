@@ -55,6 +55,11 @@ def selection(command: Parser, environ: Mapping[str, str]) -> None:
         help="all but these artifacts and what stands on them (may be given again)",
     )
     command.add_argument("--dependants", action="store_true", help="with --only: what stands on them, too")
+    command.add_argument(
+        "--changed-since",
+        metavar="REV",
+        help="only what has changed since the commit has parted from this one, and what stands on it",
+    )
 
 
 def forced(command: Parser, environ: Mapping[str, str]) -> None:

@@ -20,6 +20,15 @@ Secrets of builds lie where lian.ncl says; reconcile, watch and build read them.
 Start with: lian doctor
 """
 
+DIFF_EPILOG = """\
+Changes nothing, needs no BuildKit and no more than pull. Exit codes: 0 in sync,
+2 drift, 4 something is held, 1 some directives are invalid.
+With --base nothing is checked out: the two revisions are merged beside the
+repository, settings and all that they name are those of the base, and what
+differs between the two is told, with what stands on it:
+  lian diff --base origin/main --head HEAD --format markdown
+"""
+
 PRUNE_EPILOG = """\
 Kept is what HEAD (or --rev) asks for, and every ref that matches
 policy.prune.revisions in lian.ncl, with its keep rules; what is not certain

@@ -87,7 +87,7 @@ def complete(work: Coroutine[Any, Any, int]) -> int:
 
 def selection(arguments: argparse.Namespace) -> Selection:
     """Which artifacts the flags choose."""
-    return Selection(tuple(arguments.only), tuple(arguments.left_out), arguments.dependants)
+    return Selection(tuple(arguments.only), tuple(arguments.left_out), arguments.dependants, arguments.changed_since)
 
 
 def overrides(arguments: argparse.Namespace) -> Overrides:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.desired.bindings import unusable, unused
@@ -20,12 +20,13 @@ from reconciler.model.problem import Problem
 from reconciler.model.tree import FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pygit2
 
     from reconciler.desired.contexts import Contexts
+    from reconciler.desired.directives import Declared
     from reconciler.desired.memo import Memo
     from reconciler.desired.nickel.settings import Evaluated, Tree
     from reconciler.desired.specs import Specs
@@ -52,6 +53,13 @@ class ReadCommit:
     history: History
     source: str | None
     notes: tuple[str, ...] = ()
+    ruled_by: CommitTree | None = None
+    """Whose settings hold, where they are not its own."""
+
+    @property
+    def ruling(self) -> CommitTree:
+        """The tree whose settings hold."""
+        return self.ruled_by or self.tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +73,19 @@ class Directives:
     """What holds their texts, where that is not the commit."""
     all_of_them: bool = True
     """Whether these are all that the repo has."""
+    strange: Mapping[str, Problem] = field(default_factory=dict)
+    """File -> why the registry that it describes is not asked anything."""
 
     @property
     def values(self) -> list[Mapping[str, Any]]:
         """What the files say that are right."""
         return [one.value for one in self.evaluated.values() if one.value is not None]
+
+    def only(self, files: Collection[str], strange: Mapping[str, Problem]) -> Directives:
+        """Of these files."""
+        kept = {path: node for path, node in self.files.items() if path in files}
+        evaluated = {path: self.evaluated[path] for path in kept}
+        return replace(self, files=kept, evaluated=evaluated, all_of_them=False, strange=strange)
 
 
 class Overlay:
@@ -129,7 +145,8 @@ class Assembly:
         for path, node in directives.files.items():
             value = directives.evaluated[path].value
             if value is not None:
-                self._take(DirectiveText(path, node, self._texts(directives)), value, reader)
+                text = DirectiveText(path, node, self._texts(directives))
+                self._take(text, value, reader, directives.strange.get(path))
         wanted = self._wanted(directives)
         self.commit.memo.flush()
         return Desired(
@@ -145,9 +162,9 @@ class Assembly:
 
     def _not_there_yet(self) -> None:
         """What lian.ncl and lian.lock say in vain."""
-        node = self.commit.tree.at(SETTINGS)
+        node = self.commit.ruling.at(SETTINGS)
         if node is not None:
-            text = DirectiveText(SETTINGS, node, self.commit.tree)
+            text = DirectiveText(SETTINGS, node, self.commit.ruling)
             self.nothing_builds = compute(self.settings, text) or session(self.settings, text) or self.nothing_builds
             if self.override is None and (login := credentials(self.fleet.registry, text)):
                 self.logins[self.fleet.registry.host] = login
@@ -167,28 +184,40 @@ class Assembly:
     def _texts(self, directives: Directives) -> Tree:
         return directives.overlay or self.commit.tree
 
-    def _take(self, text: DirectiveText, value: Mapping[str, object], reader: DirectiveReader) -> None:
-        """The artifacts of one file."""
+    def _take(
+        self, text: DirectiveText, value: Mapping[str, object], reader: DirectiveReader, strange: Problem | None
+    ) -> None:
+        """The artifacts of one file; all are held if its registry is `strange`."""
         path, declared = text.path, reader.read(text, value)
         self.problems += declared.problems
         self.unheeded.take_directive(path, value)
         holds = list(declared.holds)
         if self.nothing_builds and not holds:
             holds.append(self.nothing_builds)
-        if declared.registry and declared.login:
-            if self.registries.get(declared.registry.host, (declared.registry, path))[0].by is Author.DIRECTIVE:
-                self.logins.setdefault(declared.registry.host, declared.login)
-            else:  # the owner's word stands for everyone else
-                holds.append(declared.login)
-        if declared.registry and (clash := self._registry(declared.registry, path, text.field)):
-            self.problems.append(clash)
-            holds.append(clash)
+        if strange:
+            holds.append(strange.at(text.field(("registry",))))
+        elif declared.registry:
+            holds += self._described(declared, text)
         for artifact in declared.artifacts:
             if (first := self.artifacts.get(artifact.name)) is not None:
                 self._twice(first, artifact)
                 continue
             self.artifacts[artifact.name] = artifact
             self._hold(artifact.name, holds)
+
+    def _described(self, declared: Declared, text: DirectiveText) -> Iterator[Problem]:
+        """Note the registry that a file describes; why its artifacts are held for that."""
+        registry, path = declared.registry, text.path
+        if registry is None:
+            return
+        if declared.login:
+            if self.registries.get(registry.host, (registry, path))[0].by is Author.DIRECTIVE:
+                self.logins.setdefault(registry.host, declared.login)
+            else:  # the owner's word stands for everyone else
+                yield declared.login
+        if clash := self._registry(registry, path, text.field):
+            self.problems.append(clash)
+            yield clash
 
     def _hold(self, name: ArtifactName, problems: Sequence[Problem]) -> None:
         if problems:

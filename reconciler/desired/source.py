@@ -83,6 +83,8 @@ class GitSource:
 
             git.check_url(location)
             self._mirror = Mirror(location, cache)
+        self._files: frozenset[str] | None = None
+        """The directive files that are read, where these are not all."""
         self._fetched = False
         """True where another has fetched, and told what is not committed."""
         self._commit: ReadCommit | None = None
@@ -98,6 +100,21 @@ class GitSource:
         other = copy.copy(self)
         other._rev, other._fetched, other._commit, other._settings_said = revision, True, None, {}
         return other
+
+    async def parted_from(self, rev: str) -> str:
+        """See the port Revisions."""
+        from reconciler.desired.merge import fork_point
+
+        commit = self._loaded
+        repository = commit.repository
+        if repository is None:
+            raise LianError(Problem("revision-unknown", f"there is no revision {rev!r}: nothing here is a commit"))
+
+        def found() -> str:
+            other = git.resolve(repository, rev)
+            return fork_point(repository, (self._rev, commit.revision), (rev, other.commit))
+
+        return await asyncio.to_thread(found)
 
     async def load(self) -> Desired:
         """See the port. Problems of reaching a commit are those of `git.open_local`, `git.resolve`, `Mirror.fetch`."""
@@ -124,12 +141,22 @@ class GitSource:
     def _read_commit(self, opened: Callable[[], pygit2.Repository]) -> ReadCommit:
         repository = opened()
         found = git.resolve(repository, self._rev)
-        tree, memo = CommitTree(GitObjects(repository), found.tree), Memo(self._memo_path)
-        home = Path.cwd() if self._mirror else git.home(repository)
-        history = git.history(repository, found.commit)
-        source = self._location if self._mirror else git.origin(repository)
         notes = () if self._fetched else self._notes(repository)
-        return ReadCommit(found.commit, repository, tree, Contexts(tree, memo), memo, home, history, source, notes)
+        return self._commit_of(repository, found.commit, CommitTree(GitObjects(repository), found.tree), notes)
+
+    def _commit_of(
+        self,
+        repository: pygit2.Repository,
+        commit: str,
+        tree: CommitTree,
+        notes: tuple[str, ...],
+        ruled_by: CommitTree | None = None,
+    ) -> ReadCommit:
+        memo = Memo(self._memo_path)
+        home = Path.cwd() if self._mirror else git.home(repository)
+        history = git.history(repository, commit)
+        source = self._location if self._mirror else git.origin(repository)
+        return ReadCommit(commit, repository, tree, Contexts(tree, memo), memo, home, history, source, notes, ruled_by)
 
     def _notes(self, repository: pygit2.Repository) -> tuple[str, ...]:
         """What a person should know of what is not read."""
@@ -141,13 +168,13 @@ class GitSource:
         return self._override
 
     async def _desired(self, commit: ReadCommit) -> Desired:
-        settings = await self._settings(commit.tree)
+        settings = await self._settings(commit.ruling)
         if settings.value is None:
-            others = await self._directives(commit.tree, _default_globs(await self._defaults(commit.tree)))
+            others = await self._directives(commit.tree, _default_globs(await self._defaults(commit.ruling)))
             raise LianError((*settings.problems, *others.problems))
         self._secret(named_variables(settings.value))
         self._settings_said = settings.value
-        override = self._registry_for(commit.tree)
+        override = self._registry_for(commit.ruling)
         fleet = read_fleet(settings.value, commit.home, override)
         directives = await self._directives(commit.tree, fleet.directives)
         for one in directives.evaluated.values():
@@ -175,17 +202,20 @@ class GitSource:
         return (await evaluate(overlay, [overlay.file], FLEET_SETTINGS, self._evaluator))[SETTINGS]
 
     async def _directives(self, tree: CommitTree, globs: tuple[str, ...]) -> Directives:
-        """Evaluate every directive file of the commit."""
+        """Evaluate every directive file of the commit that is read."""
         matched = await asyncio.to_thread(tree.glob, globs)
         named = [(path, node) for path, node in matched if path.endswith(".ncl") and path != SETTINGS]
         problems = [is_link(path) for path, node in named if node.mode == SYMLINK]
         if not named:
             problems.append(_no_directives(tree.called, globs))
-        files = {path: node for path, node in named if node.mode != SYMLINK}
+        files = {path: node for path, node in named if node.mode != SYMLINK and self._reads(path)}
         asked = [SourceFile(path, node.id) for path, node in files.items()]
         evaluated = await evaluate(tree, asked, BUILD_DIRECTIVES, self._evaluator)
         problems += [problem for path in files for problem in evaluated[path].problems]
-        return Directives(files, evaluated, tuple(problems))
+        return Directives(files, evaluated, tuple(problems), all_of_them=self._files is None)
+
+    def _reads(self, path: str) -> bool:
+        return self._files is None or path in self._files
 
     async def _specs(self, tree: CommitTree, directives: Directives) -> Specs:
         """What contexts say of their builds, evaluated as directives are."""
@@ -195,7 +225,7 @@ class GitSource:
 
     async def _sizes(self) -> tuple[Sizes, Problem | None]:
         """Those of the commit's settings, and what is wrong with its ladder. Raises LianError."""
-        tree = self._loaded.tree
+        tree = self._loaded.ruling
 
         def place(field: tuple[str, ...]) -> Place:
             node = tree.at(SETTINGS)
@@ -247,7 +277,9 @@ class GitSource:
 
     async def blob(self, path: str) -> bytes:
         """See the port. Raises LianError `path-missing` too."""
-        tree = self._loaded.tree
+        return await self._blob(self._loaded.tree, path)
+
+    async def _blob(self, tree: CommitTree, path: str) -> bytes:
         node = await asyncio.to_thread(tree.at, path)
         if node is None or not node.is_file:
             raise LianError(Problem("path-missing", f"{tree.called} holds no file {path}", file=path))

@@ -142,6 +142,20 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Merge:
+    """That a plan is about merging one commit into another: their ids, and what a person called them."""
+
+    base: str
+    head: str
+    base_called: str
+    head_called: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in plan.json."""
+        return {"base": self.base, "head": self.head}
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All changes of one pass, parents before children, else by name."""
 
@@ -149,7 +163,10 @@ class Plan:
     changes: tuple[Change, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
     orphans: tuple[Change, ...] = ()
-    """What is in the registry and no longer wanted, one for each artifact that was; empty where nobody looked."""
+    """What is in the registry and no longer wanted, one for each artifact that was; empty where nobody looked. Of a
+    merge: what it takes out of the desired repo."""
+    merge: Merge | None = None
+    """Where this is not what a pass would do, but what one would do once this is merged."""
 
     @property
     def summary(self) -> dict[str, int]:
@@ -176,4 +193,5 @@ class Plan:
             "summary": self.summary,
             "changes": [c.to_json() for c in self.whole],
             "problems": [p.to_json() for p in self.problems],
+            **({"merge": self.merge.to_json()} if self.merge else {}),
         }

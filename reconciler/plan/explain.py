@@ -35,20 +35,30 @@ _MAPPINGS = {
 def reasons(
     artifact: Artifact, record: BuildRecord, inputs: Mapping[Platform, Mapping[str, Any]], waiting: set[str]
 ) -> tuple[Reason, ...]:
+    """How inputs differ from those that a record tells of, see `differences`."""
+    return differences(
+        artifact, {platform: build.inputs for platform, build in record.platforms.items()}, inputs, waiting
+    )
+
+
+def differences(
+    artifact: Artifact,
+    old: Mapping[Platform, Mapping[str, Any]],
+    inputs: Mapping[Platform, Mapping[str, Any]],
+    waiting: set[str],
+) -> tuple[Reason, ...]:
     """The differences over all platforms, each once, the most telling first.
 
     `waiting` names the contexts whose parents are not built yet: their leaves are left out of the comparison.
-    Empty when record and inputs agree.
+    Empty where both agree.
     """
     found: dict[Reason, None] = {}
     for platform, new in sorted(inputs.items()):
-        build = record.platforms.get(platform)
-        if build is None:
+        if platform not in old:
             found[Reason(ReasonCode.PLATFORM_MISSING, None, str(platform), subject=str(platform))] = None
             continue
-        for reason in _between(artifact, build.inputs, new, waiting):
-            found[reason] = None
-    for platform in sorted(set(record.platforms) - set(inputs)):
+        found |= dict.fromkeys(_between(artifact, old[platform], new, waiting))
+    for platform in sorted(set(old) - set(inputs)):
         found[Reason(ReasonCode.PLATFORM_MISSING, str(platform), None, subject=str(platform))] = None
     return tuple(found)
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from reconciler.model.plan import Action, FileChange, FileStatus, ReasonCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from reconciler.identity.resolve import Resolution
-    from reconciler.model.desired import SentFolder
+    from reconciler.model.desired import Materials, SentFolder
     from reconciler.model.digest import Digest
     from reconciler.model.observed import Observed
     from reconciler.model.plan import Change, Reason
@@ -52,13 +52,27 @@ def with_files(change: Change, files: Mapping[Reason, tuple[FileChange, ...]], r
     materials = resolution.desired.wanted[change.artifact].materials
     if materials is None:
         return change
-    dockerfile = materials.dockerfile_path
-    itself = [reason for reason in change.reasons if reason.code is ReasonCode.DOCKERFILE_CHANGED]
+    return replace(change, reasons=naming(change.reasons, files, materials.dockerfile_path))
+
+
+def naming(
+    reasons: Sequence[Reason], files: Mapping[Reason, tuple[FileChange, ...]], dockerfile: str
+) -> tuple[Reason, ...]:
+    """The reasons with the files behind them; `dockerfile` is the path of the new one."""
+    itself = [reason for reason in reasons if reason.code is ReasonCode.DOCKERFILE_CHANGED]
     named = {**dict.fromkeys(itself, (FileChange(dockerfile),)), **files}
-    reasons = [replace(reason, files=named.get(reason, reason.files)) for reason in change.reasons]
-    if itself:
-        reasons = [reason for reason in reasons if not _is_echo(reason, dockerfile)]
-    return replace(change, reasons=tuple(reasons))
+    told = (replace(reason, files=named.get(reason, reason.files)) for reason in reasons)
+    return tuple(reason for reason in told if not (itself and _is_echo(reason, dockerfile)))
+
+
+def folders_behind(
+    reasons: Sequence[Reason], before: Materials, after: Materials
+) -> dict[Reason, tuple[SentFolder, SentFolder]]:
+    """For each changed context, the folder that it was and the one that it is, in two commits."""
+    old, new = ({folder.root: folder for folder in (*m.folders.values(), m.context)} for m in (before, after))
+    contexts = (reason for reason in reasons if reason.code in _CONTEXTS)
+    pairs = ((reason, old.get(reason.old or ""), new.get(reason.new or "")) for reason in contexts)
+    return {reason: (was, now) for reason, was, now in pairs if was is not None and now is not None}
 
 
 def _is_echo(reason: Reason, dockerfile: str) -> bool:

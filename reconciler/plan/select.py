@@ -11,7 +11,7 @@ from reconciler.model.problem import LianError, Problem
 from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Set
 
     from reconciler.model.desired import Desired
     from reconciler.model.name import ArtifactName
@@ -26,28 +26,32 @@ class Selection:
     only: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     dependants: bool = False
+    since: str | None = None
+    """A revision: of the rest, only what has changed since the commit of the pass has parted from it."""
 
     @property
     def is_whole(self) -> bool:
         """True if it leaves nothing out."""
-        return not self.only and not self.excluded
+        return not self.only and not self.excluded and self.since is None
 
 
-def select(desired: Desired, selection: Selection) -> frozenset[ArtifactName] | None:
-    """The chosen artifacts; None for everything. Raises LianError `selection-empty` for a glob that matches nothing,
-    and where nothing is left."""
+def select(
+    desired: Desired, selection: Selection, changed: frozenset[ArtifactName] | None = None
+) -> frozenset[ArtifactName] | None:
+    """The chosen artifacts; None for everything. `changed` is what has since `selection.since`. Raises LianError
+    `selection-empty` for a glob that matches nothing, and where globs leave nothing."""
     if selection.is_whole:
         return None
     chosen = _matching(desired, selection.only) if selection.only else set(desired.wanted)
     if selection.dependants:
-        chosen = _with_dependants(desired, chosen)
-    left_out = _with_dependants(desired, _matching(desired, selection.excluded))
-    found = _with_parents(desired, chosen - left_out)
-    if not found:
+        chosen = with_dependants(desired, chosen)
+    left_out = with_dependants(desired, _matching(desired, selection.excluded))
+    if not chosen - left_out:
         message = f"nothing is left: {', '.join(selection.excluded)} leaves out all that is chosen"
         hint = "what stands on an artifact that is left out is left out with it"
         raise LianError((*desired.problems, Problem("selection-empty", message, "--except", hint=hint)))
-    return frozenset(found)
+    kept = chosen - left_out if changed is None else (chosen - left_out) & changed
+    return with_parents(desired, kept)
 
 
 def named(desired: Desired, globs: Sequence[str]) -> frozenset[ArtifactName]:
@@ -75,17 +79,19 @@ def narrowed(desired: Desired, chosen: frozenset[ArtifactName]) -> Desired:
     return replace(desired, wanted=wanted, others=others, problems=problems)
 
 
-def _with_parents(desired: Desired, chosen: set[ArtifactName]) -> set[ArtifactName]:
+def with_parents(desired: Desired, chosen: Set[ArtifactName]) -> frozenset[ArtifactName]:
+    """The chosen artifacts, and all that they stand on."""
     reached, open_ = set(chosen), list(chosen)
     while open_:
         parents = desired.wanted[open_.pop()].artifact.parents
         new = {p for p in parents if p in desired.wanted} - reached
         reached |= new
         open_.extend(new)
-    return reached
+    return frozenset(reached)
 
 
-def _with_dependants(desired: Desired, chosen: set[ArtifactName]) -> set[ArtifactName]:
+def with_dependants(desired: Desired, chosen: set[ArtifactName]) -> set[ArtifactName]:
+    """The chosen artifacts, and all that stands on them."""
     children: dict[ArtifactName, list[ArtifactName]] = defaultdict(list)
     for name, wanted in desired.wanted.items() if chosen else ():
         for parent in wanted.artifact.parents:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from reconciler.ports.abilities import Abilities
@@ -36,6 +37,17 @@ class Reading:
     clock: Clock
     memory: Memory
     revisions: Revisions
+
+
+@dataclass(frozen=True, slots=True)
+class Previewing(Reading):
+    """What telling of a merge needs as well: `source` is what it would give."""
+
+    base: str
+    head: str
+    """What a person calls the revisions."""
+    before: Callable[[], Source]
+    """What it would go into, to be asked once `source` is loaded: it reads as much as that one did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,3 +21,9 @@ class Revisions(Protocol):
     def at(self, revision: str) -> Source:
         """One of these commits. Nothing is fetched for it."""
         ...
+
+    async def parted_from(self, rev: str) -> str:
+        """The newest commit that the one last loaded and `rev`, whatever git takes for a commit, have in common. Raises
+        LianError `revision-unknown`, `clone-partial` for a clone that does not reach back so far, and
+        `revisions-unrelated`."""
+        ...

@@ -39,24 +39,42 @@ TOLD_TOGETHER = 4
 NAMES_SHOWN = 6
 ORPHANS_SHOWN = 10
 TAGS_SHOWN = 3
+_NO_LONGER = {False: "no commit wants it any more", True: "not wanted once this is merged"}
+"""Whether a merge is shown -> what is said of what is left over."""
 
 
 def show(plan: Plan, stream: IO[str], *, detailed: bool = False) -> None:
     """What would happen, and why: what many have as their cause is told once. Artifacts in sync are counted; with
     `detailed` every artifact is told by itself."""
     writer = Writer(stream)
+    changes(plan, writer, detailed=detailed)
+    if any(change.action is not Action.NONE for change in plan.changes) or plan.orphans or (detailed and plan.changes):
+        writer.line()
+    last = ", ".join([summary(plan), *([count(len(plan.problems), "problem")] if plan.problems else [])])
+    writer.wrapped([(f"{_about(plan)}: ", "dim")], last, "bold", indent=2)
+
+
+def changes(plan: Plan, writer: Writer, *, detailed: bool) -> None:
+    """The same without the line that sums up."""
     if detailed:
         for change in plan.changes:
             _change(change, writer, detailed)
     else:
         for group in grouped(plan):
             _group(group, writer)
-    _orphans(plan.orphans, writer, detailed)
+    _orphans(plan, writer, detailed)
     blocks((problem for change in plan.whole for problem in change.holds), writer, word="held", style="yellow")
-    if any(change.action is not Action.NONE for change in plan.changes) or plan.orphans or (detailed and plan.changes):
-        writer.line()
-    last = ", ".join([summary(plan), *([count(len(plan.problems), "problem")] if plan.problems else [])])
-    writer.line((f"revision {plan.revision[:12]}", "dim"), ": ", (last, "bold"))
+
+
+def _about(plan: Plan) -> str:
+    if plan.merge is None:
+        return f"revision {plan.revision[:12]}"
+    merge = plan.merge
+    return f"merging {_named(merge.head_called, merge.head)} into {_named(merge.base_called, merge.base)}"
+
+
+def _named(called: str, commit: str) -> str:
+    return commit[:12] if commit.startswith(called) else f"{called} ({commit[:12]})"
 
 
 def summary(plan: Plan) -> str:
@@ -116,8 +134,9 @@ def _names(changes: Sequence[Change]) -> str:
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
-def _orphans(orphans: Sequence[Change], writer: Writer, detailed: bool) -> None:
-    """A line for each artifact that no commit wants any more; its tags in full with `detailed`."""
+def _orphans(plan: Plan, writer: Writer, detailed: bool) -> None:
+    """A line for each artifact that is not wanted any more; its tags in full with `detailed`."""
+    orphans, why = plan.orphans, _NO_LONGER[plan.merge is not None]
     shown = orphans if detailed else orphans[:ORPHANS_SHOWN]
     for change in shown:
         sign, style = SIGNS[change.action] if change.action is not Action.NONE else ("?", "yellow")
@@ -126,6 +145,6 @@ def _orphans(orphans: Sequence[Change], writer: Writer, detailed: bool) -> None:
         more = f" and {len(change.tags) - len(some)} more" if len(some) < len(change.tags) else ""
         where = f"  {place(change.image)}:{','.join(some)}{more}"
         writer.line((f"{sign} {word:<6} ", style), (f"{change.artifact}", "bold"), (where, "dim"))
-        writer.line(_INDENT, "no commit wants it any more")
+        writer.line(_INDENT, why)
     if more_orphans := len(orphans) - len(shown):
-        writer.line(f"  and {more_orphans:,} more that no commit wants any more (--detailed lists them)")
+        writer.line(f"  and {more_orphans:,} more like that (--detailed lists them)")

@@ -1,0 +1,99 @@
+"""The plan as a comment on a pull request: blocks that forges colour as a difference, long ones folded, and in all no
+longer than a comment may be. What others have written (names, paths) stands in blocks alone, where it means nothing."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING
+
+from reconciler.cli.views import plan as text
+from reconciler.cli.views import problems as problem_view
+from reconciler.cli.views.text import Writer, printable
+from reconciler.model.wording import count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from reconciler.model.plan import Plan
+    from reconciler.model.problem import Problem
+
+LIMIT = 60_000
+"""Characters. GitHub takes 65,536 in a comment, the other forges more."""
+MARKER = "<!-- lian diff -->"
+"""The first line, by which a later run finds the comment to replace."""
+_BLOCK = 16_000
+"""Of one block; three of them, and what stands around them, stay below the limit."""
+_TICKS = re.compile("`+")
+_SHORT = 7
+
+
+def document(plan: Plan, notes: Sequence[str] = ()) -> str:
+    """The whole comment, ending in a newline."""
+    told = [MARKER, f"### lian: {text.summary(plan)}", _about(plan)]
+    if plan.changes or plan.orphans:
+        told.append(_block(_shown(plan, detailed=False)))
+    if len(plan.changes) > 1:
+        told.append(_folded("every artifact", _shown(plan, detailed=True)))
+    if plan.problems:
+        told.append(_folded(count(len(plan.problems), "problem"), _problems(plan.problems)))
+    if notes:
+        told.append(_folded(count(len(notes), "note"), "\n".join(map(printable, notes))))
+    return "\n\n".join(told) + "\n"
+
+
+def refusal(problems: Iterable[Problem]) -> str:
+    """The comment where there is no plan."""
+    return "\n\n".join([MARKER, "### lian: no plan", _block(_problems(problems))]) + "\n"
+
+
+def _about(plan: Plan) -> str:
+    if plan.merge is None:
+        return f"Revision {_code(plan.revision[:_SHORT])}"
+    merge = plan.merge
+    head = f"{_code(merge.head_called)} ({merge.head[:_SHORT]})"
+    return f"Merging {head} into {_code(merge.base_called)} ({merge.base[:_SHORT]})"
+
+
+def _shown(plan: Plan, *, detailed: bool) -> str:
+    stream = io.StringIO()
+    text.changes(plan, Writer(stream), detailed=detailed)
+    return stream.getvalue()
+
+
+def _problems(problems: Iterable[Problem]) -> str:
+    stream = io.StringIO()
+    problem_view.show(problems, stream)
+    return stream.getvalue()
+
+
+def _code(written: str) -> str:
+    """As a code span, whatever it holds (CommonMark 0.31, section 6.1)."""
+    written = printable(written)
+    fence = "`" * (_longest(written) + 1)
+    pad = " " if written.startswith("`") or written.endswith("`") else ""
+    return f"{fence}{pad}{written}{pad}{fence}"
+
+
+def _block(content: str) -> str:
+    """As a fenced block, whatever it holds; what is too long ends with how many lines are left out."""
+    lines = content.rstrip("\n").split("\n")
+    kept: list[str] = []
+    taken = 0
+    for line in lines:
+        taken += len(line) + 1
+        if taken > _BLOCK:
+            break
+        kept.append(line)
+    left = len(lines) - len(kept)
+    kept += [f"… and {left:,} more lines: lian diff shows them"] if left else []
+    fence = "`" * max(3, _longest(content) + 1)
+    return "\n".join([f"{fence}diff", *kept, fence])
+
+
+def _folded(summary: str, content: str) -> str:
+    return f"<details><summary>{summary}</summary>\n\n{_block(content)}\n\n</details>"
+
+
+def _longest(written: str) -> int:
+    return max((len(run) for run in _TICKS.findall(written)), default=0)

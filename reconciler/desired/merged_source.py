@@ -1,0 +1,91 @@
+"""What merging one revision into another would make of the desired repo, as the port `Source` wants it (ADR 067).
+
+Whoever proposes a change is not trusted yet: settings are those of the revision that it would go into, and so is
+everything that they name. Of the change, directives are read, and what they build from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from reconciler.desired.assembly import SETTINGS, Directives
+from reconciler.desired.merge import merged
+from reconciler.desired.narrowing import changed_paths, concerned
+from reconciler.desired.source import GitSource
+from reconciler.desired.tree import CommitTree
+from reconciler.model.canonical import canonical
+from reconciler.model.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import pygit2
+
+    from reconciler.desired.assembly import ReadCommit
+    from reconciler.desired.merge import Merge
+
+_SHORT = 12
+
+
+class MergedSource(GitSource):
+    """Fills `ports.source.Source` for what merging `head` into `base` gives, of which only those directive files are
+    read that may ask for something else than they do in `base`, with what they stand on. Its commit is that of `head`.
+    The rest as for GitSource. `load` raises what `merge.merged` does too."""
+
+    def __init__(self, location: str, base: str, head: str, **more: Any) -> None:
+        super().__init__(location, head, **more)
+        self._base, self._head, self._more = base, head, more
+        self._merge: Merge | None = None
+        self._concerned: frozenset[str] = frozenset()
+
+    @property
+    def before(self) -> GitSource:
+        """`base`, of which the same directive files are read. To be asked once this is loaded."""
+        if self._merge is None:
+            raise RuntimeError("nothing is merged yet")
+        source = self.at(self._merge.base.commit)
+        source._files = self._concerned
+        return source
+
+    def at(self, revision: str) -> GitSource:
+        """See the port Revisions."""
+        source = GitSource(self._location, revision, **self._more)
+        source._fetched = True
+        return source
+
+    async def blob(self, path: str) -> bytes:
+        """See the port. It is what settings name, so it is read where the settings are."""
+        return await self._blob(self._loaded.ruling, path)
+
+    def _read_commit(self, opened: Callable[[], pygit2.Repository]) -> ReadCommit:
+        repository = opened()
+        self._merge = merge = merged(repository, self._base, self._head)
+        ruling = CommitTree(merge.objects, merge.base.tree, f"{self._base} ({merge.base.commit[:_SHORT]})")
+        tree = CommitTree(merge.objects, merge.tree)
+        notes = () if self._fetched else (*self._notes(repository), *self._not_heeded(ruling, tree))
+        return self._commit_of(repository, merge.head.commit, tree, notes, ruling)
+
+    def _not_heeded(self, ruling: CommitTree, tree: CommitTree) -> Iterator[str]:
+        if ruling.at(SETTINGS) != tree.at(SETTINGS):
+            yield f"{self._head} changes {SETTINGS}: until it is merged, the settings are those of {self._base}"
+
+    async def _directives(self, tree: CommitTree, globs: tuple[str, ...]) -> Directives:
+        ruling = self._loaded.ruling
+        before, after = await super()._directives(ruling, globs), await super()._directives(tree, globs)
+        old, new = ({path: one.value for path, one in side.evaluated.items()} for side in (before, after))
+        self._concerned = await asyncio.to_thread(lambda: concerned(old, new, changed_paths(ruling, tree), tree))
+        strange = {} if self._override else dict(self._strange(old, new))
+        return after.only(self._concerned, strange)
+
+    def _strange(
+        self, before: Mapping[str, Mapping[str, Any] | None], after: Mapping[str, Mapping[str, Any] | None]
+    ) -> Iterator[tuple[str, Problem]]:
+        """The files that describe a registry otherwise than any in `base` does: nothing is asked of it, least of all
+        with credentials, because somebody proposes to."""
+        known = {canonical(value["registry"]) for value in before.values() if value and "registry" in value}
+        for path, value in after.items():
+            if value and "registry" in value and canonical(value["registry"]) not in known:
+                message = f"{path} describes a registry as nothing in {self._base} does, so it is not asked yet"
+                hint = "look at it with care: once this is merged, builds are pushed there"
+                yield path, Problem("registry-proposed", message, path, hint=hint)

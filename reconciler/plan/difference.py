@@ -1,0 +1,54 @@
+"""What two commits ask for differently of one artifact, whatever a registry holds: the reasons of a merge."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.identity.inputs import platform_inputs
+from reconciler.model.digest import Digest
+from reconciler.plan.explain import differences
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.identity.inputs import Inputs
+    from reconciler.model.desired import Wanted
+    from reconciler.model.name import ArtifactName
+    from reconciler.model.plan import Change, Reason
+    from reconciler.model.platform import Platform
+    from reconciler.model.reference import Reference
+
+_SAME = Digest.parse("sha256:" + "0" * 64)
+"""Stands for what an image's tag points at: that is the same for both commits."""
+
+
+def asked(before: Wanted, after: Wanted, builder: str | None) -> tuple[Reason, ...]:
+    """The differences of the inputs, as far as the commits decide them; none where one of them is held."""
+    if before.materials is None or after.materials is None:
+        return ()
+    return differences(after.artifact, _inputs(before, builder), _inputs(after, builder), set())
+
+
+def because(change: Change, reasons: tuple[Reason, ...]) -> Change:
+    """The change with what a merge is the reason of first. Of one thing it says what the merge does to it, not how it
+    differs from what was built last: that may have been another commit."""
+    told = {(reason.code, reason.subject) for reason in reasons}
+    rest = (reason for reason in change.reasons if (reason.code, reason.subject) not in told)
+    return replace(change, reasons=(*reasons, *rest))
+
+
+def _inputs(wanted: Wanted, builder: str | None) -> dict[Platform, Inputs]:
+    artifact, materials = wanted.artifact, wanted.materials
+    assert materials is not None
+    images: Mapping[Reference, Digest] = _Any()
+    parents: Mapping[ArtifactName, Digest] = dict.fromkeys(artifact.parents, _SAME)
+    return {
+        platform: platform_inputs(artifact, materials, platform, images, parents, builder=builder, moment=0.0)
+        for platform in artifact.platforms
+    }
+
+
+class _Any(dict["Reference", Digest]):
+    def __missing__(self, reference: Reference) -> Digest:
+        return _SAME

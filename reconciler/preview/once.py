@@ -1,0 +1,89 @@
+"""A pass that is only planned, about what two revisions ask for differently (ADR 067)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from reconciler.model.plan import Action, Change, Merge, Reason, ReasonCode
+from reconciler.model.wording import count
+from reconciler.plan.difference import asked, because
+from reconciler.plan.files import changed_files, folders_behind, naming
+from reconciler.plan.graph import checked
+from reconciler.plan.select import narrowed, select, with_parents
+from reconciler.plan.touched import dropped, touched
+from reconciler.reconcile import LISTINGS_AT_ONCE, plan_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.apply.work import Work
+    from reconciler.model.desired import Desired, Wanted
+    from reconciler.model.name import ArtifactName
+    from reconciler.ports.bundle import Previewing
+    from reconciler.ports.source import Source
+    from reconciler.reconcile import Options
+
+_NAMED = 3
+
+
+async def preview_once(ports: Previewing, options: Options) -> Work:
+    """The plan of a pass after the merge, as far as the merge is why: of artifacts that it changes, and of what stands
+    on them. Writes nothing anywhere. Raises LianError, also where the two cannot be merged."""
+    after = checked(await ports.source.load())
+    old = ports.before()
+    before = checked(await old.load())
+    told, gone = touched(before, after), dropped(before, after)
+    if not options.selection.is_whole:
+        told, gone = told & (select(after, options.selection) or frozenset()), frozenset()
+    work = await plan_for(ports, narrowed(after, with_parents(after, told)), options)
+    sides = _Sides(old, before, ports.source, after, asyncio.Semaphore(LISTINGS_AT_ONCE))
+    changes = [change for change in work.plan.changes if change.artifact in told]
+    plan = replace(
+        work.plan,
+        changes=tuple(await asyncio.gather(*map(sides.explained, changes))),
+        orphans=tuple(_dropped(before.wanted[name]) for name in sorted(gone)),
+        merge=Merge(before.revision, after.revision, ports.base, ports.head),
+    )
+    return replace(work, plan=plan, notes=(*work.notes, *_drifts_already(work, told, ports.base)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """Both revisions, where each is read."""
+
+    old: Source
+    before: Desired
+    new: Source
+    after: Desired
+    gate: asyncio.Semaphore
+
+    async def explained(self, change: Change) -> Change:
+        """With what the merge is the reason of, and the files behind it."""
+        was, now = self.before.wanted.get(change.artifact), self.after.wanted[change.artifact]
+        if change.action is Action.NONE or was is None or was.materials is None or now.materials is None:
+            return change
+        reasons = asked(was, now, self.after.fleet.builder)
+        files = {}
+        for reason, (one, other) in folders_behind(reasons, was.materials, now.materials).items():
+            async with self.gate:
+                listings = await self.old.listing(one), await self.new.listing(other)
+            files[reason] = changed_files(*listings, other.path)
+        return because(change, naming(reasons, files, now.materials.dockerfile_path))
+
+
+def _dropped(wanted: Wanted) -> Change:
+    artifact = wanted.artifact
+    reason = Reason(ReasonCode.ORPHANED, subject=str(artifact.name))
+    return Change(artifact.name, artifact.image, artifact.tags, artifact.platforms, Action.NONE, (reason,))
+
+
+def _drifts_already(work: Work, told: frozenset[ArtifactName], base: str) -> Iterator[str]:
+    """What the changed ones stand on, and is not in sync although the merge leaves it alone."""
+    drifting = [c for c in work.plan.changes if c.artifact not in told and c.action is not Action.NONE]
+    if drifting:
+        names = ", ".join(str(change.artifact) for change in drifting[:_NAMED])
+        more = f" and {len(drifting) - _NAMED} more" if len(drifting) > _NAMED else ""
+        what = count(len(drifting), "artifact")
+        yield f"{what} that this stands on drift at {base} already, and come first: {names}{more}"

@@ -1,0 +1,287 @@
+"""What a merge would make of the desired repo: base's settings, head's directives, and no more read than differs."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pygit2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reconciler.desired.merged_source import MergedSource
+from reconciler.desired.nickel.settings import EvaluatorSettings
+from reconciler.desired.source import GitSource
+from reconciler.model.artifact import Place
+from reconciler.model.name import ArtifactName
+from reconciler.model.problem import LianError
+from reconciler.plan.graph import checked
+from reconciler.plan.touched import dropped, touched
+from tests.desired.repos import SYMLINK, Content, Repo
+from tests.desired.test_source import directives, images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.model.desired import Desired, Wanted
+
+
+@pytest.fixture(scope="module")
+def evaluations(tmp_path_factory: pytest.TempPathFactory) -> EvaluatorSettings:
+    return EvaluatorSettings(cache=tmp_path_factory.mktemp("evaluations") / "cache.sqlite", workers=1)
+
+
+class Sides:
+    """A repository with a branch `main` and one that is to be merged into it, `topic`."""
+
+    def __init__(self, folder: Path, evaluator: EvaluatorSettings) -> None:
+        self.repo = Repo(folder / "repo")
+        self.more: dict[str, Any] = {"cache": folder / "cache", "evaluator": evaluator}
+
+    def commit(self, base: dict[str, Content], head: dict[str, Content]) -> None:
+        start = self.repo.commit(base, "main")
+        if "topic" in self.repo.git.branches.local:
+            self.repo.git.branches.local["topic"].delete()
+        self.repo.git.branches.local.create("topic", self.repo.git[start].peel(pygit2.Commit))
+        self.repo.commit(head, "topic")
+
+    def merged(self, **more: Any) -> tuple[Desired, Desired]:
+        """What is read before and after."""
+        source = MergedSource(str(self.repo.path), "main", "topic", **self.more, **more)
+        after = asyncio.run(source.load())
+        return asyncio.run(source.before.load()), after
+
+    def whole(self, rev: str) -> Desired:
+        return asyncio.run(GitSource(str(self.repo.path), rev, **self.more).load())
+
+
+@pytest.fixture
+def sides(tmp_path: Path, evaluations: EvaluatorSettings) -> Sides:
+    return Sides(tmp_path, evaluations)
+
+
+def named(*names: str) -> set[ArtifactName]:
+    return {ArtifactName.parse(name) for name in names}
+
+
+SHOP = {"directives/shop.ncl": directives("shop", "base", "api"), **images("base", "api")}
+OPS = {"directives/ops.ncl": directives("ops", "job"), **images("job")}
+
+
+def test_only_what_may_differ_is_read(sides: Sides) -> None:
+    sides.commit({**SHOP, **OPS}, {**SHOP, **OPS, "images/api/a": b"2"})
+    before, after = sides.merged()
+    assert set(before.wanted) == set(after.wanted) == named("shop/base", "shop/api")
+    assert touched(before, after) == named("shop/api")
+    assert after.revision == str(sides.repo.git.branches["topic"].target)
+    assert before.revision == str(sides.repo.git.branches["main"].target)
+
+
+def test_what_main_has_got_meanwhile_is_no_part_of_it(sides: Sides) -> None:
+    sides.commit({**SHOP, **OPS}, {**SHOP, **OPS, "images/api/a": b"2"})
+    sides.repo.commit({**SHOP, **OPS, "images/job/a": b"2"}, "main")
+    before, after = sides.merged()
+    assert touched(before, after) == named("shop/api")
+    assert dropped(before, after) == frozenset()
+
+
+def test_the_settings_are_those_of_the_base(sides: Sides) -> None:
+    base = """{ fleet = "acme", secrets.shop.token = { source = 'Env, name = "TOKEN" } }"""
+    evil = """{ fleet = "evil", registry = { provider = 'Zot, url = "http://evil.example" },
+      secrets.shop.token = { source = 'Command, name = "cat /etc/shadow" }, directives = ["hidden/*.ncl"] }"""
+    heard: list[str] = []
+    sides.commit({**SHOP, "lian.ncl": base}, {**SHOP, "lian.ncl": evil, "hidden/x.ncl": directives("x", "y")})
+    before, after = sides.merged(secret=heard.extend)
+    assert after.fleet == before.fleet == sides.whole("main").fleet
+    assert (after.fleet.name, list(after.registries)) == ("acme", list(sides.whole("main").registries))
+    assert heard == ["TOKEN", "TOKEN"]
+    assert "topic changes lian.ncl: until it is merged, the settings are those of main" in after.notes
+    assert touched(before, after) == frozenset()
+
+
+def test_what_settings_name_is_read_from_the_base(sides: Sides) -> None:
+    sides.commit({**SHOP, "ca.pem": b"good"}, {**SHOP, "ca.pem": b"evil"})
+    source = MergedSource(str(sides.repo.path), "main", "topic", **sides.more)
+    asyncio.run(source.load())
+    assert asyncio.run(source.blob("ca.pem")) == b"good"
+
+
+OWN = '  registry = { provider = \'Zot, url = "http://%s:7000" },\n'
+
+
+def test_a_registry_that_is_only_proposed_is_not_asked(sides: Sides) -> None:
+    proposed = {"directives/ops.ncl": directives("ops", "job", more=OWN % "evil.example"), **images("job")}
+    sides.commit(SHOP, {**SHOP, **proposed, "images/api/a": b"2"})
+    _, after = sides.merged()
+    held = after.wanted[ArtifactName.parse("ops/job")]
+    assert held.materials is None
+    assert [(p.code, p.file, p.line) for p in held.holds] == [("registry-proposed", "directives/ops.ncl", 7)]
+    assert not any("evil" in host for host in after.registries)
+    assert after.wanted[ArtifactName.parse("shop/api")].materials is not None
+
+
+def test_a_registry_that_the_base_has_is_asked(sides: Sides) -> None:
+    own = {"directives/ops.ncl": directives("ops", "job", more=OWN % "127.0.0.1"), **images("job")}
+    sides.commit(own, {**own, "images/job/a": b"2"})
+    before, after = sides.merged()
+    assert touched(before, after) == named("ops/job")
+    assert list(after.registries)[-1] == "127.0.0.1:7000"
+    assert not after.wanted[ArtifactName.parse("ops/job")].holds
+
+
+def test_without_lian_in_the_base_all_is_new(sides: Sides) -> None:
+    sides.commit({"README": b""}, SHOP)
+    before, after = sides.merged()
+    assert touched(before, after) == named("shop/base", "shop/api")
+    assert not dropped(before, after)
+
+
+def test_settings_of_the_base_that_are_wrong_are_told_of_the_base(sides: Sides) -> None:
+    sides.commit({**SHOP, "lian.ncl": "{ fleet = 1 }"}, SHOP)
+    with pytest.raises(LianError) as raised:
+        sides.merged()
+    assert raised.value.problems[0].file == "lian.ncl"
+
+
+def test_two_files_that_want_one_tag_are_both_read(sides: Sides) -> None:
+    new = 'job = lian.make_artifact { image = "shop/api", context.path = "images/job" }'
+    sides.commit({**SHOP, **OPS}, {**SHOP, **OPS, "directives/ops.ncl": directives("ops", new)})
+    _, after = sides.merged()
+    assert [problem.code for problem in checked(after).problems] == ["tag-conflict", "tag-conflict"]
+
+
+def test_a_name_that_is_there_already_is_seen(sides: Sides) -> None:
+    sides.commit(SHOP, {**SHOP, "directives/more.ncl": directives("shop", "api")})
+    _, after = sides.merged()
+    assert [problem.code for problem in after.problems] == ["artifact-twice"]
+
+
+LINKED = 'job = lian.make_artifact { image = "ops/job", context.path = "link" }'
+NAMED = 'job = lian.make_artifact { image = "ops/job", context.path = "images/job", contexts.dep.path = "link" }'
+LINK: dict[str, Content] = {"link": (SYMLINK, b"shared")}
+AWAY = (SYMLINK, b"../../shared/Dockerfile")
+
+
+@pytest.mark.parametrize(
+    "repo",
+    [
+        {"directives/ops.ncl": directives("ops", LINKED), **LINK},
+        {"directives/ops.ncl": directives("ops", NAMED), **LINK, "images/job/Dockerfile": b"FROM dep\n"},
+        {"directives/ops.ncl": directives("ops", "job"), "images/job/Dockerfile": AWAY},
+        {"directives/ops.ncl": directives("ops", "job"), "images/job/dockerfile": AWAY},
+    ],
+)
+def test_a_link_is_followed(sides: Sides, repo: dict[str, Content]) -> None:
+    base: dict[str, Content] = {**SHOP, **repo, "shared/Dockerfile": b"FROM scratch\nCOPY . /\n"}
+    sides.commit(base, {**base, "shared/Dockerfile": b"FROM scratch\nCOPY . /x\n"})
+    assert touched(*sides.merged()) == named("ops/job")
+
+
+def test_what_stands_on_it_is_read_too_and_what_that_stands_on(sides: Sides) -> None:
+    on = ', contexts = { base = { artifact = "shop/base" }, other = { artifact = "more/other" } } }'
+    job = 'job = lian.make_artifact { image = "ops/job", context.path = "images/job"' + on
+    base: dict[str, Content] = {
+        **SHOP,
+        "directives/ops.ncl": directives("ops", job),
+        "directives/more.ncl": directives("more", "other"),
+        "directives/far.ncl": directives("far", "away"),
+        **images("job", "other", "away"),
+    }
+    sides.commit(base, {**base, "images/base/a": b"2"})
+    before, after = sides.merged()
+    assert touched(before, after) == named("shop/base", "ops/job")
+    assert set(after.wanted) == named("shop/base", "shop/api", "ops/job", "more/other")
+    assert not checked(after).problems
+
+
+# -- however a fleet is laid out, the narrow reading tells what the whole one does ---------------------------------
+
+NAMES = tuple("abcdef")
+paths = st.sampled_from([f"images/{name}" for name in NAMES] + ["images", "shared", "link"])
+files = st.sampled_from(
+    [
+        f"images/{n}/{f}"
+        for n in NAMES
+        for f in ("Dockerfile", "a", ".dockerignore", ".build-spec.ncl", "Dockerfile.dockerignore")
+    ]
+    + ["shared/x", "shared/Dockerfile", "lib/names.ncl", "unrelated"]
+)
+CONTENTS = {
+    "Dockerfile": [b"FROM scratch\nCOPY . /\n", b"FROM scratch\nCOPY a /\n", b"FROM dep\nCOPY . /\n"],
+    "a": [b"1", b"2"],
+    ".dockerignore": [b"a\n", b"*.md\n"],
+    "Dockerfile.dockerignore": [b"a\n", b"\n"],
+    ".build-spec.ncl": [b"{ cpu = 2 }", b"{ cpu = 3 }"],
+    "x": [b"1", b"2"],
+    "names.ncl": [b'{ tag = "one" }', b'{ tag = "two" }'],
+    "unrelated": [b"1", b"2"],
+}
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> dict[str, Content | None]:
+    found: dict[str, Content | None] = {}
+    for path in draw(st.lists(files, max_size=3, unique=True)):
+        found[path] = draw(st.none() | st.sampled_from(CONTENTS[path.rpartition("/")[2]]))
+    if draw(st.booleans()):
+        name = draw(st.sampled_from(NAMES))
+        found[f"images/{name}/Dockerfile"] = (SYMLINK, b"../../shared/Dockerfile")
+    return found
+
+
+@st.composite
+def fleets(draw: st.DrawFn) -> dict[str, Content]:
+    """A file for each two artifacts; some stand on others, some are built from a folder of many, or from a link."""
+    repo: dict[str, Content] = {
+        "lib/names.ncl": '{ tag = "one" }',
+        "shared/x": b"1",
+        "shared/Dockerfile": CONTENTS["Dockerfile"][0],
+    }
+    repo["link"] = (SYMLINK, b"shared")
+    for name in NAMES:
+        repo |= {f"images/{name}/Dockerfile": CONTENTS["Dockerfile"][0], f"images/{name}/a": b"1"}
+    for index in range(0, len(NAMES), 2):
+        lines = []
+        for at in (index, index + 1):
+            name = NAMES[at]
+            context = draw(paths)
+            dockerfile = f', dockerfile = "{name}/Dockerfile"' if context == "images" else ""
+            if context in {"link", "shared"}:
+                dockerfile = f', dockerfile = "../images/{name}/Dockerfile"' if draw(st.booleans()) else ""
+            parent = draw(st.sampled_from(NAMES[:at])) if at and draw(st.booleans()) else None
+            named = f', contexts.dep = {{ artifact = "w{NAMES.index(parent) // 2}/{parent}" }}' if parent else ""
+            tags = ', tags = [(import "lib/names.ncl").tag]' if draw(st.booleans()) else ""
+            lines.append(
+                f'{name} = lian.make_artifact {{ image = "shop/{name}", '
+                f'context.path = "{context}"{dockerfile}{named}{tags} }}'
+            )
+        repo[f"directives/w{index // 2}.ncl"] = directives(f"w{index // 2}", *lines)
+    return repo
+
+
+def asked(wanted: Wanted) -> Wanted:
+    return replace(wanted, artifact=replace(wanted.artifact, place=Place("")))
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(fleets(), fleets() | st.none(), edits())
+def test_the_narrow_reading_tells_what_the_whole_one_does(
+    sides: Sides, base: dict[str, Content], other: dict[str, Content] | None, edit: dict[str, Content | None]
+) -> None:
+    head: dict[str, Content] = dict(other or base)
+    for path, content in edit.items():
+        if content is None:
+            head.pop(path, None)
+        else:
+            head[path] = content
+    sides.commit(base, head)
+    before, after = map(checked, sides.merged())
+    whole_before, whole_after = (checked(sides.whole(rev)) for rev in ("main", "topic"))
+    expected = touched(whole_before, whole_after)
+    assert touched(before, after) == expected
+    assert dropped(before, after) == dropped(whole_before, whole_after)
+    assert {n: asked(after.wanted[n]) for n in expected} == {n: asked(whole_after.wanted[n]) for n in expected}
