@@ -18,7 +18,7 @@ from reconciler.model.manifest import IMAGE_INDEX, IMAGE_MANIFEST, Descriptor
 from reconciler.model.mount_use import MountsEnd, MountsMoved, MountUse
 from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Outcome, Result, Status
-from reconciler.model.plan import Action, Change, FileChange, FileStatus, Plan, Reason, ReasonCode
+from reconciler.model.plan import Action, Change, FileChange, FileStatus, Merge, Plan, Reason, ReasonCode
 from reconciler.model.platform import Platform
 from reconciler.model.problem import Next, Problem
 from reconciler.model.pruning import Announcement
@@ -299,7 +299,14 @@ changes = st.builds(
     st.booleans(),
     st.lists(problems, max_size=1).map(tuple),
 )
-plans = st.builds(Plan, hexes(40), st.lists(changes, max_size=3).map(tuple), st.lists(problems, max_size=2).map(tuple))
+merges = st.builds(Merge, hexes(40), hexes(40), st.text(max_size=20), st.text(max_size=20))
+plans = st.builds(
+    Plan,
+    hexes(40),
+    st.lists(changes, max_size=3).map(tuple),
+    st.lists(problems, max_size=2).map(tuple),
+    merge=st.none() | merges,
+)
 results = st.builds(
     Result,
     artifact_names,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -141,3 +141,37 @@ def test_a_pass_that_leaves_something_out_touches_nothing_of_it(world: World) ->
     assert statuses(outcome) == {"base": Status.NONE, "child": Status.DONE, "leaf": Status.DONE}
     with pytest.raises(LianError, match="nothing is left"):
         passed(world, Options(Selection(("w/leaf",), ("w/base",))))
+
+
+def since(world: World, *, then: Commit, **more: Any) -> Plan:
+    """The plan of what has changed since the branch `main`, which has parted from this commit at `then`."""
+    world.revisions.others.append(then)
+    world.revisions.forks["main"] = then.revision
+    return planned(world, Options(Selection(since="main", **more)))
+
+
+def actions(plan: Plan) -> dict[str, Action]:
+    return {str(change.artifact): change.action for change in plan.changes}
+
+
+def test_only_what_has_changed_since_and_what_stands_on_it(world: World) -> None:
+    files = {**FILES, "w/child/Dockerfile": b"FROM base\nLABEL a=b\n"}
+    then = world.source.commit.changed(files=files)
+    plan = since(world, then=then)
+    assert actions(plan) == {"w/base": Action.BUILD, "w/child": Action.BUILD, "w/leaf": Action.BUILD}
+
+
+def test_of_what_has_changed_globs_choose(world: World) -> None:
+    then = world.source.commit.changed(files={**FILES, "w/base/a": b"1", "w/other/a": b"1"})
+    assert set(actions(since(world, then=then, only=("w/other",)))) == {"w/other"}
+
+
+def test_nothing_has_changed_since(world: World) -> None:
+    plan = since(world, then=world.source.commit.changed())
+    assert plan.changes == ()
+    assert exits.of_plan(plan) == exits.DONE
+
+
+def test_another_builder_changes_everything(world: World) -> None:
+    then = world.source.commit.changed(builder="0.1")
+    assert len(since(world, then=then).changes) == 4

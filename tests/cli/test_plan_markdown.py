@@ -1,0 +1,92 @@
+"""The plan as a comment: it folds, it fits, and nothing that others have written means anything in it."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.cli.views import plan_markdown as view
+from reconciler.model.plan import Action, Change, FileChange, Merge, Plan, Reason, ReasonCode
+from reconciler.model.problem import Problem
+from tests import strategies as some
+from tests.commits import artifact
+
+MERGE = Merge("a" * 40, "b" * 40, "main", "topic")
+OPEN = re.compile(r"^(`{3,})diff$")
+
+
+def change(name: str, *files: str) -> Change:
+    a = artifact(name)
+    reason = Reason(ReasonCode.CONTEXT_CHANGED, "1" * 64, "2" * 64, files=tuple(map(FileChange, files)))
+    return Change(a.name, a.image, a.tags, a.platforms, Action.BUILD, (reason,))
+
+
+def outside(comment: str) -> list[str]:
+    """The lines that stand in no block."""
+    found: list[str] = []
+    fence = None
+    for line in comment.split("\n"):
+        opened = OPEN.match(line)
+        if fence is None and opened:
+            fence = opened[1]
+        elif fence is not None and line.strip() == fence:
+            fence = None
+        elif fence is None:
+            found.append(line)
+    assert fence is None, "a block is left open"
+    return found
+
+
+def test_it_says_what_merging_builds() -> None:
+    comment = view.document(Plan("b" * 40, (change("shop/api", "a"), change("shop/web", "b")), merge=MERGE), ["a note"])
+    lines = comment.split("\n")
+    assert lines[0] == view.MARKER
+    assert lines[2] == "### lian: 2 to build"
+    assert lines[4] == "Merging `topic` (bbbbbbb) into `main` (aaaaaaa)"
+    assert "+ build  shop/api  registry.example:5000/shop/api:latest" in comment.replace("build shop", "build  shop")
+    assert "<details><summary>every artifact</summary>" in comment
+    assert "<details><summary>1 note</summary>" in comment
+
+
+def test_nothing_to_do_is_short() -> None:
+    assert view.document(Plan("b" * 40, merge=MERGE)).count("\n") == 5
+
+
+def test_without_a_plan_it_says_why() -> None:
+    comment = view.refusal([Problem("merge-conflict", "topic cannot be merged into main", hint="rebase it")])
+    assert "### lian: no plan" in comment
+    assert "merge-conflict" in comment
+
+
+def test_what_is_long_is_cut_and_counted() -> None:
+    changes = tuple(change(f"shop/a{n}", f"images/a{n}/{'x' * 200}") for n in range(2000))
+    comment = view.document(
+        Plan("b" * 40, changes, tuple(Problem("x", f"{n} " + "y" * 4000) for n in range(50)), merge=MERGE)
+    )
+    assert len(comment) < view.LIMIT
+    assert len(re.findall(r"… and [0-9,]+ more lines: lian diff shows them", comment)) == 3
+    outside(comment)
+
+
+EVIL = ["```", "````diff", "`", "<!-- ", "</details>", "@everyone", "[x](http://y)", "|", "\n", "# h", "~~~"]
+evil = st.lists(st.sampled_from(EVIL), min_size=1, max_size=6).map("".join)
+SPAN = re.compile(r"Merging (?P<fence>`+)(?P<said>.+)(?<!`)(?P=fence) \(bbbbbbb\) into `main` \(aaaaaaa\)")
+
+
+@given(evil, evil)
+def test_what_others_wrote_stays_in_its_block(path: str, called: str) -> None:
+    def told(*files: str) -> list[str]:
+        merge = Merge("a" * 40, "b" * 40, "main", called)
+        return outside(view.document(Plan("b" * 40, (change("shop/api", *files), change("shop/web")), merge=merge)))
+
+    lines = told(path)
+    assert lines == told()
+    span = next(found for line in lines if (found := SPAN.fullmatch(line)))
+    assert span["fence"] not in re.findall("`+", span["said"])
+
+
+@given(some.plans)
+def test_every_plan_can_be_told(plan: Plan) -> None:
+    outside(view.document(plan))

@@ -1,0 +1,137 @@
+"""A pull request, as a platform engineer's CI previews it: real git, a real registry, and nothing checked out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.bench import Bench, directive
+from tests.servers.registry import run_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.buildkit
+
+SETTINGS = '{ fleet = "acme", registry = { provider = \'Zot, url = "%s" } }\n'
+CHILDREN = [f"s{number:02}" for number in range(1, 6)]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Bench]:
+    """A base and five images on it, converged on a registry; on `topic`, one file more is changed."""
+    with run_registry(tmp_path / "registry") as server:
+        bench = Bench.new(tmp_path)
+        artifacts = {"base": 'image = "shop/base", context.path = "images/base"'}
+        files: dict[str, str | bytes] = {"lian.ncl": SETTINGS % server.url, "images/base/a": "1\n"}
+        files["images/base/Dockerfile"] = "FROM scratch\nCOPY a /a\n"
+        for name in CHILDREN:
+            on = 'contexts.base = { artifact = "base" }'
+            artifacts[name] = f'image = "shop/{name}", context.path = "images/{name}", {on}'
+            files |= {f"images/{name}/Dockerfile": "FROM base\nCOPY a /b\n", f"images/{name}/a": f"{name}\n"}
+        bench.commit({**files, "directives/shop.ncl": directive("shop", artifacts)})
+        bench.lian("reconcile", "--once")
+        bench.git("checkout", "-qb", "topic")
+        yield bench
+
+
+def preview(bench: Bench, *words: str, code: int = 2) -> str:
+    return bench.lian("diff", "--base", "main", "--head", "topic", *words, code=code).out
+
+
+def test_a_base_that_changes_is_one_paragraph(shop: Bench) -> None:
+    head = shop.commit({"images/base/a": "2\n"})
+    shop.git("checkout", "-q", "main")
+    main = shop.commit({"README": "main has moved\n"})
+    told = preview(shop)
+    assert told.splitlines() == [
+        "+ build 6 artifacts",
+        "           context changed: images/base/a",
+        "           shop/base",
+        "           and 5 behind, each unless what it stands on comes out identical:",
+        "             shop/s01, shop/s02, shop/s03, shop/s04, shop/s05",
+        "",
+        f"merging topic ({head[:12]}) into main ({main[:12]}): 6 to build",
+    ]
+    document = shop.lian("diff", "--base", "main", "--head", "topic", "--json", code=2).json
+    assert document["merge"] == {"base": main, "head": head}
+    assert document["summary"]["build"] == 6
+    assert shop.git("status", "--porcelain") == ""
+
+
+def test_the_preview_keeps_its_word(shop: Bench) -> None:
+    """What it said would be built once it is merged is what is built then."""
+    shop.commit({"images/s03/a": "changed\n"})
+    shop.git("checkout", "-q", "main")
+    shop.commit({"images/s04/Dockerfile": "FROM base\nCOPY a /other\n"})
+    shop.lian("reconcile", "--once")
+    document = shop.lian("diff", "--base", "main", "--head", "topic", "--json", code=2).json
+    said = {change["artifact"]: change["key"] for change in document["changes"]}
+    shop.git("merge", "-q", "--no-edit", "topic")
+    made = shop.plan(2)
+    assert (
+        {name: c["key"] for name, c in made.items() if c["action"] == "build"} == said == {"shop/s03": said["shop/s03"]}
+    )
+    assert shop.lian("diff", "--base", "main", "--head", "topic").out.endswith(": no artifacts\n")
+
+
+def test_a_comment_for_the_forge(shop: Bench) -> None:
+    shop.commit({"images/base/a": "2\n"})
+    comment = preview(shop, "--format", "markdown")
+    assert comment.startswith("<!-- lian diff -->\n\n### lian: 6 to build\n")
+    assert "```diff\n+ build 6 artifacts\n" in comment
+    shop.commit({"images/base/Dockerfile": "FROM scratch\nCOPY a /ours\n"})
+    shop.git("checkout", "-q", "main")
+    shop.commit({"images/base/Dockerfile": "FROM scratch\nCOPY a /theirs\n"})
+    ran = shop.lian("diff", "--base", "main", "--head", "topic", "--format", "markdown", code=1)
+    assert "### lian: no plan" in ran.out
+    assert "they conflict in images/base/Dockerfile" in ran.out
+
+
+def test_what_a_stranger_proposes_decides_nothing(shop: Bench) -> None:
+    """Settings that push elsewhere and print secrets, and a directive with a registry of its own."""
+    evil = (
+        'registry = { provider = \'Zot, url = "http://127.0.0.1:1", credentials = { source = \'Env, name = "PATH" } }'
+    )
+    secrets = 'secrets.shop.x = { source = \'Command, name = "touch pwned" }'
+    own = directive("evil", {"x": 'image = "evil/x", context.path = "images/base"'}).rstrip()[:-1] + f"  {evil},\n}}\n"
+    shop.commit({"lian.ncl": f'{{ fleet = "evil", {evil}, {secrets} }}\n', "directives/evil.ncl": own})
+    ran = shop.lian("diff", "--base", "main", "--head", "topic", "--json", code=4)
+    assert "topic changes lian.ncl: until it is merged, the settings are those of main" in ran.err
+    (change,) = ran.json["changes"]
+    assert (change["artifact"], change["action"]) == ("evil/x", "hold")
+    assert [problem["code"] for problem in change["holds"]] == ["registry-proposed"]
+    assert not (shop.repo / "pwned").exists()
+
+
+def test_mistakes(shop: Bench, tmp_path: Path) -> None:
+    ran = shop.lian("diff", "--base", "mian", code=1)
+    assert "did you mean main?" in ran.err
+    for words in (
+        ["--head", "topic"],
+        ["--base", "main", "--force", "*"],
+        ["--base", "main", "--changed-since", "main"],
+    ):
+        assert "error[usage]" in shop.lian("diff", *words, code=1).err
+    shop.git("checkout", "-q", "--orphan", "other")
+    shop.commit()
+    assert "revisions-unrelated" in shop.lian("diff", "--base", "main", code=1).err
+    shop.git("checkout", "-q", "topic")
+    shop.commit({"images/base/a": "2\n"})
+    shop.git("checkout", "-q", "main")
+    shop.commit({"images/base/a": "3\n"})
+    shop.git("clone", "-q", "--depth", "1", "--no-single-branch", f"file://{shop.repo}", str(tmp_path / "shallow"))
+    ran = shop.lian(
+        "diff", "--repo", str(tmp_path / "shallow"), "--base", "origin/main", "--head", "origin/topic", code=1
+    )
+    assert "error[clone-partial]" in ran.err
+
+
+def test_only_what_has_changed_since(shop: Bench) -> None:
+    shop.commit({"images/s03/a": "changed\n"})
+    assert "1 to build, 1 in sync" in shop.lian("diff", "--changed-since", "main", code=2).out
+    assert shop.reconcile("--changed-since", "main")["shop/s03"]["status"] == "done"
+    assert set(shop.reconcile("--changed-since", "main")) == {"shop/s03", "shop/base"}
+    assert shop.lian("diff", "--changed-since", "HEAD").out.endswith(": no artifacts\n")

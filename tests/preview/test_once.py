@@ -1,0 +1,128 @@
+"""What merging one commit into another would build, and why."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.model.plan import Action, FileChange, FileStatus, ReasonCode
+from reconciler.plan.select import Selection
+from reconciler.ports.bundle import Previewing
+from reconciler.preview.once import preview_once
+from reconciler.reconcile import Options, reconcile_once
+from tests.commits import Commit, artifact
+from tests.fakes import FakeSource, World
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.apply.work import Work
+    from reconciler.model.plan import Plan
+
+FILES = {
+    "w/base/Dockerfile": b"FROM scratch\nCOPY . /\n",
+    "w/base/a": b"1",
+    "w/child/Dockerfile": b"FROM base\n",
+    "w/other/Dockerfile": b"FROM scratch\nCOPY . /\n",
+    "w/other/a": b"1",
+}
+BASE = artifact("w/base")
+CHILD = artifact("w/child", contexts={"base": "artifact:w/base"})
+OTHER = artifact("w/other")
+MAIN = Commit((BASE, CHILD, OTHER), FILES)
+CHANGED = MAIN.changed(files={"w/base/a": b"2", "w/base/new": b"1"})
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(MAIN, tmp_path)
+
+
+def previewed(world: World, head: Commit, *only: str) -> Work:
+    """Of merging `head` into the world's commit."""
+    base = world.source.commit
+    ports = Previewing(
+        source=FakeSource(head, world.points),
+        registry=world.registry,
+        inventory=world.registry,
+        clock=world.clock,
+        memory=world.memory,
+        revisions=world.revisions,
+        base="main",
+        head="topic",
+        before=lambda: FakeSource(base, world.points),
+    )
+    return asyncio.run(preview_once(ports, Options(Selection(only))))
+
+
+def applied(world: World) -> None:
+    asyncio.run(reconcile_once(world.ports(), Options()))
+
+
+def told(plan: Plan) -> dict[str, tuple[Action, list[ReasonCode]]]:
+    return {c.artifact.artifact: (c.action, [reason.code for reason in c.reasons]) for c in plan.changes}
+
+
+def test_what_is_changed_and_what_stands_on_it(world: World) -> None:
+    applied(world)
+    plan = previewed(world, CHANGED).plan
+    assert told(plan) == {
+        "base": (Action.BUILD, [ReasonCode.CONTEXT_CHANGED]),
+        "child": (Action.BUILD, [ReasonCode.PARENT_CHANGED]),
+    }
+    files = plan.changes[0].reasons[0].files
+    assert files == (FileChange("w/base/a", FileStatus.MODIFIED), FileChange("w/base/new", FileStatus.ADDED))
+    assert plan.merge is not None
+    assert (plan.merge.base, plan.merge.head, plan.revision) == (MAIN.revision, CHANGED.revision, CHANGED.revision)
+
+
+def test_the_reasons_are_the_merges_whatever_was_built_last(world: World) -> None:
+    """Nothing was built yet, or another commit was: what the merge changes is told all the same, and first."""
+    assert told(previewed(world, CHANGED).plan)["base"][1] == [ReasonCode.CONTEXT_CHANGED, ReasonCode.ABSENT]
+    world.source.commit = MAIN.changed(files={"w/base/b": b"1"})
+    applied(world)
+    world.source.commit = MAIN
+    (reason,) = previewed(world, CHANGED).plan.changes[0].reasons
+    assert [file.path for file in reason.files] == ["w/base/a", "w/base/new"]
+
+
+def test_what_was_built_before_is_not_built_again(world: World) -> None:
+    world.source.commit = CHANGED
+    applied(world)
+    world.source.commit = MAIN.changed()
+    applied(world)
+    plan = previewed(world, CHANGED).plan
+    assert {change.action for change in plan.changes} == {Action.RETAG}
+
+
+def test_what_drifts_without_the_merge_is_a_note(world: World) -> None:
+    head = MAIN.changed(files={"w/child/Dockerfile": b"FROM base\nLABEL a=b\n"})
+    work = previewed(world, head)
+    assert set(told(work.plan)) == {"child"}
+    assert work.notes == ("1 artifact that this stands on drift at main already, and come first: w/base",)
+
+
+def test_a_merge_that_builds_nothing_says_so(world: World) -> None:
+    plan = previewed(world, MAIN.changed()).plan
+    assert (plan.changes, plan.orphans, plan.drift) == ((), (), False)
+
+
+def test_what_is_taken_out_is_named(world: World) -> None:
+    plan = previewed(world, MAIN.changed(artifacts=(BASE, CHILD))).plan
+    assert [(str(c.artifact), c.action) for c in plan.orphans] == [("w/other", Action.NONE)]
+    assert not plan.drift
+
+
+def test_globs_choose_of_what_is_changed(world: World) -> None:
+    plan = previewed(world, CHANGED.changed(files={"w/other/a": b"2"}), "w/other").plan
+    assert set(told(plan)) == {"other"}
+
+
+def test_an_unreadable_registry_holds_and_the_reasons_stand(world: World) -> None:
+    world.registry.unreadable.add("latest")
+    assert told(previewed(world, CHANGED).plan)["base"] == (
+        Action.HOLD,
+        [ReasonCode.CONTEXT_CHANGED, ReasonCode.UNKNOWN],
+    )
