@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.apply.in_sync import all_in_sync
 from reconciler.apply.work import Work
@@ -25,6 +25,7 @@ from reconciler.plan.drift import revisions_behind
 from reconciler.plan.files import changed_files, listings_of, with_files
 from reconciler.plan.graph import checked
 from reconciler.plan.limit import limited
+from reconciler.plan.saved import followed, left_to_do, of_this_fleet, to_plan
 from reconciler.plan.select import Selection, named, narrowed, select
 from reconciler.plan.story import image_of, tell
 from reconciler.plan.touched import touched
@@ -39,11 +40,17 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Change, FileChange, Plan, Reason
     from reconciler.model.problem import Problem
     from reconciler.model.reference import Repository
+    from reconciler.model.saved_plan import SavedPlan
     from reconciler.plan.story import Story
     from reconciler.ports.bundle import Ports, Reading
 
 LISTINGS_AT_ONCE = 8
 """Listings of changed contexts that are read at a time; each may be large."""
+
+
+Orphaned: TypeAlias = "tuple[tuple[Change, ...], tuple[str, ...]]"
+"""What is left over, and notes where that is not known."""
+NO_ORPHANS: Orphaned = ((), ())
 
 
 class Orphans(Enum):
@@ -60,6 +67,10 @@ class Options:
     """What a person chose for this pass. `build_timeout` in seconds."""
 
     selection: Selection = field(default_factory=Selection)
+    saved: SavedPlan | None = None
+    """What was planned before, and is to be carried out: nothing else is done."""
+    strict: bool = False
+    """All of the saved plan or nothing."""
     forced: tuple[str, ...] = ()
     """Globs of what is built although it is in sync."""
     max_builds: int | None = None
@@ -72,6 +83,11 @@ class Options:
     adjusted: Callable[[Desired], Desired] | None = None
     """What a command makes of what the commit asks for, before anything is planned. May raise LianError."""
 
+    @property
+    def is_whole(self) -> bool:
+        """True if the pass is about all that the commit asks for."""
+        return self.selection.is_whole and self.saved is None
+
 
 async def load(ports: Reading) -> Desired:
     """What the commit asks for, checked as a whole. Raises LianError if no commit can be read."""
@@ -83,19 +99,34 @@ async def plan_once(ports: Reading, options: Options) -> Work:
     desired = await load(ports)
     if options.adjusted is not None:
         desired = options.adjusted(desired)
+    if options.saved is not None:
+        return await _follow(ports, desired, options, options.saved)
     selected = select(desired, options.selection, await _changed(ports, desired, options.selection))
-    return await plan_for(ports, desired if selected is None else narrowed(desired, selected), options)
+    left = await _orphans(ports, desired, options)
+    return await plan_for(ports, desired if selected is None else narrowed(desired, selected), options, left)
 
 
-async def plan_for(ports: Reading, desired: Desired, options: Options) -> Work:
-    """The plan of what is asked for, whatever of it was chosen. Raises LianError."""
+async def _follow(ports: Reading, desired: Desired, options: Options, plan: SavedPlan) -> Work:
+    """What the plan says and still stands. Raises LianError `plan-foreign`."""
+    of_this_fleet(plan, desired)
+    forced = tuple(str(name) for name in plan.forced if name in desired.wanted)
+    left = await _orphans(ports, desired, options) if plan.orphans else NO_ORPHANS
+    chosen = narrowed(desired, to_plan(plan, desired))
+    work = await plan_for(ports, chosen, replace(options, forced=forced), left)
+    now = followed(work.plan, plan, work.resolution, work.observed, strict=options.strict)
+    return replace(work, plan=now, notes=(*work.notes, *left_to_do(now, plan)))
+
+
+async def plan_for(ports: Reading, desired: Desired, options: Options, orphans: Orphaned = NO_ORPHANS) -> Work:
+    """The plan of what is asked for, whatever of it was chosen, and of the `orphans` that were found. Raises
+    LianError."""
     moment = ports.clock()
     forced = named(desired, options.forced)
     resolution = Resolution(desired, moment, audited(desired, moment), forced)
     observed = Observed()
     while questions := resolution.still_needed(observed):  # one round for each level of the graph, each in bulk
         observed.take(await ask(questions, ports.registry))
-    left, notes = await _orphans(ports, desired, options)
+    left, notes = orphans
     plan = await decide(ports, resolution, observed, options.overrides, left)
     plan = limited(plan, options.max_builds)
     gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
@@ -129,7 +160,7 @@ async def decide(
     return unless_vanished(plan, observed, await ports.memory.recall())
 
 
-async def _orphans(ports: Reading, desired: Desired, options: Options) -> tuple[tuple[Change, ...], tuple[str, ...]]:
+async def _orphans(ports: Reading, desired: Desired, options: Options) -> Orphaned:
     """What is there and no commit wants any more; or why that is not told. Only a whole pass can know."""
     if not options.selection.is_whole or desired.problems or options.orphans is Orphans.IGNORED:
         return (), ()
@@ -173,7 +204,7 @@ async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]
     ports.recorder.record(Planned(work.plan))
     outcome = all_in_sync(work) or await _carried_out(work, ports, options)
     ports.recorder.record(Ended(outcome))
-    if options.selection.is_whole:
+    if options.is_whole:
         unknown = any(result.status is Status.HELD for result in outcome.results)
         await ports.memory.keep(_there(work, outcome, await ports.memory.recall() if unknown else ()))
     return work.plan, replace(outcome, problems=(*outcome.problems, *stuck))

@@ -363,15 +363,22 @@ def verifier(pem: bytes, name: str) -> Verifier:
 
 def checked(schema: str, document: dict[str, Any]) -> dict[str, Any]:
     """The document, if it is what schemas/json/SCHEMA.json says. Raises LianError `document-invalid` if it is not."""
+    cause = wrong_in(schema, document)
+    if cause is None:
+        return document
+    message = f"what lian would print is no document of schemas/json/{schema}.json"
+    raise LianError(Problem("document-invalid", message, cause=cause, hint="report it", next=Next.BUG))
+
+
+def wrong_in(schema: str, document: Any) -> str | None:
+    """In what a document is not what schemas/json/SCHEMA.json says; None if it is."""
     from reconciler.desired import packaged
     from reconciler.desired.nickel.twin import Twin, dotted
 
     twin = Twin(packaged.find().document(f"schemas/json/{schema}.json"))
     if twin.accepts(document):
-        return document
-    cause = "; ".join(f"{dotted(finding.path)}: {finding.message}" for finding in twin.findings(document))
-    message = f"what lian would print is no document of schemas/json/{schema}.json"
-    raise LianError(Problem("document-invalid", message, cause=cause, hint="report it", next=Next.BUG))
+        return None
+    return "; ".join(f"{dotted(finding.path)}: {finding.message}" for finding in twin.findings(document))
 
 
 async def evaluation() -> str:

@@ -143,6 +143,11 @@ class _Carrier:
         return Result(change.artifact, change.action, Status.FAILED, problem=problem.of(str(change.artifact)))
 
     async def _act(self, change: Change) -> Result:
+        if (
+            change.action is Action.HOLD
+        ):  # of what a saved plan names, and no commit wants any more, nothing else is known
+            problem = change.holds[0] if change.holds else None
+            return Result(change.artifact, change.action, Status.HELD, problem=problem)
         wanted = self.work.resolution.desired.wanted[change.artifact]
         identity = self.work.resolution.identities[change.artifact]
         match change.action:
@@ -158,9 +163,6 @@ class _Carrier:
                 return await self._build(change, wanted)
             case Action.BUILD:
                 return await self._build(change, wanted)
-            case Action.HOLD:
-                problem = change.holds[0] if change.holds else None
-                return Result(change.artifact, change.action, Status.HELD, problem=problem)
             case _:
                 raise ValueError(f"the plan says {change.action} of {change.artifact} without what that takes")
 

@@ -104,6 +104,8 @@ def parser(environ: Mapping[str, str]) -> Parser:
     overrides(command)
     command = verb("reconcile", "converge the registry to the commit", desired, selection, forced, limited, working)
     command.add_argument("--once", action="store_true", help="one pass, then exit (for CI); without it: lian watch")
+    command.add_argument("--plan", metavar="FILE", help="carry out this plan of lian diff --out, and nothing else")
+    command.add_argument("--strict", action="store_true", help="with --plan: nothing at all if a part has moved")
     as_json(command)
     command = verb("watch", "keep converging: a pass on every commit", desired, selection, limited, working)
     command.set_defaults(force=[])  # it would build anew in every pass
@@ -166,6 +168,7 @@ def _diff(command: Parser) -> None:
         "--format", choices=PLAN_FORMATS, default="text", help="text, markdown (a comment), json [text]"
     )
     command.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
+    command.add_argument("--out", metavar="FILE", help="write the plan down too, for lian reconcile --once --plan")
 
 
 def _build(command: Parser, environ: Mapping[str, str]) -> None:

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler import wiring
-from reconciler.cli import exits
+from reconciler.cli import exits, plan_file
 from reconciler.cli.run import complete, overrides, selection
 from reconciler.cli.views import plan as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.text import Writer, as_json
 from reconciler.model.problem import LianError, Problem
+from reconciler.plan.saved import saved
 from reconciler.reconcile import Options, Orphans, plan_once
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ async def _diff(arguments: argparse.Namespace) -> int:
     for note in notes:
         writer.line((note, "dim"))
     problems.show(work.plan.problems, sys.stderr)
+    if arguments.out:
+        plan_file.write(arguments.out, saved(work.plan, work.resolution, work.observed))
     if arguments.json:
         sys.stdout.write(as_json(work.plan.to_json()))
     elif arguments.format == "markdown":
@@ -67,7 +70,12 @@ async def _merge(arguments: argparse.Namespace) -> Work:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    return Options(selection(arguments), tuple(arguments.force), arguments.max_builds, overrides=overrides(arguments))
+    return Options(
+        selection(arguments),
+        forced=tuple(arguments.force),
+        max_builds=arguments.max_builds,
+        overrides=overrides(arguments),
+    )
 
 
 def _usable(arguments: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from reconciler import wiring
-from reconciler.cli import exits
+from reconciler.cli import exits, plan_file
 from reconciler.cli.run import complete, overrides, selection
 from reconciler.cli.views import outcome as view
 from reconciler.cli.views import problems
@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """0 converged, 1 some directives are invalid, 3 some artifacts failed, 4 something is held, 130 interrupted."""
+    _usable(arguments)
     if arguments.once:
         return complete(_once(arguments))
     if arguments.json:
         raise LianError(Problem("usage", "--json prints the outcome of one pass", hint="add --once"))
     if arguments.force:
         raise LianError(Problem("usage", "--force would build anew in every pass", hint="add --once"))
+    if arguments.plan:
+        raise LianError(Problem("usage", "--plan is carried out by one pass", hint="add --once"))
     from reconciler.cli import watch
 
     return watch.run(arguments)
@@ -50,8 +53,10 @@ async def one_pass(bench: wiring.Bench, arguments: argparse.Namespace) -> tuple[
     """One pass with its progress on stderr. Raises LianError if no plan could be made."""
     options = Options(
         selection(arguments),
-        tuple(arguments.force),
-        arguments.max_builds,
+        saved=plan_file.read(arguments.plan) if getattr(arguments, "plan", None) else None,
+        strict=getattr(arguments, "strict", False),
+        forced=tuple(arguments.force),
+        max_builds=arguments.max_builds,
         jobs=arguments.jobs,
         cores=os.cpu_count() or 1,
         build_timeout=arguments.build_timeout,
@@ -62,6 +67,17 @@ async def one_pass(bench: wiring.Bench, arguments: argparse.Namespace) -> tuple[
         plan, outcome = await reconcile_once(bench.ports(shown), options)
     problems.show(outcome.problems, sys.stderr)
     return plan, outcome
+
+
+def _usable(arguments: argparse.Namespace) -> None:
+    """Raises LianError `usage` for flags that say nothing together."""
+    if arguments.strict and not arguments.plan:
+        raise LianError(Problem("usage", "--strict is about a plan that is carried out", hint="add --plan FILE"))
+    chosen = {"--only": "only", "--except": "left_out", "--changed-since": "changed_since", "--force": "force"}
+    for flag, name in chosen.items() if arguments.plan else ():
+        if getattr(arguments, name):
+            message = f"{flag} chooses what to do, and with --plan the plan says that"
+            raise LianError(Problem("usage", message, hint=f"give {flag} to lian diff --out"))
 
 
 def repeat(arguments: argparse.Namespace) -> list[str]:

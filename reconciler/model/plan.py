@@ -51,6 +51,7 @@ class ReasonCode(StrEnum):
     SUPERSEDED = "superseded"
     IMMUTABLE = "immutable"
     LIMITED = "limited"
+    STALE = "stale"
     UNKNOWN = "unknown"
     INVALID = "invalid"
     UNSUPPORTED = "unsupported"

@@ -15,7 +15,7 @@ from tests.plan.evidence import MOMENT, Evidence, commit_of, plan
 _FILES = sorted((Path(__file__).parent / "cases").glob("*.json"))
 CASES = {f"{file.stem}: {name}": case for file in _FILES for name, case in json.loads(file.read_text("utf-8")).items()}
 NOT_PLANNED_YET = {Action.PRUNE}
-GIVEN_ELSEWHERE = {ReasonCode.FORCED, ReasonCode.LIMITED, ReasonCode.ORPHANED}
+GIVEN_ELSEWHERE = {ReasonCode.FORCED, ReasonCode.LIMITED, ReasonCode.ORPHANED, ReasonCode.STALE}
 """By what a person chooses, and by what no commit wants."""
 
 

@@ -83,6 +83,7 @@ _SAID = {
     Code.ORPHANED: "{subject} is no longer wanted",
     Code.SUPERSEDED: "held, because a newer commit was applied: {old}",
     Code.LIMITED: "held, because this pass makes no more builds",
+    Code.STALE: "held, because the plan does not say this",
     Code.IMMUTABLE: "held, because tag {subject} must not move",
 }
 _WHAT = {

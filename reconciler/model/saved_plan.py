@@ -1,0 +1,115 @@
+"""A plan that was written down to be carried out later: what was shown, and what each change is bound to (ADR 068)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.canonical import fingerprint
+from reconciler.model.digest import Digest
+from reconciler.model.name import ArtifactName
+from reconciler.model.plan import Action, ReasonCode
+from reconciler.model.platform import Platform
+from reconciler.model.reference import Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KIND = "saved-plan"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What one change was decided on, and what it comes to: it is carried out only where both still stand."""
+
+    action: Action
+    image: Repository
+    tags: tuple[str, ...]
+    platforms: tuple[Platform, ...]
+    key: str | None
+    """None where it was not known yet, because something is built first."""
+    inputs: str | None
+    """sha256 (64 hex) of the inputs of all platforms but the parents' images; None where nothing could be decided."""
+    digest: Digest | None
+    starts: Mapping[str, Digest | None]
+    """Tag -> what it pointed at; None for one that was not there."""
+    source: str | None = None
+    """The repository that the image is copied from."""
+    forced: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """What the plan's own document does not say."""
+        starts = {tag: str(digest) if digest else None for tag, digest in sorted(self.starts.items())}
+        return {"host": self.image.host, "inputs": self.inputs, "starts": starts}
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPlan:
+    """`plan` is the document that `lian diff --json` prints; `bound` is by artifact."""
+
+    fleet: str
+    plan: Mapping[str, Any]
+    bound: Mapping[ArtifactName, Bound]
+    orphans: frozenset[ArtifactName] = frozenset()
+    """Those in `bound` that nobody wants any more."""
+
+    @property
+    def forced(self) -> frozenset[ArtifactName]:
+        """What is built anew though it is in sync."""
+        return frozenset(name for name, bound in self.bound.items() if bound.forced)
+
+    def to_json(self) -> dict[str, Any]:
+        """The file's document, with a seal over all of it: a file that was cut off or edited is noticed. Whoever edits
+        on purpose can seal again, and gains nothing: a plan only narrows what a pass finds by itself."""
+        document = {
+            "kind": KIND,
+            "version": VERSION,
+            "fleet": self.fleet,
+            "plan": self.plan,
+            "bound": {str(name): bound.to_json() for name, bound in sorted(self.bound.items())},
+        }
+        return {**document, "seal": fingerprint(document)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> SavedPlan:
+        """From a document that schemas/json/saved_plan.json and plan.json describe. Raises ValueError for one whose
+        seal is broken, or whose parts do not belong together."""
+        if fingerprint({key: value for key, value in document.items() if key != "seal"}) != document["seal"]:
+            raise ValueError("its seal is broken: it was changed after it was written")
+        bound: dict[ArtifactName, Bound] = {}
+        orphans: set[ArtifactName] = set()
+        for change in document["plan"]["changes"]:
+            name = ArtifactName.parse(change["artifact"])
+            told = document["bound"].get(change["artifact"])
+            if told is None or name in bound:
+                raise ValueError(f"{name} has more than one change, or is bound to nothing")
+            bound[name] = _bound(change, told)
+            if any(reason["code"] == ReasonCode.ORPHANED for reason in change["reasons"]):
+                orphans.add(name)
+        if len(bound) != len(document["bound"]):
+            raise ValueError("it binds what it has no change of")
+        return cls(document["fleet"], document["plan"], bound, frozenset(orphans))
+
+
+def _bound(change: Mapping[str, Any], told: Mapping[str, Any]) -> Bound:
+    return Bound(
+        action=Action(change["action"]),
+        image=_repository(change["image"], told["host"]),
+        tags=tuple(change["tags"]),
+        platforms=tuple(map(Platform.parse, change["platforms"])),
+        key=change["key"],
+        inputs=told["inputs"],
+        digest=Digest.parse(change["digest"]) if change["digest"] else None,
+        starts={tag: Digest.parse(digest) if digest else None for tag, digest in told["starts"].items()},
+        source=change["source"],
+        forced=any(reason["code"] == ReasonCode.FORCED for reason in change["reasons"]),
+    )
+
+
+def _repository(image: str, host: str) -> Repository:
+    """From both, because the path of a registry on disk has slashes too."""
+    path = image.removeprefix(f"{host}/")
+    if path == image:
+        raise ValueError(f"{image} is not on {host}")
+    return Repository(host, path)

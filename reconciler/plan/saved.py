@@ -1,0 +1,179 @@
+"""Writing a plan down, and following it later: of what a pass finds to do, only what the plan says, and only where what
+it was decided on still stands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.identity.resolve import Held
+from reconciler.model.artifact import ParentImage
+from reconciler.model.canonical import fingerprint
+from reconciler.model.observed import Absent, Found
+from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
+from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.reference import Reference
+from reconciler.model.saved_plan import Bound, SavedPlan
+from reconciler.plan.select import with_parents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from reconciler.identity.resolve import Resolution
+    from reconciler.model.artifact import Artifact
+    from reconciler.model.desired import Desired
+    from reconciler.model.digest import Digest
+    from reconciler.model.name import ArtifactName
+    from reconciler.model.observed import Observed
+
+_IDLE = {Action.NONE, Action.HOLD}
+
+
+def saved(plan: Plan, resolution: Resolution, observed: Observed) -> SavedPlan:
+    """The plan as it can be written down."""
+    bound = {change.artifact: _bound(change, resolution, observed) for change in plan.whole}
+    orphans = frozenset(change.artifact for change in plan.orphans)
+    return SavedPlan(resolution.desired.fleet.name, plan.to_json(), bound, orphans)
+
+
+def of_this_fleet(plan: SavedPlan, desired: Desired) -> None:
+    """Raises LianError `plan-foreign` for a plan of another fleet."""
+    if plan.fleet != desired.fleet.name:
+        message = f"the plan is of the fleet {plan.fleet}, and this is {desired.fleet.name}"
+        raise LianError(Problem("plan-foreign", message, hint="carry it out in the repo it was made for"))
+
+
+def to_plan(plan: SavedPlan, desired: Desired) -> frozenset[ArtifactName]:
+    """What a pass that follows the plan is about, as far as the commit still asks for it."""
+    return with_parents(desired, plan.bound.keys() & desired.wanted.keys())
+
+
+def followed(now: Plan, plan: SavedPlan, resolution: Resolution, observed: Observed, *, strict: bool) -> Plan:
+    """What a pass finds to do now, held wherever the saved plan does not say the same; what is done already stays done.
+    With `strict` one that differs holds all. Linear in changes."""
+    changes = [_followed(c, plan.bound.get(c.artifact), resolution, observed) for c in now.changes]
+    orphans = [_followed(c, plan.bound.get(c.artifact), resolution, observed) for c in now.orphans]
+    changes += _gone(plan, (*now.changes, *now.orphans))
+    if strict and any(_is_stale(change) for change in (*changes, *orphans)):
+        changes, orphans = ([_held_by_others(c) for c in some] for some in (changes, orphans))
+    return replace(now, changes=tuple(changes), orphans=tuple(orphans))
+
+
+def left_to_do(now: Plan, plan: SavedPlan) -> Iterator[str]:
+    """A note where nothing is: the plan was carried out before."""
+    was = any(bound.action not in _IDLE for bound in plan.bound.values())
+    if was and all(change.action is Action.NONE for change in now.whole):
+        yield "nothing is left to do: what the plan says has been done"
+
+
+def _bound(change: Change, resolution: Resolution, observed: Observed) -> Bound:
+    return Bound(
+        action=change.action,
+        image=change.image,
+        tags=change.tags,
+        platforms=change.platforms,
+        key=change.key,
+        inputs=_inputs(change.artifact, resolution),
+        digest=change.digest,
+        starts=_pointing(change, observed),
+        source=str(change.source) if change.source else None,
+        forced=any(reason.code is ReasonCode.FORCED for reason in change.reasons),
+    )
+
+
+def _pointing(change: Change, observed: Observed) -> dict[str, Digest | None]:
+    """Tag -> what it points at, None for one that is not there; without those that could not be read."""
+    heads = {tag: observed.heads.get(Reference(change.image, tag)) for tag in change.tags}
+    found: dict[str, Digest | None] = {tag: head.digest for tag, head in heads.items() if isinstance(head, Found)}
+    return found | {tag: None for tag, head in heads.items() if isinstance(head, Absent)}
+
+
+def _inputs(name: ArtifactName, resolution: Resolution) -> str | None:
+    """Of what an artifact's key is made but for its parents' images, which may be built first."""
+    identity = resolution.identities.get(name)
+    if identity is None or isinstance(identity, Held):
+        return None
+    artifact = resolution.desired.wanted[name].artifact
+    return fingerprint({str(platform): _own(artifact, leaves) for platform, leaves in identity.inputs.items()})
+
+
+def _own(artifact: Artifact, leaves: Mapping[str, object]) -> dict[str, object]:
+    contexts = leaves.get("contexts", {})
+    assert isinstance(contexts, dict)
+    own = {name: leaf for name, leaf in contexts.items() if not isinstance(artifact.contexts[name], ParentImage)}
+    return {**leaves, "contexts": own}
+
+
+def _followed(change: Change, bound: Bound | None, resolution: Resolution, observed: Observed) -> Change:
+    if change.action in _IDLE:
+        return change
+    why = _difference(change, bound, resolution, observed)
+    return _held(change, why) if why else change
+
+
+def _difference(change: Change, bound: Bound | None, resolution: Resolution, observed: Observed) -> str | None:
+    """In which way the world is not the plan's any more; None if it is."""
+    if bound is None or bound.action in _IDLE:
+        return "the plan leaves it as it was, and it drifts now"
+    if (bound.image, bound.tags, bound.platforms) != (change.image, change.tags, change.platforms):
+        return "it is wanted under another image, other tags or for other platforms"
+    if bound.inputs != _inputs(change.artifact, resolution):
+        return "it is made of something else now"
+    if bound.key is not None and change.key is not None and bound.key != change.key:
+        return "what it stands on came out otherwise"
+    if not _leads_to_the_same(change, bound):
+        return f"the plan was to {bound.action} it, and now it would be a {change.action}"
+    for tag, digest in _pointing(change, observed).items():
+        if digest not in {bound.starts.get(tag), change.digest}:
+            return f"the tag {tag} was moved meanwhile"
+    return None
+
+
+def _leads_to_the_same(change: Change, bound: Bound) -> bool:
+    """Also what is left to do of a build that was cut off: its image is there, and its tags are not all."""
+    if bound.action is change.action:
+        return bound.action is not Action.RETAG or bound.digest == change.digest
+    return bound.action is Action.BUILD and change.action is Action.RETAG and not bound.forced
+
+
+def _gone(plan: SavedPlan, now: Iterable[Change]) -> Iterator[Change]:
+    """What the plan was to do with artifacts that are not there any more."""
+    there = {change.artifact for change in now}
+    for name, bound in plan.bound.items():
+        if name not in there and name not in plan.orphans and bound.action not in _IDLE:
+            reasons = (Reason(ReasonCode.ORPHANED, subject=str(name)),)
+            change = Change(name, bound.image, bound.tags, bound.platforms, bound.action, reasons)
+            yield _held(change, "the commit does not ask for it any more")
+
+
+def _held(change: Change, why: str) -> Change:
+    problem = Problem(
+        "plan-stale",
+        f"the plan is out of date for {change.artifact}: {why}",
+        artifact=str(change.artifact),
+        hint="make a new plan: lian diff --out",
+        next=Next.PERSON,
+    )
+    return _holding(change, problem)
+
+
+def _held_by_others(change: Change) -> Change:
+    if change.action in _IDLE:
+        return change
+    problem = Problem(
+        "plan-strict",
+        f"{change.artifact} is left as it is: the plan is out of date for others, and it is to be all or nothing",
+        artifact=str(change.artifact),
+        hint="make a new plan, or leave --strict out",
+        next=Next.PERSON,
+    )
+    return _holding(change, problem)
+
+
+def _holding(change: Change, problem: Problem) -> Change:
+    reasons = (Reason(ReasonCode.STALE, None, problem.code), *change.reasons)
+    return replace(change, action=Action.HOLD, reasons=reasons, holds=(problem,), conditional=False, replaces=False)
+
+
+def _is_stale(change: Change) -> bool:
+    return any(problem.code == "plan-stale" for problem in change.holds)

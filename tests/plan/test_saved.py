@@ -1,0 +1,246 @@
+"""A plan that is written down and carried out later: what it says is done where the world is still its own, and nothing
+else is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.cli import exits
+from reconciler.model.digest import Digest
+from reconciler.model.event import Noted
+from reconciler.model.outcome import Status
+from reconciler.model.plan import Action, ReasonCode
+from reconciler.model.policy import DriftPolicy, Policy, Response
+from reconciler.model.problem import LianError
+from reconciler.model.saved_plan import SavedPlan
+from reconciler.plan.saved import saved
+from reconciler.plan.select import Selection
+from reconciler.reconcile import Options, Orphans, plan_once, reconcile_once
+from tests.commits import Commit, artifact
+from tests.fakes import World
+from tests.schemas.evaluation import validator
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.model.outcome import Outcome
+
+FILES = {
+    "w/base/Dockerfile": b"FROM scratch\n",
+    "w/child/Dockerfile": b"FROM base\n",
+    "w/other/Dockerfile": b"FROM scratch\nLABEL a=b\n",
+}
+MADE = (
+    artifact("w/base"),
+    artifact("w/child", contexts={"base": "artifact:w/base"}),
+    artifact("w/other", tags=("latest", "1.0")),
+)
+PLAIN = Options()
+NEW = {"w/other/Dockerfile": b"FROM scratch\nLABEL a=c\n"}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(Commit(MADE, FILES), tmp_path)
+
+
+def written(world: World, options: Options = PLAIN) -> SavedPlan:
+    """The plan, through its file's document."""
+    work = asyncio.run(plan_once(world.ports(), options))
+    document = json.loads(json.dumps(saved(work.plan, work.resolution, work.observed).to_json()))
+    validator("saved_plan").validate(document)
+    validator("plan").validate(document["plan"])
+    return SavedPlan.from_json(document)
+
+
+def applied(world: World, plan: SavedPlan | None = None, *, strict: bool = False) -> Outcome:
+    return asyncio.run(reconcile_once(world.ports(), Options(saved=plan, strict=strict)))[1]
+
+
+def statuses(outcome: Outcome) -> dict[str, Status]:
+    return {result.artifact.artifact: result.status for result in outcome.results}
+
+
+def causes(outcome: Outcome) -> dict[str, str]:
+    """Artifact -> why its part of the plan is out of date."""
+    return {
+        result.artifact.artifact: result.problem.message.partition(": ")[2]
+        for result in outcome.results
+        if result.problem is not None and result.problem.code == "plan-stale"
+    }
+
+
+def test_what_it_says_is_done(world: World) -> None:
+    plan = written(world)
+    outcome = applied(world, plan)
+    assert set(statuses(outcome).values()) == {Status.DONE}
+    assert exits.of_outcome(outcome) == exits.DONE
+    built = len(world.builder.built)
+    again = applied(world, plan)
+    assert set(statuses(again).values()) == {Status.NONE}
+    assert len(world.builder.built) == built
+    notes = [event.text for event in world.recorder.of(Noted) if isinstance(event, Noted)]
+    assert "nothing is left to do: what the plan says has been done" in notes
+
+
+def test_it_survives_another_commit_of_the_same_content(world: World) -> None:
+    plan = written(world)
+    world.source.commit = world.source.commit.changed(files={"README": b"squashed"})
+    assert set(statuses(applied(world, plan)).values()) == {Status.DONE}
+
+
+def test_one_that_is_made_of_something_else_is_held_and_the_others_go_on(world: World) -> None:
+    plan = written(world)
+    world.source.commit = world.source.commit.changed(files=NEW)
+    outcome = applied(world, plan)
+    assert statuses(outcome) == {"base": Status.DONE, "child": Status.DONE, "other": Status.HELD}
+    assert causes(outcome) == {"other": "it is made of something else now"}
+    assert exits.of_outcome(outcome) == exits.HELD
+
+
+def test_strict_is_all_or_nothing(world: World) -> None:
+    plan = written(world)
+    world.source.commit = world.source.commit.changed(files=NEW)
+    outcome = applied(world, plan, strict=True)
+    assert set(statuses(outcome).values()) == {Status.HELD}
+    assert world.builder.built == []
+    problems = {r.artifact.artifact: r.problem.code for r in outcome.results if r.problem}
+    assert problems == {"base": "plan-strict", "child": "plan-strict", "other": "plan-stale"}
+
+
+def test_what_drifts_beside_it_is_left(world: World) -> None:
+    applied(world)
+    world.source.commit = world.source.commit.changed(files=NEW)
+    plan = written(world)
+    world.source.commit = world.source.commit.changed(
+        files={"w/base/a": b"1", "w/base/Dockerfile": b"FROM scratch\nCOPY . /\n"}
+    )
+    outcome = applied(world, plan)
+    assert statuses(outcome) == {"base": Status.HELD, "child": Status.HELD, "other": Status.DONE}
+    assert causes(outcome)["base"] == "the plan leaves it as it was, and it drifts now"
+
+
+def test_a_new_artifact_is_not_its_business(world: World) -> None:
+    plan = written(world)
+    world.source.commit = world.source.commit.changed(artifacts=(*MADE, artifact("w/new")))
+    assert "new" not in statuses(applied(world, plan))
+
+
+def test_what_is_not_wanted_any_more_is_named(world: World) -> None:
+    plan = written(world)
+    world.source.commit = world.source.commit.changed(artifacts=MADE[:2])
+    outcome = applied(world, plan)
+    assert statuses(outcome) == {"base": Status.DONE, "child": Status.DONE, "other": Status.HELD}
+    assert causes(outcome) == {"other": "the commit does not ask for it any more"}
+
+
+def test_a_tag_that_was_moved_meanwhile_holds(world: World) -> None:
+    heal = Policy(drift=DriftPolicy(foreign=Response.HEAL))  # else it would be held whatever the plan says
+    applied(world)
+    world.source.commit = world.source.commit.changed(files=NEW, policy=heal)
+    plan = written(world)
+    base, other = MADE[0].image, MADE[2].image
+    away = world.registry.tags[base, "latest"]
+    world.registry.manifests[other, away] = world.registry.manifests[base, away]
+    world.registry.tags[other, "1.0"] = away
+    outcome = applied(world, plan)
+    assert causes(outcome) == {"other": "the tag 1.0 was moved meanwhile"}
+    assert world.registry.tags[other, "1.0"] == away
+
+
+def test_tags_that_are_wanted_otherwise_hold(world: World) -> None:
+    plan = written(world)
+    world.source.commit = world.source.commit.changed(artifacts=(*MADE[:2], artifact("w/other", tags=("2.0",))))
+    assert causes(applied(world, plan)) == {
+        "other": "it is wanted under another image, other tags or for other platforms"
+    }
+
+
+def test_what_was_cut_off_is_finished(world: World) -> None:
+    """The image is there and a tag is not: what is left leads to the same."""
+    plan = written(world)
+    applied(world)
+    del world.registry.tags[MADE[2].image, "1.0"]
+    outcome = applied(world, plan)
+    assert statuses(outcome) == {"base": Status.NONE, "child": Status.NONE, "other": Status.DONE}
+    assert causes(outcome) == {}
+
+
+def test_a_child_whose_parent_came_out_otherwise_is_held(world: World) -> None:
+    """It was planned on the parent that was there; another one is there now, of the same inputs."""
+    child = {"w/child/Dockerfile": b"FROM base\nLABEL a=b\n"}
+    applied(world)
+    world.source.commit = world.source.commit.changed(files=child)
+    plan = written(world)
+    world.builder.reproducible = False
+    asyncio.run(reconcile_once(world.ports(), Options(Selection(("w/base",)), forced=("w/base",))))
+    outcome = applied(world, plan)
+    assert causes(outcome) == {"child": "what it stands on came out otherwise"}
+
+
+def test_what_is_forced_is_forced_again(world: World) -> None:
+    applied(world)
+    plan = written(world, Options(forced=("w/other",)))
+    built = len(world.builder.built)
+    assert statuses(applied(world, plan)) == {"base": Status.NONE, "child": Status.NONE, "other": Status.DONE}
+    assert len(world.builder.built) == built + 1
+
+
+def test_what_was_held_stays_held(world: World) -> None:
+    world.registry.unreadable.add("latest")
+    plan = written(world)
+    world.registry.unreadable.clear()
+    outcome = applied(world, plan)
+    assert set(statuses(outcome).values()) == {Status.HELD}
+
+
+def test_orphans_go_only_if_it_says_so(world: World) -> None:
+    heal = Policy(drift=DriftPolicy(orphaned=Response.HEAL))
+    world.source.commit = world.source.commit.changed(policy=heal)
+    applied(world)
+    without = world.source.commit.changed(artifacts=MADE[:2])
+    world.source.commit = without
+    plan = written(world, Options(orphans=Orphans.TOLD))
+    assert plan.orphans
+    heard = asyncio.run(reconcile_once(world.ports(), Options(saved=plan, orphans=Orphans.HEALED)))[1]
+    assert [r.action for r in heard.results if r.artifact.artifact == "other"] == [Action.PRUNE]
+
+
+def test_another_fleets_is_refused(world: World) -> None:
+    plan = written(world)
+    world.source.commit = world.source.commit.changed(fleet="other")
+    with pytest.raises(LianError, match="plan-foreign"):
+        applied(world, plan)
+
+
+def test_one_that_was_edited_is_refused(world: World) -> None:
+    work = asyncio.run(plan_once(world.ports(), PLAIN))
+    document = saved(work.plan, work.resolution, work.observed).to_json()
+    document["plan"]["changes"][0]["tags"] = ["evil"]
+    with pytest.raises(ValueError, match="seal"):
+        SavedPlan.from_json(document)
+
+
+def test_one_that_was_edited_and_sealed_again_does_nothing_else(world: World) -> None:
+    """The plan only narrows what a pass finds by itself."""
+    applied(world)
+    work = asyncio.run(plan_once(world.ports(), PLAIN))
+    plan = saved(work.plan, work.resolution, work.observed)
+    assert {bound.action for bound in plan.bound.values()} == {Action.NONE}
+    forged = SavedPlan.from_json(plan.to_json())
+    for bound in forged.bound.values():
+        object.__setattr__(bound, "action", Action.BUILD)
+        object.__setattr__(bound, "starts", {tag: Digest.parse("sha256:" + "0" * 64) for tag in bound.tags})
+    assert set(statuses(applied(world, forged)).values()) == {Status.NONE}
+
+
+def test_its_reasons_say_that_it_is_stale(world: World) -> None:
+    plan = written(world)
+    world.source.commit = world.source.commit.changed(files=NEW)
+    work = asyncio.run(plan_once(world.ports(), Options(saved=plan)))
+    other = next(change for change in work.plan.changes if change.artifact.artifact == "other")
+    assert [reason.code for reason in other.reasons] == [ReasonCode.STALE, ReasonCode.ABSENT, ReasonCode.ABSENT]
