@@ -23,8 +23,13 @@ USUAL = {"repo": ".", "rev": "HEAD", "registry": None, "cache": None, "debug": F
     ("line", "meant"),
     [
         ("validate", {"command": "validate", "json": False, **USUAL}),
-        ("diff", {"command": "diff", "only": [], "detailed": False, "json": False, **USUAL}),
-        ("diff --detailed --json", {"detailed": True, "json": True}),
+        (
+            "diff",
+            {"command": "diff", "only": [], "detailed": False, "format": "text", "base": None, "out": None, **USUAL},
+        ),
+        ("diff --detailed --json", {"detailed": True, "format": "json"}),
+        ("diff --base main --head topic --format markdown", {"base": "main", "head": "topic", "format": "markdown"}),
+        ("diff --changed-since v1 --out p", {"changed_since": "v1", "out": "p"}),
         ("diff --only shop/* --only web/a", {"only": ["shop/*", "web/a"]}),
         ("diff --repo https://h/x --rev v1", {"repo": "https://h/x", "rev": "v1"}),
         ("diff --registry oci-layout:a/b", {"registry": "oci-layout:a/b"}),
@@ -32,6 +37,7 @@ USUAL = {"repo": ".", "rev": "HEAD", "registry": None, "cache": None, "debug": F
         ("diff --registry https://h/", {"registry": "https://h/"}),
         ("reconcile", {"command": "reconcile", "once": False, "jobs": None, "build_timeout": None, "interval": 60.0}),
         ("reconcile --once --jobs 3", {"once": True, "jobs": 3}),
+        ("reconcile --once --plan p --strict", {"plan": "p", "strict": True}),
         ("reconcile --build-timeout 15m", {"build_timeout": 900.0}),
         ("reconcile --build-timeout 500ms", {"build_timeout": 0.5}),
         ("watch --interval 1.5h", {"command": "watch", "interval": 5400.0}),
