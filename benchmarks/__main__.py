@@ -13,6 +13,7 @@ BENCHMARKS = (
     "startup",
     "evaluation",
     "observation",
+    "plans",
     "passes",
     "others",
     "converge",

@@ -157,6 +157,8 @@ class Resolution:
     _waits_for: dict[ArtifactName, ArtifactName] = field(default_factory=dict)
     """Artifact -> the parent without which nothing more can be said of it: looking again before would be in vain."""
     _by_key: dict[str, list[ArtifactName]] | None = None
+    _donors: dict[tuple[str, str, str], list[tuple[Repository, Digest]]] = field(default_factory=dict)
+    """Key, host and workspace -> what stands there for it, as of the last answers."""
 
     def __post_init__(self) -> None:
         self.order = parents_first(self.desired)
@@ -171,6 +173,7 @@ class Resolution:
         level of the graph and one for records.
         """
         asked = _Asked()
+        self._donors.clear()
         undecided = []
         for name in self._open:
             missing = _Asked() if self._waits_for.get(name) in self._unsettled else self._advance(name, observed)
@@ -310,14 +313,27 @@ class Resolution:
         artifact, identity = self.desired.wanted[name].artifact, self.identities[name]
         if not isinstance(identity, Keyed):
             return None
-        for other in self._same_key().get(identity.key, ()):
-            donor = self.desired.wanted[other].artifact
-            head = observed.heads.get(Reference(donor.image, identity.tag()))
-            apart = donor.image.host == artifact.image.host and donor.image != artifact.image
-            trusted = self.desired.fleet.policy.trusts(artifact.name.workspace, other.workspace)
-            if apart and trusted and isinstance(head, Found) and not observed.lacking(donor.image, head.digest):
-                return donor.image, head.digest
-        return None
+        asking = (identity.key, artifact.image.host, name.workspace)
+        if asking not in self._donors:  # a thousand artifacts may have the same inputs: they are looked through once
+            self._donors[asking] = self._standing(*asking, identity.tag(), observed)
+        return next((found for found in self._donors[asking] if found[0] != artifact.image), None)
+
+    def _standing(
+        self, key: str, host: str, workspace: str, tag: str, observed: Observed
+    ) -> list[tuple[Repository, Digest]]:
+        """Up to two images of a key in different repositories of a host, where a workspace may take them from: one is
+        not the asking artifact's own."""
+        found: dict[Repository, Digest] = {}
+        for other in self._same_key().get(key, ()):
+            image = self.desired.wanted[other].artifact.image
+            if image.host != host or not self.desired.fleet.policy.trusts(workspace, other.workspace):
+                continue
+            head = observed.heads.get(Reference(image, tag))
+            if isinstance(head, Found) and not observed.lacking(image, head.digest):
+                found[image] = head.digest
+                if len(found) == 2:
+                    break
+        return list(found.items())
 
     def _same_key(self) -> Mapping[str, list[ArtifactName]]:
         """Key -> the artifacts that have it; made once, when all identities are settled."""
