@@ -118,9 +118,7 @@ path = st.sampled_from([".", "a", "a/b", "images/api/", "..a/b", "a//b", "ünï/
 platform = st.sampled_from(["linux/amd64", "linux/arm/v7", "linux/arm64"])
 target = st.sampled_from(["test", "runtime", "a.b_c-d"])
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
-git_url = st.sampled_from(
-    ["https://example.org/a.git", "git@example.org:a/b.git", "ssh://git@[::1]:22/x", "git://h/a"]
-)
+git_url = st.sampled_from(["https://example.org/a.git", "git@example.org:a/b.git", "ssh://git@[::1]:22/x", "git://h/a"])
 revision = st.sampled_from(["main", "HEAD", "refs/tags/v1", "0" * 40, "größe"])
 language = st.sampled_from(["go", "c++", "c#"])
 host = st.sampled_from(["build1", "ci@10.0.0.5:2222", "[::1]:22", "ci@build1 ssh-ed25519 AAAAC3Nz"])

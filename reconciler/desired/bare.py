@@ -1,8 +1,8 @@
 """A bare repository in the cache, which several processes use and which may be killed at any moment.
 
-A lock file of ours serialises writers; whoever holds it may sweep what a killed one left behind. The repository's name is
-a link to the folder that holds it: a damaged one is built anew in another folder, and one rename of the link puts it in
-place. (libgit2 shares open packs by path, so the path must be new too.)
+A lock file of ours serialises writers; whoever holds it may sweep what a killed one left behind. The repository's name
+is a link to the folder that holds it: a damaged one is built anew in another folder, and one rename of the link puts it
+in place. (libgit2 shares open packs by path, so the path must be new too.)
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The part of another repository that its git contexts need, kept bare in the cache: single commits, not histories.
 
-A commit that is there is never fetched again. One that is not is fetched without its history where the server allows it:
-by the ref that leads to it, or by its id; where it does not, everything is fetched. Nothing here is a fact that lies only
-here: the folder may be deleted at any time.
+A commit that is there is never fetched again. One that is not is fetched without its history where the server allows
+it: by the ref that leads to it, or by its id; where it does not, everything is fetched. Nothing here is a fact that
+lies only here: the folder may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -16,12 +16,21 @@ import pygit2
 
 from reconciler.desired.bare import BareFolder
 from reconciler.desired.git import Revision
-from reconciler.desired.git_remote import ALL, ALL_HISTORY, ONE_COMMIT, Cut, Talk, Unadvertised, unreachable
+from reconciler.desired.git_remote import (
+    ALL,
+    ALL_HISTORY,
+    ONE_COMMIT,
+    Cut,
+    Talk,
+    Unadvertised,
+    keep_to_one_host,
+    unreachable,
+)
 from reconciler.desired.git_revs import Refs, Tip, as_commit
 from reconciler.model.problem import LianError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from reconciler.desired.git_remote import Login
@@ -66,16 +75,17 @@ class Clone:
         `cache-unusable`. What is wrong with one of them alone stands in the result: `git-rev-unknown` and the like.
         """
         stop = stop or threading.Event()
-        cut: Cut | None = None
+        cuts: list[Cut] = []
         for _ in range(_TRIES):
-            self._bare.locked(self._prepare)
+            # a ref may have moved since it was told; if not, something may be wrong with what is here
+            self._bare.locked(self._empty if len(cuts) > 1 else self._prepare)
             try:
                 return self._read(revs, login, stop)
             except _Replaced:
                 continue
-            except Cut as error:  # a ref may have moved since it was told
-                cut = error
-        raise LianError(unreachable(self._url, str(cut or "another process replaces it over and over")))
+            except Cut as error:
+                cuts.append(error)
+        raise LianError(unreachable(self._url, str(cuts[-1] if cuts else "other processes replace it over and over")))
 
     def refs(self, login: Login | None = None, stop: threading.Event | None = None) -> Refs:
         """What its server tells. Nothing is fetched. Raises LianError as `read`."""
@@ -83,13 +93,10 @@ class Clone:
         return Talk(self._url, self._bare.current, login, stop or threading.Event()).refs
 
     def again(self, commit: str, login: Login | None = None) -> pygit2.Repository:
-        """Fetch a commit into an empty folder, since an object of it is lost or damaged. Raises LianError as `read`, and
-        `git-rev-unknown` where it is gone at its source."""
+        """Fetch a commit into an empty folder, since an object of it is lost or damaged. Raises LianError as `read`,
+        and `git-rev-unknown` where it is gone at its source."""
 
-        def work() -> None:
-            self._bare.anew(lambda folder: None)
-
-        self._bare.locked(work)
+        self._bare.locked(self._empty)
         found = self.read({commit: commit}, login)
         if isinstance(problem := found.revisions[commit], Problem):
             raise LianError(problem)
@@ -97,15 +104,24 @@ class Clone:
 
     def _prepare(self) -> None:
         """A repository that can be fetched into: what is damaged or in too many pieces makes place for an empty one."""
-        if (
-            self._bare.opened() is None
-            or len(list((self._bare.current / "objects" / "pack").glob("*.pack"))) >= MAX_PACKS
-        ):
-            self._bare.anew(lambda folder: None)
+        packs = self._bare.current / "objects" / "pack"
+        try:
+            if (repository := self._bare.opened()) is not None and len(list(packs.glob("*.pack"))) < MAX_PACKS:
+                keep_to_one_host(repository)
+                return
+        except (pygit2.GitError, ValueError, KeyError):
+            pass  # its configuration is damaged
+        self._empty()
+
+    def _empty(self) -> None:
+        self._bare.anew(lambda folder: keep_to_one_host(pygit2.Repository(str(folder))))
 
     def _read(self, revs: Mapping[str, str | None], login: Login | None, stop: threading.Event) -> Found:
         folder = self._bare.current
-        talk = Talk(self._url, folder, login, stop)
+        try:
+            talk = Talk(self._url, folder, login, stop)
+        except LianError as error:
+            raise error if self._bare.current == folder else _Replaced from error
         found: dict[str, Revision | Problem] = {}
         tips: dict[str, Tip] = {}
         for rev, pinned in revs.items():

@@ -102,7 +102,9 @@ def read_fleet(value: Mapping[str, Any], home: Path, override: RegistrySettings 
 
 def _git_access(value: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> GitAccess:
     def bound(sources: Mapping[str, Mapping[str, Any]], port: int) -> dict[str, SourceRef]:
-        refs = {place: SourceRef(SourceKind(one["source"]), one["name"], one.get("user")) for place, one in sources.items()}
+        refs = {
+            place: SourceRef(SourceKind(one["source"]), one["name"], one.get("user")) for place, one in sources.items()
+        }
         return {_place(place, port): ref for place, ref in refs.items()}
 
     return GitAccess(bound(value["credentials"], 443), bound(value["keys"], 22))

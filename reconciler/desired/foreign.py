@@ -56,8 +56,8 @@ class _Commit:
 
 @dataclass(slots=True)
 class Foreign:
-    """Other repositories, as this machine's cache holds them and their servers tell. `credential` reads what the fleet's
-    owner has bound."""
+    """Other repositories, as this machine's cache holds them and their servers tell. `credential` reads what the
+    fleet's owner has bound."""
 
     cache: Path
     credential: Read

@@ -1,13 +1,12 @@
 """One talk with a server that a git context names: what its refs are, and what is fetched of it.
 
-libgit2 speaks: no program is run, no option can be smuggled in, nothing of the user's git configuration names a credential.
-A login goes to the server that the URL names and to no other: wherever a server sends on, nothing is offered. Servers are
-known by the system's authorities and the user's known_hosts; one that is not known is not spoken to.
+libgit2 speaks: no program is run, no option can be smuggled in, nothing of the user's git configuration names a
+credential. A login goes to the server that the URL names and to no other: wherever a server sends on, nothing is
+offered. Servers are known by the system's authorities and the user's known_hosts; one that is not known is not spoken to.
 """
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from reconciler.desired.mirror import CONNECT_MS, IDLE_MS, same_server
 from reconciler.model.problem import LianError, Next, Problem
 
 if TYPE_CHECKING:
+    import threading
     from pathlib import Path
 
     from reconciler.model.git_url import GitUrl
@@ -30,6 +30,7 @@ ONE_COMMIT = 1
 ALL_HISTORY = (1 << 31) - 1
 """As git asks for it where a part is there already (git-fetch(1), --unshallow)."""
 
+_REDIRECTS = "http.followRedirects"
 _UNADVERTISED = "cannot fetch a specific object"
 """What libgit2 says of a server that gives no commit but those that its refs name."""
 _USER = "git"
@@ -53,9 +54,17 @@ class Cut(Exception):
     """The server ended the talk in its middle: what was to be fetched is gone from it, say."""
 
 
+def keep_to_one_host(repository: pygit2.Repository) -> None:
+    """What is fetched into it follows no redirect to another host: that is what libgit2 makes of this setting. Raises
+    pygit2.GitError for a configuration that cannot be read."""
+    settings = repository.config
+    if _REDIRECTS not in settings or settings.get_bool(_REDIRECTS):
+        settings[_REDIRECTS] = False
+
+
 class Talk:
-    """A connection to `url` from the repository at `folder`, into which is fetched. `stop` ends it between two
-    packets."""
+    """A connection to `url` from the repository at `folder`, which keeps to one host, and into which is fetched. `stop`
+    ends it between two packets."""
 
     def __init__(self, url: GitUrl, folder: Path, login: Login | None, stop: threading.Event) -> None:
         """Raises LianError `git-unreachable`, `git-login-missing`, `git-login-refused`, `git-host-unknown`."""
@@ -64,7 +73,6 @@ class Talk:
         self._callbacks = _Callbacks(url, login, stop)
         try:
             repository = pygit2.Repository(str(folder))
-            repository.config["http.followRedirects"] = False  # to libgit2: to no other host
             self._remote = repository.remotes.create_anonymous(url.text)
             self._remote.connect(callbacks=self._callbacks, proxy=True)
             heads = self._remote.list_heads(connect=False)

@@ -55,8 +55,8 @@ class Found:
 
 
 class MaterialsReader:
-    """Reads one commit, and of other repositories what `foreign` has: URL and rev of each git context -> where it is read,
-    or why it cannot be. `place` says where a field of an artifact is written in its directive."""
+    """Reads one commit, and of other repositories what `foreign` has: URL and rev of each git context -> where it is
+    read, or why it cannot be. `place` says where a field of an artifact is written in its directive."""
 
     def __init__(
         self,

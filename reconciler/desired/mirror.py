@@ -1,10 +1,9 @@
-"""A bare mirror of a repository that is named by a URL: all of its branches and tags. One folder per URL in the cache."""
+"""A bare mirror of a repository that is named by a URL: all of its branches and tags."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -15,7 +14,7 @@ from reconciler.desired.bare import BareFolder, out_of_space
 from reconciler.model.problem import LianError, Next, Problem, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
 _REFSPECS = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
 CONNECT_MS, IDLE_MS = 15_000, 30_000

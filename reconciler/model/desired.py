@@ -24,7 +24,7 @@ _SHORT = 12
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Another repository's commit that a folder is read from. No part of a key: what decides is what the folder holds."""
+    """Another repository's commit that a folder is read from. No part of a key: what the folder holds decides."""
 
     url: str
     """Without credentials."""
