@@ -2,7 +2,8 @@
 
 libgit2 speaks: no program is run, no option can be smuggled in, nothing of the user's git configuration names a
 credential. A login goes to the server that the URL names and to no other: wherever a server sends on, nothing is
-offered. Servers are known by the system's authorities and the user's known_hosts; one that is not known is not spoken to.
+offered. Servers are known by the system's authorities and the user's known_hosts; one that is not known is not
+spoken to.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def test_a_folder_of_another_repository_is_what_the_same_folder_would_be(
     """The same keys: what decides is what is sent."""
     own = 'own = lian.make_artifact { image = "shop/own", context.path = "copy" }'
     copied = {f"copy/{path}": content for path, content in SITE.items()}
-    files = {"directives/shop.ncl": directives("shop", main_context(server), own), **copied}
+    files: dict[str, Content] = {"directives/shop.ncl": directives("shop", main_context(server), own), **copied}
     source, desired = loaded(bench, files)
     assert desired.problems == ()
     there, here = materials(desired, "site"), materials(desired, "own")
@@ -127,11 +127,11 @@ def test_a_folder_of_another_repository_is_what_the_same_folder_would_be(
 
 
 def test_a_folder_and_a_dockerfile_below_the_root(bench: Bench, server: GitServer, site: Repo) -> None:
-    site.commit({"app/src/a": b"1", "app/src/.build-spec.ncl": "{ cpu = 9 }", "app/docker/D": b"FROM scratch\n"})
-    text = main_context(server, ', path = "app/src"', ', dockerfile = "../docker/D"')
+    site.commit({"app/src/a": b"1", "app/.build-spec.ncl": "{ cpu = 9 }", "app/docker/D": b"FROM scratch\n"})
+    text = main_context(server, ', path = "app"', ', dockerfile = "docker/D"')
     _, desired = loaded(bench, {"directives/shop.ncl": directives("shop", text)})
     found = materials(desired, "site")
-    assert (found.context.path, found.dockerfile_path) == ("app/src", "app/docker/D")
+    assert (found.context.path, found.dockerfile_path) == ("app", "app/docker/D")
     assert found.dockerfile == hashlib.sha256(b"FROM scratch\n").hexdigest()
     assert of(desired, "site").spec is None
 
@@ -140,7 +140,7 @@ def test_many_artifacts_are_one_question_in_each_pass(bench: Bench, server: GitS
     site.commit({"index.html": b"other"}, branch="other")
     each = [named_context(server, f', rev = "{rev}"', name) for name, rev in
             [("a", "main"), ("b", "other"), ("c", "main"), ("d", "refs/heads/main")]]  # fmt: skip
-    files = {"directives/shop.ncl": directives("shop", *each), **OWN}
+    files: dict[str, Content] = {"directives/shop.ncl": directives("shop", *each), **OWN}
     source, desired = loaded(bench, files)
     assert len({materials(desired, name).folders["site"].root for name in "acd"}) == 1
     assert materials(desired, "b").folders["site"].root != materials(desired, "a").folders["site"].root
@@ -152,7 +152,10 @@ def test_many_artifacts_are_one_question_in_each_pass(bench: Bench, server: GitS
 
 
 def test_a_branch_that_moves_is_another_context_and_back_the_same(bench: Bench, server: GitServer, site: Repo) -> None:
-    files = {"directives/shop.ncl": directives("shop", named_context(server, ', rev = "main"')), **OWN}
+    files: dict[str, Content] = {
+        "directives/shop.ncl": directives("shop", named_context(server, ', rev = "main"')),
+        **OWN,
+    }
     source, desired = loaded(bench, files)
     first = materials(desired, "api").folders["site"]
     site.commit({**SITE, "index.html": b"new"})
@@ -168,7 +171,7 @@ def test_a_whole_commit_id_asks_nobody_once_it_is_here(bench: Bench, server: Git
     commit = str(site.git.references["refs/heads/main"].target)
     site.commit({"other": b"x"})
     site.git.config["uploadpack.allowReachableSHA1InWant"] = True
-    files = {"directives/shop.ncl": directives("shop", main_context(server, f', rev = "{commit}"'))}
+    files: dict[str, Content] = {"directives/shop.ncl": directives("shop", main_context(server, f', rev = "{commit}"'))}
     source, desired = loaded(bench, files)
     assert materials(desired, "site").origins[""].commit == commit
     server.fresh()
@@ -181,7 +184,7 @@ def test_a_pinned_rev_asks_nobody_once_it_is_here(
     bench: Bench, server: GitServer, site: Repo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = str(site.git.references["refs/heads/main"].target)
-    files = {"directives/shop.ncl": directives("shop", main_context(server, ', rev = "main"'))}
+    files: dict[str, Content] = {"directives/shop.ncl": directives("shop", main_context(server, ', rev = "main"'))}
     source, desired = loaded(bench, files)
     site.commit({**SITE, "index.html": b"new"})
     pins = {(f"{server.url}/site.git", "main"): commit}
@@ -205,10 +208,10 @@ def test_what_a_rev_means_is_told_without_a_fetch(bench: Bench, server: GitServe
 def test_what_cannot_be_had_holds_who_names_it_and_nobody_else(bench: Bench, server: GitServer) -> None:
     gone = named_context(server, ', rev = "mian"', "typo")
     down = named_context(server, name="down").replace(server.url, "http://127.0.0.1:1")
-    files = {"directives/shop.ncl": directives("shop", gone, down, named_context(server)), **OWN}
+    files: dict[str, Content] = {"directives/shop.ncl": directives("shop", gone, down, named_context(server)), **OWN}
     _, desired = loaded(bench, files)
     assert desired.problems == ()
-    assert materials(desired, "api")
+    assert materials(desired, "api").origins
     typo, unreachable = held(desired, "typo"), held(desired, "down")
     assert (typo.code, typo.hint) == ("git-rev-unknown", "did you mean main?")
     assert typo.message == f"shop/typo: {server.url}/site.git: there is no branch and no tag 'mian'"
@@ -251,17 +254,17 @@ def test_a_login_is_read_where_lian_ncl_says(bench: Bench, server: GitServer, si
         return Secret("s3cret")
 
     host = server.url.removeprefix("http://")
-    files = {"directives/shop.ncl": directives("shop", main_context(server))}
+    files: dict[str, Content] = {"directives/shop.ncl": directives("shop", main_context(server))}
     _, desired = loaded(bench, files, credential=credential)
     assert held(desired, "site").code == "git-login-missing"
     assert f'git.credentials."{host}"' in str(held(desired, "site").hint)
     assert asked == []
     source, desired = loaded(bench, {**files, "lian.ncl": LOGIN.replace("HOST", host)}, credential=credential)
-    assert materials(desired, "site")
+    assert materials(desired, "site").origins
     assert asked == [("GIT_TOKEN", f"the login of {host}")]
     assert "s3cret" not in repr(desired)
     at_another = asyncio.run(source.at(desired.revision).load())
-    assert materials(at_another, "site")
+    assert materials(at_another, "site").origins
 
 
 def test_another_commit_of_the_pass_binds_no_login(bench: Bench, server: GitServer) -> None:
@@ -273,7 +276,7 @@ def test_another_commit_of_the_pass_binds_no_login(bench: Bench, server: GitServ
         asked.append(source.name)
         return Secret("s3cret")
 
-    files = {"directives/shop.ncl": directives("shop", main_context(server))}
+    files: dict[str, Content] = {"directives/shop.ncl": directives("shop", main_context(server))}
     settings = LOGIN.replace("HOST", server.url.removeprefix("http://"))
     other = bench.repo.commit({**files, "lian.ncl": settings}, branch="other")
     source, _ = loaded(bench, files, credential=credential)
