@@ -151,11 +151,11 @@ class Foreign:
         if (source := access.of(url)) is None:
             return None
         what = "key" if url.by_ssh else "login"
-        secret = await self.credential(source, f"the {what} of {url.host}")
+        text = (await self.credential(source, f"the {what} of {url.host}")).reveal()
         if url.by_ssh:
-            return Login(Secret(f"{secret.reveal()}\n"))  # a key ends with a line's end
-        user, colon, password = (source.user, ":", secret.reveal()) if source.user else secret.reveal().partition(":")
-        return Login(Secret(password), user) if colon else Login(secret)
+            return Login(Secret(f"{text}\n"))  # a key ends with a line's end
+        user, colon, password = (source.user, ":", text) if source.user else text.partition(":")
+        return Login(Secret(password if colon else text), user if colon else None)
 
 
 class HealingObjects:
