@@ -32,6 +32,7 @@ from reconciler.desired.tiers import ShippedTiers, names_tiers, read_sizes
 from reconciler.desired.tree import CommitTree, GitObjects
 from reconciler.desired.variables import named_variables
 from reconciler.model.artifact import Place
+from reconciler.model.git_url import GitAccess
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.tree import SYMLINK
 
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.fleet import RegistrySettings
-    from reconciler.model.git_url import GitAccess
     from reconciler.model.secret import Secret
     from reconciler.model.tier import Sizes
     from reconciler.model.tree import Entry
@@ -87,8 +87,9 @@ class GitSource:
         self._cache, self._credential = cache, credential
         self._others: Foreign | None = None
         """The repositories of git contexts; made when a commit has some, and shared by the commits of one pass."""
-        self._access: GitAccess | None = None
-        """How git servers are logged in to, where another commit's settings decide that."""
+        self._access = GitAccess()
+        """How git servers are logged in to: as the settings of the pass's own commit say. Those of another may not have
+        been looked at by anybody."""
         self._mirror: Mirror | None = None
         if git.is_url(location):
             from reconciler.desired.mirror import Mirror
@@ -171,6 +172,7 @@ class GitSource:
         self._settings_said = settings.value
         override = self._registry_for(commit.tree)
         fleet = read_fleet(settings.value, commit.home, override)
+        self._access = self._access if self._fetched else fleet.git
         directives = await self._directives(commit.tree, fleet.directives)
         for one in directives.evaluated.values():
             self._secret(named_variables(one.value or {}))
@@ -181,19 +183,14 @@ class GitSource:
             assembly.ladder = sizes.ladder
         with _collector_paused():
             places = await asyncio.to_thread(assembly.take, directives)
-            foreign = await self._sides(commit, places, fleet.git) if places else {}
+            foreign = await self._sides(commit, places) if places else {}
             return await asyncio.to_thread(assembly.desired, directives, foreign)
 
     async def _sides(
-        self, commit: ReadCommit, places: frozenset[tuple[str, str]], access: GitAccess
+        self, commit: ReadCommit, places: frozenset[tuple[str, str]]
     ) -> Mapping[tuple[str, str], Side | Problem]:
-        """Where each git context is read, or why it cannot be. Credentials go where the settings of the pass's own
-        commit say: those of others may not have been looked at by anybody."""
-        if self._fetched:
-            access = self._access or access
-        else:
-            self._access = access
-        found = await self._foreign().sides(places, access, commit.memo, self._pinned(commit.tree))
+        """Where each git context is read, or why it cannot be."""
+        found = await self._foreign().sides(places, self._access, commit.memo, self._pinned(commit.tree))
         sides = (side for side in found.values() if isinstance(side, Side))
         commit.foreign.update({(side.origin.url, side.origin.commit): side for side in sides if side.origin})
         return found

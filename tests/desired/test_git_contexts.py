@@ -267,8 +267,10 @@ def test_a_login_is_read_where_lian_ncl_says(bench: Bench, server: GitServer, si
     assert materials(at_another, "site").origins
 
 
-def test_another_commit_of_the_pass_binds_no_login(bench: Bench, server: GitServer) -> None:
-    """What a branch says of credentials may not have been looked at by anybody."""
+@pytest.mark.parametrize("alike", [True, False])
+def test_another_commit_of_the_pass_binds_no_login(bench: Bench, server: GitServer, alike: bool) -> None:
+    """What a branch says of credentials may not have been looked at by anybody. Whether or not the commit of the pass
+    has git contexts itself."""
     server.login = "ci:s3cret"
     asked: list[str] = []
 
@@ -279,7 +281,8 @@ def test_another_commit_of_the_pass_binds_no_login(bench: Bench, server: GitServ
     files: dict[str, Content] = {"directives/shop.ncl": directives("shop", main_context(server))}
     settings = LOGIN.replace("HOST", server.url.removeprefix("http://"))
     other = bench.repo.commit({**files, "lian.ncl": settings}, branch="other")
-    source, _ = loaded(bench, files, credential=credential)
+    own: dict[str, Content] = {"directives/shop.ncl": directives("shop", "base"), "images/base/Dockerfile": b""}
+    source, _ = loaded(bench, files if alike else own, credential=credential)
     assert held(asyncio.run(source.at(other).load()), "site").code == "git-login-missing"
     assert asked == []
 
