@@ -27,7 +27,7 @@ from reconciler.desired.git_remote import (
     unreachable,
 )
 from reconciler.desired.git_revs import Refs, Tip, as_commit
-from reconciler.model.problem import LianError, Problem
+from reconciler.model.problem import LianError, Next, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 MAX_PACKS = 64
 """Each fetch leaves a pack; where there are so many, the next one starts with an empty folder."""
-_TRIES = 3
+_CUTS, _TRIES = 3, 20
+"""How often a server may end a talk in its middle; how often other processes may put another folder in place."""
 _KEPT = "refs/lian/"
 
 
@@ -85,6 +86,8 @@ class Clone:
                 continue
             except Cut as error:
                 cuts.append(error)
+                if len(cuts) == _CUTS:
+                    break
         raise LianError(unreachable(self._url, str(cuts[-1] if cuts else "other processes replace it over and over")))
 
     def refs(self, login: Login | None = None, stop: threading.Event | None = None) -> Refs:
@@ -141,6 +144,8 @@ class Clone:
             repository = self._bare.locked(work)
         for rev, tip in tips.items():
             found[rev] = _look_up(repository, tip.commit) or _gone(tip)
+        if self._bare.current != folder:  # what was found may have been looked for in what was being removed
+            raise _Replaced
         return Found(repository, found)
 
 
@@ -214,7 +219,7 @@ def _gone(tip: Tip) -> Problem:
     if tip.ref:
         message = f"{tip.ref} leads to no commit"
     hint = "see that it was pushed, and that a branch or a tag leads to it"
-    return Problem("git-rev-unknown", message, hint=hint)
+    return Problem("git-rev-unknown", message, hint=hint, next=Next.RETRY)
 
 
 def fixed(rev: str, pinned: Callable[[str], str | None]) -> str | None:

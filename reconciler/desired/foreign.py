@@ -19,7 +19,7 @@ from reconciler.desired.inputs import Side
 from reconciler.desired.tree import CommitTree, GitObjects
 from reconciler.model.desired import Origin
 from reconciler.model.git_url import GitUrl
-from reconciler.model.problem import LianError, Problem
+from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.secret import Secret
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ T = TypeVar("T")
 AT_ONCE = 8
 """Repositories that are asked at a time."""
 _SHORT = 12
+_REFUSED = "git-url-refused"
 
 Place: TypeAlias = "tuple[str, str]"
 """URL and `rev` of a git context, as its directive writes them."""
@@ -129,7 +130,7 @@ class Foreign:
                 login = await self._login(parsed, access)
                 found = await _in_thread(lambda stop: clone.read(revs, login, stop))
         except LianError as error:
-            return dict.fromkeys(revs, error.problems[0])
+            return dict.fromkeys(revs, _of_the_world(error.problems[0]))
 
         repository, loop = found.repository, asyncio.get_running_loop()
 
@@ -219,7 +220,7 @@ def _parsed(url: str) -> GitUrl:
         return GitUrl.parse(url)
     except ValueError as error:
         hint = "write https://HOST/PATH or git@HOST:PATH"
-        raise LianError(Problem("git-url-refused", f"{url} is not read: it {error}", hint=hint)) from error
+        raise LianError(Problem(_REFUSED, f"{url} is not read: it {error}", hint=hint)) from error
 
 
 def _side(place: Place, found: _Commit | Problem, memo: Memo) -> Side | Problem:
@@ -238,6 +239,11 @@ def _tip(refs: Refs, rev: str, url: str) -> str | Problem:
         return refs.find(rev).commit
     except LianError as error:
         return _said_of(error.problems[0], url)
+
+
+def _of_the_world(problem: Problem) -> Problem:
+    """What is wrong with a login is no fault of what the commit asks for."""
+    return problem if problem.next is not Next.PERSON or problem.code == _REFUSED else replace(problem, next=Next.HOLD)
 
 
 def _said_of(problem: Problem, url: str) -> Problem:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.model.problem import LianError, Problem
+from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class Refs:
             raise LianError(self._unknown(rev))
         if len({tip.commit for tip in found}) > 1:
             message = f"there are two refs {rev!r}: {' and '.join(tip.ref for tip in found)}"
-            raise LianError(Problem("git-rev-ambiguous", message, hint=f"write the whole name: {found[-1].ref}"))
+            hint = f"write the whole name: {found[-1].ref}"
+            raise LianError(Problem("git-rev-ambiguous", message, hint=hint, next=Next.RETRY))
         return found[0]
 
     def ref_of(self, commit: str) -> str | None:
@@ -60,14 +61,15 @@ class Refs:
     def _unknown(self, rev: str) -> Problem:
         message = f"there is no branch and no tag {rev!r}"
         if not self.commits:
-            return Problem("git-rev-unknown", "the repository has no commit yet", hint="push one first")
+            message = "the repository has no commit yet"
+            return Problem("git-rev-unknown", message, hint="push one first", next=Next.RETRY)
         if _HEX.fullmatch(rev):
             hint = "a commit is written with all of its 40 digits"
         elif _EXPRESSION.search(rev):
             hint = "write the name of a branch or a tag, or a commit with all of its 40 digits"
         else:
             hint = meant(rev, self._names(), self._examples(), likeness=0.5)
-        return Problem("git-rev-unknown", message, hint=hint)
+        return Problem("git-rev-unknown", message, hint=hint, next=Next.RETRY)
 
     def _names(self) -> list[str]:
         prefixes = (_BRANCH, _TAG)

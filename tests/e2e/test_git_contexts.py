@@ -111,7 +111,9 @@ def test_a_server_that_is_down_holds_what_it_serves_and_nothing_else(bench: Benc
     server.status = 503
     results = {name: result["status"] for name, result in bench.reconcile(code=4).items()}
     assert results == {"shop/api": "held", "shop/site": "held", "shop/own": "done"}
-    assert "503" in bench.lian("diff", code=None).out
+    told = bench.lian("diff", code=4).out
+    assert "503" in told
+    assert "held, because something could not be read (git-unreachable)" in " ".join(told.split())
     server.status = 0
     assert {result["status"] for result in bench.reconcile().values()} == {"done", "none"}
 
