@@ -25,6 +25,7 @@ from reconciler.plan.drift import revisions_behind
 from reconciler.plan.files import changed_files, listings_of, with_files
 from reconciler.plan.graph import checked
 from reconciler.plan.limit import limited
+from reconciler.plan.origins import with_origins
 from reconciler.plan.saved import followed, left_to_do, of_this_fleet, to_plan
 from reconciler.plan.select import Selection, named, narrowed, select
 from reconciler.plan.story import image_of, tell
@@ -268,7 +269,8 @@ async def why_once(ports: Reading, name: ArtifactName) -> Story:
 async def _with_files(
     change: Change, resolution: Resolution, observed: Observed, ports: Reading, gate: asyncio.Semaphore
 ) -> Change:
-    """Name the files behind each changed context; a listing that cannot be had leaves them unnamed."""
+    """Name the files behind each changed context, and the commits where it is another repository's; a listing that
+    cannot be had leaves them unnamed."""
     files: dict[Reason, tuple[FileChange, ...]] = {}
     for reason, listings in listings_of(change, resolution, observed).items():
         try:
@@ -278,4 +280,4 @@ async def _with_files(
         except LianError:
             continue  # the digests in the reason are true without the names
         files[reason] = changed_files(old, new, listings.new.path)
-    return with_files(change, files, resolution)
+    return with_origins(with_files(change, files, resolution), resolution, observed)

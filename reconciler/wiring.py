@@ -151,6 +151,7 @@ async def previewing(choice: Choice, base: str) -> AsyncIterator[Previewing]:
         cache=choice.cache,
         registry_override=choice.registry,
         secret=handed_on().withhold,
+        credential=_sources().read,
     )
     async with _connections() as connections:
         read = _read(_memory(choice), _Learning(source, connections))
@@ -197,6 +198,7 @@ async def building(choice: Choice, asked: Asked, runner_image: str | None = None
         fallback=_url_of(asked.image.host) if isinstance(asked, ByFlags) else None,
         runner_image=runner_image,
         secret=handed_on().withhold,
+        credential=_sources().read,
     )
     async with _bench(choice, source, NoMemory()) as bench:
         yield bench
@@ -298,8 +300,14 @@ class _Keyring:
 def _source(choice: Choice) -> GitSource:
     from reconciler.desired.source import GitSource
 
-    withhold = handed_on().withhold
-    return GitSource(choice.repo, choice.rev, cache=choice.cache, registry_override=choice.registry, secret=withhold)
+    return GitSource(
+        choice.repo,
+        choice.rev,
+        cache=choice.cache,
+        registry_override=choice.registry,
+        secret=handed_on().withhold,
+        credential=_sources().read,
+    )
 
 
 class _Learning:

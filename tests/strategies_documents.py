@@ -118,9 +118,7 @@ path = st.sampled_from([".", "a", "a/b", "images/api/", "..a/b", "a//b", "ünï/
 platform = st.sampled_from(["linux/amd64", "linux/arm/v7", "linux/arm64"])
 target = st.sampled_from(["test", "runtime", "a.b_c-d"])
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
-git_url = st.sampled_from(
-    ["https://example.org/a.git", "git@example.org:a/b.git", "ssh://git@[::1]:22/x", "file:///srv/a"]
-)
+git_url = st.sampled_from(["https://example.org/a.git", "git@example.org:a/b.git", "ssh://git@[::1]:22/x", "git://h/a"])
 revision = st.sampled_from(["main", "HEAD", "refs/tags/v1", "0" * 40, "größe"])
 language = st.sampled_from(["go", "c++", "c#"])
 host = st.sampled_from(["build1", "ci@10.0.0.5:2222", "[::1]:22", "ci@build1 ssh-ed25519 AAAAC3Nz"])
@@ -189,6 +187,12 @@ _key_outside = st.one_of(
     optionally({"source": tags_of("File"), "name": st.sampled_from(["/etc/lian/a.key", "/", "/größe"])}),
     optionally({"source": tags_of("Env", "Command", "Vault"), "name": st.sampled_from(["TOKEN", "/a", "pass show x"])}),
 )
+_login_outside = st.one_of(
+    optionally({"source": tags_of("File"), "name": st.sampled_from(["/etc/lian/token", "/"])}, user=st.just("ci")),
+    optionally({"source": tags_of("Env", "Command"), "name": st.sampled_from(["TOKEN", "pass show x"])}),
+)
+_git_place = st.sampled_from(["github.com", "git.example.org:8443/team/a.b", "[::1]:22/x", "localhost/~ada"])
+git_access = optionally({}, credentials=_map(_git_place, _login_outside), keys=_map(_git_place, _key_outside))
 _mirrors = _map(
     st.sampled_from(["docker.io", "localhost", "reg:5000", "[::1]:5000"]),
     _few(st.sampled_from(["https://mirror.example.org", "http://[::1]:5000/docker-hub/a__b", "https://m:1/x"]), 1),
@@ -288,6 +292,7 @@ fleet_settings = optionally(
     events=nats_event_config,
     tiers=_map(name, optionally({"cpu": st.integers(1, 256), "memory_gb": memory}, time_budget=st.integers(1, 1440))),
     secrets=_map(st.one_of(name, st.just("*")), _map(st.sampled_from(["npm-token", "a.b_c", "0"]), _key_outside)),
+    git=git_access,
     policy=fleet_policy,
     immutable_tags=_few(st.sampled_from(["v*", "1.[0-9]"])),
 )

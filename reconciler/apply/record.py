@@ -95,6 +95,7 @@ async def attach(
         caches=facts.caches,
         runs=facts.runs,
         tries=facts.tries,
+        origins=wanted.materials.origins if wanted.materials else {},
     )
     layers = [(LISTING_LAYER, data) for data in listings.values()]
     await _put(ports, wanted.artifact.image, subject, record, [*layers, (LOG_LAYER, log)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from reconciler.desired.bindings import unusable, unused
@@ -14,6 +15,7 @@ from reconciler.desired.nickel.settings import (
 )
 from reconciler.desired.places import DirectiveText
 from reconciler.desired.unheeded import LOCK, Unheeded, compute, credentials, session
+from reconciler.model.artifact import GitFolder
 from reconciler.model.desired import Desired, Wanted
 from reconciler.model.fleet import Author
 from reconciler.model.problem import Problem
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from reconciler.desired.contexts import Contexts
     from reconciler.desired.directives import Declared
+    from reconciler.desired.inputs import Side
     from reconciler.desired.memo import Memo
     from reconciler.desired.nickel.settings import Evaluated, Tree
     from reconciler.desired.specs import Specs
@@ -55,6 +58,8 @@ class ReadCommit:
     notes: tuple[str, ...] = ()
     ruled_by: CommitTree | None = None
     """Whose settings hold, where they are not its own."""
+    foreign: dict[tuple[str, str], Side] = field(default_factory=dict)
+    """What is read of other repositories: URL and commit -> where."""
 
     @property
     def ruling(self) -> CommitTree:
@@ -134,8 +139,9 @@ class Assembly:
     """Why nothing of the fleet can be built."""
     unheeded: Unheeded = field(default_factory=Unheeded)
 
-    def desired(self, directives: Directives) -> Desired:
-        """Everything that the commit asks for; the order of files and artifacts carries no meaning."""
+    def take(self, directives: Directives) -> frozenset[tuple[str, str]]:
+        """Note everything that the files declare; the order of files and artifacts carries no meaning. URL and rev of
+        all git contexts, which have to be found before `desired` can tell."""
         self.problems += directives.problems
         if self.nothing_builds:
             self.problems.append(self.nothing_builds)
@@ -147,7 +153,14 @@ class Assembly:
             if value is not None:
                 text = DirectiveText(path, node, self._texts(directives))
                 self._take(text, value, reader, directives.strange.get(path))
-        wanted = self._wanted(directives)
+        contexts = (each for one in self.artifacts.values() for each in (one.context, *one.contexts.values()))
+        return frozenset((each.url, each.rev) for each in contexts if isinstance(each, GitFolder))
+
+    def desired(
+        self, directives: Directives, foreign: Mapping[tuple[str, str], Side | Problem] = MappingProxyType({})
+    ) -> Desired:
+        """Everything that the commit asks for. `foreign` says where each git context is read, or why it cannot be."""
+        wanted = self._wanted(directives, foreign)
         self.commit.memo.flush()
         return Desired(
             self.commit.revision,
@@ -243,13 +256,15 @@ class Assembly:
         problem = Problem("registry-ambiguous", message, path, hint="describe it once, in lian.ncl")
         return problem.at(place(("registry",))) if place else problem
 
-    def _wanted(self, directives: Directives) -> dict[ArtifactName, Wanted]:
+    def _wanted(
+        self, directives: Directives, foreign: Mapping[tuple[str, str], Side | Problem]
+    ) -> dict[ArtifactName, Wanted]:
         def place(artifact: Artifact, where: tuple[str, ...]) -> Place:
             file = artifact.place.file
             text = DirectiveText(file, directives.files[file], self._texts(directives))
             return text.field(("artifacts", artifact.name.artifact, *where))
 
-        reader = MaterialsReader(self.commit.tree, self.commit.contexts, self.commit.memo, place)
+        reader = MaterialsReader(self.commit.tree, self.commit.contexts, self.commit.memo, place, foreign)
         wanted: dict[ArtifactName, Wanted] = {}
         for artifact, found in reader.read([self.artifacts[name] for name in sorted(self.artifacts)]):
             if (login := self.logins.get(artifact.image.host)) is not None:
@@ -262,6 +277,6 @@ class Assembly:
             wanted[artifact.name] = Wanted(artifact, None if held else found.materials, held, spec)
             self.problems += found.problems
             if found.notes and found.materials is not None:
-                path = found.materials.dockerfile_path
+                path = found.materials.context.shown(found.materials.dockerfile_path)
                 self.notes += [f"{artifact.name}: {path} {note}" for note in found.notes]
         return wanted

@@ -27,15 +27,17 @@ from reconciler.model.tree import FILE, SYMLINK
 from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     import pygit2
 
     from reconciler.desired.nickel.settings import Evaluated, EvaluatorSettings
     from reconciler.desired.tree import CommitTree
+    from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired
     from reconciler.model.fleet import RegistrySettings
     from reconciler.model.one_build import Asked
+    from reconciler.model.secret import Secret
 
 _NEWEST = "HEAD"
 _SHOWN = 3
@@ -67,6 +69,7 @@ class BuildSource(GitSource):
         runner_image: str | None = None,
         evaluator: EvaluatorSettings | None = None,
         secret: Callable[[Iterable[str]], None] = lambda names: None,
+        credential: Callable[[SourceRef, str], Awaitable[Secret]] | None = None,
     ) -> None:
         self._asked = asked
         self._real = _on_disk(asked)
@@ -76,7 +79,13 @@ class BuildSource(GitSource):
         """Where it lies below the root of what is read: the context, or the directive file."""
         folder = self._real if isinstance(asked, ByFlags) else self._real.parent
         super().__init__(
-            str(folder), rev, cache=cache, registry_override=registry_override, evaluator=evaluator, secret=secret
+            str(folder),
+            rev,
+            cache=cache,
+            registry_override=registry_override,
+            evaluator=evaluator,
+            secret=secret,
+            credential=credential,
         )
 
     async def load(self) -> Desired:

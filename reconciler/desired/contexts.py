@@ -93,7 +93,7 @@ class Contexts:
         if known is None:
             known = self._measure(self.sent(path, include, ignore), "", 0)
             if known.count > MAX_ENTRIES:
-                raise LianError(too_large(path))
+                raise LianError(too_large(self._tree.shown(path)))
             self._facts[key] = known
             self._memo.put(key, known.to_json())
         return known
@@ -164,7 +164,7 @@ class Contexts:
 
     def _rules(self, blob: str, source: str) -> IgnoreRules:
         if blob not in self._parsed:
-            self._parsed[blob] = IgnoreRules.parse(self._tree.read(blob), source)
+            self._parsed[blob] = IgnoreRules.parse(self._tree.read(blob), self._tree.shown(source))
         return self._parsed[blob]
 
     def _filtered(self, part: Part, rules: IgnoreRules, source: str) -> Part:
@@ -180,7 +180,7 @@ class Contexts:
             for name, child in self.members(folder).items():
                 seen += 1
                 if seen > MAX_ENTRIES:
-                    raise LianError(too_large(source))
+                    raise LianError(too_large(self._tree.shown(source)))
                 mode = FOLDER if isinstance(child, dict) else child.mode
                 sent, below = rules.decide(cursor, name, mode in {FOLDER, SUBMODULE})
                 if mode == FOLDER and below is not None:

@@ -27,6 +27,7 @@ from reconciler.model.fleet import (
     RegistryProvider,
     RegistrySettings,
 )
+from reconciler.model.git_url import GitAccess
 from reconciler.model.host import Host
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
@@ -95,7 +96,24 @@ def read_fleet(value: Mapping[str, Any], home: Path, override: RegistrySettings 
         access=_access(value["policy"]["access"]),
         cache=_cache(value["cache"]),
         secrets=_bindings(value["secrets"]),
+        git=_git_access(value["git"]),
     )
+
+
+def _git_access(value: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> GitAccess:
+    def bound(sources: Mapping[str, Mapping[str, Any]], port: int) -> dict[str, SourceRef]:
+        refs = {
+            place: SourceRef(SourceKind(one["source"]), one["name"], one.get("user")) for place, one in sources.items()
+        }
+        return {_place(place, port): ref for place, ref in refs.items()}
+
+    return GitAccess(bound(value["credentials"], 443), bound(value["keys"], 22))
+
+
+def _place(written: str, port: int) -> str:
+    """As `GitUrl.below` compares it: the host in lower case, without the port that is usual."""
+    host, slash, path = written.partition("/")
+    return f"{host.lower().removesuffix(f':{port}')}{slash}{path}"
 
 
 def _compute(value: Mapping[str, Any], file: str | None = None) -> ComputeSettings:

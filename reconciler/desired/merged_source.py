@@ -15,7 +15,7 @@ from reconciler.desired.narrowing import changed_paths, concerned
 from reconciler.desired.source import GitSource
 from reconciler.desired.tree import CommitTree
 from reconciler.model.canonical import canonical
-from reconciler.model.problem import Problem
+from reconciler.model.problem import Next, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pygit2
 
     from reconciler.desired.assembly import ReadCommit
+    from reconciler.desired.inputs import Side
     from reconciler.desired.merge import Merge
 
 _SHORT = 12
@@ -38,6 +39,8 @@ class MergedSource(GitSource):
         self._base, self._head, self._more = base, head, more
         self._merge: Merge | None = None
         self._concerned: frozenset[str] = frozenset()
+        self._known: frozenset[str] = frozenset()
+        """The repositories that git contexts of `base` name."""
 
     @property
     def before(self) -> GitSource:
@@ -51,7 +54,7 @@ class MergedSource(GitSource):
     def at(self, revision: str) -> GitSource:
         """See the port Revisions."""
         source = GitSource(self._location, revision, **self._more)
-        source._fetched = True
+        source._fetched, source._others, source._access = True, self._foreign(), self._access
         return source
 
     async def blob(self, path: str) -> bytes:
@@ -74,9 +77,23 @@ class MergedSource(GitSource):
         ruling = self._loaded.ruling
         before, after = await super()._directives(ruling, globs), await super()._directives(tree, globs)
         old, new = ({path: one.value for path, one in side.evaluated.items()} for side in (before, after))
+        self._known = frozenset(url for value in old.values() if value for url in _git_urls(value))
         self._concerned = await asyncio.to_thread(lambda: concerned(old, new, changed_paths(ruling, tree), tree))
         strange = {} if self._override else dict(self._strange(old, new))
         return after.only(self._concerned, strange)
+
+    async def _sides(
+        self, commit: ReadCommit, places: frozenset[tuple[str, str]]
+    ) -> Mapping[tuple[str, str], Side | Problem]:
+        """What only the proposal names is not asked: a login may be bound to its server, and what lies there would be
+        told to whoever proposes it."""
+        known = frozenset(place for place in places if place[0] in self._known)
+        return {**await super()._sides(commit, known), **{place: self._unknown(place[0]) for place in places - known}}
+
+    def _unknown(self, url: str) -> Problem:
+        message = f"the repository {url} is named by no git context of {self._base}, so it is not asked yet"
+        hint = "look at it with care: once this is merged, images are built from it"
+        return Problem("git-proposed", message, hint=hint, next=Next.HOLD)
 
     def _strange(
         self, before: Mapping[str, Mapping[str, Any] | None], after: Mapping[str, Mapping[str, Any] | None]
@@ -89,3 +106,10 @@ class MergedSource(GitSource):
                 message = f"{path} describes a registry as nothing in {self._base} does, so it is not asked yet"
                 hint = "look at it with care: once this is merged, builds are pushed there"
                 yield path, Problem("registry-proposed", message, path, hint=hint)
+
+
+def _git_urls(value: Mapping[str, Any]) -> Iterator[str]:
+    for one in value["artifacts"].values():
+        for context in (one["context"], *one["contexts"].values()):
+            if "git" in context:
+                yield context["git"]

@@ -1,35 +1,24 @@
-"""A bare mirror of a repository that is named by a URL.
-
-One folder per URL below the cache. A lock file of ours serialises fetchers; whoever holds it may sweep what a killed
-fetch left behind. The mirror's name is a link to the folder that holds it: a damaged mirror is built anew in another
-folder, and one rename of the link puts it in place. (libgit2 shares open packs by path, so the path must be new too.)
-"""
+"""A bare mirror of a repository that is named by a URL: all of its branches and tags."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
-import os
-import secrets
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import pygit2
 from pygit2.enums import CredentialType, FetchPrune
 
+from reconciler.desired.bare import BareFolder, out_of_space
 from reconciler.model.problem import LianError, Next, Problem, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 _REFSPECS = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-_LOCK, _LINK = ".lock", ".link"
-_NO_SPACE = os.strerror(errno.ENOSPC)
-_CONNECT_MS, _IDLE_MS = 15_000, 30_000
+CONNECT_MS, IDLE_MS = 15_000, 30_000
+"""How long a server may take until it answers, and then between two of its answers."""
 
 
 class Mirror:
@@ -37,88 +26,44 @@ class Mirror:
 
     def __init__(self, url: str, cache: Path) -> None:
         self.url, self._user, self._password = _split_credentials(url)
-        self.folder = cache.absolute() / "mirrors" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        name = hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        self._bare = BareFolder(cache.absolute() / "mirrors" / name)
+
+    @property
+    def folder(self) -> Path:
+        """Its name in the cache: a link to the folder that holds it."""
+        return self._bare.folder
 
     def fetch(self) -> pygit2.Repository:
         """The mirror, brought up to date: all branches and tags, those gone at the source removed, HEAD as there.
 
         Raises LianError `source-unreachable` (also for refused credentials), `disk-full`, `cache-unusable`.
         """
-        return self._locked(self._fetched)
+        return self._bare.locked(self._fetched)
 
     def opened(self) -> pygit2.Repository:
         """The mirror as it is; fetched if there is none. Raises as `fetch` does."""
-        with contextlib.suppress(pygit2.GitError):
-            return pygit2.Repository(str(self.folder.resolve()))
-        return self.fetch()
+        return self._bare.opened() or self.fetch()
 
     def rebuild(self) -> pygit2.Repository:
         """The mirror, fetched anew because an object of it was missing or damaged. Raises as `fetch` does."""
-        return self._locked(self._fresh)
-
-    def _locked(self, work: Callable[[], pygit2.Repository]) -> pygit2.Repository:
-        try:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            with self._alone():
-                self._sweep()
-                return work()
-        except OSError as error:
-            raise LianError(_disk(self.folder, error)) from error
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Only one fetcher of this mirror at a time, on this machine. The lock falls with its process."""
-        descriptor = os.open(self.folder.with_suffix(_LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
-
-    def _sweep(self) -> None:
-        """Remove what killed fetches left: no living fetcher owns any of it, since we hold the lock."""
-        current = self.folder.resolve()
-        for left in self.folder.parent.glob(f"{self.folder.name}.*"):
-            if left.suffix == _LINK:
-                left.unlink()
-            elif left.suffix != _LOCK and left != current:
-                shutil.rmtree(left, ignore_errors=True)
-        for folder, _, names in os.walk(current):
-            for name in names:
-                if name.endswith(".lock") or name.startswith(("pack_git2_", "tmp_")):
-                    Path(folder, name).unlink(missing_ok=True)
+        return self._bare.locked(self._fresh)
 
     def _fetched(self) -> pygit2.Repository:
         if self.folder.exists():
             with contextlib.suppress(_Damaged):
-                return self._update(self.folder.resolve())
+                return self._update(self._bare.current)
         return self._fresh()
 
     def _fresh(self) -> pygit2.Repository:
-        fresh = self.folder.with_suffix(f".{secrets.token_hex(4)}")
         try:
-            pygit2.init_repository(str(fresh), bare=True)
-            repository = self._update(fresh)
-            self._switch(fresh)
+            return self._bare.anew(self._update)
         except (_Damaged, pygit2.GitError) as error:
-            shutil.rmtree(fresh, ignore_errors=True)
             raise LianError(self._failed(error)) from error
-        except BaseException:
-            shutil.rmtree(fresh, ignore_errors=True)
-            raise
-        return repository
-
-    def _switch(self, fresh: Path) -> None:
-        """Point the mirror's name at the fresh folder, in one step, and let the old one go."""
-        old, link = self.folder.resolve(), self.folder.with_suffix(_LINK)
-        link.symlink_to(fresh.name)
-        link.replace(self.folder)
-        if old not in {fresh, self.folder}:
-            shutil.rmtree(old, ignore_errors=True)
 
     def _update(self, folder: Path) -> pygit2.Repository:
         """Fetch into `folder`. Raises _Damaged if the fault lies in what `folder` holds, else LianError."""
-        callbacks = _Callbacks(self._user, self._password)
+        callbacks = _Callbacks(self.url, self._user, self._password)
         try:
             repository = pygit2.Repository(str(folder))
             remote = repository.remotes.create_anonymous(self.url)
@@ -133,15 +78,15 @@ class Mirror:
             for tip in there.values():
                 _ = repository[tip].type
         except (pygit2.GitError, KeyError, ValueError) as error:
-            if _NO_SPACE in str(error):
-                raise LianError(_full(folder)) from error
+            if full := out_of_space(error, folder):
+                raise LianError(full) from error
             self._connect(remote, callbacks)  # if the source is gone, that is the reason, not the mirror
             raise _Damaged(str(error)) from error
         return repository
 
     def _connect(self, remote: pygit2.Remote, callbacks: _Callbacks) -> list[pygit2.remotes.RemoteHead]:
-        pygit2.settings.server_connect_timeout = _CONNECT_MS
-        pygit2.settings.server_timeout = _IDLE_MS
+        pygit2.settings.server_connect_timeout = CONNECT_MS
+        pygit2.settings.server_timeout = IDLE_MS
         callbacks.offered = False
         try:
             remote.connect(callbacks=callbacks, proxy=True)
@@ -150,8 +95,8 @@ class Mirror:
             raise LianError(self._failed(error)) from error
 
     def _failed(self, error: Exception) -> Problem:
-        if _NO_SPACE in str(error):
-            return _full(self.folder)
+        if full := out_of_space(error, self.folder):
+            return full
         hint = "check the URL, the network and the credentials: a key in the ssh agent, or a token in the URL"
         message = f"{redact(self.url)} cannot be fetched"
         return Problem("source-unreachable", message, cause=str(error), hint=hint, next=Next.RETRY)
@@ -164,9 +109,15 @@ class _Damaged(Exception):
 class _Callbacks(pygit2.RemoteCallbacks):
     """Offers each credential once: a refused one must not be offered for ever."""
 
-    def __init__(self, user: str | None, password: str | None) -> None:
+    def __init__(self, url: str, user: str | None, password: str | None) -> None:
         super().__init__()
-        self._user, self._password, self.offered = user, password, False
+        self._url, self._user, self._password, self.offered = url, user, password, False
+
+    def certificate_check(self, certificate: None, valid: bool, host: bytes) -> bool:
+        """A server is who it says it is by the system's authorities or the user's known_hosts. Left to pygit2, any key
+        of an ssh server is good."""
+        del certificate, host
+        return valid
 
     def credentials(
         self, url: str, username_from_url: str | None, allowed_types: CredentialType
@@ -177,11 +128,22 @@ class _Callbacks(pygit2.RemoteCallbacks):
         if self.offered:
             raise pygit2.GitError("the credentials were refused")
         self.offered = True
+        if not same_server(url, self._url):
+            raise pygit2.GitError(f"it leads on to {redact(url)}, where its credentials do not go")
         if allowed_types & CredentialType.SSH_KEY and self._password is None:
             return pygit2.KeypairFromAgent(user)
         if allowed_types & CredentialType.USERPASS_PLAINTEXT and self._password is not None:
             return pygit2.UserPass(user, self._password)
         raise pygit2.GitError("the server asks for credentials, and none are at hand")
+
+
+def same_server(one: str, other: str) -> bool:
+    """Whether two URLs are of one server, which knows the same credentials."""
+    try:
+        first, second = ((parts.scheme, parts.hostname, parts.port) for parts in (urlsplit(one), urlsplit(other)))
+    except ValueError:
+        return False
+    return first == second or "://" not in one + other
 
 
 def _split_credentials(url: str) -> tuple[str, str | None, str | None]:
@@ -211,14 +173,3 @@ def _follow_head(repository: pygit2.Repository, heads: list[pygit2.remotes.Remot
         if head.name == "HEAD":
             repository.set_head(head.symref_target or head.oid)
             return
-
-
-def _full(folder: Path) -> Problem:
-    return Problem("disk-full", f"there is no space left for the mirror at {folder}", hint="free some space")
-
-
-def _disk(folder: Path, error: OSError) -> Problem:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return _full(folder)
-    hint = "give another cache folder, or make this one writable"
-    return Problem("cache-unusable", f"the mirror at {folder} cannot be written", cause=error.strerror, hint=hint)

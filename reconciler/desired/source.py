@@ -15,6 +15,7 @@ from reconciler.desired.assembly import SETTINGS, Assembly, Directives, Overlay,
 from reconciler.desired.contexts import Contexts
 from reconciler.desired.directives import read_fleet, registry_flag
 from reconciler.desired.export import Exporter, Stopped
+from reconciler.desired.inputs import Side
 from reconciler.desired.memo import Memo
 from reconciler.desired.nickel.evaluate import evaluate
 from reconciler.desired.nickel.settings import (
@@ -31,18 +32,22 @@ from reconciler.desired.tiers import ShippedTiers, names_tiers, read_sizes
 from reconciler.desired.tree import CommitTree, GitObjects
 from reconciler.desired.variables import named_variables
 from reconciler.model.artifact import Place
+from reconciler.model.git_url import GitAccess
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.tree import SYMLINK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     import pygit2
 
+    from reconciler.desired.foreign import Foreign
     from reconciler.desired.mirror import Mirror
     from reconciler.desired.nickel.settings import Evaluated
+    from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.fleet import RegistrySettings
+    from reconciler.model.secret import Secret
     from reconciler.model.tier import Sizes
     from reconciler.model.tree import Entry
 
@@ -57,8 +62,9 @@ class GitSource:
 
     `location` is a path inside a repository or a URL; `rev` whatever git takes for a commit; `cache` a folder that may
     be deleted at any time; `registry_override` as `--registry` takes it; `secret` hears of the variables that a commit
-    names as places of credentials and keys, heeded or not, before anything is asked of a registry. Raises LianError
-    `registry-invalid`, `source-scheme`.
+    names as places of credentials and keys, heeded or not, before anything is asked of a registry; `credential` reads
+    one that the fleet's owner has bound to a git server, and says for what. Raises LianError `registry-invalid`,
+    `source-scheme`.
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class GitSource:
         registry_override: str | None = None,
         evaluator: EvaluatorSettings | None = None,
         secret: Callable[[Iterable[str]], None] = lambda names: None,
+        credential: Callable[[SourceRef, str], Awaitable[Secret]] | None = None,
     ) -> None:
         self._location = location
         self._rev = rev
@@ -77,6 +84,12 @@ class GitSource:
         self._override = registry_flag(registry_override) if registry_override else None
         self._evaluator = evaluator or EvaluatorSettings(cache=cache / "evaluations.sqlite")
         self._secret = secret
+        self._cache, self._credential = cache, credential
+        self._others: Foreign | None = None
+        """The repositories of git contexts; made when a commit has some, and shared by the commits of one pass."""
+        self._access = GitAccess()
+        """How git servers are logged in to: as the settings of the pass's own commit say. Those of another may not have
+        been looked at by anybody."""
         self._mirror: Mirror | None = None
         if git.is_url(location):
             from reconciler.desired.mirror import Mirror
@@ -99,6 +112,7 @@ class GitSource:
         """See the port Revisions."""
         other = copy.copy(self)
         other._rev, other._fetched, other._commit, other._settings_said = revision, True, None, {}
+        other._others = self._foreign()
         return other
 
     async def parted_from(self, rev: str) -> str:
@@ -125,9 +139,18 @@ class GitSource:
                 raise
         return await self._load(self._mirror.rebuild)
 
+    def _foreign(self) -> Foreign:
+        from reconciler.desired.foreign import Foreign, unbound  # few commits name other repositories
+
+        if self._others is None:
+            self._others = Foreign(self._cache, self._credential or unbound)
+        return self._others
+
     async def _load(self, opened: Callable[[], pygit2.Repository]) -> Desired:
         commit = await asyncio.to_thread(self._read_commit, opened)
         self._commit = commit
+        if self._others is not None and not self._fetched:  # else it is another commit of the same pass
+            self._others.forget()
         try:
             return await self._desired(commit)
         finally:
@@ -176,6 +199,7 @@ class GitSource:
         self._settings_said = settings.value
         override = self._registry_for(commit.ruling)
         fleet = read_fleet(settings.value, commit.home, override)
+        self._access = self._access if self._fetched else fleet.git
         directives = await self._directives(commit.tree, fleet.directives)
         for one in directives.evaluated.values():
             self._secret(named_variables(one.value or {}))
@@ -185,7 +209,29 @@ class GitSource:
             sizes, assembly.nothing_builds = await self._sizes()
             assembly.ladder = sizes.ladder
         with _collector_paused():
-            return await asyncio.to_thread(assembly.desired, directives)
+            places = await asyncio.to_thread(assembly.take, directives)
+            foreign = await self._sides(commit, places) if places else {}
+            return await asyncio.to_thread(assembly.desired, directives, foreign)
+
+    async def _sides(
+        self, commit: ReadCommit, places: frozenset[tuple[str, str]]
+    ) -> Mapping[tuple[str, str], Side | Problem]:
+        """Where each git context is read, or why it cannot be."""
+        found = await self._foreign().sides(places, self._access, commit.memo, self._pinned(commit.tree))
+        sides = (side for side in found.values() if isinstance(side, Side))
+        commit.foreign.update({(side.origin.url, side.origin.commit): side for side in sides if side.origin})
+        return found
+
+    def _pinned(self, tree: CommitTree) -> Callable[[str, str], str | None]:
+        """To which commit a git context's URL and rev are pinned, if they are."""
+        del tree
+        return lambda url, rev: None
+
+    async def commits(
+        self, places: Iterable[tuple[str, str]], access: GitAccess
+    ) -> dict[tuple[str, str], str | Problem]:
+        """What URLs and revs of git contexts mean now: the commit's id, or why it is not known. Nothing is fetched."""
+        return await self._foreign().commits(places, access)
 
     async def _settings(self, tree: CommitTree) -> Evaluated:
         """lian.ncl under its contract; without one, the contract's defaults."""
@@ -252,20 +298,28 @@ class GitSource:
 
     async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
         """See the port."""
-        return await asyncio.to_thread(lambda: tuple(self._loaded.contexts.listing(folder)))
+        return await asyncio.to_thread(lambda: tuple(self._side_of(folder).contexts.listing(folder)))
 
     async def export(self, folder: SentFolder, into: Path) -> int:
         """See the port. Also `export-failed`, `coarse-file-times`. When cancelled, nothing is left of `into`."""
-        return await self._written(lambda exporter: exporter.export(folder, into))
+        return await self._written(folder, lambda exporter: exporter.export(folder, into))
 
     async def export_dockerfile(self, materials: Materials, into: Path) -> None:
         """See the port. The ignore file beside it says nothing: what it leaves is all that is exported."""
-        await self._written(lambda exporter: exporter.export_dockerfile(materials.dockerfile_path, into))
+        path = materials.dockerfile_path
+        await self._written(materials.context, lambda exporter: exporter.export_dockerfile(path, into))
 
-    async def _written(self, work: Callable[[Exporter], T]) -> T:
+    def _side_of(self, folder: SentFolder) -> Side:
+        """The commit that a folder is of."""
+        if folder.origin is None:
+            return Side(self._loaded.tree, self._loaded.contexts)
+        return self._loaded.foreign[folder.origin.url, folder.origin.commit]
+
+    async def _written(self, folder: SentFolder, work: Callable[[Exporter], T]) -> T:
         """Work in a thread; a cancellation is raised on once the thread has stopped and cleaned up."""
         stop = threading.Event()
-        exporter = Exporter(self._loaded.tree, self._loaded.contexts, stop)
+        side = self._side_of(folder)
+        exporter = Exporter(side.tree, side.contexts, stop)
         thread = asyncio.ensure_future(asyncio.to_thread(work, exporter))
         try:
             return await asyncio.shield(thread)

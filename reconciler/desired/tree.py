@@ -103,9 +103,11 @@ class GitObjects:
 class CommitTree:
     """Read access to one commit. Safe to use from several threads. All methods raise LianError as Objects do."""
 
-    def __init__(self, objects: Objects, tree_id: str, called: str = "the commit") -> None:
+    def __init__(self, objects: Objects, tree_id: str, called: str = "the commit", prefix: str = "") -> None:
+        """`prefix` stands in front of a path where people are told of it."""
         self.called = called
         """What messages call it."""
+        self._prefix = prefix
         self.root = Node(FOLDER, tree_id)
         self._objects = objects
         self._lock = threading.Lock()
@@ -129,6 +131,10 @@ class CommitTree:
             self._cached_nodes += len(parsed) + 1
         while self._cached_nodes > _CACHED_NODES and len(self._cache) > 1:
             self._cached_nodes -= len(self._cache.pop(next(iter(self._cache)))) + 1
+
+    def shown(self, path: str) -> str:
+        """A path as people are told of it: which repository it is of, if not of the desired one."""
+        return self._prefix + path
 
     def read(self, blob: str) -> bytes:
         """A blob's bytes."""

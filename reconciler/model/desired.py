@@ -19,6 +19,35 @@ if TYPE_CHECKING:
     from reconciler.model.reference import Reference
     from reconciler.model.tier import BuildSpec
 
+_SHORT = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Another repository's commit that a folder is read from. No part of a key: what the folder holds decides."""
+
+    url: str
+    """Without credentials."""
+    rev: str
+    """What the directive asks for."""
+    commit: str
+
+    def shown(self, path: str) -> str:
+        """A path of it as people are told of it."""
+        return f"{self.url}@{self.commit[:_SHORT]}:{path}"
+
+    def to_json(self) -> dict[str, str]:
+        """As build records have it."""
+        return {"url": self.url, "rev": self.rev, "commit": self.commit}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, object]) -> Origin:
+        """Raises KeyError, TypeError or ValueError for anything else."""
+        url, rev, commit = (document[name] for name in ("url", "rev", "commit"))
+        if not (isinstance(url, str) and isinstance(rev, str) and isinstance(commit, str)):
+            raise ValueError("not where a folder is from")
+        return cls(url, rev, commit)
+
 
 @dataclass(frozen=True, slots=True)
 class SentFolder:
@@ -29,6 +58,12 @@ class SentFolder:
     include: tuple[str, ...] = ()
     ignore: str | None = None
     """Path (in the repo) of the ignore file in force, if there is one."""
+    origin: Origin | None = None
+    """Where it is from, if not from the desired commit; then paths are that repository's."""
+
+    def shown(self, path: str) -> str:
+        """A path of its repository as people are told of it."""
+        return self.origin.shown(path) if self.origin else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +85,20 @@ class Materials:
 
     context: SentFolder
     dockerfile_path: str
-    """Path in the repo."""
+    """Path in the repo that the context is of."""
     dockerfile: str
     """sha256 of its bytes, 64 hex."""
     folders: Mapping[str, SentFolder] = field(default_factory=dict)
-    """Named contexts that are folders of the commit."""
+    """Named contexts that are folders, of the commit or of other repositories."""
     needs: Mapping[Platform, Needs] = field(default_factory=dict)
     check_needs: Mapping[Platform, Needs] = field(default_factory=dict)
     """The same for the `checks` targets: pinned when they run, never part of a key."""
+
+    @property
+    def origins(self) -> dict[str, Origin]:
+        """Of contexts from other repositories, by name: the main one's is empty."""
+        folders = {"": self.context, **self.folders}
+        return {name: folder.origin for name, folder in sorted(folders.items()) if folder.origin}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.access import Access
 from reconciler.model.cache import CachePolicy
 from reconciler.model.credential import Bindings
+from reconciler.model.git_url import GitAccess
 from reconciler.model.policy import Policy
 
 if TYPE_CHECKING:
@@ -139,3 +140,5 @@ class Fleet:
     cache: CachePolicy = field(default_factory=CachePolicy)
     secrets: Bindings = field(default_factory=Bindings)
     """Which secrets the builds of each workspace may ask for."""
+    git: GitAccess = field(default_factory=GitAccess)
+    """How the servers of git contexts are logged in to."""

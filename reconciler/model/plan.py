@@ -79,22 +79,41 @@ class FileChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """A context from another repository: the commit of the last build, where it is known, and the one that `rev` means
+    now."""
+
+    url: str
+    rev: str
+    old: str | None
+    new: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in plan.json."""
+        return {"url": self.url, "rev": self.rev, "old": self.old, "new": self.new}
+
+
+@dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason with its old and new value; `subject` says of what (an argument, a base, a tag)."""
+    """One reason with its old and new value; `subject` says of what (an argument, a base, a tag), `origin` that it is
+    about another repository, whose the files are then."""
 
     code: ReasonCode
     old: str | None = None
     new: str | None = None
     subject: str | None = None
     files: tuple[FileChange, ...] = ()
+    origin: Moved | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in plan.json: `subject` and `files` only where they say something."""
+        """As it stands in plan.json: `subject`, `files` and `origin` only where they say something."""
         document: dict[str, Any] = {"code": self.code.value, "old": self.old, "new": self.new}
         if self.subject is not None:
             document["subject"] = self.subject
         if self.files:
             document["files"] = [file.to_json() for file in self.files]
+        if self.origin is not None:
+            document["origin"] = self.origin.to_json()
         return document
 
 

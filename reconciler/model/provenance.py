@@ -6,7 +6,8 @@ The build type `urn:lian:build-type:buildkit:1`: BuildKit builds a Dockerfile fr
 External parameters: `artifact` and `revision` select the directive (a folder that lay in no repository has no revision,
 and `origin` says so); `inputs` holds, for each platform, every leaf that
 decides what the image is, as the build record keeps it. Internal: the `key` that these inputs hash to, and the runner's
-`tier`. Dependencies: the commit, and every image the build stood on.
+`tier`. Dependencies: the commit, those of other repositories that contexts were read at, and every image the build
+stood on.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from reconciler.model.reference import Reference
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from reconciler.model.desired import Origin
     from reconciler.model.record import BuildRecord
 
 PROVENANCE_PREDICATE = "https://slsa.dev/provenance/v1"
@@ -168,8 +170,17 @@ def _dependencies(record: BuildRecord, source: str | None) -> Iterator[Dependenc
         repository = repository_uri(source) if source else None
         uri = f"{repository}@{record.revision}" if repository else None
         yield Dependency("gitCommit", record.revision, uri, None if uri else "desired")
+    repositories = {dependency for origin in record.origins.values() for dependency in _repository(origin)}
+    yield from sorted(repositories, key=lambda d: (d.uri or "", d.value))
     images = {image for build in record.platforms.values() for image in _images(build.inputs)}
     yield from sorted(images, key=lambda d: (d.uri or "", d.name or "", d.algorithm, d.value))
+
+
+def _repository(origin: Origin) -> Iterator[Dependency]:
+    """The commit of another repository that a context was read at."""
+    if _COMMIT.fullmatch(origin.commit):
+        repository = repository_uri(origin.url)
+        yield Dependency("gitCommit", origin.commit, f"{repository}@{origin.commit}" if repository else None)
 
 
 def _images(inputs: Mapping[str, Any]) -> Iterator[Dependency]:

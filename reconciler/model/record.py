@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.model.attempt import FailedTry
 from reconciler.model.cache_use import CacheUse
 from reconciler.model.canonical import canonical
+from reconciler.model.desired import Origin
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import texts
 from reconciler.model.platform import Platform
@@ -69,6 +70,8 @@ class BuildRecord:
     """This build and those of the artifact before it, newest first: what sizes are chosen by."""
     tries: tuple[FailedTry, ...] = ()
     """What failed before it went well, in order."""
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    """Name of a context from another repository (the main one's is empty) -> the commit it was read at."""
 
     def to_json(self) -> dict[str, Any]:
         """The record layer's document."""
@@ -95,6 +98,7 @@ class BuildRecord:
             "caches": {str(p): use.to_json() for p, use in self.caches.items()},
             "runs": [run.to_json() for run in self.runs],
             "tries": [failed.to_json() for failed in self.tries],
+            **({"contexts": _told(self.origins)} if self.origins else {}),
         }
 
     @classmethod
@@ -124,6 +128,7 @@ class BuildRecord:
                 caches=_caches(document.get("caches")),
                 runs=runs_from_json(document.get("runs")),
                 tries=_tries(document.get("tries")),
+                origins=_origins(document.get("contexts")),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a build record: {error}") from error
@@ -138,6 +143,18 @@ def _caches(value: object) -> dict[Platform, CacheUse]:
     """Told for people: of what another release wrote otherwise nothing is known, and the record counts all the same."""
     try:
         return {Platform.parse(p): CacheUse.from_json(use) for p, use in dict(value or {}).items()}  # type: ignore[call-overload]
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return {}
+
+
+def _told(origins: Mapping[str, Origin]) -> dict[str, dict[str, str]]:
+    return {name: origin.to_json() for name, origin in sorted(origins.items())}
+
+
+def _origins(value: object) -> dict[str, Origin]:
+    """Told for people too."""
+    try:
+        return {str(name): Origin.from_json(origin) for name, origin in dict(value or {}).items()}  # type: ignore[call-overload]
     except (KeyError, TypeError, AttributeError, ValueError):
         return {}
 

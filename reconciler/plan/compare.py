@@ -11,6 +11,7 @@ from reconciler.model.artifact import ParentImage
 from reconciler.model.observed import Absent, Found, Unknown
 from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
 from reconciler.model.policy import Response
+from reconciler.model.problem import Next
 from reconciler.model.reference import Reference
 from reconciler.plan.drift import TagDrift
 from reconciler.plan.explain import reasons as explain
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from reconciler.model.observed import Observed
     from reconciler.model.problem import Problem
     from reconciler.model.reference import Repository
+
+_OF_THE_WORLD = {Next.RETRY, Next.HOLD}
+"""What may be right at the next pass, though the commit is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ class _View:
         held = because_of or self.artifact.name
         if str(held) in self.invalid:
             code = ReasonCode.INVALID
-        elif self.desired.wanted[held].materials is None:
+        elif self.desired.wanted[held].materials is None and not any(p.next in _OF_THE_WORLD for p in problems):
             code = ReasonCode.UNSUPPORTED  # the source holds what it could read and lian cannot serve yet
         else:
             code = ReasonCode.UNKNOWN

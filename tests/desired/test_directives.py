@@ -29,6 +29,7 @@ SETTINGS: dict[str, Any] = {
     "directives": ["directives/**/*.ncl"],
     "source_date_epoch": 0,
     "secrets": {},
+    "git": {"credentials": {}, "keys": {}},
     "policy": {
         "drift": {"retagged": "Heal", "foreign": "Hold", "broken": "Heal", "orphaned": "Report"},
         "trust": [],

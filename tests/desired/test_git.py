@@ -35,6 +35,8 @@ from reconciler.desired.tree import CommitTree, GitObjects
 from reconciler.model.applied import ANCESTORS
 from reconciler.model.problem import LianError, Problem
 from tests.desired.repos import Repo
+from tests.servers.git_http import git_server
+from tests.servers.sshd import sshd_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -591,3 +593,25 @@ def test_a_clone_that_cannot_know_all_branches_says_so(
     found = problem(lambda: refs(clone, ALL))
     assert (found.code, why in found.message) == ("clone-partial", True)
     assert "--repo" in (found.hint or "")
+
+
+# -- whom a mirror believes -------------------------------------------------------------------------------------------
+
+
+def test_a_mirrors_credentials_follow_no_redirect(asking: tuple[str, list[str | None]], tmp_path: Path) -> None:
+    host, seen = asking
+    with git_server(tmp_path, redirect=f"http://{host.replace('127.0.0.1', 'localhost')}") as server:
+        url = server.url.replace("http://", "http://user:s3cret@")
+        found = problem(lambda: Mirror(f"{url}/r", tmp_path / "cache").fetch())
+    assert found.code == "source-unreachable"
+    assert "where its credentials do not go" in str(found.cause)
+    assert set(seen) == {None}
+
+
+def test_a_mirror_takes_no_unknown_host_key(repo: Repo, tmp_path: Path) -> None:
+    """No trust on first use: pygit2 by itself takes any key."""
+    repo.commit({"a": b"1"})
+    with sshd_server(tmp_path / "ssh") as server:
+        url = f"ssh://root@127.0.0.1:{server.port}{repo.path}"
+        found = problem(lambda: Mirror(url, tmp_path / "cache").fetch())
+    assert (found.code, "hostkey" in str(found.cause)) == ("source-unreachable", True)

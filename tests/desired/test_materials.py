@@ -16,6 +16,7 @@ from reconciler.model.artifact import Artifact, BaseImage, Folder, GitFolder, Pa
 from reconciler.model.desired import Needs, SentFolder
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
+from reconciler.model.problem import Problem
 from reconciler.model.reference import Reference, Repository
 from tests.desired.repos import SUBMODULE, SYMLINK, Content, Repo
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 SCRATCH = b"FROM scratch\nCOPY . /\n"
+ELSEWHERE = GitFolder("https://example.org/r")
+DOWN = Problem("git-unreachable", "https://example.org/r cannot be read")
 PARENT = ParentImage(ArtifactName("shop", "base"))
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
 PINNED = "docker.io/library/python@sha256:" + "a" * 64
@@ -52,7 +55,7 @@ def read_all(repo: Repo, files: dict[str, Content], artifacts: list[Artifact], m
     def place(_: Artifact, where: tuple[str, ...]) -> Place:
         return Place("directives/shop.ncl", len(where), 1)
 
-    reader = MaterialsReader(tree, Contexts(tree, memo), memo, place)
+    reader = MaterialsReader(tree, Contexts(tree, memo), memo, place, {(ELSEWHERE.url, ELSEWHERE.rev): DOWN})
     return [found for _, found in reader.read(artifacts)]
 
 
@@ -126,8 +129,8 @@ def test_what_is_invalid_in_the_commit(
         (b"ARG BASE\nFROM $BASE\n", {}, "dockerfile-arg-unresolved"),
         (b"FROM alpine AS alpine\n", {}, "dockerfile-base-unpinnable"),
         (b"ARG BUILDARCH\nFROM tools-$BUILDARCH\n", {}, "dockerfile-builder-platform"),
-        (SCRATCH, {"context": GitFolder("https://example.org/r")}, "git-context-unsupported"),
-        (SCRATCH, {"contexts": {"x": GitFolder("https://example.org/r")}}, "git-context-unsupported"),
+        (SCRATCH, {"context": ELSEWHERE}, "git-unreachable"),
+        (SCRATCH, {"contexts": {"x": ELSEWHERE}}, "git-unreachable"),
     ],
 )
 def test_what_cannot_be_decided_is_only_held(
@@ -155,9 +158,9 @@ def test_an_unknown_stage_that_resembles_none_is_answered_with_all(repo: Repo) -
 
 def test_everything_that_is_wrong_is_told_at_once(repo: Repo) -> None:
     files: dict[str, Content] = {"Dockerfile": b"FORM x\n", "sub": (SUBMODULE, b"1" * 40)}
-    gone, elsewhere = Folder("gone"), GitFolder("https://example.org/r")
+    gone, elsewhere = Folder("gone"), ELSEWHERE
     found = read(repo, files, contexts={"x": gone, "y": elsewhere})
-    assert codes(found) == (["context-missing"], ["git-context-unsupported"])
+    assert codes(found) == (["context-missing"], ["git-unreachable"])
     assert codes(read(repo, files)) == (["submodule-in-context", "dockerfile-syntax"], [])
 
 

@@ -131,6 +131,27 @@ def test_a_registry_that_the_base_has_is_asked(sides: Sides) -> None:
     assert not after.wanted[ArtifactName.parse("ops/job")].holds
 
 
+FROM_GIT = 'job = lian.make_artifact {{ image = "ops/job", context = {{ git = "{0}", rev = "{1}" }} }}'
+
+
+def test_a_repository_that_is_only_proposed_is_not_asked(sides: Sides) -> None:
+    """No question reaches it: port 1 would be told as unreachable."""
+    own = {"directives/ops.ncl": directives("ops", FROM_GIT.format("http://127.0.0.1:1/evil", "main"))}
+    sides.commit(SHOP, {**SHOP, **own})
+    _, after = sides.merged()
+    (held,) = after.wanted[ArtifactName.parse("ops/job")].holds
+    assert held.code == "git-proposed"
+    assert held.file == "directives/ops.ncl"
+
+
+def test_a_repository_that_the_base_names_is_asked(sides: Sides) -> None:
+    told = [{"directives/ops.ncl": directives("ops", FROM_GIT.format("http://127.0.0.1:1/own", rev))} for rev in "ab"]
+    sides.commit({**SHOP, **told[0]}, {**SHOP, **told[1]})
+    _, after = sides.merged()
+    (held,) = after.wanted[ArtifactName.parse("ops/job")].holds
+    assert held.code == "git-unreachable"
+
+
 def test_without_lian_in_the_base_all_is_new(sides: Sides) -> None:
     sides.commit({"README": b""}, SHOP)
     before, after = sides.merged()

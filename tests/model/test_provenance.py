@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.canonical import canonical
+from reconciler.model.desired import Origin
 from reconciler.model.digest import Digest
 from reconciler.model.platform import Platform
 from reconciler.model.provenance import (
@@ -110,6 +111,19 @@ def test_without_a_url_the_commit_stands_by_its_digest_alone() -> None:
         "name": "desired",
         "digest": {"gitCommit": "a" * 40},
     }
+
+
+def test_other_repositories_are_dependencies_at_the_commit_they_were_read_at() -> None:
+    origins = {
+        "": Origin("git@git.example.org:acme/site.git", "main", "7" * 40),
+        "texts": Origin("https://git.example.org/texts.git", "v1", "8" * 40),
+        "more": Origin("https://git.example.org/texts.git", "main", "8" * 40),
+    }
+    _, *told = provenance_of(replace(RECORD, origins=origins), "acme").dependencies
+    assert [d.to_json() for d in told[:2]] == [
+        {"uri": f"git+https://git.example.org/texts.git@{'8' * 40}", "digest": {"gitCommit": "8" * 40}},
+        {"uri": f"git+ssh://git@git.example.org/acme/site.git@{'7' * 40}", "digest": {"gitCommit": "7" * 40}},
+    ]
 
 
 def test_of_a_folder_no_commit_is_told() -> None:

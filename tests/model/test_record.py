@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.canonical import canonical
+from reconciler.model.desired import Origin
 from reconciler.model.digest import Digest
 from reconciler.model.record import BuildRecord, listing_from_json, listing_to_json
 from reconciler.model.run import RUNS_KEPT, Run, newest
@@ -121,6 +122,18 @@ def test_the_newest_runs_are_kept_once_each() -> None:
     kept = newest([*many, *many])
     assert len(kept) == RUNS_KEPT
     assert [run.started for run in kept] == sorted((run.started for run in many), reverse=True)[:RUNS_KEPT]
+
+
+def test_where_contexts_are_from_comes_back_and_is_left_out_where_there_is_nothing_to_tell() -> None:
+    origin = Origin("https://git.example.org/site.git", "main", "7" * 40)
+    record = replace(RECORD, origins={"": origin, "texts": origin})
+    assert BuildRecord.from_json(record.to_json()) == record
+    assert "contexts" not in RECORD.to_json()
+
+
+@pytest.mark.parametrize("told", [3, [1], {"": None}, {"": {"url": "x"}}, {"": {"url": 1, "rev": "r", "commit": "c"}}])
+def test_a_damaged_origin_costs_no_record(told: object) -> None:
+    assert BuildRecord.from_json({**RECORD.to_json(), "contexts": told}) == RECORD
 
 
 def test_an_older_release_reads_the_tier_of_a_new_record() -> None:

@@ -220,6 +220,40 @@ def test_a_secret_is_bound_for_a_workspace_to_where_it_lies(settings: Any, accep
     assert _agree("FleetSettings", settings) is accepted
 
 
+def _git(place: str = "git.example.org", kind: str = "credentials", **source: Any) -> Any:
+    usual = {"source": documents.Tag("Env"), "name": "TOKEN"}
+    return {"git": {kind: {place: {**usual, **source}}}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "accepted"),
+    [
+        ({"git": {}}, True),
+        (_git(), True),
+        (_git(user="ci"), True),
+        (_git(kind="keys"), True),
+        (_git(kind="keys", user="ci"), False),
+        (_git("git.example.org:8443/acme/site"), True),
+        (_git("[::1]:22/x"), True),
+        (_git("github.com/acme/"), False),
+        (_git("github.com//acme"), False),
+        (_git("github.com/acme/.."), False),
+        (_git("https://github.com"), False),
+        (_git("ci@github.com"), False),
+        (_git("*.github.com"), False),
+        (_git("github.com\n"), False),
+        (_git("h/" + "p" * 1023), False),
+        (_git(source=documents.Tag("File"), name="/etc/lian/token"), True),
+        (_git(source=documents.Tag("File"), name="secrets/token"), False),
+        (_git(kind="keys", source=documents.Tag("File"), name="keys/deploy"), False),
+        ({"git": {"credentials": {"github.com": "the-token-itself"}}}, False),
+        ({"git": {"tokens": {}}}, False),
+    ],
+)
+def test_a_git_server_is_bound_to_where_its_login_lies(settings: Any, accepted: bool) -> None:
+    assert _agree("FleetSettings", settings) is accepted
+
+
 @pytest.mark.parametrize(
     ("sbom", "scanner", "accepted"),
     [
@@ -284,7 +318,7 @@ LEAVES: dict[str, tuple[str, str, list[str], int]] = {
     "FilePath": ("build_directives", "file_path", ["/srv/x", ".lian"], 1024),
     "Target": ("build_directives", "target", ["test"], 128),
     "Duration": ("build_directives", "duration", ["7d", "90m"], 7),
-    "GitUrl": ("build_directives", "git_url", ["https://h/x", "git@h:x", "ssh://git@h/x", "file:///x"], 2048),
+    "GitUrl": ("build_directives", "git_url", ["https://h/x", "git@h:x", "ssh://git@h/x", "git://h/x"], 2048),
     "GitRevision": ("build_directives", "git_revision", ["main", "é"], 255),
     "HttpUrl": ("build_directives", "http_url", ["http://h", "https://h:1"], 255),
     "MirrorUrl": ("build_directives", "mirror_url", ["http://h", "https://h:1/a/b__c", "https://[::1]:5000/x"], 512),

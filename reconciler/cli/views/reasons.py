@@ -8,7 +8,7 @@ from reconciler.model.plan import Action, FileStatus
 from reconciler.model.plan import ReasonCode as Code
 
 if TYPE_CHECKING:
-    from reconciler.model.plan import Change, Reason
+    from reconciler.model.plan import Change, Moved, Reason
     from reconciler.model.reference import Repository
 
 FILES_SHOWN = 3
@@ -125,6 +125,18 @@ def _value(value: str | None, detailed: bool) -> str:
 
 
 def _files(reason: Reason, detailed: bool) -> str:
+    return _named(reason, detailed) + (f" ({_moved(reason.origin, detailed)})" if reason.origin else "")
+
+
+def _moved(origin: Moved, detailed: bool) -> str:
+    """Which commits of which repository."""
+    old, new = (_value(commit, detailed) for commit in (origin.old, origin.new))
+    commits = new if origin.old in {None, origin.new} else f"{old} → {new}"
+    rev = "" if origin.rev == origin.new else f" {origin.rev}"
+    return f"{origin.url}{rev} at {commits}"
+
+
+def _named(reason: Reason, detailed: bool) -> str:
     if not reason.files:
         return f"{_value(reason.old, detailed)} → {_value(reason.new, detailed)}"
     shown = reason.files if detailed else reason.files[:FILES_SHOWN]

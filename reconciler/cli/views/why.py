@@ -71,6 +71,9 @@ def _record(record: BuildRecord, writer: Writer) -> None:
     builder = ", ".join(record.builder.values())
     writer.line(("record", "bold"), f"  built {record.started} from {built_from(record.revision)}")
     writer.wrapped([f"  {record.seconds:.1f} s, {count(record.steps.get('total', 0), 'step')}, "], builder, indent=4)
+    for name, origin in record.origins.items():
+        what = f"context {name}: " if name else "context: "
+        writer.wrapped(["  ", (what, "dim")], f"{origin.url} {origin.rev} at {origin.commit}", indent=4)
     if record.peak_memory:
         writer.line(f"  peak memory of its runner {record.peak_memory / (1 << 20):.0f} MiB")
     for failed in record.tries:

@@ -1,0 +1,58 @@
+"""Which commits of another repository are behind a changed context."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.model.plan import Moved, ReasonCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from reconciler.identity.resolve import Resolution
+    from reconciler.model.observed import Observed
+    from reconciler.model.plan import Change, Reason
+    from reconciler.model.record import BuildRecord
+
+_OF_THE_MAIN_CONTEXT = {ReasonCode.CONTEXT_CHANGED: "context", ReasonCode.DOCKERFILE_CHANGED: "dockerfile"}
+
+
+def with_origins(change: Change, resolution: Resolution, observed: Observed) -> Change:
+    """The change with the commits told behind each reason that is about another repository; where a record knows it,
+    also the commit of before."""
+    materials = resolution.desired.wanted[change.artifact].materials
+    if materials is None or not (origins := materials.origins):
+        return change
+    records = observed.records_behind(change.image, change.tags)
+    reasons: list[Reason] = []
+    for reason in change.reasons:
+        name = _context_of(reason)
+        origin = None if name is None else origins.get(name)
+        if name is None or origin is None:
+            reasons.append(reason)
+            continue
+        before = _before(reason, name, records)
+        known = before.origins.get(name) if before else None
+        old = known.commit if known and known.url == origin.url else None
+        reasons.append(replace(reason, origin=Moved(origin.url, origin.rev, old, origin.commit)))
+    return replace(change, reasons=tuple(reasons))
+
+
+def _context_of(reason: Reason) -> str | None:
+    """The name of the context that the reason is about; that of the main one is empty."""
+    if reason.code in _OF_THE_MAIN_CONTEXT:
+        return ""
+    return reason.subject if reason.code is ReasonCode.NAMED_CONTEXT_CHANGED else None
+
+
+def _before(reason: Reason, name: str, records: Iterable[BuildRecord]) -> BuildRecord | None:
+    """The record that the reason's old value is from."""
+
+    def says(record: BuildRecord) -> bool:
+        inputs = [build.inputs for build in record.platforms.values()]
+        if leaf := _OF_THE_MAIN_CONTEXT.get(reason.code):
+            return any(each.get(leaf) == reason.old for each in inputs)
+        return any(each.get("contexts", {}).get(name, {}).get("folder") == reason.old for each in inputs)
+
+    return next(filter(says, records), None)
