@@ -25,6 +25,7 @@ from reconciler.plan.drift import revisions_behind
 from reconciler.plan.files import changed_files, listings_of, with_files
 from reconciler.plan.graph import checked
 from reconciler.plan.limit import limited
+from reconciler.plan.rules import refuse_force, ruled, violations
 from reconciler.plan.select import Selection, named, narrowed, select
 from reconciler.plan.story import image_of, tell
 from reconciler.plan.vanished import some_are_gone, unless_vanished
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from reconciler.model.reference import Repository
     from reconciler.plan.story import Story
     from reconciler.ports.bundle import Ports, Reading
+    from reconciler.ports.source import Source
 
 LISTINGS_AT_ONCE = 8
 """Listings of changed contexts that are read at a time; each may be large."""
@@ -74,7 +76,15 @@ class Options:
 
 async def load(ports: Reading) -> Desired:
     """What the commit asks for, checked as a whole. Raises LianError if no commit can be read."""
-    return checked(await ports.source.load())
+    return await judged(await ports.source.load(), ports.source)
+
+
+async def judged(desired: Desired, source: Source) -> Desired:
+    """What a commit asks for, checked as a whole, under the rules in it, which may be another commit's; `source` has
+    loaded the commit whose directives these are."""
+    found = violations(desired)
+    places = await source.places(frozenset(one.written for one in found)) if found else {}
+    return ruled(checked(desired), [one.problem(places[one.written]) for one in found])
 
 
 async def plan_once(ports: Reading, options: Options) -> Work:
@@ -87,6 +97,7 @@ async def plan_once(ports: Reading, options: Options) -> Work:
         desired = narrowed(desired, selected)
     moment = ports.clock()
     forced = named(desired, options.forced)
+    refuse_force(desired, forced)
     resolution = Resolution(desired, moment, audited(desired, moment), forced)
     observed = Observed()
     while questions := resolution.still_needed(observed):  # one round for each level of the graph, each in bulk

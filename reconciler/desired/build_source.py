@@ -17,25 +17,29 @@ from reconciler.desired.folder import read_folder
 from reconciler.desired.memo import Memo
 from reconciler.desired.nickel.evaluate import evaluate
 from reconciler.desired.nickel.settings import BUILD_DIRECTIVES, SourceFile
+from reconciler.desired.rules import FOLDER as RULES
 from reconciler.desired.source import GitSource, is_link
 from reconciler.desired.tree import Node
 from reconciler.model.applied import History
 from reconciler.model.fleet import ComputeProvider
 from reconciler.model.one_build import ByFlags
 from reconciler.model.problem import LianError, Problem
+from reconciler.model.rule import Rulebook
 from reconciler.model.tree import FILE, SYMLINK
 from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     import pygit2
 
     from reconciler.desired.nickel.settings import Evaluated, EvaluatorSettings
     from reconciler.desired.tree import CommitTree
+    from reconciler.model.artifact import Place
     from reconciler.model.desired import Desired
     from reconciler.model.fleet import RegistrySettings
     from reconciler.model.one_build import Asked
+    from reconciler.model.rule import Written
 
 _NEWEST = "HEAD"
 _SHOWN = 3
@@ -102,6 +106,11 @@ class BuildSource(GitSource):
         compute = replace(compute, image=self._runner_image)
         return replace(desired, fleet=replace(desired.fleet, compute=compute))
 
+    async def places(self, written: Collection[Written]) -> Mapping[Written, Place]:
+        """See the port. Of flags, the flag."""
+        found, flags = await super().places(written), self._flags
+        return {one: flags.place(place) for one, place in found.items()} if flags else found
+
     # -- what is read
 
     def _read_commit(self, opened: Callable[[], pygit2.Repository]) -> ReadCommit:
@@ -133,6 +142,8 @@ class BuildSource(GitSource):
             notes.append(f"{found.passed_over} socket(s), pipe(s) or device(s) in it are not sent")
         if found.tree.at(SETTINGS) is not None:
             notes.append(f"its {SETTINGS} has no effect: settings are read from a commit")
+        if found.tree.at(RULES) is not None:
+            notes.append(f"its {RULES}/ has no effect: rules are read from a commit")
         return ReadCommit("", None, found.tree, Contexts(found.tree, memo), memo, root, History(""), None, tuple(notes))
 
     def _notes(self, repository: pygit2.Repository) -> tuple[str, ...]:
@@ -175,6 +186,9 @@ class BuildSource(GitSource):
             hint = "declare one: artifacts.api = lian.make_artifact { … }"
             raise LianError(Problem("artifacts-none", f"{path} declares no artifact", file=path, hint=hint))
         return Directives({path: node}, found, found[path].problems, None, False)
+
+    async def _rules(self, tree: CommitTree) -> Rulebook:
+        return await super()._rules(tree) if self._loaded.revision else Rulebook()
 
     # -- how it is told
 

@@ -7,6 +7,7 @@ import contextlib
 import copy
 import gc
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +27,7 @@ from reconciler.desired.nickel.settings import (
     SourceFile,
 )
 from reconciler.desired.places import DirectiveText
+from reconciler.desired.rules import idle, is_policy, read_rules
 from reconciler.desired.specs import Specs
 from reconciler.desired.tiers import ShippedTiers, names_tiers, read_sizes
 from reconciler.desired.tree import CommitTree, GitObjects
@@ -35,14 +37,16 @@ from reconciler.model.problem import LianError, Problem
 from reconciler.model.tree import SYMLINK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     import pygit2
 
     from reconciler.desired.mirror import Mirror
     from reconciler.desired.nickel.settings import Evaluated
+    from reconciler.desired.tree import Node
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.fleet import RegistrySettings
+    from reconciler.model.rule import Rulebook, Written
     from reconciler.model.tier import Sizes
     from reconciler.model.tree import Entry
 
@@ -88,6 +92,8 @@ class GitSource:
         self._commit: ReadCommit | None = None
         self._settings_said: Mapping[str, Any] = {}
         """lian.ncl of that commit, as evaluated."""
+        self._said: tuple[Directives, Desired] | None = None
+        """Its directives, and what came of them."""
 
     async def matching(self, globs: Sequence[str]) -> Mapping[str, str]:
         """See the port Revisions. A URL is fetched for it."""
@@ -97,6 +103,7 @@ class GitSource:
         """See the port Revisions."""
         other = copy.copy(self)
         other._rev, other._fetched, other._commit, other._settings_said = revision, True, None, {}
+        other._said = None
         return other
 
     async def load(self) -> Desired:
@@ -158,7 +165,12 @@ class GitSource:
             sizes, assembly.nothing_builds = await self._sizes()
             assembly.ladder = sizes.ladder
         with _collector_paused():
-            return await asyncio.to_thread(assembly.desired, directives)
+            desired = await asyncio.to_thread(assembly.desired, directives)
+        rules = await self._rules(commit.tree)
+        about_none = idle(rules, map(str, desired.wanted)) if directives.all_of_them else ()
+        desired = replace(desired, rules=rules, ladder=assembly.ladder, notes=(*desired.notes, *about_none))
+        self._said = directives, desired
+        return desired
 
     async def _settings(self, tree: CommitTree) -> Evaluated:
         """lian.ncl under its contract; without one, the contract's defaults."""
@@ -177,7 +189,9 @@ class GitSource:
     async def _directives(self, tree: CommitTree, globs: tuple[str, ...]) -> Directives:
         """Evaluate every directive file of the commit."""
         matched = await asyncio.to_thread(tree.glob, globs)
-        named = [(path, node) for path, node in matched if path.endswith(".ncl") and path != SETTINGS]
+        named = [
+            (path, node) for path, node in matched if path.endswith(".ncl") and path != SETTINGS and not is_policy(path)
+        ]
         problems = [is_link(path) for path, node in named if node.mode == SYMLINK]
         if not named:
             problems.append(_no_directives(tree.called, globs))
@@ -192,6 +206,10 @@ class GitSource:
         specs = await asyncio.to_thread(Specs.found, tree, directives.values)
         specs.evaluated = await evaluate(tree, list(specs.files.values()), BUILD_SPEC, self._evaluator)
         return specs
+
+    async def _rules(self, tree: CommitTree) -> Rulebook:
+        """What artifacts have to keep."""
+        return await read_rules(tree, self._evaluator)
 
     async def _sizes(self) -> tuple[Sizes, Problem | None]:
         """Those of the commit's settings, and what is wrong with its ladder. Raises LianError."""
@@ -220,6 +238,23 @@ class GitSource:
         """See the port."""
         return (await self._sizes())[0]
 
+    async def places(self, written: Collection[Written]) -> Mapping[Written, Place]:
+        """See the port."""
+        if self._said is None:
+            raise RuntimeError("nothing is loaded yet")
+        from reconciler.desired.written import WrittenPlaces  # for mistakes alone
+
+        (directives, desired), tree = self._said, self._loaded.tree
+
+        def text(path: str) -> DirectiveText:
+            if (node := directives.files.get(path)) is not None:
+                return DirectiveText(path, node, directives.overlay or tree)
+            return DirectiveText(path, self._file(path), tree)
+
+        artifacts = {name: wanted.artifact for name, wanted in desired.wanted.items()}
+        places = WrittenPlaces(artifacts, text, lambda path: tree.read(self._file(path).id))
+        return await asyncio.to_thread(places.of, written)
+
     async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
         """See the port."""
         return await asyncio.to_thread(lambda: tuple(self._loaded.contexts.listing(folder)))
@@ -247,11 +282,16 @@ class GitSource:
 
     async def blob(self, path: str) -> bytes:
         """See the port. Raises LianError `path-missing` too."""
+        node = await asyncio.to_thread(self._file, path)
+        return await asyncio.to_thread(self._loaded.tree.read, node.id)
+
+    def _file(self, path: str) -> Node:
+        """Raises LianError `path-missing`."""
         tree = self._loaded.tree
-        node = await asyncio.to_thread(tree.at, path)
+        node = tree.at(path)
         if node is None or not node.is_file:
             raise LianError(Problem("path-missing", f"{tree.called} holds no file {path}", file=path))
-        return await asyncio.to_thread(tree.read, node.id)
+        return node
 
     @property
     def _loaded(self) -> ReadCommit:

@@ -27,6 +27,7 @@ TWINS = {
     "VaultKeyRef": ("vault_refs", "VaultKeyRef", documents.vault_key_ref, 20),
     "FleetSettings": ("fleet", "FleetSettings", documents.fleet_settings, 60),
     "FleetPolicy": ("fleet", "FleetPolicy", documents.fleet_policy, 60),
+    "BuildPolicy": ("policy", "BuildPolicy", documents.build_policy, 80),
 }
 
 
@@ -297,6 +298,21 @@ LEAVES: dict[str, tuple[str, str, list[str], int]] = {
     "RefPattern": ("fleet", "ref_pattern", ["refs/heads/*", "refs/tags/v[0-9]", "refs/é"], 255),
     "Pattern": ("fleet", "path_pattern", ["directives/**/*.ncl"], 1024),
     "TagPattern": ("fleet", "tag_pattern", ["v*"], 128),
+    "ArtifactPattern": ("policy", "artifact_pattern", ["*", "shop/*", "sh?p/[!a]*"], 127),
+    "ImagePattern": (
+        "policy",
+        "image_pattern",
+        ["*", "*:latest", "docker.io/library/*:3.*", "h:5000/a", "*/a/b:1"],
+        512,
+    ),
+    "RepositoryPattern": (
+        "policy",
+        "repository_pattern",
+        ["*", "ghcr.io/acme/*", "localhost/a", "oci-layout/shop/*", "[::1]:5/a"],
+        512,
+    ),
+    "ArgPattern": ("policy", "arg_pattern", ["*_TOKEN", "a?"], 255),
+    "SecretPattern": ("policy", "secret_pattern", ["npm-*", "a.b_c"], 128),
     "Text 8192": ("build_directives", "text", ["", "a\nb", "é"], 8192),
 }
 _PIECES = ["a", "Z", "0", ".", "-", "_", "/", ":", "@", "#", "?", "*", "[", "]", " ", "\n", "\t", "\0",
