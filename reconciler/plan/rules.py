@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.name import ArtifactName
 from reconciler.model.problem import LianError, Problem
 from reconciler.plan.graph import invalid
-from reconciler.plan.judge import Judge, Violation, told_of
+from reconciler.plan.judge import Case, Judge, Violation, told_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -22,11 +22,11 @@ def violations(desired: Desired) -> list[Violation]:
     """Every violation of every rule, by artifact and rule; the same thing once, however many platforms have it."""
     found: dict[tuple[Written, Place, str], Violation] = {}
     judges = [Judge(rule, desired.ladder) for rule in desired.rules.rules]
-    for name in sorted(desired.wanted) if judges else ():
-        said = str(name)
+    for name, wanted in desired.wanted.items() if judges else ():
+        said, case = str(name), Case(wanted)
         for judge in judges:
-            if judge.rule.is_about(said):
-                for violation in judge.judged(desired.wanted[name]):
+            if judge.is_about(said):
+                for violation in judge.judged(case):
                     found.setdefault((violation.written, judge.rule.place, violation.message), violation)
     return list(found.values())
 
