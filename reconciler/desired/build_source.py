@@ -107,9 +107,12 @@ class BuildSource(GitSource):
         return replace(desired, fleet=replace(desired.fleet, compute=compute))
 
     async def places(self, written: Collection[Written]) -> Mapping[Written, Place]:
-        """See the port. Of flags, the flag."""
-        found, flags = await super().places(written), self._flags
-        return {one: flags.place(place) for one, place in found.items()} if flags else found
+        """See the port. What stands in the directive that flags are is told of the flag."""
+        if (flags := self._flags) is None:
+            return await super().places(written)
+        said = {one: replace(one, file=PATH) if one.fields and one.file in flags.flags else one for one in written}
+        found = await super().places(frozenset(said.values()))
+        return {one: flags.place(found[text]) for one, text in said.items()}
 
     # -- what is read
 

@@ -31,7 +31,7 @@ _FORMS = {
     "a PyPI token": r"\bpypi-AgE[A-Za-z0-9_-]{50}",
     "a Docker Hub token": r"\bdckr_(?:pat|oat)_[A-Za-z0-9_-]{20}",
     "a vault token": r"\bhv[sbr]\.[A-Za-z0-9_-]{24}",
-    "an NKEY seed": r"\bS[ACNOUX][A-Z2-7]{56}\b",
+    "an NKey seed": r"\bS[ACNOUX][A-Z2-7]{56}\b",
     "a JSON web token": r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
 }
 """Published forms of credentials."""
