@@ -75,7 +75,8 @@ def test_diff_tells_them_too_and_plans_the_rest(bench: Bench) -> None:
     human = bench.lian("diff", code=1)
     assert human.out.count("held, because it is invalid (policy-violation)") == 1
     assert bench.lian("diff", "--only", "shop/good", code=2).err == ""
-    assert "it is invalid" in bench.lian("why", "shop/bad", code=None).out
+    assert "[policy-violation]" not in human.out  # told once, on stderr
+    assert "held[policy-violation]" in bench.lian("why", "shop/bad", code=4).out
 
 
 def test_what_is_mended_or_excepted_passes(bench: Bench) -> None:

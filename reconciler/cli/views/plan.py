@@ -52,7 +52,9 @@ def show(plan: Plan, stream: IO[str], *, detailed: bool = False) -> None:
         for group in grouped(plan):
             _group(group, writer)
     _orphans(plan.orphans, writer, detailed)
-    blocks((problem for change in plan.whole for problem in change.holds), writer, word="held", style="yellow")
+    told = set(plan.problems)  # by themselves, before the plan
+    held = (problem for change in plan.whole for problem in change.holds if problem not in told)
+    blocks(held, writer, word="held", style="yellow")
     if any(change.action is not Action.NONE for change in plan.changes) or plan.orphans or (detailed and plan.changes):
         writer.line()
     last = ", ".join([summary(plan), *([count(len(plan.problems), "problem")] if plan.problems else [])])
