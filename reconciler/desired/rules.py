@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.desired.nickel.data import NotDataError, places_of
 from reconciler.desired.nickel.evaluate import evaluate
+from reconciler.desired.nickel.guard import MAX_BYTES
 from reconciler.desired.nickel.settings import BUILD_POLICY, SourceFile
 from reconciler.model.artifact import Place
 from reconciler.model.platform import Platform
@@ -81,8 +82,11 @@ def _data(tree: CommitTree, path: str, file: Node) -> tuple[Problem | None, Mapp
     if file.mode == SYMLINK:
         message = f"{path} is a symbolic link, and a policy is read from files only"
         return Problem("policy-is-link", message, path, hint="commit the file itself"), _NOWHERE
+    content = tree.read(file.id)
+    if len(content) > MAX_BYTES:
+        return None, _NOWHERE
     try:
-        return None, places_of(tree.read(file.id).decode("utf-8", "replace")) or _NOWHERE
+        return None, places_of(content.decode("utf-8", "replace")) or _NOWHERE
     except NotDataError as error:
         message = f"a policy is data only, and {error.what} stands here"
         hint = "write out what it comes to, as records, lists, strings, numbers, true, false and tags such as 'Deny"

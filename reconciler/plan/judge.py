@@ -14,7 +14,15 @@ from reconciler.model.artifact import BaseImage
 from reconciler.model.problem import Problem
 from reconciler.model.rule import Choice, Most, Written
 from reconciler.model.tier import RunnerOverride
-from reconciler.plan.patterns import any_of, first_image, first_match, first_name, first_repository, takes_value
+from reconciler.plan.patterns import (
+    any_of,
+    first_image,
+    first_match,
+    first_name,
+    first_repository,
+    shown,
+    takes_value,
+)
 from reconciler.plan.secret_looks import looks_secret
 
 if TYPE_CHECKING:
@@ -148,7 +156,7 @@ class Judge:
     def _against(self, image: Reference) -> Iterator[_Said]:
         allow, deny = self.rule.bases.allow, self.rule.bases.deny
         if pattern := first_image(deny, image):
-            yield ("bases", "deny"), f"denies the base {image}", f"name an image that {pattern} does not match"
+            yield ("bases", "deny"), f"denies the base {image}", f"name an image other than {pattern}"
         if allow is not None and not first_image(allow, image):
             hint = _one_of("stand on", allow) or "stand on artifacts of this repo, or on scratch"
             yield ("bases", "allow"), f"does not allow the base {image}", hint
@@ -158,9 +166,9 @@ class Judge:
 
     def _image(self, case: Case) -> Iterator[tuple[Written, _Said]]:
         image, allow = case.artifact.image, self.rule.image.allow
-        message = f"does not let images be pushed to {image}"
+        message = f"does not let images be pushed to {shown(image)}"
         if pattern := first_repository(self.rule.image.deny, image):
-            hint = f"name a repository that {pattern} does not match"
+            hint = f"name a repository other than {pattern}"
             yield case.field("image"), (("image", "deny"), message, hint)
         if allow is not None and not first_repository(allow, image):
             yield case.field("image"), (("image", "allow"), message, _one_of("push to", allow) or "")
@@ -200,7 +208,7 @@ class Judge:
             if first_name(args.excepted, name):
                 continue
             if pattern := first_name(args.deny, name):
-                hint = f"use a name that {pattern} does not match, or `secrets` (docs/secrets.md)"
+                hint = f"use a name other than {pattern}, or `secrets` (docs/secrets.md)"
                 yield case.field("args", name), (("args", "deny"), f"denies the argument {name}", hint)
             if args.no_secrets and (why := looks_secret(name, value)):
                 message = f"wants no secret in an argument, and {name} {why}"
@@ -244,7 +252,7 @@ class Judge:
 
 def _chosen(what: str, text: str, choice: Choice) -> Iterator[_Said]:
     if pattern := first_match(choice.deny, text):
-        yield (f"{what}s", "deny"), f"denies the {what} {text}", f"name one that {pattern} does not match"
+        yield (f"{what}s", "deny"), f"denies the {what} {text}", f"name a {what} other than {pattern}"
     if choice.allow is not None and not first_match(choice.allow, text):
         hint = _one_of("use", choice.allow) or "leave it out"
         yield (f"{what}s", "allow"), f"does not allow the {what} {text}", hint

@@ -55,6 +55,11 @@ def first_image(patterns: Iterable[str], image: Reference) -> str | None:
     return None
 
 
+def shown(repository: Repository) -> str:
+    """A repository as patterns name it."""
+    return f"{_ON_DISK}/{repository.path}" if repository.layout is not None else str(repository)
+
+
 def first_repository(patterns: Iterable[str], repository: Repository) -> str | None:
     """The first pattern, `HOST/PATH`, that takes the repository."""
     return next((pattern for pattern in patterns if _is_there(pattern, repository)), None)
@@ -88,5 +93,4 @@ def _glob(glob: str) -> _Matches:
 @lru_cache(maxsize=_KEPT)
 def _simple(glob: str) -> _Matches:
     """With `*` and `?` alone: other signs stand for themselves."""
-    escaped = re.escape(glob).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.compile(escaped, re.DOTALL).fullmatch
+    return re.compile(translate(glob.replace("[", "[[]"))).match

@@ -138,6 +138,8 @@ def test_all_files_at_any_depth_are_read(repo: Repo, evaluations: EvaluatorSetti
         ('{ rules.a = { bases.allow = ["python"] } }', "nickel-contract", "policy/p.ncl:1:30"),
         ("{ rules.a.runner.max.cpu = 1e999999999 }", "nickel-limit", "policy/p.ncl:1:28"),
         ("[]", "nickel-contract", "policy/p.ncl:1:1"),
+        ("{}" + " " * (1 << 20), "nickel-limit", "policy/p.ncl"),
+        ("[" * 100 + "]" * 100, "nickel-limit", "policy/p.ncl:1:65"),
         ("", "nickel-syntax", "policy/p.ncl:1:1"),
         ("\ufeff{}", "nickel-syntax", "policy/p.ncl:1:1"),
         (b"\xff", "nickel-syntax", "policy/p.ncl:1:1"),

@@ -214,7 +214,7 @@ def test_a_violation_names_both_places() -> None:
         2,
         "w/api",
         "policy/p.ncl:4:10 (tags.deny): it moves",
-        "name one that latest does not match",
+        "name a tag other than latest",
     )
     assert one.place_of("tags", "allow") == places["tags",]
     assert one.place_of("bases", "allow") == PLACE

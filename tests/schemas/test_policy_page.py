@@ -51,6 +51,19 @@ def test_the_example_is_data_and_a_whole_policy() -> None:
     assert said >= {"bases", "image", "tags", "platforms", "labels", "args", "runner", "secrets", "max_age", "force"}
 
 
+def test_the_transcript_is_about_the_example() -> None:
+    places = places_of(EXAMPLE)
+    assert places is not None
+    shown = re.findall(
+        r"the rule ([a-z-]+) .*\n.*\n +cause: policy/platform\.ncl:([0-9]+):([0-9]+) \(([a-z_.]+)\)(?:: (.*))?", PAGE
+    )
+    assert len(shown) == 3
+    rules = evaluate(EXAMPLE)["rules"]
+    for name, line, column, part, because in shown:
+        assert places[("rules", name, *part.split("."))] == (int(line), int(column))
+        assert rules[name].get("because", "") == because
+
+
 def test_every_code_is_listed() -> None:
     modules = ("plan/judge.py", "plan/rules.py", "desired/rules.py")
     text = "".join((ROOT / "reconciler" / module).read_text("utf-8") for module in modules)

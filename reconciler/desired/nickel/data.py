@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING
 
 from reconciler.desired.nickel.guard import MAX_DEPTH
-from reconciler.desired.nickel.lexer import LexError, Token, place, tokens
+from reconciler.desired.nickel.lexer import LexError, Lines, Token, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,7 @@ class _UnreadableError(ValueError):
 class _Reader:
     def __init__(self, text: str, read: list[Token]) -> None:
         self.places: dict[tuple[str, ...], tuple[int, int]] = {}
-        self._text, self._read, self._next = text, read, 0
+        self._lines, self._read, self._next = Lines(text), read, 0
         self._end = Token(_END, "", len(text))
         self._depth = 0
 
@@ -123,7 +123,7 @@ class _Reader:
                 self._refuse(token)
             if path is not None:
                 names.append(_plain(token))
-                self.places.setdefault(tuple(names), place(self._text, max(0, token.offset)))
+                self.places.setdefault(tuple(names), self._lines.place(max(0, token.offset)))
             if self._token.text != ".":
                 break
             self._take()
@@ -139,7 +139,7 @@ class _Reader:
             token = self._take()
         if what is None:
             what = _named(token)
-        raise NotDataError(what, *place(self._text, max(0, token.offset)))
+        raise NotDataError(what, *self._lines.place(max(0, token.offset)))
 
 
 def _named(token: Token) -> str:

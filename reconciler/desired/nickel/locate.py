@@ -7,11 +7,9 @@ computed is not found.
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
-from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-from reconciler.desired.nickel.lexer import LexError, Token, tokens
+from reconciler.desired.nickel.lexer import LexError, Lines, Token, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,17 +40,14 @@ class Outline:
 
     def __init__(self, text: str) -> None:
         self._found = _Text.read(text)
-        self._lines = list(accumulate((len(line) + 1 for line in text.split("\n")), initial=0))
+        self._lines = Lines(text)
 
     def locate(self, field_path: Sequence[str | int]) -> tuple[int, int] | None:
         """See the function of this name."""
         if self._found is None or not field_path:
             return None
         offset = self._found.search(_Span(0, len(self._found.tokens)), tuple(field_path), {}, 0)
-        if offset is None:
-            return None
-        line = bisect_right(self._lines, offset)
-        return line, offset - self._lines[line - 1] + 1
+        return None if offset is None else self._lines.place(offset)
 
     def nearest(self, field_path: Sequence[str | int]) -> tuple[int, int] | None:
         """See the function of this name."""
