@@ -187,7 +187,8 @@ FULL_RULES = {"rules": {"all-of-it": FULL_RULE}}
 def test_every_place_of_a_rule_refuses_a_value_of_another_kind(place: documents.Path) -> None:
     value = documents.at(FULL_RULES, place)
     assert _agree("BuildPolicy", FULL_RULES)
-    fits = {"memory_gb": [1.5], "require": [{"tgas": "a"}]}.get(str(place[-1]) if place else "", [])
+    kept: dict[str, list[Any]] = {"memory_gb": [1.5], "require": [{"tgas": "a"}]}
+    fits = kept.get(str(place[-1]) if place else "", [])
     for wrong in (1.5, None, [1], {"tgas": "a"}, *([] if isinstance(value, str) else ["1"])):
         assert _agree("BuildPolicy", documents.replaced(FULL_RULES, place, wrong)) is (
             wrong in fits and not isinstance(value, list)
