@@ -26,6 +26,7 @@ from reconciler.plan.files import changed_files, listings_of, with_files
 from reconciler.plan.graph import checked
 from reconciler.plan.limit import limited
 from reconciler.plan.origins import with_origins
+from reconciler.plan.rules import refuse_force, ruled, violations
 from reconciler.plan.saved import followed, left_to_do, of_this_fleet, to_plan
 from reconciler.plan.select import Selection, named, narrowed, select
 from reconciler.plan.story import image_of, tell
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from reconciler.model.saved_plan import SavedPlan
     from reconciler.plan.story import Story
     from reconciler.ports.bundle import Ports, Reading
+    from reconciler.ports.source import Source
 
 LISTINGS_AT_ONCE = 8
 """Listings of changed contexts that are read at a time; each may be large."""
@@ -92,7 +94,15 @@ class Options:
 
 async def load(ports: Reading) -> Desired:
     """What the commit asks for, checked as a whole. Raises LianError if no commit can be read."""
-    return checked(await ports.source.load())
+    return await judged(await ports.source.load(), ports.source)
+
+
+async def judged(desired: Desired, source: Source) -> Desired:
+    """What a commit asks for, checked as a whole, under the rules in it, which may be another commit's; `source` has
+    loaded the commit whose directives these are."""
+    found = violations(desired)
+    places = await source.places(frozenset(one.written for one in found)) if found else {}
+    return ruled(checked(desired), [one.problem(places[one.written]) for one in found])
 
 
 async def plan_once(ports: Reading, options: Options) -> Work:
@@ -123,6 +133,7 @@ async def plan_for(ports: Reading, desired: Desired, options: Options, orphans: 
     LianError."""
     moment = ports.clock()
     forced = named(desired, options.forced)
+    refuse_force(desired, forced)
     resolution = Resolution(desired, moment, audited(desired, moment), forced)
     observed = Observed()
     while questions := resolution.still_needed(observed):  # one round for each level of the graph, each in bulk
@@ -140,8 +151,8 @@ async def _changed(ports: Reading, desired: Desired, selection: Selection) -> fr
     """What is asked for otherwise than where this commit has parted from `selection.since`."""
     if selection.since is None:
         return None
-    before = await ports.revisions.at(await ports.revisions.parted_from(selection.since)).load()
-    return touched(checked(before), desired)
+    then = ports.revisions.at(await ports.revisions.parted_from(selection.since))
+    return touched(await judged(await then.load(), then), desired)
 
 
 async def decide(

@@ -22,13 +22,15 @@ from reconciler.providers.builder import binaries
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
     from reconciler.desired.source import GitSource
+    from reconciler.model.artifact import Place
     from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.lease import Lease
     from reconciler.model.one_build import Asked
+    from reconciler.model.rule import Written
     from reconciler.model.tier import Sizes
     from reconciler.model.tree import Entry
     from reconciler.ports.access import Access
@@ -336,6 +338,10 @@ class _Learning:
             settings, fleet=fleet, own=own, is_cache=caches, writable=writable, blob=self._source.blob
         )
         return desired
+
+    async def places(self, written: Collection[Written]) -> Mapping[Written, Place]:
+        """See the port."""
+        return await self._source.places(written)
 
     async def descends(self, revision: str) -> bool | None:
         """See the port."""

@@ -22,6 +22,7 @@ from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
 from reconciler.model.policy import Policy
 from reconciler.model.reference import Reference, Repository
+from reconciler.model.rule import Rulebook
 from reconciler.model.tier import Ladder, NamedTier, Sizes, Tier
 from reconciler.model.tree import FILE, Entry, root
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.artifact import NamedContext
     from reconciler.model.problem import Problem
+    from reconciler.model.rule import Rule
     from reconciler.model.tier import BuildSpec
 
 HOST = "registry.example:5000"
@@ -88,6 +90,7 @@ class Commit:
     """Artifact -> what its context says of its builds."""
     sizes: Sizes = SIZES
     compute: ComputeProvider = ComputeProvider.LOCAL
+    rules: tuple[Rule, ...] = ()
 
     @property
     def desired(self) -> Desired:
@@ -109,6 +112,8 @@ class Commit:
             {HOST: registry},
             self.problems,
             history=self.history,
+            rules=Rulebook(self.rules),
+            ladder=self.sizes.ladder,
         )
 
     @property

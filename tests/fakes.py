@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cache.vet import CONFIG as CACHE_CONFIG
 from reconciler.model.applied import APPLIED_PREFIX, Applied
+from reconciler.model.artifact import Place
 from reconciler.model.attestation import BUNDLE, SBOM_PREDICATE, STATEMENT_PAYLOAD, sbom_statement
 from reconciler.model.cache_use import StepRun
 from reconciler.model.canonical import canonical
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from reconciler.model.event import Event
     from reconciler.model.observed import Sighting
     from reconciler.model.reference import Reference, Repository
+    from reconciler.model.rule import Written
     from reconciler.model.tier import Sizes
     from reconciler.model.tree import Entry
     from reconciler.ports.builder import BuildRequest
@@ -108,6 +110,10 @@ class FakeSource:
     async def load(self) -> Desired:
         await self.points.at("load")
         return self.commit.desired
+
+    async def places(self, written: Collection[Written]) -> Mapping[Written, Place]:
+        await self.points.at("places")
+        return {one: Place(one.file) for one in written}
 
     async def descends(self, revision: str) -> bool | None:
         await self.points.at("descends")

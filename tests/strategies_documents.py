@@ -279,6 +279,40 @@ fleet_policy = optionally(
         admins=_few(_account),
     ),
 )
+_artifact_patterns = _few(st.sampled_from(["*", "shop/*", "s?op/[a-c]*"]), 1)
+
+
+def _allow_deny(patterns: st.SearchStrategy[str], **more: st.SearchStrategy[Any]) -> st.SearchStrategy[Document]:
+    return optionally({}, allow=_few(patterns), deny=_few(patterns), **more)
+
+
+_repository_pattern = st.sampled_from(["*", "ghcr.io/acme/*", "*.example.org/a", "reg:5000/a-?", "oci-layout/shop/*"])
+_rule = optionally(
+    {},
+    because=text,
+    artifacts=_artifact_patterns,
+    **{"except": _artifact_patterns},
+    bases=_allow_deny(_repository_pattern | st.sampled_from(["*:latest", "[::1]:5/a:1.*"]), pinned=st.booleans()),
+    image=_allow_deny(_repository_pattern),
+    tags=_allow_deny(st.sampled_from(["latest", "v[0-9]*"])),
+    platforms=optionally({}, allow=_few(platform, 1), require=_few(platform, 1)),
+    labels=optionally({}, require=labels),
+    args=optionally(
+        {},
+        deny=_few(st.sampled_from(["*_TOKEN", "a?"])),
+        no_secrets=st.booleans(),
+        **{"except": _few(st.sampled_from(["TOKEN_URL"]))},
+    ),
+    runner=optionally(
+        {},
+        max=optionally({}, cpu=st.integers(1, 256), memory_gb=memory, time_budget=st.integers(1, 1440)),
+        tiers=_few(name),
+    ),
+    secrets=_allow_deny(st.sampled_from(["npm-*", "*"])),
+    max_age=st.sampled_from(["7d", "999999w"]),
+    force=tags_of("Deny"),
+)
+build_policy = optionally({}, rules=_map(name, _rule))
 fleet_settings = optionally(
     {},
     fleet=name,

@@ -38,7 +38,8 @@ def worst(codes: Iterable[int]) -> int:
 
 def of_plan(plan: Plan) -> int:
     """What `lian diff` exits with."""
-    held = [c for c in plan.whole if c.action is Action.HOLD and not _is_invalid(plan, str(c.artifact))]
+    invalid = {p.artifact for p in plan.problems}  # an invalid artifact counts as an error, not as held too
+    held = [c for c in plan.whole if c.action is Action.HOLD and str(c.artifact) not in invalid]
     return worst(code for code, applies in ((ERROR, plan.problems), (HELD, held), (DRIFT, plan.drift)) if applies)
 
 
@@ -110,8 +111,3 @@ def of_suggestions(told: Suggestions) -> int:
 def of_report(report: Report) -> int:
     """What `lian doctor` exits with: what is missing for a pass is an error in the environment."""
     return DONE if report.converges else ERROR
-
-
-def _is_invalid(plan: Plan, artifact: str) -> bool:
-    """An invalid artifact counts as an error, not as held too."""
-    return any(problem.artifact == artifact for problem in plan.problems)

@@ -42,14 +42,11 @@ def _show(desired: Desired, *, json: bool) -> None:
         return
     view.show(desired.problems, sys.stderr)
     good = sum(not wanted.holds for wanted in desired.wanted.values())
-    held = [w for w in desired.wanted.values() if w.holds and not _named(desired, str(w.artifact.name))]
+    named = {problem.artifact for problem in desired.problems}
+    held = [w for w in desired.wanted.values() if w.holds and str(w.artifact.name) not in named]
     out = Writer(sys.stdout)
     view.blocks((problem for wanted in held for problem in wanted.holds), out, word="held", style="yellow")
     parts = [f"{count(good, 'artifact')} valid"]
     parts += [f"{len(held)} held"] if held else []
     parts += [count(len(desired.problems), "problem")] if desired.problems else []
     out.line((f"revision {desired.revision[:12]}", "dim"), ": ", (", ".join(parts), "bold"))
-
-
-def _named(desired: Desired, artifact: str) -> bool:
-    return any(problem.artifact == artifact for problem in desired.problems)

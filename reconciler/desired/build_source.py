@@ -17,26 +17,30 @@ from reconciler.desired.folder import read_folder
 from reconciler.desired.memo import Memo
 from reconciler.desired.nickel.evaluate import evaluate
 from reconciler.desired.nickel.settings import BUILD_DIRECTIVES, SourceFile
+from reconciler.desired.rules import FOLDER as RULES
 from reconciler.desired.source import GitSource, is_link
 from reconciler.desired.tree import Node
 from reconciler.model.applied import History
 from reconciler.model.fleet import ComputeProvider
 from reconciler.model.one_build import ByFlags
 from reconciler.model.problem import LianError, Problem
+from reconciler.model.rule import Rulebook
 from reconciler.model.tree import FILE, SYMLINK
 from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
     import pygit2
 
     from reconciler.desired.nickel.settings import Evaluated, EvaluatorSettings
     from reconciler.desired.tree import CommitTree
+    from reconciler.model.artifact import Place
     from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired
     from reconciler.model.fleet import RegistrySettings
     from reconciler.model.one_build import Asked
+    from reconciler.model.rule import Written
     from reconciler.model.secret import Secret
 
 _NEWEST = "HEAD"
@@ -111,6 +115,14 @@ class BuildSource(GitSource):
         compute = replace(compute, image=self._runner_image)
         return replace(desired, fleet=replace(desired.fleet, compute=compute))
 
+    async def places(self, written: Collection[Written]) -> Mapping[Written, Place]:
+        """See the port. What stands in the directive that flags are is told of the flag."""
+        if (flags := self._flags) is None:
+            return await super().places(written)
+        said = {one: replace(one, file=PATH) if one.fields and one.file in flags.flags else one for one in written}
+        found = await super().places(frozenset(said.values()))
+        return {one: flags.place(found[text]) for one, text in said.items()}
+
     # -- what is read
 
     def _read_commit(self, opened: Callable[[], pygit2.Repository]) -> ReadCommit:
@@ -142,6 +154,8 @@ class BuildSource(GitSource):
             notes.append(f"{found.passed_over} socket(s), pipe(s) or device(s) in it are not sent")
         if found.tree.at(SETTINGS) is not None:
             notes.append(f"its {SETTINGS} has no effect: settings are read from a commit")
+        if found.tree.at(RULES) is not None:
+            notes.append(f"its {RULES}/ has no effect: rules are read from a commit")
         return ReadCommit("", None, found.tree, Contexts(found.tree, memo), memo, root, History(""), None, tuple(notes))
 
     def _notes(self, repository: pygit2.Repository) -> tuple[str, ...]:
@@ -184,6 +198,9 @@ class BuildSource(GitSource):
             hint = "declare one: artifacts.api = lian.make_artifact { … }"
             raise LianError(Problem("artifacts-none", f"{path} declares no artifact", file=path, hint=hint))
         return Directives({path: node}, found, found[path].problems, None, False)
+
+    async def _rules(self, tree: CommitTree) -> Rulebook:
+        return await super()._rules(tree) if self._loaded.revision else Rulebook()
 
     # -- how it is told
 

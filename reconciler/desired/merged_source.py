@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.desired.assembly import SETTINGS, Directives
 from reconciler.desired.merge import merged
 from reconciler.desired.narrowing import changed_paths, concerned
+from reconciler.desired.rules import FOLDER as POLICY_FOLDER
 from reconciler.desired.source import GitSource
 from reconciler.desired.tree import CommitTree
 from reconciler.model.canonical import canonical
@@ -70,8 +71,9 @@ class MergedSource(GitSource):
         return self._commit_of(repository, merge.head.commit, tree, notes, ruling)
 
     def _not_heeded(self, ruling: CommitTree, tree: CommitTree) -> Iterator[str]:
-        if ruling.at(SETTINGS) != tree.at(SETTINGS):
-            yield f"{self._head} changes {SETTINGS}: until it is merged, the settings are those of {self._base}"
+        for path, what in ((SETTINGS, "settings"), (POLICY_FOLDER, "rules")):
+            if ruling.at(path) != tree.at(path):
+                yield f"{self._head} changes {path}: until it is merged, the {what} are those of {self._base}"
 
     async def _directives(self, tree: CommitTree, globs: tuple[str, ...]) -> Directives:
         ruling = self._loaded.ruling

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 from reconciler.desired.dockerfile import CacheMountSeen, read_dockerfile, requirements
 from reconciler.desired.dockerfile.names import NameFault, parse_reference
+from reconciler.model.artifact import Place
 from reconciler.model.cache import MAX_MOUNTS
 from reconciler.model.desired import Needs
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from reconciler.desired.dockerfile import DockerfileFacts, ImageNeed, Requirements
-    from reconciler.model.artifact import Artifact, Place
+    from reconciler.model.artifact import Artifact
     from reconciler.model.cache import CacheMount
     from reconciler.model.platform import Platform
 
@@ -78,6 +79,34 @@ def read_needs(content: bytes, path: str, artifact: Artifact, place: Callable[[t
     unused = sorted(set(artifact.contexts) - used)
     notes |= dict.fromkeys(f"does not use the named context {name}" for name in unused)
     return NeedsFound(platforms, checks, notes=tuple(notes))
+
+
+def image_places(content: bytes, path: str, artifact: Artifact) -> Mapping[str, Place]:
+    """Where the Dockerfile names each image of the artifact's `Needs`, those of its checks included; none for a
+    Dockerfile that is wrong."""
+    found: dict[str, Place] = {}
+    try:
+        reader = _Reader(read_dockerfile(content, path), artifact, _context_names(artifact))
+        needs = [
+            need
+            for platform in artifact.platforms
+            for target in (artifact.target, *artifact.checks)
+            for need in reader.ask(platform, target).images
+        ]
+        lines = content.decode("utf-8", "replace").split("\n")
+        for need in needs:
+            found.setdefault(_name(need, path), _place(need, path, lines))
+    except LianError:
+        return found
+    return found
+
+
+def _place(need: ImageNeed, path: str, lines: Sequence[str]) -> Place:
+    """The image's name in the line of its instruction; the line alone where it comes out of variables, or stands in
+    another line of the instruction."""
+    if need.line is None or need.line > len(lines):
+        return Place(path)
+    return Place(path, need.line, lines[need.line - 1].find(need.written) + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from reconciler.desired.nickel.locate import nearest
+from reconciler.desired.nickel.locate import Outline
 from reconciler.model.artifact import Place
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reconciler.desired.nickel.settings import Tree
     from reconciler.desired.tree import Node
 
@@ -22,10 +24,18 @@ class DirectiveText:
         self.path = path
         self._names: dict[str, int | None] | None = None
         self._text = tree.read(node.id).decode("utf-8", "replace")
+        self._outline: Outline | None = None
 
     def field(self, path: tuple[str, ...]) -> Place:
         """The field at this path, or the innermost one around it that can be seen."""
-        found = nearest(self._text, path)
+        return self.first_field((path,))
+
+    def first_field(self, paths: Sequence[tuple[str, ...]]) -> Place:
+        """The first of these fields that can be seen, or what can be seen around the first."""
+        if self._outline is None:
+            self._outline = Outline(self._text)
+        exact = (self._outline.locate(path) for path in paths)
+        found = next(filter(None, exact), None) or (self._outline.nearest(paths[0]) if paths else None)
         return Place(self.path, *found) if found else Place(self.path)
 
     def artifact(self, name: str) -> Place:

@@ -7,6 +7,7 @@ import contextlib
 import copy
 import gc
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +28,7 @@ from reconciler.desired.nickel.settings import (
     SourceFile,
 )
 from reconciler.desired.places import DirectiveText
+from reconciler.desired.rules import idle, is_policy, read_rules
 from reconciler.desired.specs import Specs
 from reconciler.desired.tiers import ShippedTiers, names_tiers, read_sizes
 from reconciler.desired.tree import CommitTree, GitObjects
@@ -37,16 +39,19 @@ from reconciler.model.problem import LianError, Problem
 from reconciler.model.tree import SYMLINK
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     import pygit2
 
     from reconciler.desired.foreign import Foreign
     from reconciler.desired.mirror import Mirror
     from reconciler.desired.nickel.settings import Evaluated
+    from reconciler.desired.tree import Node
     from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.fleet import RegistrySettings
+    from reconciler.model.name import ArtifactName
+    from reconciler.model.rule import Rulebook, Written
     from reconciler.model.secret import Secret
     from reconciler.model.tier import Sizes
     from reconciler.model.tree import Entry
@@ -103,6 +108,8 @@ class GitSource:
         self._commit: ReadCommit | None = None
         self._settings_said: Mapping[str, Any] = {}
         """lian.ncl of that commit, as evaluated."""
+        self._said: tuple[Directives, Desired] | None = None
+        """Its directives, and what came of them."""
 
     async def matching(self, globs: Sequence[str]) -> Mapping[str, str]:
         """See the port Revisions. A URL is fetched for it."""
@@ -113,6 +120,7 @@ class GitSource:
         other = copy.copy(self)
         other._rev, other._fetched, other._commit, other._settings_said = revision, True, None, {}
         other._others = self._foreign()
+        other._said = None
         return other
 
     async def parted_from(self, rev: str) -> str:
@@ -211,7 +219,12 @@ class GitSource:
         with _collector_paused():
             places = await asyncio.to_thread(assembly.take, directives)
             foreign = await self._sides(commit, places) if places else {}
-            return await asyncio.to_thread(assembly.desired, directives, foreign)
+            desired = await asyncio.to_thread(assembly.desired, directives, foreign)
+        rules = await self._rules(commit.ruling)
+        about_none = idle(rules, map(str, desired.wanted)) if directives.all_of_them else ()
+        desired = replace(desired, rules=rules, ladder=assembly.ladder, notes=(*desired.notes, *about_none))
+        self._said = directives, desired
+        return desired
 
     async def _sides(
         self, commit: ReadCommit, places: frozenset[tuple[str, str]]
@@ -250,7 +263,9 @@ class GitSource:
     async def _directives(self, tree: CommitTree, globs: tuple[str, ...]) -> Directives:
         """Evaluate every directive file of the commit that is read."""
         matched = await asyncio.to_thread(tree.glob, globs)
-        named = [(path, node) for path, node in matched if path.endswith(".ncl") and path != SETTINGS]
+        named = [
+            (path, node) for path, node in matched if path.endswith(".ncl") and path != SETTINGS and not is_policy(path)
+        ]
         problems = [is_link(path) for path, node in named if node.mode == SYMLINK]
         if not named:
             problems.append(_no_directives(tree.called, globs))
@@ -268,6 +283,10 @@ class GitSource:
         specs = await asyncio.to_thread(Specs.found, tree, directives.values)
         specs.evaluated = await evaluate(tree, list(specs.files.values()), BUILD_SPEC, self._evaluator)
         return specs
+
+    async def _rules(self, tree: CommitTree) -> Rulebook:
+        """What artifacts have to keep."""
+        return await read_rules(tree, self._evaluator)
 
     async def _sizes(self) -> tuple[Sizes, Problem | None]:
         """Those of the commit's settings, and what is wrong with its ladder. Raises LianError."""
@@ -295,6 +314,28 @@ class GitSource:
     async def sizes(self) -> Sizes:
         """See the port."""
         return (await self._sizes())[0]
+
+    async def places(self, written: Collection[Written]) -> Mapping[Written, Place]:
+        """See the port."""
+        if self._said is None:
+            raise RuntimeError("nothing is loaded yet")
+        from reconciler.desired.written import WrittenPlaces  # for mistakes alone
+
+        (directives, desired), tree = self._said, self._loaded.tree
+
+        def text(path: str) -> DirectiveText:
+            if (node := directives.files.get(path)) is not None:
+                return DirectiveText(path, node, directives.overlay or tree)
+            return DirectiveText(path, self._file(tree, path), tree)
+
+        def content(name: ArtifactName, path: str) -> bytes:
+            materials = desired.wanted[name].materials
+            of = self._side_of(materials.context).tree if materials else tree
+            return of.read(self._file(of, path).id)
+
+        artifacts = {name: wanted.artifact for name, wanted in desired.wanted.items()}
+        places = WrittenPlaces(artifacts, text, content)
+        return await asyncio.to_thread(places.of, written)
 
     async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
         """See the port."""
@@ -334,10 +375,16 @@ class GitSource:
         return await self._blob(self._loaded.tree, path)
 
     async def _blob(self, tree: CommitTree, path: str) -> bytes:
-        node = await asyncio.to_thread(tree.at, path)
+        node = await asyncio.to_thread(self._file, tree, path)
+        return await asyncio.to_thread(tree.read, node.id)
+
+    @staticmethod
+    def _file(tree: CommitTree, path: str) -> Node:
+        """Raises LianError `path-missing`."""
+        node = tree.at(path)
         if node is None or not node.is_file:
             raise LianError(Problem("path-missing", f"{tree.called} holds no file {path}", file=path))
-        return await asyncio.to_thread(tree.read, node.id)
+        return node
 
     @property
     def _loaded(self) -> ReadCommit:

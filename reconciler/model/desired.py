@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.applied import History
+from reconciler.model.rule import Rulebook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from reconciler.model.platform import Platform
     from reconciler.model.problem import Problem
     from reconciler.model.reference import Reference
-    from reconciler.model.tier import BuildSpec
+    from reconciler.model.tier import BuildSpec, Ladder
 
 _SHORT = 12
 
@@ -134,6 +135,10 @@ class Desired:
     source: str | None = field(default=None, repr=False)
     """The URL of the desired repo, None where it has none. It may hold a password: `provenance.repository_uri` leaves
     that out."""
+    rules: Rulebook = field(default_factory=Rulebook, repr=False)
+    """What artifacts have to keep. It is here as it was read; `plan.rules` judges."""
+    ladder: Ladder | None = field(default=None, repr=False)
+    """What runners may be, where anything names a tier."""
     others: Mapping[ArtifactName, Wanted] = field(default_factory=dict, repr=False)
     """What the commit asks for beside, where a pass is about a part of it."""
 

@@ -43,7 +43,8 @@ def redact(text: str) -> str:
     MAX_TEXT long."""
     text = _shortened(text).replace("\r\n", "\n").replace("\t", "    ")
     text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
-    text = _WORD.sub(lambda word: _without_secrets(word[0]), text)
+    if "://" in text:  # a fleet may have tens of thousands of problems, and few have a URL
+        text = _WORD.sub(lambda word: _without_secrets(word[0]), text)
     text = _NKEY_SEED.sub("***", _CREDENTIAL.sub(_without_credential, text))
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 

@@ -29,12 +29,12 @@ def checked(desired: Desired) -> Desired:
         return desired
     wanted = dict(desired.wanted)
     for name, problem in found:
-        wanted[name] = _invalid(wanted[name].held(problem))
+        wanted[name] = invalid(wanted[name].held(problem))
     return replace(desired, wanted=wanted, problems=(*desired.problems, *(problem for _, problem in found)))
 
 
-def _invalid(wanted: Wanted) -> Wanted:
-    """Without materials: nothing is asked of the registry for it, and its parents do not matter."""
+def invalid(wanted: Wanted) -> Wanted:
+    """The same without materials: nothing is asked of the registry for it, and its parents do not matter."""
     return replace(wanted, materials=None, artifact=replace(wanted.artifact, contexts={}))
 
 

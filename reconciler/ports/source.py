@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    from reconciler.model.artifact import Place
     from reconciler.model.desired import Desired, Materials, SentFolder
+    from reconciler.model.rule import Written
     from reconciler.model.tier import Sizes
     from reconciler.model.tree import Entry
 
@@ -18,6 +21,11 @@ class Source(Protocol):
     async def load(self) -> Desired:
         """What the commit asks for. Raises LianError if no commit can be read at all; what is invalid inside it
         comes back in `Desired.problems`, and everything else stands."""
+        ...
+
+    async def places(self, written: Collection[Written]) -> Mapping[Written, Place]:
+        """Where each of these is written in the commit last loaded, as far as that can be seen. Looked up only where
+        there is something to tell of it: reading texts by their tokens is slow."""
         ...
 
     async def descends(self, revision: str) -> bool | None:

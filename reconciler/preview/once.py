@@ -13,7 +13,7 @@ from reconciler.plan.files import changed_files, folders_behind, naming
 from reconciler.plan.graph import checked
 from reconciler.plan.select import narrowed, select, with_parents
 from reconciler.plan.touched import dropped, touched
-from reconciler.reconcile import LISTINGS_AT_ONCE, plan_for
+from reconciler.reconcile import LISTINGS_AT_ONCE, judged, plan_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +31,11 @@ _NAMED = 3
 async def preview_once(ports: Previewing, options: Options) -> Work:
     """The plan of a pass after the merge, as far as the merge is why: of artifacts that it changes, and of what stands
     on them. Writes nothing anywhere. Raises LianError, also where the two cannot be merged."""
-    after = checked(await ports.source.load())
+    asked_for = await ports.source.load()
     old = ports.before()
     before = checked(await old.load())
-    told, gone = touched(before, after), dropped(before, after)
+    told, gone = touched(before, checked(asked_for)), dropped(before, asked_for)
+    after = await judged(asked_for, ports.source)
     if not options.selection.is_whole:
         told, gone = told & (select(after, options.selection) or frozenset()), frozenset()
     work = await plan_for(ports, narrowed(after, with_parents(after, told)), options)

@@ -106,6 +106,21 @@ def test_what_a_stranger_proposes_decides_nothing(shop: Bench) -> None:
     assert not (shop.repo / "pwned").exists()
 
 
+def test_the_rules_are_those_of_the_base(shop: Bench) -> None:
+    """A proposal cannot lift a rule that it breaks; one that the base breaks as well is not its doing."""
+    rule = '{ rules = { released = { tags.deny = ["latest"], artifacts = ["shop/s0*"], except = ["shop/s02"] } } }\n'
+    shop.git("checkout", "-q", "main")
+    shop.commit({"policy/tags.ncl": rule})
+    shop.git("checkout", "-q", "topic")
+    shop.git("merge", "-q", "main")
+    shop.commit({"policy/tags.ncl": "{ rules = {} }\n", "images/s01/a": "x\n", "images/s02/a": "x\n"})
+    ran = shop.lian("diff", "--base", "main", "--head", "topic", "--json", code=1)
+    assert "topic changes policy: until it is merged, the rules are those of main" in ran.err
+    actions = {change["artifact"]: change["action"] for change in ran.json["changes"]}
+    assert actions == {"shop/s01": "hold", "shop/s02": "build"}
+    assert {problem["code"] for problem in ran.json["problems"]} == {"policy-violation"}
+
+
 def test_mistakes(shop: Bench, tmp_path: Path) -> None:
     ran = shop.lian("diff", "--base", "mian", code=1)
     assert "did you mean main?" in ran.err

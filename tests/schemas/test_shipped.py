@@ -44,6 +44,7 @@ SURFACE = {
     "schemas/vault_refs.ncl": {"VaultCredRef", "VaultKeyRef"},
     "schemas/tiers.ncl": {"TierDefaults"},
     "schemas/fleet.ncl": {"FleetSettings", "FleetPolicy"},
+    "schemas/policy.ncl": {"BuildPolicy"},
     "defaults/build_directives.ncl": {
         "make_build_directives", "make_artifact", "make_compute_provider", "make_registry_provider",
         "make_runner_override", "make_nats_event_config", "make_cache_policy", "make_build_spec", "make_build_result",

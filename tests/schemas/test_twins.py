@@ -27,6 +27,7 @@ TWINS = {
     "VaultKeyRef": ("vault_refs", "VaultKeyRef", documents.vault_key_ref, 20),
     "FleetSettings": ("fleet", "FleetSettings", documents.fleet_settings, 60),
     "FleetPolicy": ("fleet", "FleetPolicy", documents.fleet_policy, 60),
+    "BuildPolicy": ("policy", "BuildPolicy", documents.build_policy, 80),
 }
 
 
@@ -162,6 +163,67 @@ def test_every_place_of_a_policy_refuses_a_value_of_another_kind(place: document
         assert not _agree("FleetPolicy", documents.replaced(FULL_POLICY, place, {**value, "tgas": "a"}))
     if isinstance(value, list):
         assert not _agree("FleetPolicy", documents.replaced(FULL_POLICY, place, value * 101))
+
+
+FULL_RULE = {
+    "because": "so",
+    "artifacts": ["shop/*"],
+    "except": ["shop/old"],
+    "bases": {"allow": ["docker.io/library/*"], "deny": ["*:latest"], "pinned": True},
+    "image": {"allow": ["ghcr.io/acme/*"], "deny": ["oci-layout/*"]},
+    "tags": {"allow": ["v*"], "deny": ["latest"]},
+    "platforms": {"allow": ["linux/amd64"], "require": ["linux/arm64"]},
+    "labels": {"require": {"a": "*"}},
+    "args": {"deny": ["*_TOKEN"], "no_secrets": True, "except": ["A"]},
+    "runner": {"max": {"cpu": 4, "memory_gb": 8, "time_budget": 30}, "tiers": ["small"]},
+    "secrets": {"allow": ["npm-*"], "deny": ["prod-*"]},
+    "max_age": "7d",
+    "force": documents.Tag("Deny"),
+}
+FULL_RULES = {"rules": {"all-of-it": FULL_RULE}}
+
+
+@pytest.mark.parametrize("place", documents.paths(FULL_RULES), ids=lambda p: ".".join(map(str, p)) or "whole")
+def test_every_place_of_a_rule_refuses_a_value_of_another_kind(place: documents.Path) -> None:
+    value = documents.at(FULL_RULES, place)
+    assert _agree("BuildPolicy", FULL_RULES)
+    kept: dict[str, list[Any]] = {"memory_gb": [1.5], "require": [{"tgas": "a"}]}
+    fits = kept.get(str(place[-1]) if place else "", [])
+    for wrong in (1.5, None, [1], {"tgas": "a"}, *([] if isinstance(value, str) else ["1"])):
+        assert _agree("BuildPolicy", documents.replaced(FULL_RULES, place, wrong)) is (
+            wrong in fits and not isinstance(value, list)
+        )
+    if place:
+        _agree("BuildPolicy", documents.removed(FULL_RULES, place))
+    if isinstance(value, dict) and place[-1:] not in {("rules",), ("require",)}:
+        assert not _agree("BuildPolicy", documents.replaced(FULL_RULES, place, {**value, "tgas": "a"}))
+    if isinstance(value, list):
+        assert not _agree("BuildPolicy", documents.replaced(FULL_RULES, place, value * 2))
+
+
+@pytest.mark.parametrize(
+    ("rule", "accepted"),
+    [
+        ({"bases": {"allow": []}}, True),
+        ({"secrets": {"allow": []}}, True),
+        ({"runner": {"tiers": []}}, True),
+        ({"artifacts": []}, False),
+        ({"artifacts": ["shop"]}, False),
+        ({"bases": {"allow": ["python"]}}, False),
+        ({"bases": {"allow": ["library/python"]}}, False),
+        ({"bases": {"allow": ["**"]}}, False),
+        ({"bases": {"allow": ["docker.io/library/python@sha256:" + "0" * 64]}}, False),
+        ({"image": {"allow": ["ghcr.io/acme/api:1"]}}, False),
+        ({"image": {"allow": ["reg:5000/acme"]}}, True),
+        ({"force": "Deny"}, True),
+        ({"force": documents.Tag("Allow")}, False),
+        ({"force": False}, False),
+        ({"labels": {"require": {"a b": "*"}}}, False),
+        ({"max_age": "30 days"}, False),
+    ],
+)
+def test_what_a_rule_may_say(rule: Any, accepted: bool) -> None:
+    assert _agree("BuildPolicy", {"rules": {"a": rule}}) is accepted
 
 
 @pytest.mark.parametrize(
@@ -331,6 +393,21 @@ LEAVES: dict[str, tuple[str, str, list[str], int]] = {
     "RefPattern": ("fleet", "ref_pattern", ["refs/heads/*", "refs/tags/v[0-9]", "refs/é"], 255),
     "Pattern": ("fleet", "path_pattern", ["directives/**/*.ncl"], 1024),
     "TagPattern": ("fleet", "tag_pattern", ["v*"], 128),
+    "ArtifactPattern": ("policy", "artifact_pattern", ["*", "shop/*", "sh?p/[!a]*"], 127),
+    "ImagePattern": (
+        "policy",
+        "image_pattern",
+        ["*", "*:latest", "docker.io/library/*:3.*", "h:5000/a", "*/a/b:1"],
+        512,
+    ),
+    "RepositoryPattern": (
+        "policy",
+        "repository_pattern",
+        ["*", "ghcr.io/acme/*", "localhost/a", "oci-layout/shop/*", "[::1]:5/a"],
+        512,
+    ),
+    "ArgPattern": ("policy", "arg_pattern", ["*_TOKEN", "a?"], 255),
+    "SecretPattern": ("policy", "secret_pattern", ["npm-*", "a.b_c"], 128),
     "Text 8192": ("build_directives", "text", ["", "a\nb", "é"], 8192),
 }
 _PIECES = ["a", "Z", "0", ".", "-", "_", "/", ":", "@", "#", "?", "*", "[", "]", " ", "\n", "\t", "\0",

@@ -63,7 +63,9 @@ def changes(plan: Plan, writer: Writer, *, detailed: bool) -> None:
         for group in grouped(plan):
             _group(group, writer)
     _orphans(plan, writer, detailed)
-    blocks((problem for change in plan.whole for problem in change.holds), writer, word="held", style="yellow")
+    told = set(plan.problems)  # by themselves, before the plan
+    held = (problem for change in plan.whole for problem in change.holds if problem not in told)
+    blocks(held, writer, word="held", style="yellow")
 
 
 def _about(plan: Plan) -> str:

@@ -16,9 +16,10 @@ _LETTERS = {FileStatus.ADDED: "+", FileStatus.REMOVED: "-", FileStatus.MODIFIED:
 
 
 def sentences(change: Change, *, detailed: bool = False) -> tuple[str, ...]:
-    """Why, and for a copy where it comes from; `detailed` gives whole digests and all files."""
+    """Why, each thing once, and for a copy where it comes from; `detailed` gives whole digests and all files."""
     if change.source is None:
-        return tuple(sentence(reason, detailed=detailed, conditional=change.conditional) for reason in change.reasons)
+        said = (sentence(reason, detailed=detailed, conditional=change.conditional) for reason in change.reasons)
+        return tuple(dict.fromkeys(said))
     here = place(change.image)
     told = (
         f"{reason.subject} is not in {here}" if reason.code is Code.ABSENT else sentence(reason, detailed=detailed)

@@ -7,6 +7,8 @@ cannot be found by searching. Names, operators and keywords are told apart no fu
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -121,3 +123,15 @@ def place(text: str, offset: int) -> tuple[int, int]:
     """Line and column (both from 1, columns in characters) of an offset."""
     before = text.rfind("\n", 0, offset)
     return text.count("\n", 0, offset) + 1, offset - before
+
+
+class Lines:
+    """The lines of a text in which many places are looked for."""
+
+    def __init__(self, text: str) -> None:
+        self._starts = list(accumulate((len(line) + 1 for line in text.split("\n")), initial=0))
+
+    def place(self, offset: int) -> tuple[int, int]:
+        """See the function of this name."""
+        line = bisect_right(self._starts, offset, hi=len(self._starts) - 1)
+        return line, offset - self._starts[line - 1] + 1

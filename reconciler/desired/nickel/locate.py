@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from reconciler.desired.nickel.lexer import LexError, Token, place, tokens
+from reconciler.desired.nickel.lexer import LexError, Lines, Token, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,27 +27,43 @@ class _Span(NamedTuple):
 
 def locate(text: str, field_path: Sequence[str | int]) -> tuple[int, int] | None:
     """Line and column (from 1) of the field's name, or of an array's element; None if it cannot be seen."""
-    found = _Text.read(text)
-    if found is None or not field_path:
-        return None
-    offset = found.search(_Span(0, len(found.tokens)), tuple(field_path), {}, 0)
-    return None if offset is None else place(text, offset)
+    return Outline(text).locate(field_path)
 
 
 def nearest(text: str, field_path: Sequence[str | int]) -> tuple[int, int] | None:
     """The place of the field, or of the innermost field around it that can be seen."""
-    for length in range(len(field_path), 0, -1):
-        if found := locate(text, field_path[:length]):
-            return found
-    return None
+    return Outline(text).nearest(field_path)
+
+
+class Outline:
+    """A text, read once for however many of its fields are looked for."""
+
+    def __init__(self, text: str) -> None:
+        self._found = _Text.read(text)
+        self._lines = Lines(text)
+
+    def locate(self, field_path: Sequence[str | int]) -> tuple[int, int] | None:
+        """See the function of this name."""
+        if self._found is None or not field_path:
+            return None
+        offset = self._found.search(_Span(0, len(self._found.tokens)), tuple(field_path), {}, 0)
+        return None if offset is None else self._lines.place(offset)
+
+    def nearest(self, field_path: Sequence[str | int]) -> tuple[int, int] | None:
+        """See the function of this name."""
+        for length in range(len(field_path), 0, -1):
+            if found := self.locate(field_path[:length]):
+                return found
+        return None
 
 
 class _Text:
-    """A text as tokens, with the place of each bracket's partner."""
+    """A text as tokens, with the place of each bracket's partner, and what is known of the records so far."""
 
     def __init__(self, read: list[Token], partners: Mapping[int, int]) -> None:
         self.tokens = read
         self._partners = partners
+        self._records: dict[_Span, dict[str, list[_Span]]] = {}
 
     @classmethod
     def read(cls, text: str) -> _Text | None:
@@ -99,11 +115,23 @@ class _Text:
             return self.search(element, path[1:], scope, depth + 1)
         if bracket != "{" or not isinstance(head, str):
             return None
-        for entry in self._parts(inner):
+        for entry in self._entries(inner).get(head, ()):
             found = self._field(entry, path, scope, depth)
             if found is not None:
                 return found
         return None
+
+    def _entries(self, inner: _Span) -> Mapping[str, Sequence[_Span]]:
+        """The fields of a record by the first of their names: a file of thousands of artifacts is read through once."""
+        known = self._records.get(inner)
+        if known is None:
+            known = {}
+            for entry in self._parts(inner):
+                names, _ = self._names(entry)
+                if names:
+                    known.setdefault(names[0][0], []).append(entry)
+            self._records[inner] = known
+        return known
 
     def _field(self, entry: _Span, path: tuple[str | int, ...], scope: Mapping[str, _Span], depth: int) -> int | None:
         """The offset of `path` in one `a.b | … = value` of a record."""

@@ -51,6 +51,7 @@ class Contract:
 BUILD_DIRECTIVES = Contract("schemas/build_directives.ncl", "BuildDirectives", "schemas/json/build_directives.json")
 FLEET_SETTINGS = Contract("schemas/fleet.ncl", "FleetSettings", "schemas/json/fleet.json")
 TIER_DEFAULTS = Contract("schemas/tiers.ncl", "TierDefaults", "schemas/json/tiers.json")
+BUILD_POLICY = Contract("schemas/policy.ncl", "BuildPolicy", "schemas/json/policy.json")
 BUILD_SPEC = Contract("schemas/build_spec.ncl", "BuildSpec", "schemas/json/build_spec.json")
 
 

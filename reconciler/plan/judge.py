@@ -1,0 +1,265 @@
+"""One rule against one artifact after another.
+
+Judged is what the commit asks for: what directives and `.build-spec.ncl` files say, and the images that a build really
+takes in, on each platform. What cannot be known (an artifact whose materials could not be read) is held anyway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from reconciler.model import duration
+from reconciler.model.artifact import BaseImage
+from reconciler.model.problem import Problem
+from reconciler.model.rule import Choice, Most, Written
+from reconciler.model.tier import RunnerOverride
+from reconciler.plan.patterns import (
+    any_of,
+    first_image,
+    first_match,
+    first_name,
+    first_repository,
+    shown,
+    takes_value,
+)
+from reconciler.plan.secret_looks import looks_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from reconciler.model.artifact import Place
+    from reconciler.model.desired import Wanted
+    from reconciler.model.name import ArtifactName
+    from reconciler.model.reference import Reference
+    from reconciler.model.rule import FieldPath, Rule
+    from reconciler.model.tier import Ladder
+
+_SHOWN = 3
+_LIMITS = (("cpu", "cpu"), ("memory_gb", "GB of memory"), ("time_budget", "minutes"))
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """What of an artifact breaks which part of which rule."""
+
+    artifact: ArtifactName
+    written: Written
+    rule: Rule
+    part: FieldPath
+    message: str
+    hint: str
+
+    def problem(self, place: Place) -> Problem:
+        """As it is told; `place` is that of what is written."""
+        cause, who = told_of(self.rule, self.part), str(self.artifact)
+        return Problem("policy-violation", self.message, artifact=who, cause=cause, hint=self.hint).at(place)
+
+
+def told_of(rule: Rule, part: FieldPath) -> str:
+    """Where a part of a rule is written, and why there is such a rule: `policy/bases.ncl:4:7 (bases.allow): …`."""
+    where = rule.place_of(*part)
+    place = ":".join(str(each) for each in (where.file, where.line, where.column) if each)
+    return f"{place} ({'.'.join(part)})" + (f": {rule.because}" if rule.because else "")
+
+
+class Case:
+    """One artifact that is judged."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.artifact, self.spec, self._materials = wanted.artifact, wanted.spec, wanted.materials
+        self._images: tuple[tuple[Reference, str, bool], ...] | None = None
+
+    @property
+    def images(self) -> tuple[tuple[Reference, str, bool], ...]:
+        """Every image from outside that its builds and its checks use, once for each name: the image, the name, and
+        whether that is of a named context (else of the Dockerfile)."""
+        if self._images is None:
+            self._images = tuple(dict.fromkeys(self._taken_in()))
+        return self._images
+
+    def _taken_in(self) -> Iterator[tuple[Reference, str, bool]]:
+        materials = self._materials
+        for needs in (*materials.needs.values(), *materials.check_needs.values()) if materials else ():
+            yield from ((image, name, False) for name, image in needs.images.items())
+            for name in needs.contexts:
+                context = self.artifact.contexts[name]
+                if isinstance(context, BaseImage):
+                    yield context.reference, name, True
+
+    def field(self, *path: str) -> Written:
+        """A field of its directive, by its path below the artifact."""
+        return Written(
+            self.artifact.name, self.artifact.place.file, (("artifacts", self.artifact.name.artifact, *path),)
+        )
+
+    def of_runner(self, name: str) -> Written:
+        """A field of its runner; a directive file may say it for all of its artifacts."""
+        own = self.field("runner", name)
+        return Written(own.artifact, own.file, (*own.fields, ("runner", name)))
+
+    def name_of(self, image: str, in_context: bool) -> Written:
+        """Where an image that is taken in has its name."""
+        if in_context or self._materials is None:
+            return self.field("contexts", image)
+        return Written(self.artifact.name, self._materials.dockerfile_path, image=image)
+
+
+_Said: TypeAlias = "tuple[FieldPath, str, str]"
+"""Which part of a rule, what it has to say, what to try."""
+_Check: TypeAlias = "Callable[[Case], Iterator[tuple[Written, _Said]]]"
+
+
+class Judge:
+    """One rule, ready for many artifacts."""
+
+    def __init__(self, rule: Rule, ladder: Ladder | None) -> None:
+        """`ladder` holds the sizes of tiers."""
+        self.rule = rule
+        self._ladder = ladder
+        self._about, self._not_about = any_of(rule.artifacts), any_of(rule.excepted)
+        self._on_image: dict[Reference, tuple[_Said, ...]] = {}
+        """What it says of images; thousands of artifacts stand on few."""
+        asked: tuple[tuple[object, _Check], ...] = (
+            (rule.bases != Choice() or rule.pinned, self._bases),
+            (rule.image != Choice(), self._image),
+            (rule.tags != Choice(), self._tags),
+            (rule.platforms is not None or rule.required_platforms, self._platforms),
+            (rule.labels, self._labels),
+            (rule.args.deny or rule.args.no_secrets, self._args),
+            (rule.most != Most(), self._size),
+            (rule.tiers is not None, self._tier),
+            (rule.secrets != Choice(), self._secrets),
+            (rule.max_age, self._age),
+        )
+        self._checks = tuple(check for wanted, check in asked if wanted)
+
+    def is_about(self, name: str) -> bool:
+        """As the rule's own, for thousands of names."""
+        return self._about(name) and not self._not_about(name)
+
+    def judged(self, case: Case) -> Iterator[Violation]:
+        """What it says against an artifact that it is about."""
+        for check in self._checks:
+            for written, (part, message, hint) in check(case):
+                yield Violation(
+                    case.artifact.name, written, self.rule, part, f"the rule {self.rule.name} {message}", hint
+                )
+
+    def _bases(self, case: Case) -> Iterator[tuple[Written, _Said]]:
+        for image, name, in_context in case.images:
+            if image not in self._on_image:
+                self._on_image[image] = tuple(self._against(image))
+            for said in self._on_image[image]:
+                yield case.name_of(name, in_context), said
+
+    def _against(self, image: Reference) -> Iterator[_Said]:
+        allow, deny = self.rule.bases.allow, self.rule.bases.deny
+        if pattern := first_image(deny, image):
+            yield ("bases", "deny"), f"denies the base {image}", f"name an image other than {pattern}"
+        if allow is not None and not first_image(allow, image):
+            hint = _one_of("stand on", allow) or "stand on artifacts of this repo, or on scratch"
+            yield ("bases", "allow"), f"does not allow the base {image}", hint
+        if self.rule.pinned and image.digest is None:
+            hint = f"write {image}@sha256:…, with the digest that it has now"
+            yield ("bases", "pinned"), f"wants bases by digest, and {image} is named without", hint
+
+    def _image(self, case: Case) -> Iterator[tuple[Written, _Said]]:
+        image, allow = case.artifact.image, self.rule.image.allow
+        message = f"does not let images be pushed to {shown(image)}"
+        if pattern := first_repository(self.rule.image.deny, image):
+            hint = f"name a repository other than {pattern}"
+            yield case.field("image"), (("image", "deny"), message, hint)
+        if allow is not None and not first_repository(allow, image):
+            yield case.field("image"), (("image", "allow"), message, _one_of("push to", allow) or "")
+
+    def _tags(self, case: Case) -> Iterator[tuple[Written, _Said]]:
+        for tag in case.artifact.tags:
+            for said in _chosen("tag", tag, self.rule.tags):
+                yield case.field("tags"), said
+
+    def _secrets(self, case: Case) -> Iterator[tuple[Written, _Said]]:
+        for identity, name in sorted(case.artifact.secrets.items()):
+            for said in _chosen("secret", name, self.rule.secrets):
+                yield case.field("secrets", identity), said
+
+    def _platforms(self, case: Case) -> Iterator[tuple[Written, _Said]]:
+        built, allowed = set(case.artifact.platforms), self.rule.platforms
+        for platform in sorted(built - allowed) if allowed is not None else ():
+            hint = _one_of("use", sorted(map(str, allowed or ()))) or ""
+            yield case.field("platforms"), (("platforms", "allow"), f"does not allow the platform {platform}", hint)
+        for platform in sorted(self.rule.required_platforms - built):
+            hint = f"add {platform} to `platforms`"
+            yield case.field("platforms"), (("platforms", "require"), f"requires the platform {platform}", hint)
+
+    def _labels(self, case: Case) -> Iterator[tuple[Written, _Said]]:
+        for name, pattern in sorted(self.rule.labels.items()):
+            value, part = case.artifact.labels.get(name, ""), ("labels", "require", name)
+            if not value:
+                hint = f'add to `labels`: "{name}" = "…" (labels in the Dockerfile do not count)'
+                yield case.field("labels"), (part, f"requires the label {name}", hint)
+            elif not takes_value(pattern, value):
+                message = f"wants the label {name} to match {pattern}, and it is {value}"
+                yield case.field("labels", name), (part, message, f"give it a value that {pattern} matches")
+
+    def _args(self, case: Case) -> Iterator[tuple[Written, _Said]]:
+        args = self.rule.args
+        for name, value in sorted(case.artifact.args.items()):
+            if first_name(args.excepted, name):
+                continue
+            if pattern := first_name(args.deny, name):
+                hint = f"use a name other than {pattern}, or `secrets` (docs/secrets.md)"
+                yield case.field("args", name), (("args", "deny"), f"denies the argument {name}", hint)
+            if args.no_secrets and (why := looks_secret(name, value)):
+                message = f"wants no secret in an argument, and {name} {why}"
+                hint = "let the step mount it: `secrets` in the directive (docs/secrets.md)"
+                yield case.field("args", name), (("args", "no_secrets"), message, hint)
+
+    def _size(self, case: Case) -> Iterator[tuple[Written, _Said]]:
+        for limit, unit in _LIMITS:
+            most, (where, asked) = getattr(self.rule.most, limit), self._asked(case, limit)
+            if most is None or where is None or (asked is not None and asked <= most):
+                continue
+            found = "the size of its tier is not known" if asked is None else f"{asked:g} are asked for"
+            message = f"allows at most {most:g} {unit}, and {found}"
+            yield where, (("runner", "max", limit), message, f"ask for at most {most:g} {unit}")
+
+    def _asked(self, case: Case, limit: str) -> tuple[Written | None, float | None]:
+        """How much of this limit is asked for, and where. What decides is what decides of the size itself
+        (sizing.choose): the directive's number, its tier, the context's file. Nothing where runs or languages do."""
+        said = case.artifact.runner or RunnerOverride()
+        if (own := getattr(said, limit)) is not None:
+            return case.of_runner(limit), own
+        tier = self._ladder.named(said.tier) if said.tier and self._ladder else None
+        if said.tier and (tier is None or getattr(tier, limit) is not None):
+            return case.of_runner("tier"), getattr(tier, limit, None)
+        if case.spec is not None and (own := getattr(case.spec, limit)) is not None:
+            return Written(case.artifact.name, case.spec.file, ((limit,),)), own
+        return None, None
+
+    def _tier(self, case: Case) -> Iterator[tuple[Written, _Said]]:
+        tier, allowed = case.artifact.runner and case.artifact.runner.tier, self.rule.tiers or ()
+        if tier and tier not in allowed:
+            hint = _one_of("use", allowed) or "leave it out"
+            yield case.of_runner("tier"), (("runner", "tiers"), f"does not allow the tier {tier}", hint)
+
+    def _age(self, case: Case) -> Iterator[tuple[Written, _Said]]:
+        most, age = self.rule.max_age or "", case.artifact.max_age
+        if age is None or age > duration.seconds(most):
+            message, hint = f"requires a `max_age` of at most {most}", f'set max_age = "{most}"'
+            yield case.field("max_age"), (("max_age",), message, hint)
+
+
+def _chosen(what: str, text: str, choice: Choice) -> Iterator[_Said]:
+    if pattern := first_match(choice.deny, text):
+        yield (f"{what}s", "deny"), f"denies the {what} {text}", f"name a {what} other than {pattern}"
+    if choice.allow is not None and not first_match(choice.allow, text):
+        hint = _one_of("use", choice.allow) or "leave it out"
+        yield (f"{what}s", "allow"), f"does not allow the {what} {text}", hint
+
+
+def _one_of(verb: str, patterns: Sequence[str]) -> str:
+    if not patterns:
+        return ""
+    more = len(patterns) - _SHOWN
+    return f"{verb} {', '.join(patterns[:_SHOWN])}" + (f" or one of {more} more" if more > 0 else "")
