@@ -281,6 +281,7 @@ class Building:
             args=artifact.args,
             labels=artifact.labels,
             contexts=named,
+            pinned={source.location: source.pin for source in needs.fetched if source.pin},
             scanner=self.attester.scanner if destination else None,
             source_date_epoch=artifact.source_date_epoch,
             deadline=self.deadline,

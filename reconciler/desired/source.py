@@ -15,6 +15,7 @@ from reconciler.desired.assembly import SETTINGS, Assembly, Directives, Overlay,
 from reconciler.desired.contexts import Contexts
 from reconciler.desired.directives import read_fleet, registry_flag
 from reconciler.desired.export import Exporter, Stopped
+from reconciler.desired.lock import Pinning
 from reconciler.desired.memo import Memo
 from reconciler.desired.nickel.evaluate import evaluate
 from reconciler.desired.nickel.settings import (
@@ -57,8 +58,8 @@ class GitSource:
 
     `location` is a path inside a repository or a URL; `rev` whatever git takes for a commit; `cache` a folder that may
     be deleted at any time; `registry_override` as `--registry` takes it; `secret` hears of the variables that a commit
-    names as places of credentials and keys, heeded or not, before anything is asked of a registry. Raises LianError
-    `registry-invalid`, `source-scheme`.
+    names as places of credentials and keys, heeded or not, before anything is asked of a registry. Without
+    `heeds_lock` the commit's lian.lock is as good as not there. Raises LianError `registry-invalid`, `source-scheme`.
     """
 
     def __init__(
@@ -70,8 +71,10 @@ class GitSource:
         registry_override: str | None = None,
         evaluator: EvaluatorSettings | None = None,
         secret: Callable[[Iterable[str]], None] = lambda names: None,
+        heeds_lock: bool = True,
     ) -> None:
         self._location = location
+        self._heeds_lock = heeds_lock
         self._rev = rev
         self._memo_path = cache / "materials.sqlite"
         self._override = registry_flag(registry_override) if registry_override else None
@@ -153,7 +156,8 @@ class GitSource:
         for one in directives.evaluated.values():
             self._secret(named_variables(one.value or {}))
         specs = await self._specs(commit.tree, directives)
-        assembly = Assembly(commit, fleet, override, settings.value, specs)
+        pinning = await asyncio.to_thread(Pinning.read, commit.tree) if self._heeds_lock else Pinning()
+        assembly = Assembly(commit, fleet, override, settings.value, specs, pinning=pinning)
         if names_tiers(settings.value, directives.values):
             sizes, assembly.nothing_builds = await self._sizes()
             assembly.ladder = sizes.ladder

@@ -28,6 +28,7 @@ _MAPPINGS = {
     "args": ReasonCode.ARGS_CHANGED,
     "labels": ReasonCode.LABELS_CHANGED,
     "bases": ReasonCode.BASE_MOVED,
+    "fetched": ReasonCode.FETCHED_MOVED,
     "secrets": ReasonCode.SECRET_CHANGED,
 }
 

@@ -1,0 +1,152 @@
+"""lian.lock as a commit holds it, and what it pins of each artifact (ADR 070)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from reconciler.model.artifact import BaseImage, Place
+from reconciler.model.lock import NAME, JsonFault, Lock
+from reconciler.model.moving import Part, parts_of
+from reconciler.model.problem import LianError, Problem, redact
+from reconciler.model.tree import SYMLINK
+from reconciler.model.wording import count
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from reconciler.desired.tree import CommitTree
+    from reconciler.model.artifact import Artifact
+    from reconciler.model.desired import Materials, Needs
+    from reconciler.model.platform import Platform
+    from reconciler.model.reference import Reference
+
+_SHOWN = 3
+MAX_BYTES = 16 << 20
+"""A lock of a hundred thousand entries is smaller."""
+
+
+def parse_lock(data: bytes) -> Lock:
+    """Raises LianError `lock-invalid`, at its place."""
+    if len(data) > MAX_BYTES:
+        raise LianError(_invalid("it is too large to be one"))
+    try:
+        return Lock.parse(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise LianError(_invalid("it is no UTF-8 text")) from error
+    except JsonFault as fault:
+        place = Place(NAME, fault.line, fault.column)
+        raise LianError(_invalid(str(fault), fault.hint).at(place)) from fault
+
+
+def _invalid(cause: str, hint: str | None = None) -> Problem:
+    message = f"{NAME} cannot be read, so what it pins is not known"
+    return Problem("lock-invalid", message, NAME, cause=cause, hint=hint or "mend it, or delete it and run `lian lock`")
+
+
+@dataclass(slots=True)
+class Pinning:
+    """What a lock does to the artifacts of a commit, and what becomes of its entries. `lock` is None where there is
+    none, or where `problem` says why it cannot be read."""
+
+    lock: Lock | None = None
+    problem: Problem | None = None
+    _used: set[Part] = field(default_factory=set)
+    _open: dict[Part, None] = field(default_factory=dict)
+    """Parts that can move, and that the lock does not pin."""
+    _needs: dict[int, tuple[Mapping[Platform, Needs], Mapping[Platform, Needs]]] = field(default_factory=dict)
+    """By the identity of what thousands of artifacts share: that, which keeps it alive, and the same pinned."""
+
+    @classmethod
+    def read(cls, tree: CommitTree) -> Pinning:
+        """From the commit. Raises LianError for a repository that cannot be read."""
+        node = tree.at(NAME)
+        if node is None:
+            return cls()
+        if node.mode == SYMLINK or not node.is_file:
+            what = "is a symbolic link" if node.mode == SYMLINK else "is a folder"
+            return cls(problem=_invalid(f"it {what}", "commit the file itself"))
+        data = tree.read(node.id)
+        try:
+            return cls(parse_lock(data))
+        except LianError as error:
+            return cls(problem=error.problems[0])
+
+    def holds(self, artifact: Artifact, materials: Materials | None) -> tuple[Problem, ...]:
+        """Why nothing can be decided of an artifact: something of it may be pinned, and nobody knows to what."""
+        return (self.problem,) if self.problem and parts_of(artifact, materials) else ()
+
+    def pinned(self, artifact: Artifact, materials: Materials | None) -> tuple[Artifact, Materials | None]:
+        """The artifact with all that the lock pins, by digest."""
+        if self.lock is None:
+            return artifact, materials
+        for part in sorted(parts_of(artifact, materials)):
+            if self.lock.pin(part) is None:
+                self._open[part] = None
+            else:
+                self._used.add(part)
+        if materials is None:
+            return artifact, None
+        needs, checks = self._pinned(materials.needs), self._pinned(materials.check_needs)
+        return self._with_contexts(artifact), replace(materials, needs=needs, check_needs=checks)
+
+    def notes(self, materials: Materials) -> Iterator[str]:
+        """What a Dockerfile fetches unpinned, where there is no lock that could tell of it; the rest of a sentence that
+        begins with the Dockerfile's path."""
+        if self.lock is not None or self.problem is not None:
+            return
+        told = {
+            (source.line, source.location)
+            for needs in (*materials.needs.values(), *materials.check_needs.values())
+            for source in needs.fetched
+        }
+        for line, location in sorted(told):
+            yield f"adds {redact(location)} (line {line}), which nothing pins: `lian lock` does, or a --checksum"
+
+    def lacking(self) -> Iterator[str]:
+        """What is used and not pinned, in a sentence."""
+        if self._open:
+            verb = "is" if len(self._open) == 1 else "are"
+            yield f"{count(len(self._open), 'moving part')} {verb} not in {NAME}: {_listed(sorted(self._open))}"
+
+    def unused(self) -> Iterator[str]:
+        """What is pinned and not used, in a sentence. Only where all that the commit uses is known."""
+        if self.lock is None:
+            return
+        if left := sorted(set(self.lock.pins) - self._used):
+            entries = count(len(left), "entry", "entries")
+            yield f"{NAME} has {entries} that nothing uses: {_listed(left)} (`lian lock` removes them)"
+
+    def _with_contexts(self, artifact: Artifact) -> Artifact:
+        """Named contexts that are images, by digest."""
+        assert self.lock is not None
+        pinned = {
+            name: BaseImage(self._image(context.reference))
+            for name, context in artifact.contexts.items()
+            if isinstance(context, BaseImage) and context.reference in self.lock.images
+        }
+        return replace(artifact, contexts={**artifact.contexts, **pinned}) if pinned else artifact
+
+    def _pinned(self, needs: Mapping[Platform, Needs]) -> Mapping[Platform, Needs]:
+        known = self._needs.get(id(needs))
+        if known is None:
+            found = {platform: self._each(each) for platform, each in needs.items()}
+            known = self._needs[id(needs)] = (needs, found)
+        return known[1]
+
+    def _each(self, needs: Needs) -> Needs:
+        assert self.lock is not None
+        images = {name: self._image(reference) for name, reference in needs.images.items()}
+        fetched = (replace(source, pin=self.lock.pin(source.part)) for source in needs.fetched)
+        return replace(needs, images=images, fetched=tuple(fetched))
+
+    def _image(self, reference: Reference) -> Reference:
+        assert self.lock is not None
+        digest = None if reference.digest else self.lock.images.get(reference)
+        return replace(reference, digest=digest) if digest else reference
+
+
+def _listed(parts: Collection[Part]) -> str:
+    shown = [redact(str(part)) for part in parts][:_SHOWN]
+    more = len(parts) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
