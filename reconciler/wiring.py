@@ -17,7 +17,7 @@ from reconciler.cache.home import is_cache
 from reconciler.model.fleet import ComputeProvider, ComputeSettings
 from reconciler.model.one_build import ByFlags
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.bundle import Ports, Reading, Removing, Renting, Surveying
+from reconciler.ports.bundle import Locking, Ports, Reading, Removing, Renting, Surveying
 from reconciler.providers.builder import binaries
 
 if TYPE_CHECKING:
@@ -137,6 +137,21 @@ async def reading(choice: Choice) -> AsyncIterator[Reading]:
     """The ports of a plan: nothing in them can write, and registries are asked for pull alone."""
     async with _connections() as connections:
         yield Reading(**_read(_memory(choice), _Learning(_source(choice), connections)))
+
+
+@asynccontextmanager
+async def locking(choice: Choice) -> AsyncIterator[Locking]:
+    """The ports of `lian lock`: registries are asked for pull alone, and what is written is one file. The commit's own
+    lock is not heeded, or it could not be mended by this."""
+    from reconciler.desired.lock_file import LockFile
+    from reconciler.providers.contents.http import HttpContents
+    from reconciler.providers.registry.router import RoutedRegistry
+
+    async with _connections() as connections:
+        commit = _source(choice, heeds_lock=False)
+        source = _Learning(commit, connections)
+        registry = RoutedRegistry(connections)
+        yield Locking(source, registry, HttpContents(), git_refs=None, locks=LockFile(commit))
 
 
 @asynccontextmanager
@@ -277,11 +292,17 @@ class _Keyring:
         return KeySigner(read, password, key.name)
 
 
-def _source(choice: Choice) -> GitSource:
+def _source(choice: Choice, *, heeds_lock: bool = True) -> GitSource:
     from reconciler.desired.source import GitSource
 
-    withhold = handed_on().withhold
-    return GitSource(choice.repo, choice.rev, cache=choice.cache, registry_override=choice.registry, secret=withhold)
+    return GitSource(
+        choice.repo,
+        choice.rev,
+        cache=choice.cache,
+        registry_override=choice.registry,
+        secret=handed_on().withhold,
+        heeds_lock=heeds_lock,
+    )
 
 
 class _Learning:

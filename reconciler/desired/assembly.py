@@ -124,8 +124,6 @@ class Assembly:
     def desired(self, directives: Directives) -> Desired:
         """Everything that the commit asks for; the order of files and artifacts carries no meaning."""
         self.problems += directives.problems
-        if self.pinning.problem:
-            self.problems.append(self.pinning.problem)
         if self.nothing_builds:
             self.problems.append(self.nothing_builds)
         self._registry(self.fleet.registry, SETTINGS)
@@ -136,6 +134,8 @@ class Assembly:
             if value is not None:
                 self._take(DirectiveText(path, node, self._texts(directives)), value, reader)
         wanted = self._wanted(directives)
+        if self.pinning.problem and not self.pinning.holds_some:
+            self.problems.append(self.pinning.problem)
         self.commit.memo.flush()
         return Desired(
             self.commit.revision,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.model.reference import Reference
 
 _SHOWN = 3
+_REMEDY = "mend it, or take it from an older commit, or delete it and run `lian lock`"
 MAX_BYTES = 16 << 20
 """A lock of a hundred thousand entries is smaller."""
 
@@ -39,9 +40,14 @@ def parse_lock(data: bytes) -> Lock:
         raise LianError(_invalid(str(fault), fault.hint).at(place)) from fault
 
 
+def linked() -> Problem:
+    """Why a lock that is a symbolic link is not read."""
+    return _invalid("it is a symbolic link", "put the file itself in its place")
+
+
 def _invalid(cause: str, hint: str | None = None) -> Problem:
     message = f"{NAME} cannot be read, so what it pins is not known"
-    return Problem("lock-invalid", message, NAME, cause=cause, hint=hint or "mend it, or delete it and run `lian lock`")
+    return Problem("lock-invalid", message, NAME, cause=cause, hint=hint or _REMEDY)
 
 
 @dataclass(slots=True)
@@ -51,6 +57,10 @@ class Pinning:
 
     lock: Lock | None = None
     problem: Problem | None = None
+    told: bool = True
+    """Whether anything is said of what a lock would pin."""
+    holds_some: bool = False
+    """Whether an artifact is held for `problem`."""
     _used: set[Part] = field(default_factory=set)
     _open: dict[Part, None] = field(default_factory=dict)
     """Parts that can move, and that the lock does not pin."""
@@ -63,9 +73,10 @@ class Pinning:
         node = tree.at(NAME)
         if node is None:
             return cls()
-        if node.mode == SYMLINK or not node.is_file:
-            what = "is a symbolic link" if node.mode == SYMLINK else "is a folder"
-            return cls(problem=_invalid(f"it {what}", "commit the file itself"))
+        if node.mode == SYMLINK:
+            return cls(problem=linked())
+        if not node.is_file:
+            return cls(problem=_invalid("it is a folder"))
         data = tree.read(node.id)
         try:
             return cls(parse_lock(data))
@@ -74,7 +85,10 @@ class Pinning:
 
     def holds(self, artifact: Artifact, materials: Materials | None) -> tuple[Problem, ...]:
         """Why nothing can be decided of an artifact: something of it may be pinned, and nobody knows to what."""
-        return (self.problem,) if self.problem and parts_of(artifact, materials) else ()
+        if self.problem is None or not parts_of(artifact, materials):
+            return ()
+        self.holds_some = True
+        return (self.problem,)
 
     def pinned(self, artifact: Artifact, materials: Materials | None) -> tuple[Artifact, Materials | None]:
         """The artifact with all that the lock pins, by digest."""
@@ -93,7 +107,7 @@ class Pinning:
     def notes(self, materials: Materials) -> Iterator[str]:
         """What a Dockerfile fetches unpinned, where there is no lock that could tell of it; the rest of a sentence that
         begins with the Dockerfile's path."""
-        if self.lock is not None or self.problem is not None:
+        if self.lock is not None or self.problem is not None or not self.told:
             return
         told = {
             (source.line, source.location)

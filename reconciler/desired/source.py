@@ -32,6 +32,7 @@ from reconciler.desired.tiers import ShippedTiers, names_tiers, read_sizes
 from reconciler.desired.tree import CommitTree, GitObjects
 from reconciler.desired.variables import named_variables
 from reconciler.model.artifact import Place
+from reconciler.model.lock import NAME
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.tree import SYMLINK
 
@@ -136,7 +137,8 @@ class GitSource:
 
     def _notes(self, repository: pygit2.Repository) -> tuple[str, ...]:
         """What a person should know of what is not read."""
-        return _uncommitted(len(git.uncommitted_paths(repository)))
+        changed = git.uncommitted_paths(repository)
+        return _uncommitted(len([path for path in changed if self._heeds_lock or path != NAME]))
 
     def _registry_for(self, tree: CommitTree) -> RegistrySettings | None:
         """The registry that beats what the commit says."""
@@ -156,7 +158,7 @@ class GitSource:
         for one in directives.evaluated.values():
             self._secret(named_variables(one.value or {}))
         specs = await self._specs(commit.tree, directives)
-        pinning = await asyncio.to_thread(Pinning.read, commit.tree) if self._heeds_lock else Pinning()
+        pinning = await asyncio.to_thread(Pinning.read, commit.tree) if self._heeds_lock else Pinning(told=False)
         assembly = Assembly(commit, fleet, override, settings.value, specs, pinning=pinning)
         if names_tiers(settings.value, directives.values):
             sizes, assembly.nothing_builds = await self._sizes()
@@ -256,6 +258,18 @@ class GitSource:
         if node is None or not node.is_file:
             raise LianError(Problem("path-missing", f"{tree.called} holds no file {path}", file=path))
         return await asyncio.to_thread(tree.read, node.id)
+
+    @property
+    def tree(self) -> CommitTree:
+        """Of the commit last loaded."""
+        return self._loaded.tree
+
+    @property
+    def working_tree(self) -> Path | None:
+        """The folder of the working tree; None for a URL, a bare repository, and what lies in none."""
+        repository = self._loaded.repository
+        folder = None if repository is None or self._mirror else repository.workdir
+        return Path(folder) if folder else None
 
     @property
     def _loaded(self) -> ReadCommit:

@@ -27,7 +27,7 @@ _FIELDS = frozenset({"kind", "version", *_SECTIONS})
 _GIT_FIELDS = ("url", "rev", "commit")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _URL = re.compile(r"https?://[^\s]+")
-_REMEDY = "`lian lock` writes it anew, where it is deleted"
+_REMEDY = "take it from an older commit, or delete it and run `lian lock`"
 
 
 @dataclass(frozen=True, slots=True)
