@@ -94,6 +94,16 @@ def test_the_content_of_a_url_is_an_input_once_it_is_pinned(bench: Bench) -> Non
     assert len(set(keys)) == 3
 
 
+def test_an_expired_image_is_rebuilt_on_what_is_pinned(bench: Bench) -> None:
+    aged = API.replace('"shop/api"', '"shop/api", max_age = "7d"')
+    wanted = api(bench.load({**shop(all_pinned()), "directives/shop.ncl": directives("shop", aged)}))
+    before, after = (identify(wanted, {}, {}, builder=None, moment=day * 86_400.0) for day in (0, 8))
+    assert before.key != after.key
+    (old,), (new,) = before.inputs.values(), after.inputs.values()
+    assert old["bases"] == new["bases"] == {"alpine:3": str(OLD)}
+    assert {leaf for leaf in new if old.get(leaf) != new[leaf]} == {"fresh"}
+
+
 def test_checks_are_pinned_and_no_part_of_the_key(bench: Bench) -> None:
     assert key(api(bench.load(shop(Lock({NODE: OLD})))), OLD) == key(api(bench.load(shop(Lock({NODE: NEW})))), OLD)
 
