@@ -91,6 +91,8 @@ class Commit:
     compute: ComputeProvider = ComputeProvider.LOCAL
     pins: Mapping[str, str] = field(default_factory=dict)
     """What each Dockerfile fetches, and the digest it is pinned to."""
+    frontend: str | None = None
+    """What reads each Dockerfile in place of BuildKit's own."""
 
     @property
     def desired(self) -> Desired:
@@ -147,6 +149,8 @@ class Commit:
         path = f"{a.context.path}/{a.dockerfile}"
         dockerfile = self.files.get(path, b"FROM scratch\n")
         needs = _needs(a, dockerfile.decode(), self.pins)
+        if self.frontend:
+            needs = replace(needs, frontend=Reference.parse(self.frontend))
         return Wanted(
             a,
             Materials(

@@ -152,7 +152,8 @@ class Pinning:
         assert self.lock is not None
         images = {name: self._image(reference) for name, reference in needs.images.items()}
         fetched = (replace(source, pin=self.lock.pin(source.part)) for source in needs.fetched)
-        return replace(needs, images=images, fetched=tuple(fetched))
+        frontend = needs.frontend and self._image(needs.frontend)
+        return replace(needs, images=images, fetched=tuple(fetched), frontend=frontend)
 
     def _image(self, reference: Reference) -> Reference:
         assert self.lock is not None

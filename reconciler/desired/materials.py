@@ -303,6 +303,7 @@ def _needs_kept(needs: Mapping[Platform, Needs]) -> str:
             list(need.contexts),
             [_mount_kept(mount) for mount in need.mounts],
             [[f.location, f.part.kind.value, f.part.name, f.part.rev, f.line] for f in need.fetched],
+            str(need.frontend) if need.frontend else None,
         ]
         for platform, need in needs.items()
     }
@@ -323,6 +324,7 @@ def _needs_revived(kept: str) -> Mapping[Platform, Needs]:
             tuple(used),
             tuple(CacheMount(name, Owner(*owner) if owner else None) for name, *owner in mounts),
             tuple(Fetched(where, Part(PartKind(kind), name, rev), line) for where, kind, name, rev, line in fetched),
+            Reference.parse(frontend) if frontend else None,
         )
-        for platform, (images, used, mounts, fetched) in json.loads(kept).items()
+        for platform, (images, used, mounts, fetched, frontend) in json.loads(kept).items()
     }

@@ -150,7 +150,14 @@ def _joined(found: Sequence[Requirements], path: str, mounts: tuple[CacheMount, 
         contexts |= set(each.contexts)
         for need in each.images:
             images[_name(need, path)] = Reference.parse(need.reference)
-    return Needs(dict(sorted(images.items())), tuple(sorted(contexts)), mounts, _fetched(found))
+    frontend = next((each.frontend for each in found if each.frontend), None)
+    return Needs(
+        dict(sorted(images.items())),
+        tuple(sorted(contexts)),
+        mounts,
+        _fetched(found),
+        Reference.parse(frontend) if frontend else None,
+    )
 
 
 def _fetched(found: Iterable[Requirements]) -> tuple[Fetched, ...]:

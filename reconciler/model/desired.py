@@ -59,6 +59,8 @@ class Needs:
     key."""
     fetched: tuple[Fetched, ...] = ()
     """By location. Those that are pinned are part of the key."""
+    frontend: Reference | None = None
+    """The image that its `# syntax=` line names, where that is not what BuildKit has inside."""
 
 
 @dataclass(frozen=True, slots=True)

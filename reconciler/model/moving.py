@@ -88,3 +88,5 @@ def parts_of(artifact: Artifact, materials: Materials | None) -> frozenset[Part]
 def _needed(needs: Needs) -> Iterator[Part]:
     yield from (Part.image(reference) for reference in needs.images.values() if reference.digest is None)
     yield from (source.part for source in needs.fetched)
+    if needs.frontend is not None and needs.frontend.digest is None:
+        yield Part.image(needs.frontend)

@@ -85,6 +85,21 @@ def test_the_same_digests_give_the_same_key_with_and_without_a_lock(bench: Bench
     assert key(api(bench.load(shop(all_pinned(NEW)))), OLD) == key(api(bench.load(shop(Lock(urls={URL: NEW})))), NEW)
 
 
+def test_a_frontend_is_pinned_like_an_image(bench: Bench) -> None:
+    labs = Reference.parse("docker/dockerfile:1-labs")
+    files = {**shop(), "images/api/Dockerfile": f"# syntax=docker/dockerfile:1-labs\n{DOCKERFILE}"}
+    free = api(bench.load(files))
+    assert free.materials is not None
+    assert labs in images_of(free.artifact, free.materials)
+    lock = Lock({**all_pinned().images, labs: OLD})
+    pinned = api(bench.load({**files, "lian.lock": str(lock)}))
+    assert pinned.materials is not None
+    assert images_of(pinned.artifact, pinned.materials) == set()
+    assert key(pinned, NEW) == key(free, OLD)
+    other = api(bench.load({**files, "lian.lock": str(Lock({**lock.images, labs: NEW}))}))
+    assert key(other, NEW) != key(pinned, NEW)
+
+
 def test_a_lock_without_urls_changes_no_key(bench: Bench) -> None:
     assert key(api(bench.load(shop(Lock({ALPINE: OLD})))), OLD) == key(api(bench.load(shop())), OLD)
 

@@ -64,6 +64,7 @@ def commit_of(document: Mapping[str, Any]) -> Commit:
         policy=policy,
         before=before,
         pins=document.get("pins", {}),
+        frontend=document.get("frontend"),
     )
 
 

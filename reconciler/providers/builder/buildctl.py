@@ -96,8 +96,8 @@ class BuildctlBuilder:
         metadata = place.folder / METADATA
         there = await moved(request, place)
         words = build_words(runner.address, there, metadata, limit_swap=self._limit_swap)
-        if request.pinned:
-            policy = await place.write(POLICY, source_policy(request.pinned))
+        if request.pinned or request.frontend:
+            policy = await place.write(POLICY, source_policy(request.pinned, only_pinned=request.frontend is not None))
             words += ["--source-policy-file", str(policy)]
         if self._access:
             words += await hand_over(self._access, hosts_of(request), place)

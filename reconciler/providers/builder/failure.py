@@ -108,6 +108,13 @@ _PUSH = r"failed to push (?P<where>\S+?):? .*"
 
 RULES = (
     _rule(
+        r"source \"(?P<source>[^\"]*)\" denied by policy",
+        "source-unpinned",
+        "the Dockerfile's frontend asks for {source}, which lian did not know of and so did not pin",
+        Next.PERSON,
+        "use docker/dockerfile:1 in its `# syntax=` line: it reads names as lian does",
+    ),
+    _rule(
         r"no active session|transport is closing|error reading from server|code = Unavailable|^Unavailable: "
         r"|failed to receive status|failed to dial|connection error: desc|closing transport"
         r"|client connection is closing|error reading server preface|^Canceled: |listing workers for Build",

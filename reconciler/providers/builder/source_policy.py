@@ -17,13 +17,20 @@ from reconciler.model.moving import is_commit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_ONLY_BY_DIGEST = [
+    {"action": action, "selector": {"identifier": identifier, "match_type": "WILDCARD"}}
+    for action, identifier in (("DENY", "docker-image://*"), ("ALLOW", "docker-image://*@sha*"))
+]
+"""The last rule that matches counts."""
 _SCP = re.compile(r"(?:[A-Za-z0-9._~-]+@)?(?P<host>[A-Za-z0-9.-]+):(?P<path>.*)", re.DOTALL)
 
 
-def source_policy(pinned: Mapping[str, str]) -> bytes:
+def source_policy(pinned: Mapping[str, str], *, only_pinned: bool = False) -> bytes:
     """The policy's document for these locations, as a Dockerfile's ADD has them: a digest pins what a URL has, a commit
-    pins a git source."""
+    pins a git source. With `only_pinned` an image by tag is refused: a frontend of another release may read a name
+    otherwise than lian does."""
     rules = [_commit(where, pin) if is_commit(pin) else _checksum(where, pin) for where, pin in sorted(pinned.items())]
+    rules = [*(_ONLY_BY_DIGEST if only_pinned else []), *rules]
     return json.dumps({"version": 1, "rules": rules}).encode()
 
 

@@ -221,6 +221,7 @@ ROWS = [
         HOLD,
         "quota",
     ),
+    ('failed to solve: source "docker-image://x:1" denied by policy', "source-unpinned", PERSON, ""),
     (f"failed to solve: digest mismatch sha256:{'a' * 64}: sha256:{'b' * 64}", "download-moved", PERSON, ""),
     (
         f"failed to solve: digest mismatch for http://h/x: sha256:{'a' * 64} (expected: sha256:{'b' * 64})",
@@ -285,6 +286,7 @@ CLASSES = {
     "download-missing": USER,
     "limits-unavailable": FailureClass.HOLD,
     "download-moved": USER,
+    "source-unpinned": USER,
     "not-allowed": USER,
     "platform-unsupported": USER,
     "pull-failed": INFRASTRUCTURE,
