@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.artifact import BaseImage, Place
 from reconciler.model.lock import NAME, JsonFault, Lock
-from reconciler.model.moving import Part, parts_of
+from reconciler.model.moving import Part, PartKind, context_parts, needed_parts, parts_of
 from reconciler.model.problem import LianError, Problem, redact
 from reconciler.model.tree import SYMLINK
 from reconciler.model.wording import count
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from reconciler.desired.tree import CommitTree
     from reconciler.model.artifact import Artifact
@@ -62,7 +62,7 @@ class Pinning:
     holds_some: bool = False
     """Whether an artifact is held for `problem`."""
     _used: set[Part] = field(default_factory=set)
-    _open: dict[Part, None] = field(default_factory=dict)
+    _open: set[Part] = field(default_factory=set)
     """Parts that can move, and that the lock does not pin."""
     _needs: dict[int, tuple[Mapping[Platform, Needs], Mapping[Platform, Needs]]] = field(default_factory=dict)
     """By the identity of what thousands of artifacts share: that, which keeps it alive, and the same pinned."""
@@ -94,11 +94,7 @@ class Pinning:
         """The artifact with all that the lock pins, by digest."""
         if self.lock is None:
             return artifact, materials
-        for part in sorted(parts_of(artifact, materials)):
-            if self.lock.pin(part) is None:
-                self._open[part] = None
-            else:
-                self._used.add(part)
+        self._take(context_parts(artifact, materials))
         if materials is None:
             return artifact, None
         needs, checks = self._pinned(materials.needs), self._pinned(materials.check_needs)
@@ -110,12 +106,13 @@ class Pinning:
         if self.lock is not None or self.problem is not None or not self.told:
             return
         told = {
-            (source.line, source.location)
+            (source.line, source.location, source.part.kind)
             for needs in (*materials.needs.values(), *materials.check_needs.values())
             for source in needs.fetched
         }
-        for line, location in sorted(told):
-            yield f"adds {redact(location)} (line {line}), which nothing pins: `lian lock` does, or a --checksum"
+        for line, location, kind in sorted(told):
+            remedy = "name a commit" if kind is PartKind.GIT else "`lian lock` does"
+            yield f"adds {redact(location)} (line {line}), which nothing pins: {remedy}, or a --checksum"
 
     def lacking(self) -> Iterator[str]:
         """What is used and not pinned, in a sentence."""
@@ -131,6 +128,11 @@ class Pinning:
             entries = count(len(left), "entry", "entries")
             yield f"{NAME} has {entries} that nothing uses: {_listed(left)} (`lian lock` removes them)"
 
+    def _take(self, parts: Iterable[Part]) -> None:
+        assert self.lock is not None
+        for part in parts:
+            (self._open if self.lock.pin(part) is None else self._used).add(part)
+
     def _with_contexts(self, artifact: Artifact) -> Artifact:
         """Named contexts that are images, by digest."""
         assert self.lock is not None
@@ -142,8 +144,11 @@ class Pinning:
         return replace(artifact, contexts={**artifact.contexts, **pinned}) if pinned else artifact
 
     def _pinned(self, needs: Mapping[Platform, Needs]) -> Mapping[Platform, Needs]:
+        if not needs:
+            return needs
         known = self._needs.get(id(needs))
         if known is None:
+            self._take(needed_parts(needs))
             found = {platform: self._each(each) for platform, each in needs.items()}
             known = self._needs[id(needs)] = (needs, found)
         return known[1]

@@ -1,15 +1,15 @@
-"""JSON that a person may have edited: its value, and where in the text each part of it stands."""
+"""JSON that a person may have edited: its value, and where in the text that part of it stands which is wrong."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]  # the decoder's own; typeshed leaves it out
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
@@ -28,38 +28,57 @@ class JsonFault(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class JsonText:
-    """A document with the places of its parts."""
+    """A document, and its text to find the places of its parts in."""
 
     text: str
     value: Any
-    places: Mapping[Path, int] = field(repr=False)
-    """Path -> offset of its name in an object, of its value in an array."""
 
     def fault(self, at: Path, message: str, hint: str | None = None) -> JsonFault:
-        """What is wrong there, or with the innermost part around it that is known."""
-        while at and at not in self.places:
+        """What is wrong there, or with the innermost part around it that is known. The text is read once more for it:
+        most are right."""
+        try:
+            places = dict(_places(self.text)) if at else {}
+        except JsonFault as fault:
+            return fault
+        while at and at not in places:
             at = at[:-1]
-        return _fault(self.text, self.places.get(at, 0), message, hint)
+        return _fault(self.text, places.get(at, 0), message, hint)
+
+
+class _Twice(ValueError):
+    """An object names a field twice."""
 
 
 def read_json(text: str) -> JsonText:
-    """Raises JsonFault for what is no JSON, names a field twice, or is nested too deep."""
+    """Raises JsonFault for what is no JSON, and for an object that names a field twice."""
     if conflict := _CONFLICT.search(text):
         hint = "settle the conflict: keep one line of each entry"
         raise _fault(text, conflict.start(), "it holds a conflict that git left", hint)
     try:
-        value = json.loads(text)
+        return JsonText(text, json.loads(text, object_pairs_hook=_once))
     except json.JSONDecodeError as error:
         raise JsonFault(f"it is no JSON: {error.msg}", error.lineno, error.colno) from error
     except RecursionError as error:
         raise JsonFault("it is nested too deep", 1, 1) from error
-    places: dict[Path, int] = {}
+    except _Twice as error:
+        raise _second(text) from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Twice
+    return found
+
+
+def _second(text: str) -> JsonFault:
+    """Where it is named for the second time."""
+    seen: set[Path] = set()
     for path, offset in _places(text):
-        if path in places:
-            hint = "keep one of them"
-            raise _fault(text, offset, f"{str(path[-1])!r} stands here a second time", hint)
-        places[path] = offset
-    return JsonText(text, value, places)
+        if path in seen:
+            return _fault(text, offset, f"{str(path[-1])!r} stands here a second time", "keep one of them")
+        seen.add(path)
+    raise AssertionError("no field stands there twice")
 
 
 def _fault(text: str, offset: int, message: str, hint: str | None) -> JsonFault:

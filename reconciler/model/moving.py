@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from reconciler.model.artifact import BaseImage, GitFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from reconciler.model.artifact import Artifact
     from reconciler.model.desired import Materials, Needs
+    from reconciler.model.platform import Platform
     from reconciler.model.reference import Reference
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -65,28 +66,35 @@ def is_commit(rev: str) -> bool:
 def parts_of(artifact: Artifact, materials: Materials | None) -> frozenset[Part]:
     """What of an artifact can move: its images by tag, its git contexts by branch or tag, and what its Dockerfile
     fetches unpinned; checks as well. Without materials only what the directive itself says is known."""
-    found = {
-        Part(PartKind.GIT, context.url, context.rev)
-        for context in (artifact.context, *artifact.contexts.values())
-        if isinstance(context, GitFolder) and not is_commit(context.rev)
-    }
-    if materials is None:
-        return frozenset(found)
-    used: set[str] = set()
-    for needs in (*materials.needs.values(), *materials.check_needs.values()):
-        found.update(_needed(needs))
-        used.update(needs.contexts)
-    contexts = (artifact.contexts[name] for name in used if name in artifact.contexts)
-    found.update(
-        Part.image(context.reference)
-        for context in contexts
-        if isinstance(context, BaseImage) and context.reference.digest is None
-    )
+    found = set(context_parts(artifact, materials))
+    if materials is not None:
+        found.update(needed_parts(materials.needs), needed_parts(materials.check_needs))
     return frozenset(found)
 
 
-def _needed(needs: Needs) -> Iterator[Part]:
-    yield from (Part.image(reference) for reference in needs.images.values() if reference.digest is None)
-    yield from (source.part for source in needs.fetched)
-    if needs.frontend is not None and needs.frontend.digest is None:
-        yield Part.image(needs.frontend)
+def context_parts(artifact: Artifact, materials: Materials | None) -> Iterator[Part]:
+    """Those that stand in its directive; named images only where its Dockerfile uses them."""
+    folders = (artifact.context, *artifact.contexts.values())
+    yield from (
+        Part(PartKind.GIT, context.url, context.rev)
+        for context in folders
+        if isinstance(context, GitFolder) and not is_commit(context.rev)
+    )
+    images = {
+        name: context.reference
+        for name, context in artifact.contexts.items()
+        if isinstance(context, BaseImage) and context.reference.digest is None
+    }
+    if images and materials is not None:
+        needs = (*materials.needs.values(), *materials.check_needs.values())
+        used = {name for each in needs for name in each.contexts}
+        yield from (Part.image(reference) for name, reference in images.items() if name in used)
+
+
+def needed_parts(needs: Mapping[Platform, Needs]) -> Iterator[Part]:
+    """Those that stand in its Dockerfile."""
+    for each in needs.values():
+        yield from (Part.image(reference) for reference in each.images.values() if reference.digest is None)
+        yield from (source.part for source in each.fetched)
+        if each.frontend is not None and each.frontend.digest is None:
+            yield Part.image(each.frontend)

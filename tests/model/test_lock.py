@@ -109,7 +109,8 @@ WRONG = [
     (f'{HEAD},\n"git": [{{"url": "u", "rev": "", "commit": "{"a" * 40}"}}]}}', 2, 9, "texts"),
     (f'{HEAD},\n"git": [{{"url": "u", "rev": "v",\n"commit": "main"}}]}}', 3, 1, "40 hex"),
     (f'{HEAD},\n<<<<<<< HEAD\n"git": []}}', 2, 1, "conflict"),
-    ("[" * 100 + "]" * 100, 1, 66, "too deep"),
+    ("[" * 100 + "]" * 100, 1, 1, "no JSON object"),
+    (f'{HEAD}, "x": {"[" * 100}{"]" * 100}}}', 1, 101, "too deep"),
     ("[" * 100_000, 1, 1, "too deep"),
 ]
 
