@@ -136,7 +136,17 @@ def test_a_newer_lock_says_what_to_use() -> None:
     assert raised.value.hint == "use the lian that wrote it, or a newer one"
 
 
-@given(st.text() | st.recursive(st.none() | st.text(), lambda x: st.dictionaries(st.text(), x)).map(json.dumps))
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+SECTIONS = VALUES.map(lambda value: json.dumps({"kind": "lock", "version": 1, "git": value, "images": value}))
+
+
+@given(st.text() | VALUES.map(json.dumps) | SECTIONS)
 def test_any_text_is_a_lock_or_has_a_fault(text: str) -> None:
     try:
         Lock.parse(text)
