@@ -17,7 +17,7 @@ from reconciler.cache.home import is_cache
 from reconciler.model.fleet import ComputeProvider, ComputeSettings
 from reconciler.model.one_build import ByFlags
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.ports.bundle import Ports, Previewing, Reading, Removing, Renting, Surveying
+from reconciler.ports.bundle import Locking, Ports, Previewing, Reading, Removing, Renting, Surveying
 from reconciler.providers.builder import binaries
 
 if TYPE_CHECKING:
@@ -161,6 +161,21 @@ async def previewing(choice: Choice, base: str) -> AsyncIterator[Previewing]:
 
 
 @asynccontextmanager
+async def locking(choice: Choice) -> AsyncIterator[Locking]:
+    """The ports of `lian lock`: registries are asked for pull alone, and what is written is one file. The commit's own
+    lock is not heeded, or it could not be mended by this."""
+    from reconciler.desired.lock_file import LockFile
+    from reconciler.providers.contents.http import HttpContents
+    from reconciler.providers.registry.router import RoutedRegistry
+
+    async with _connections() as connections:
+        commit = _source(choice, heeds_lock=False)
+        source = _Learning(commit, connections)
+        registry = RoutedRegistry(connections)
+        yield Locking(source, registry, HttpContents(), git_refs=commit, locks=LockFile(commit))
+
+
+@asynccontextmanager
 async def renting(choice: Choice) -> AsyncIterator[Renting]:
     """The ports of what is told of rented runners, and of returning them."""
     async with _connections() as connections:
@@ -299,7 +314,7 @@ class _Keyring:
         return KeySigner(read, password, key.name)
 
 
-def _source(choice: Choice) -> GitSource:
+def _source(choice: Choice, *, heeds_lock: bool = True) -> GitSource:
     from reconciler.desired.source import GitSource
 
     return GitSource(
@@ -309,6 +324,7 @@ def _source(choice: Choice) -> GitSource:
         registry_override=choice.registry,
         secret=handed_on().withhold,
         credential=_sources().read,
+        heeds_lock=heeds_lock,
     )
 
 

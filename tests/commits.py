@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.model.applied import APPLIED_PREFIX, History
 from reconciler.model.artifact import Artifact, BaseImage, Folder, ParentImage, Place
 from reconciler.model.credential import Bindings
-from reconciler.model.desired import Desired, Materials, Needs, SentFolder, Wanted
+from reconciler.model.desired import Desired, Fetched, Materials, Needs, SentFolder, Wanted
 from reconciler.model.fleet import (
     CACHE_PREFIX,
     ComputeProvider,
@@ -18,6 +18,7 @@ from reconciler.model.fleet import (
     RegistryProvider,
     RegistrySettings,
 )
+from reconciler.model.moving import Part, PartKind
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
 from reconciler.model.policy import Policy
@@ -91,6 +92,10 @@ class Commit:
     sizes: Sizes = SIZES
     compute: ComputeProvider = ComputeProvider.LOCAL
     rules: tuple[Rule, ...] = ()
+    pins: Mapping[str, str] = field(default_factory=dict)
+    """What each Dockerfile fetches, and the digest it is pinned to."""
+    frontend: str | None = None
+    """What reads each Dockerfile in place of BuildKit's own."""
 
     @property
     def desired(self) -> Desired:
@@ -148,7 +153,9 @@ class Commit:
         assert isinstance(a.context, Folder)
         path = f"{a.context.path}/{a.dockerfile}"
         dockerfile = self.files.get(path, b"FROM scratch\n")
-        needs = _needs(a, dockerfile.decode())
+        needs = _needs(a, dockerfile.decode(), self.pins)
+        if self.frontend:
+            needs = replace(needs, frontend=Reference.parse(self.frontend))
         return Wanted(
             a,
             Materials(
@@ -163,10 +170,11 @@ class Commit:
         )
 
 
-def _needs(a: Artifact, dockerfile: str) -> Needs:
+def _needs(a: Artifact, dockerfile: str, pins: Mapping[str, str]) -> Needs:
     words = [w for line in dockerfile.splitlines() for w in _sources(line)]
     images = {w: Reference.parse(w) for w in words if w not in a.contexts and w != "scratch"}
-    return Needs(images, tuple(sorted({w for w in words if w in a.contexts})))
+    fetched = tuple(Fetched(url, Part(PartKind.URL, url), 2, pin) for url, pin in sorted(pins.items()))
+    return Needs(images, tuple(sorted({w for w in words if w in a.contexts})), fetched=fetched)
 
 
 def _sources(line: str) -> Iterable[str]:

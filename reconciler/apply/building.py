@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.apply.mounts import kept
 from reconciler.apply.scanned import scanned
 from reconciler.apply.secrets import read_secrets
-from reconciler.apply.send import contexts
+from reconciler.apply.send import contexts, frontend_of
 from reconciler.apply.tries import OnRunner
 from reconciler.finishing import beside
 from reconciler.identity.resolve import missing_base
@@ -145,11 +145,13 @@ class Building:
                 images[name] = context.reference
             elif isinstance(context, ParentImage):
                 contexts[name] = {"image": str(parents[context.artifact, platform])}
-        digests = await self._digests(images.values())
+        digests = await self._digests([*images.values(), *([needs.frontend] if needs.frontend else [])])
         for name in needs.contexts:
             if name in images:
                 contexts[name] = {"image": str(digests[images[name]])}
-        return {"contexts": contexts, "bases": {written: str(digests[ref]) for written, ref in needs.images.items()}}
+        bases = {written: str(digests[ref]) for written, ref in needs.images.items()}
+        frontend = {"frontend": str(digests[needs.frontend])} if needs.frontend else {}
+        return {"contexts": contexts, "bases": bases, **frontend}
 
     async def _digests(self, references: Iterable[Reference]) -> dict[Reference, Digest]:
         """The digests of images, pinned ones as they are. Raises LianError for one that is not there or unreadable."""
@@ -281,6 +283,8 @@ class Building:
             args=artifact.args,
             labels=artifact.labels,
             contexts=named,
+            frontend=frontend_of(needs, inputs, self.ports.publisher),
+            pinned={source.location: source.pin for source in needs.fetched if source.pin},
             scanner=self.attester.scanner if destination else None,
             source_date_epoch=artifact.source_date_epoch,
             deadline=self.deadline,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.apply.artifact import Limits, Worker
 from reconciler.apply.attesting import Attester
 from reconciler.apply.held import HeldBack
-from reconciler.apply.hosts import hosts_of_shares, share_of
+from reconciler.apply.hosts import frontends_of_shares, hosts_of_shares, share_of
 from reconciler.apply.in_sync import in_sync
 from reconciler.apply.orphans import take_away
 from reconciler.apply.pool import Room
@@ -63,6 +63,7 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
         hosts_of_shares(desired, shares.items()),
         shares,
         Room.of(desired.fleet, jobs),
+        frontends_of_shares(desired, shares.items()),
     )
     allow_older = limits.allow_older or not desired.committed  # a folder is older than no commit
     tagger = Tagger(ports, desired, work.observed, Witness(ports, desired, allow_older))

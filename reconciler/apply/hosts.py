@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reconciler.model.artifact import Artifact
     from reconciler.model.desired import Desired, Wanted
     from reconciler.model.name import ArtifactName
+    from reconciler.model.reference import Repository
 
 
 def freshness_of(artifact: Artifact, resolution: Resolution) -> str:
@@ -60,4 +61,19 @@ def _hosts(wanted: Wanted, desired: Desired) -> set[str]:
     if materials is not None:
         for needs in (*materials.needs.values(), *materials.check_needs.values()):
             hosts |= {reference.repository.host for reference in needs.images.values()}
+            if needs.frontend:
+                hosts.add(needs.frontend.repository.host)
     return hosts
+
+
+def frontends_of_shares(
+    desired: Desired, shares: Iterable[tuple[ArtifactName, str]]
+) -> Mapping[str, frozenset[Repository]]:
+    """Share -> the repositories of the frontends that its builds run; shares that run none are left out."""
+    found: dict[str, frozenset[Repository]] = {}
+    for name, share in shares:
+        materials = desired.wanted[name].materials
+        used = (*materials.needs.values(), *materials.check_needs.values()) if materials else ()
+        if repositories := {needs.frontend.repository for needs in used if needs.frontend}:
+            found[share] = found.get(share, frozenset()) | repositories
+    return found

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.fleet import Fleet
     from reconciler.model.problem import LianError, Problem
+    from reconciler.model.reference import Repository
     from reconciler.ports.compute import Runner
 
 
@@ -87,6 +88,8 @@ class Pool:
     """The registry hosts that its builds speak to."""
     purpose: str = ""
     """What is built there, for people."""
+    frontends: frozenset[Repository] = frozenset()
+    """The images that read its Dockerfiles, where that is not BuildKit itself."""
     asked: int = 0
     """Runners that were asked for."""
     lost: int = 0

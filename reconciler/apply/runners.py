@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.name import ArtifactName
     from reconciler.model.problem import Problem
+    from reconciler.model.reference import Repository
     from reconciler.model.tier import Tier
     from reconciler.ports.compute import Compute, Runner
 
@@ -66,12 +67,17 @@ class Runners:
         hosts: Mapping[str, frozenset[str]],
         shares: Mapping[ArtifactName, str],
         room: Room,
+        frontends: Mapping[str, frozenset[Repository]] | None = None,
     ) -> Runners:
         """`shares` has the share of each artifact that may be built, and `room` is that of each share."""
         names = defaultdict(list)
         for name, share in shares.items():
             names[share].append(name)
-        pools = {share: Pool(room, len(of), hosts.get(share, frozenset()), _told(of)) for share, of in names.items()}
+        run = frontends or {}
+        pools = {
+            share: Pool(room, len(of), hosts.get(share, frozenset()), _told(of), run.get(share, frozenset()))
+            for share, of in names.items()
+        }
         return cls(compute, fleet, pass_id, parallelism, pools)
 
     async def __aenter__(self) -> Self:
@@ -156,7 +162,7 @@ class Runners:
         """A share for one build that must not be with the others of its own; `done` ends it, and is called for the
         other one as well."""
         own, pool = f"{share} apart {what}", self.pools[share]
-        self.pools[own] = Pool(Room(1, apart=pool.room.apart), 1, pool.hosts, what)
+        self.pools[own] = Pool(Room(1, apart=pool.room.apart), 1, pool.hosts, what, pool.frontends)
         self._release(pool.leaves())
         self._tell()
         return own
@@ -178,6 +184,7 @@ class Runners:
             1 if pool.room.apart else self.parallelism,
             pool.hosts,
             purpose=pool.purpose,
+            frontends=pool.frontends,
         )
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Runner] = loop.create_future()

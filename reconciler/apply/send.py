@@ -107,5 +107,10 @@ async def contexts(
     return found
 
 
+def frontend_of(needs: Needs, inputs: Mapping[str, Any], publisher: Publisher) -> PinnedImage | None:
+    """What reads the Dockerfile, where that is not what BuildKit has inside."""
+    return _pinned(publisher, needs.frontend.repository, inputs["frontend"]) if needs.frontend else None
+
+
 def _pinned(publisher: Publisher, repository: Repository, digest: str) -> PinnedImage:
     return PinnedImage(Digest.parse(digest), publisher.origin(repository))

@@ -29,6 +29,7 @@ from reconciler.cli.help_texts import (
     DESCRIPTION,
     DIFF_EPILOG,
     EPILOG,
+    LOCK_EPILOG,
     POLICY_EPILOG,
     PRUNE_EPILOG,
     SIZING_EPILOG,
@@ -119,6 +120,9 @@ def parser(environ: Mapping[str, str]) -> Parser:
     _verify(command)
     as_json(command)
     as_json(verb("sign", "sign the images that are in sync and are not signed yet", desired, selection))
+    command = verb("lock", "pin what moves by itself in lian.lock: bases, sources, URLs", desired)
+    _lock(command)
+    as_json(command)
     _registry(verbs, environ)
     _cache(verbs, environ)
     _sizing(verbs, environ)
@@ -311,6 +315,21 @@ def _images(command: Parser) -> None:
         help="text (artifact, reference), json, env (SHOP_API_IMAGE=…), kustomize (a component), helm (values) [text]",
     )
     command.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
+
+
+def _lock(command: Parser) -> None:
+    command.epilog = LOCK_EPILOG
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    choice = command.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--update",
+        metavar="NAME",
+        nargs="*",
+        help="move these to what they are now; without a name, all (a name, or a glob)",
+    )
+    choice.add_argument(
+        "--check", action="store_true", help="only look: 2 if the commit's lock lacks an entry or has one in vain"
+    )
 
 
 def _verify(command: Parser) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reconciler.audit.sizing import Explanation, Suggestions
     from reconciler.cache.holding import CacheEnd, CachePlan
     from reconciler.checks.doctor import Report
+    from reconciler.model.lock_report import LockReport
     from reconciler.model.outcome import Outcome
     from reconciler.model.plan import Plan
     from reconciler.model.removal import Pruned, PrunePlan
@@ -65,6 +66,12 @@ def of_verification(told: Verification) -> int:
     found = {result.state.value for result in told.results}
     codes = ((FAILED, {"broken", "unsigned", "unrecorded"}), (HELD, {"unknown", "held"}), (DRIFT, {"drift"}))
     return worst([code for code, states in codes if states & found] + ([ERROR] if told.problems else []))
+
+
+def of_lock(told: LockReport, *, check: bool) -> int:
+    """What `lian lock` exits with: 4 where something could not be found out, 2 where a check found a difference."""
+    codes = ((ERROR, told.problems), (HELD, told.unresolved), (DRIFT, check and told.changes))
+    return worst(code for code, applies in codes if applies)
 
 
 def of_status(told: RegistryStatus) -> int:

@@ -29,6 +29,14 @@ differs between the two is told, with what stands on it:
   lian diff --base origin/main --head HEAD --format markdown
 """
 
+LOCK_EPILOG = """\
+What is used is read from the commit (HEAD, or --rev); lian.lock is read and
+written in the working tree: commit it. Entries stay where they are, what is
+used and lacks one gets one, what nothing uses goes. Where anything that has to
+be asked for cannot be found out, nothing is written, and the exit code is 4.
+A NAME is an image (alpine, alpine:3.20, ghcr.io/team/*) or a URL.
+"""
+
 PRUNE_EPILOG = """\
 Kept is what HEAD (or --rev) asks for, and every ref that matches
 policy.prune.revisions in lian.ncl, with its keep rules; what is not certain

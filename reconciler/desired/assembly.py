@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.desired.bindings import unusable, unused
 from reconciler.desired.directives import DirectiveReader
+from reconciler.desired.lock import Pinning
 from reconciler.desired.materials import MaterialsReader
 from reconciler.desired.nickel.settings import (
     SourceFile,
 )
 from reconciler.desired.places import DirectiveText
-from reconciler.desired.unheeded import LOCK, Unheeded, compute, credentials, session
+from reconciler.desired.unheeded import Unheeded, compute, credentials, session
 from reconciler.model.artifact import GitFolder
 from reconciler.model.desired import Desired, Wanted
 from reconciler.model.fleet import Author
@@ -138,6 +139,8 @@ class Assembly:
     nothing_builds: Problem | None = None
     """Why nothing of the fleet can be built."""
     unheeded: Unheeded = field(default_factory=Unheeded)
+    pinning: Pinning = field(default_factory=Pinning)
+    """What the commit's lock pins."""
 
     def take(self, directives: Directives) -> frozenset[tuple[str, str]]:
         """Note everything that the files declare; the order of files and artifacts carries no meaning. URL and rev of
@@ -161,6 +164,8 @@ class Assembly:
     ) -> Desired:
         """Everything that the commit asks for. `foreign` says where each git context is read, or why it cannot be."""
         wanted = self._wanted(directives, foreign)
+        if self.pinning.problem and not self.pinning.holds_some:
+            self.problems.append(self.pinning.problem)
         self.commit.memo.flush()
         return Desired(
             self.commit.revision,
@@ -168,13 +173,14 @@ class Assembly:
             wanted,
             {host: settings for host, (settings, _) in self.registries.items()},
             tuple(self.problems),
-            (*self.commit.notes, *self.unheeded.notes(), *self._unused(directives), *self.notes),
+            (*self.commit.notes, *self.unheeded.notes(), *self._in_vain(directives, wanted), *self.notes),
             self.commit.history,
             self.commit.source,
+            lock=self.pinning.lock,
         )
 
     def _not_there_yet(self) -> None:
-        """What lian.ncl and lian.lock say in vain."""
+        """What lian.ncl says in vain."""
         node = self.commit.ruling.at(SETTINGS)
         if node is not None:
             text = DirectiveText(SETTINGS, node, self.commit.ruling)
@@ -182,8 +188,6 @@ class Assembly:
             if self.override is None and (login := credentials(self.fleet.registry, text)):
                 self.logins[self.fleet.registry.host] = login
             self.unheeded.take_fleet(SETTINGS, self.settings)
-        if self.commit.tree.at(LOCK) is not None:
-            self.notes.append(f"{LOCK} is not read yet: nothing is pinned by it")
 
     def _unused(self, directives: Directives) -> Iterator[str]:
         """Secrets bound in vain; not told while a directive is wrong, which may be the one that asks for them, nor
@@ -193,6 +197,14 @@ class Assembly:
         if names := tuple(unused(self.artifacts.values(), self.fleet.secrets)):
             what = "a secret" if len(names) == 1 else "secrets"
             yield f"{SETTINGS} binds {what} that no artifact asks for: {', '.join(names)}"
+
+    def _in_vain(self, directives: Directives, wanted: Mapping[ArtifactName, Wanted]) -> Iterator[str]:
+        """What lian.ncl and lian.lock have that nothing uses, where all that could use it is known; and what the lock
+        lacks."""
+        yield from self._unused(directives)
+        yield from self.pinning.lacking()
+        if directives.all_of_them and not self.problems and all(one.materials for one in wanted.values()):
+            yield from self.pinning.unused()
 
     def _texts(self, directives: Directives) -> Tree:
         return directives.overlay or self.commit.tree
@@ -273,10 +285,13 @@ class Assembly:
             self._hold(artifact.name, wrong)
             self.problems += (problem.of(str(artifact.name)) for problem in wrong)
             secrets = unusable(artifact, self.fleet.secrets, place)
-            held = (*self.holds.get(artifact.name, ()), *found.problems, *secrets, *found.holds)
-            wanted[artifact.name] = Wanted(artifact, None if held else found.materials, held, spec)
-            self.problems += found.problems
-            if found.notes and found.materials is not None:
+            unpinned = tuple(p.of(str(artifact.name)) for p in self.pinning.holds(artifact, found.materials))
+            held = (*self.holds.get(artifact.name, ()), *found.problems, *secrets, *found.holds, *unpinned)
+            pinned, materials = self.pinning.pinned(artifact, None if held else found.materials)
+            wanted[artifact.name] = Wanted(pinned, materials, held, spec)
+            self.problems += (*found.problems, *unpinned)
+            if found.materials is not None:
                 path = found.materials.context.shown(found.materials.dockerfile_path)
-                self.notes += [f"{artifact.name}: {path} {note}" for note in found.notes]
+                told = (*found.notes, *self.pinning.notes(found.materials))
+                self.notes += [f"{artifact.name}: {path} {note}" for note in told]
         return wanted

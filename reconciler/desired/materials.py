@@ -19,7 +19,8 @@ from reconciler.desired.tree import BROKEN_REPOSITORY
 from reconciler.model.artifact import Folder, GitFolder
 from reconciler.model.cache import CacheMount, Owner
 from reconciler.model.canonical import canonical, fingerprint
-from reconciler.model.desired import Materials, Needs, SentFolder
+from reconciler.model.desired import Fetched, Materials, Needs, SentFolder
+from reconciler.model.moving import Part, PartKind
 from reconciler.model.platform import Platform
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.reference import Reference
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from reconciler.desired.tree import CommitTree
     from reconciler.model.artifact import Artifact, Place
 
-READER_VERSION = 3
+READER_VERSION = 4
 """Part of every memo key: raise it when a Dockerfile or an ignore file is read differently."""
 _BATCH = 2_000
 _UNREADABLE = BROKEN_REPOSITORY | {"git-unreachable", "git-rev-unknown", "git-login-missing", "git-login-refused",
@@ -202,7 +203,9 @@ def _needs_kept(needs: Mapping[Platform, Needs]) -> str:
         str(platform): [
             {name: str(image) for name, image in need.images.items()},
             list(need.contexts),
-            *([[_mount_kept(mount) for mount in need.mounts]] if need.mounts else []),
+            [_mount_kept(mount) for mount in need.mounts],
+            [[f.location, f.part.kind.value, f.part.name, f.part.rev, f.line] for f in need.fetched],
+            str(need.frontend) if need.frontend else None,
         ]
         for platform, need in needs.items()
     }
@@ -221,7 +224,9 @@ def _needs_revived(kept: str) -> Mapping[Platform, Needs]:
         Platform.parse(platform): Needs(
             {name: Reference.parse(image) for name, image in images.items()},
             tuple(used),
-            tuple(CacheMount(name, Owner(*owner) if owner else None) for mounts in more for name, *owner in mounts),
+            tuple(CacheMount(name, Owner(*owner) if owner else None) for name, *owner in mounts),
+            tuple(Fetched(where, Part(PartKind(kind), name, rev), line) for where, kind, name, rev, line in fetched),
+            Reference.parse(frontend) if frontend else None,
         )
-        for platform, (images, used, *more) in json.loads(kept).items()
+        for platform, (images, used, mounts, fetched, frontend) in json.loads(kept).items()
     }

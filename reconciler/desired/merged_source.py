@@ -16,6 +16,7 @@ from reconciler.desired.rules import FOLDER as POLICY_FOLDER
 from reconciler.desired.source import GitSource
 from reconciler.desired.tree import CommitTree
 from reconciler.model.canonical import canonical
+from reconciler.model.lock import NAME as LOCK
 from reconciler.model.problem import Next, Problem
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from reconciler.desired.assembly import ReadCommit
     from reconciler.desired.inputs import Side
     from reconciler.desired.merge import Merge
+    from reconciler.desired.narrowing import Said
+    from reconciler.model.lock import Lock
 
 _SHORT = 12
 
@@ -80,26 +83,32 @@ class MergedSource(GitSource):
         before, after = await super()._directives(ruling, globs), await super()._directives(tree, globs)
         old, new = ({path: one.value for path, one in side.evaluated.items()} for side in (before, after))
         self._known = frozenset(url for value in old.values() if value for url in _git_urls(value))
-        self._concerned = await asyncio.to_thread(lambda: concerned(old, new, changed_paths(ruling, tree), tree))
+        self._concerned = await asyncio.to_thread(self._touched_files, ruling, tree, old, new)
         strange = {} if self._override else dict(self._strange(old, new))
         return after.only(self._concerned, strange)
 
+    def _touched_files(self, ruling: CommitTree, tree: CommitTree, before: Said, after: Said) -> frozenset[str]:
+        if ruling.at(LOCK) != tree.at(LOCK):  # what it pins stands in Dockerfiles, which may be any
+            return frozenset(before.keys() | after.keys())
+        return concerned(before, after, changed_paths(ruling, tree), tree)
+
     async def _sides(
-        self, commit: ReadCommit, places: frozenset[tuple[str, str]]
+        self, commit: ReadCommit, places: frozenset[tuple[str, str]], lock: Lock | None
     ) -> Mapping[tuple[str, str], Side | Problem]:
         """What only the proposal names is not asked: a login may be bound to its server, and what lies there would be
         told to whoever proposes it."""
         known = frozenset(place for place in places if place[0] in self._known)
-        return {**await super()._sides(commit, known), **{place: self._unknown(place[0]) for place in places - known}}
+        return {
+            **await super()._sides(commit, known, lock),
+            **{place: self._unknown(place[0]) for place in places - known},
+        }
 
     def _unknown(self, url: str) -> Problem:
         message = f"the repository {url} is named by no git context of {self._base}, so it is not asked yet"
         hint = "look at it with care: once this is merged, images are built from it"
         return Problem("git-proposed", message, hint=hint, next=Next.HOLD)
 
-    def _strange(
-        self, before: Mapping[str, Mapping[str, Any] | None], after: Mapping[str, Mapping[str, Any] | None]
-    ) -> Iterator[tuple[str, Problem]]:
+    def _strange(self, before: Said, after: Said) -> Iterator[tuple[str, Problem]]:
         """The files that describe a registry otherwise than any in `base` does: nothing is asked of it, least of all
         with credentials, because somebody proposes to."""
         known = {canonical(value["registry"]) for value in before.values() if value and "registry" in value}

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from reconciler.desired.dockerfile import CacheMountSeen, read_dockerfile, requirements
+from reconciler.desired.dockerfile import CacheMountSeen, RemoteSource, read_dockerfile, requirements
 from reconciler.desired.dockerfile.names import NameFault, parse_reference
 from reconciler.model.artifact import Place
 from reconciler.model.cache import MAX_MOUNTS
-from reconciler.model.desired import Needs
-from reconciler.model.problem import LianError, Problem
+from reconciler.model.desired import Fetched, Needs
+from reconciler.model.problem import LianError, Problem, redact
 from reconciler.model.reference import Reference
 
 if TYPE_CHECKING:
@@ -126,6 +126,10 @@ class _Reader:
                 message = "which image a FROM means depends on the platform of the machine that builds"
                 hint = "use TARGETPLATFORM or TARGETARCH in the image's name instead of BUILDPLATFORM or BUILDARCH"
                 raise LianError(Problem("dockerfile-builder-platform", message, self.facts.source, hint=hint))
+        if any(other.remote_sources != first.remote_sources for other in others):
+            same = frozenset[RemoteSource].intersection(*(frozenset(each.remote_sources) for each in (first, *others)))
+            sources = (s if s in same else replace(s, location=None) for s in first.remote_sources)
+            first = replace(first, remote_sources=tuple(sources))
         if all(other.cache_mounts == first.cache_mounts for other in others):
             return first
         why = "what it is called depends on the platform of the machine that builds"
@@ -168,14 +172,30 @@ def _context_names(artifact: Artifact) -> dict[str, str]:
     return names
 
 
-def _joined(found: Iterable[Requirements], path: str, mounts: tuple[CacheMount, ...]) -> Needs:
+def _joined(found: Sequence[Requirements], path: str, mounts: tuple[CacheMount, ...]) -> Needs:
     images: dict[str, Reference] = {}
     contexts: set[str] = set()
     for each in found:
         contexts |= set(each.contexts)
         for need in each.images:
             images[_name(need, path)] = Reference.parse(need.reference)
-    return Needs(dict(sorted(images.items())), tuple(sorted(contexts)), mounts)
+    frontend = next((each.frontend for each in found if each.frontend), None)
+    return Needs(
+        dict(sorted(images.items())),
+        tuple(sorted(contexts)),
+        mounts,
+        _fetched(found),
+        Reference.parse(frontend) if frontend else None,
+    )
+
+
+def _fetched(found: Iterable[Requirements]) -> tuple[Fetched, ...]:
+    """What nothing pins yet and a lock can; each location once, where it is first fetched."""
+    sources: dict[str, Fetched] = {}
+    for source in (source for each in found for source in each.remote_sources if not source.pinned):
+        if source.location is not None and (part := source.part) is not None:
+            sources.setdefault(source.location, Fetched(source.location, part, source.line))
+    return tuple(sources[location] for location in sorted(sources))
 
 
 def _name(need: ImageNeed, path: str) -> str:
@@ -192,7 +212,11 @@ def _name(need: ImageNeed, path: str) -> str:
 def _remote(found: Iterable[Requirements]) -> Iterator[str]:
     for each in found:
         for source in each.remote_sources:
-            yield f"adds {source.written} from outside (line {source.line}), which lian does not watch yet"
+            if not source.pinned and source.part is None:
+                yield (
+                    f"adds {redact(source.written)} (line {source.line}), which nothing can pin but a checksum: "
+                    "its name is not known before it is built"
+                )
 
 
 def _kept_mounts(

@@ -17,6 +17,7 @@ from reconciler.desired.contexts import Contexts
 from reconciler.desired.directives import read_fleet, registry_flag
 from reconciler.desired.export import Exporter, Stopped
 from reconciler.desired.inputs import Side
+from reconciler.desired.lock import Pinning
 from reconciler.desired.memo import Memo
 from reconciler.desired.nickel.evaluate import evaluate
 from reconciler.desired.nickel.settings import (
@@ -35,6 +36,7 @@ from reconciler.desired.tree import CommitTree, GitObjects
 from reconciler.desired.variables import named_variables
 from reconciler.model.artifact import Place
 from reconciler.model.git_url import GitAccess
+from reconciler.model.lock import NAME
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.tree import SYMLINK
 
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.fleet import RegistrySettings
+    from reconciler.model.lock import Lock
     from reconciler.model.name import ArtifactName
     from reconciler.model.rule import Rulebook, Written
     from reconciler.model.secret import Secret
@@ -68,8 +71,8 @@ class GitSource:
     `location` is a path inside a repository or a URL; `rev` whatever git takes for a commit; `cache` a folder that may
     be deleted at any time; `registry_override` as `--registry` takes it; `secret` hears of the variables that a commit
     names as places of credentials and keys, heeded or not, before anything is asked of a registry; `credential` reads
-    one that the fleet's owner has bound to a git server, and says for what. Raises LianError `registry-invalid`,
-    `source-scheme`.
+    one that the fleet's owner has bound to a git server, and says for what. Without `heeds_lock` the commit's lian.lock
+    is as good as not there. Raises LianError `registry-invalid`, `source-scheme`.
     """
 
     def __init__(
@@ -82,8 +85,10 @@ class GitSource:
         evaluator: EvaluatorSettings | None = None,
         secret: Callable[[Iterable[str]], None] = lambda names: None,
         credential: Callable[[SourceRef, str], Awaitable[Secret]] | None = None,
+        heeds_lock: bool = True,
     ) -> None:
         self._location = location
+        self._heeds_lock = heeds_lock
         self._rev = rev
         self._memo_path = cache / "materials.sqlite"
         self._override = registry_flag(registry_override) if registry_override else None
@@ -191,7 +196,8 @@ class GitSource:
 
     def _notes(self, repository: pygit2.Repository) -> tuple[str, ...]:
         """What a person should know of what is not read."""
-        return _uncommitted(len(git.uncommitted_paths(repository)))
+        changed = git.uncommitted_paths(repository)
+        return _uncommitted(len([path for path in changed if self._heeds_lock or path != NAME]))
 
     def _registry_for(self, tree: CommitTree) -> RegistrySettings | None:
         """The registry that beats what the commit says."""
@@ -212,13 +218,14 @@ class GitSource:
         for one in directives.evaluated.values():
             self._secret(named_variables(one.value or {}))
         specs = await self._specs(commit.tree, directives)
-        assembly = Assembly(commit, fleet, override, settings.value, specs)
+        pinning = await asyncio.to_thread(Pinning.read, commit.tree) if self._heeds_lock else Pinning(told=False)
+        assembly = Assembly(commit, fleet, override, settings.value, specs, pinning=pinning)
         if names_tiers(settings.value, directives.values):
             sizes, assembly.nothing_builds = await self._sizes()
             assembly.ladder = sizes.ladder
         with _collector_paused():
             places = await asyncio.to_thread(assembly.take, directives)
-            foreign = await self._sides(commit, places) if places else {}
+            foreign = await self._sides(commit, places, pinning.lock) if places else {}
             desired = await asyncio.to_thread(assembly.desired, directives, foreign)
         rules = await self._rules(commit.ruling)
         about_none = idle(rules, map(str, desired.wanted)) if directives.all_of_them else ()
@@ -227,24 +234,20 @@ class GitSource:
         return desired
 
     async def _sides(
-        self, commit: ReadCommit, places: frozenset[tuple[str, str]]
+        self, commit: ReadCommit, places: frozenset[tuple[str, str]], lock: Lock | None
     ) -> Mapping[tuple[str, str], Side | Problem]:
-        """Where each git context is read, or why it cannot be."""
-        found = await self._foreign().sides(places, self._access, commit.memo, self._pinned(commit.tree))
+        """Where each git context is read, or why it cannot be. What `lock` pins is not asked for."""
+        pinned = lock.commit_of if lock else lambda url, rev: None
+        found = await self._foreign().sides(places, self._access, commit.memo, pinned)
         sides = (side for side in found.values() if isinstance(side, Side))
         commit.foreign.update({(side.origin.url, side.origin.commit): side for side in sides if side.origin})
         return found
 
-    def _pinned(self, tree: CommitTree) -> Callable[[str, str], str | None]:
-        """To which commit a git context's URL and rev are pinned, if they are."""
-        del tree
-        return lambda url, rev: None
-
-    async def commits(
-        self, places: Iterable[tuple[str, str]], access: GitAccess
-    ) -> dict[tuple[str, str], str | Problem]:
-        """What URLs and revs of git contexts mean now: the commit's id, or why it is not known. Nothing is fetched."""
-        return await self._foreign().commits(places, access)
+    async def commits(self, places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str | Problem]:
+        """See the port GitRefs. Logins are those of the commit last loaded."""
+        asked = {(url, rev): (url, rev or "HEAD") for url, rev in places}
+        found = await self._foreign().commits(asked.values(), self._access)
+        return {place: found[whole] for place, whole in asked.items()}
 
     async def _settings(self, tree: CommitTree) -> Evaluated:
         """lian.ncl under its contract; without one, the contract's defaults."""
@@ -385,6 +388,18 @@ class GitSource:
         if node is None or not node.is_file:
             raise LianError(Problem("path-missing", f"{tree.called} holds no file {path}", file=path))
         return node
+
+    @property
+    def tree(self) -> CommitTree:
+        """Of the commit last loaded."""
+        return self._loaded.tree
+
+    @property
+    def working_tree(self) -> Path | None:
+        """The folder of the working tree; None for a URL, a bare repository, and what lies in none."""
+        repository = self._loaded.repository
+        folder = None if repository is None or self._mirror else repository.workdir
+        return Path(folder) if folder else None
 
     @property
     def _loaded(self) -> ReadCommit:

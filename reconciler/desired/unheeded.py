@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from reconciler.desired.places import DirectiveText
     from reconciler.model.fleet import RegistrySettings
 
-LOCK = "lian.lock"
 _OF_A_FLEET = ("events",)
 _OF_A_DIRECTIVE = ("events",)
 _OF_A_RUNNER = ("labels",)

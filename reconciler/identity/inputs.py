@@ -76,6 +76,8 @@ def platform_inputs(
         "labels": dict(artifact.labels),
         "contexts": contexts,
         "bases": {written: str(ref.digest or images[ref]) for written, ref in needs.images.items()},
+        "frontend": str(needs.frontend.digest or images[needs.frontend]) if needs.frontend else None,
+        "fetched": {source.location: source.pin for source in needs.fetched if source.pin},
         "secrets": dict(artifact.secrets),
         **freshness_leaves(artifact, builder=builder, moment=moment),
         "source_date_epoch": artifact.source_date_epoch or None,

@@ -65,10 +65,12 @@ ParentDigests: TypeAlias = "Mapping[tuple[ArtifactName, Platform], Digest]"
 
 
 def images_of(artifact: Artifact, materials: Materials) -> set[Reference]:
-    """The images by tag whose digests are inputs: bases and named image contexts in use."""
+    """The images by tag whose digests are inputs: bases, frontends and named image contexts in use."""
     found: set[Reference] = set()
     for needs in materials.needs.values():
         found.update(needs.images.values())
+        if needs.frontend:
+            found.add(needs.frontend)
         for name in needs.contexts:
             context = artifact.contexts[name]
             if isinstance(context, BaseImage):
@@ -426,7 +428,8 @@ def _named_in(wanted: Wanted, reference: Reference, problem: Problem) -> Problem
     """The problem, said of the file that names the image: the Dockerfile, else the directive's named context."""
     artifact, materials = wanted.artifact, wanted.materials
     said = problem.of(str(artifact.name))
-    if materials and any(reference in needs.images.values() for needs in materials.needs.values()):
+    used = materials.needs.values() if materials else ()
+    if materials and any(reference in (*needs.images.values(), needs.frontend) for needs in used):
         return said.at(Place(materials.dockerfile_path))
     return said.at(artifact.place)
 

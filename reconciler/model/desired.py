@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from reconciler.model.artifact import Artifact
     from reconciler.model.cache import CacheMount
     from reconciler.model.fleet import Fleet, RegistrySettings
+    from reconciler.model.lock import Lock
+    from reconciler.model.moving import Part
     from reconciler.model.name import ArtifactName
     from reconciler.model.platform import Platform
     from reconciler.model.problem import Problem
@@ -68,6 +70,19 @@ class SentFolder:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetched:
+    """What an ADD fetches from outside, where nothing in the Dockerfile says what it has to be."""
+
+    location: str
+    """As BuildKit is told it, variables put in."""
+    part: Part
+    """Under this name lian.lock pins it."""
+    line: int
+    pin: str | None = None
+    """What it is pinned to: the digest of its content, or a commit."""
+
+
+@dataclass(frozen=True, slots=True)
 class Needs:
     """What a Dockerfile asks from outside for one platform, of the stages that its target reaches."""
 
@@ -78,6 +93,10 @@ class Needs:
     mounts: tuple[CacheMount, ...] = ()
     """The cache mounts that are kept between builds; none unless the artifact's cache policy says so. No part of a
     key."""
+    fetched: tuple[Fetched, ...] = ()
+    """By location. Those that are pinned are part of the key."""
+    frontend: Reference | None = None
+    """The image that its `# syntax=` line names, where that is not what BuildKit has inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +160,8 @@ class Desired:
     """What runners may be, where anything names a tier."""
     others: Mapping[ArtifactName, Wanted] = field(default_factory=dict, repr=False)
     """What the commit asks for beside, where a pass is about a part of it."""
+    lock: Lock | None = field(default=None, repr=False)
+    """What pins the commit's moving parts, where it has such a file and it is heeded; `wanted` is pinned already."""
 
     @property
     def committed(self) -> bool:

@@ -37,6 +37,8 @@ class ReasonCode(StrEnum):
     NAMED_CONTEXT_CHANGED = "named-context-changed"
     SECRET_CHANGED = "secret-changed"
     BASE_MOVED = "base-moved"
+    FETCHED_MOVED = "fetched-moved"
+    FRONTEND_MOVED = "frontend-moved"
     PARENT_CHANGED = "parent-changed"
     BUILDER_CHANGED = "builder-changed"
     EPOCH_CHANGED = "epoch-changed"

@@ -19,6 +19,7 @@ _SCALARS = {
     "context": ReasonCode.CONTEXT_CHANGED,
     "dockerfile": ReasonCode.DOCKERFILE_CHANGED,
     "target": ReasonCode.TARGET_CHANGED,
+    "frontend": ReasonCode.FRONTEND_MOVED,
     "fresh": ReasonCode.EXPIRED,
     "os_epoch": ReasonCode.EXPIRED,
     "source_date_epoch": ReasonCode.EPOCH_CHANGED,
@@ -28,6 +29,7 @@ _MAPPINGS = {
     "args": ReasonCode.ARGS_CHANGED,
     "labels": ReasonCode.LABELS_CHANGED,
     "bases": ReasonCode.BASE_MOVED,
+    "fetched": ReasonCode.FETCHED_MOVED,
     "secrets": ReasonCode.SECRET_CHANGED,
 }
 

@@ -84,6 +84,11 @@ class BuildRequest:
     cache_to: CacheTarget | None = None
     mount_namespace: str | None = None
     """Keeps the cache mounts of this build apart from those of others on the same builder."""
+    frontend: PinnedImage | None = None
+    """What reads the Dockerfile in place of the frontend inside BuildKit. It gets nothing but what is pinned."""
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    """What an ADD fetches -> the digest of the content that it has to have, or the commit that is meant. Other content
+    fails the build."""
     secrets: Mapping[str, SecretBytes] = field(default_factory=dict)
     """What steps may mount, by id. None of it stands in an argument, an environment, a log or what `seen` is told."""
 

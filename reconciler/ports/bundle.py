@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from reconciler.ports.builder import Builder
     from reconciler.ports.clock import Clock, Pause
     from reconciler.ports.compute import Compute
+    from reconciler.ports.contents import Contents, GitRefs
     from reconciler.ports.inventory import Inventory
+    from reconciler.ports.locks import Locks
     from reconciler.ports.memory import Memory
     from reconciler.ports.publisher import Publisher
     from reconciler.ports.recorder import Recorder
@@ -55,6 +57,17 @@ class Surveying(Reading):
     """What describing registries needs as well."""
 
     abilities: Abilities
+
+
+@dataclass(frozen=True, slots=True)
+class Locking:
+    """What pinning moving parts needs."""
+
+    source: Source
+    registry: Registry
+    contents: Contents
+    git_refs: GitRefs
+    locks: Locks
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.problem import Problem
+    from reconciler.model.reference import Repository
     from reconciler.model.tier import Tier
     from reconciler.ports.access import Route
     from reconciler.ports.machine import Machine
@@ -50,6 +51,8 @@ class LeaseRequest:
     """How each of them is reached, and each of their mirrors: whoever joins compute with registries fills this in."""
     purpose: str = ""
     """What is built there, for people."""
+    frontends: frozenset[Repository] = frozenset()
+    """The only images that may read Dockerfiles there, beside BuildKit itself."""
 
     def at(self, moment: float) -> Lease:
         """The lease, if it is asked for at this moment (Unix seconds)."""

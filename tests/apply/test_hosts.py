@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.apply.hosts import hosts_of_shares, share_of
+from reconciler.apply.hosts import frontends_of_shares, hosts_of_shares, share_of
 from reconciler.identity.resolve import Resolution
 from reconciler.model.artifact import BaseImage, ParentImage
 from reconciler.model.cache import CacheMode, CachePolicy
@@ -41,6 +41,15 @@ def test_what_is_pulled_and_pushed_checks_included_and_nothing_else() -> None:
         "team": {"team.example"},
     }
     assert hosts_of_shares(desired, []) == {}
+
+
+def test_only_those_who_need_a_frontend_image_are_given_one() -> None:
+    commit = Commit((artifact("shop/a"), artifact("team/b")))
+    plain, read = commit.desired, replace(commit, frontend="reg.example/docker/dockerfile:1-labs").desired
+    names = [(name, name.workspace) for name in plain.wanted]
+    assert frontends_of_shares(plain, names) == {}
+    repository = Repository("reg.example", "docker/dockerfile")
+    assert frontends_of_shares(read, names) == {"shop": {repository}, "team": {repository}}
 
 
 def test_a_cache_elsewhere_is_spoken_to_unless_there_is_none() -> None:

@@ -172,6 +172,21 @@ def test_a_parent_that_comes_out_different_rebuilds_its_children(two: World) -> 
     settled(two)
 
 
+def test_what_is_pinned_reaches_the_builder_checks_included(one: World) -> None:
+    digest = "sha256:" + "a" * 64
+    pins = {"https://files.example/x": "sha256:" + "b" * 64}
+    one.source.commit = replace(both("shop/api", checks=("test",)), pins=pins, frontend=f"docker/dockerfile@{digest}")
+    assert ends(run(one)) == {"shop/api": ("build", "done")}
+    assert len(one.builder.requests) == 2
+    for request in one.builder.requests:
+        assert request.pinned == pins
+        assert request.frontend is not None
+        assert str(request.frontend.digest) == digest
+    (lease,) = one.compute.rented
+    assert {str(repository) for repository in lease.frontends} == {"docker.io/docker/dockerfile"}
+    assert "docker.io" in lease.hosts
+
+
 @pytest.mark.parametrize("point", ["announced", "tag", "applied", "published"])
 @pytest.mark.parametrize("files", ["new", "old"])
 def test_a_pass_cut_off_about_its_tags_leaves_none_that_looks_moved_by_others(

@@ -102,6 +102,8 @@ def test_versions(capsys: pytest.CaptureFixture[str]) -> None:
         "cache_list",
         "cache_usage",
         "cache_prune",
+        "lock",
+        "lock_report",
         "runners",
     ],
 )

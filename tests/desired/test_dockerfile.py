@@ -185,6 +185,36 @@ def test_a_custom_frontend_holds() -> None:
     assert images(readable, args={"BUILDKIT_SYNTAX": "docker/dockerfile:1"}) == ["docker.io/library/a:latest"]
 
 
+LABS = "# syntax=docker/dockerfile:1-labs\nFROM a\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "image"),
+    [
+        ("docker/dockerfile:1-labs", "docker.io/docker/dockerfile:1-labs"),
+        ("docker/dockerfile-upstream", "docker.io/docker/dockerfile-upstream:latest"),
+        ("reg.example/mirror/docker/dockerfile:1.7", "reg.example/mirror/docker/dockerfile:1.7"),
+        (f"docker/dockerfile{DIGEST}", f"docker.io/docker/dockerfile{DIGEST}"),
+        ("docker/dockerfile:1", None),
+        ("docker/dockerfile:1.22", None),
+    ],
+)
+def test_another_release_of_the_frontend_is_an_image_that_is_needed(line: str, image: str | None) -> None:
+    assert ask(LABS.replace("docker/dockerfile:1-labs", line)).frontend == image
+
+
+@pytest.mark.parametrize("line", ["team/dockerfile:1", "docker/dockerfiles", "x/docker/dockerfile/y", "dockerfile"])
+def test_what_may_read_anything_holds(line: str) -> None:
+    assert problem(LABS.replace("docker/dockerfile:1-labs", line)).code == "dockerfile-frontend-custom"
+
+
+def test_what_only_a_newer_release_can_read_holds() -> None:
+    assert problem(LABS + "RUN --quantum=yes x\n").code == "dockerfile-frontend-custom"
+    assert (
+        problem("FROM a\n", args={"BUILDKIT_SYNTAX": "docker/dockerfile:1-labs"}).code == "dockerfile-frontend-custom"
+    )
+
+
 # -- faults
 
 

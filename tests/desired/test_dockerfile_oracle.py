@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from reconciler.desired.dockerfile import RemoteKind, read_dockerfile, requirements
+from reconciler.desired.dockerfile.directives import detect_frontend
 from reconciler.model.problem import LianError
+from reconciler.providers.builder.source_policy import git_identifier
 from tests.desired.dockerfile_texts import Case, cases
 from tests.oracles.program import oracle
 
@@ -98,7 +100,23 @@ def test_corpus(ask: Ask, path: Path, platform: str) -> None:
                 _agree(ask, Case(content, target, args, platform, "linux/amd64", given_contexts))
 
 
+REMOTES = [
+    ("https://files.example/v1/a.tar.gz", RemoteKind.HTTP, False),
+    ("http://files.example/b", RemoteKind.HTTP, False),
+    ("https://git.example/r.git#main:sub", RemoteKind.GIT, False),
+    ("git@git.example:team/r.git", RemoteKind.GIT, False),
+    ("https://files.example/sum?a=b", RemoteKind.HTTP, True),
+    ("https://user:word@git.example:8443/team/../r.git#v1", RemoteKind.GIT, False),
+    ("git://git.example//deep/r.git#:sub/", RemoteKind.GIT, False),
+    ("https://git.example/pinned.git#" + "a" * 40 + ":docs", RemoteKind.GIT, True),
+    ("https://git.example/checked.git#main", RemoteKind.GIT, True),
+    ("https://files.example/here", RemoteKind.HTTP, False),
+    ("https://files.example/onbuild/1", RemoteKind.HTTP, False),
+]
+
+
 def test_remote_sources(ask: Ask) -> None:
+    """What an ADD fetches is named as BuildKit names it, so that a source policy meets it."""
     content = (Path(__file__).parent / "dockerfiles" / "adds.Dockerfile").read_bytes()
     case = Case(content, None, {}, "linux/amd64", "linux/amd64", ())
     found = requirements(
@@ -108,14 +126,35 @@ def test_remote_sources(ask: Ask) -> None:
         platform=case.platform,
         build_platform=case.builder,
     ).remote_sources
-    assert [(source.location, source.kind) for source in found] == [
-        ("https://files.example/v1/a.tar.gz", RemoteKind.HTTP),
-        ("http://files.example/b", RemoteKind.HTTP),
-        ("https://git.example/r.git#main:sub", RemoteKind.GIT),
-        ("git@git.example:team/r.git", RemoteKind.GIT),
-    ]
-    fetched = ask(_question(case))["sources"]
-    assert {location for location in fetched if not location.startswith("git://")} == {
-        source.location for source in found if source.kind is RemoteKind.HTTP
+    assert sorted((str(source.location), source.kind, source.pinned) for source in found) == sorted(REMOTES)
+    ours = {
+        git_identifier(source.location) if source.kind is RemoteKind.GIT else source.location
+        for source in found
+        if source.location is not None
     }
-    assert len(fetched) == len(found)
+    assert set(ask(_question(case))["sources"]) == ours
+
+
+FRONTENDS = [
+    b"# syntax=docker/dockerfile:1\nFROM a\n",
+    b"#syntax = docker/dockerfile:1-labs cmdline words\nFROM a\n",
+    b"# check=skip=all\n# syntax=x/y@sha256:" + b"a" * 64 + b"\nFROM a\n",
+    b"# SynTax=team/front\nFROM a\n",
+    b"\xef\xbb\xbf# syntax=bom/front\nFROM a\n",
+    b"#!/usr/bin/env x\n# syntax=after/shebang\nFROM a\n",
+    b"// syntax=slash/front\nwhat: ever\n",
+    b'{"syntax": "json/front", "stages": []}',
+    b"# comment\n# syntax=too/late\nFROM a\n",
+    b"\n# syntax=after/blank\nFROM a\n",
+    b"# syntax=\nFROM a\n",
+    b"# syntax=a/b\n# syntax=c/d\nFROM a\n",
+    b"# syntax=crlf/front\r\n# escape=`\r\nFROM a\r\n",
+    b"# syntax=docker/dockerfile:1\\\nFROM a\n",
+    b"FROM a\n# syntax=in/the/middle\n",
+]
+
+
+@pytest.mark.parametrize("content", FRONTENDS, ids=range(len(FRONTENDS)))
+def test_syntax_lines(ask: Ask, content: bytes) -> None:
+    theirs = ask(_question(Case(content, None, {}, "linux/amd64", "linux/amd64", ())))["frontend"]
+    assert detect_frontend(content) == theirs

@@ -11,7 +11,7 @@ import pytest
 from reconciler.desired.export import file_time
 from reconciler.desired.nickel.settings import EvaluatorSettings
 from reconciler.model.desired import Origin
-from reconciler.model.git_url import GitAccess
+from reconciler.model.lock import Lock
 from reconciler.model.problem import Problem
 from reconciler.model.secret import Secret
 from reconciler.model.tree import root
@@ -180,24 +180,22 @@ def test_a_whole_commit_id_asks_nobody_once_it_is_here(bench: Bench, server: Git
     assert server.seen == []
 
 
-def test_a_pinned_rev_asks_nobody_once_it_is_here(
-    bench: Bench, server: GitServer, site: Repo, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pinned_rev_asks_nobody_once_it_is_here(bench: Bench, server: GitServer, site: Repo) -> None:
     commit = str(site.git.references["refs/heads/main"].target)
     files: dict[str, Content] = {"directives/shop.ncl": directives("shop", main_context(server, ', rev = "main"'))}
-    source, desired = loaded(bench, files)
+    _, desired = loaded(bench, files)
     site.commit({**SITE, "index.html": b"new"})
-    pins = {(f"{server.url}/site.git", "main"): commit}
-    monkeypatch.setattr(source, "_pinned", lambda tree: lambda url, rev: pins.get((url, rev)))
+    lock = Lock(git={(f"{server.url}/site.git", "main"): commit})
     server.fresh()
-    assert materials(asyncio.run(source.load()), "site") == materials(desired, "site")
+    _, pinned = loaded(bench, {**files, "lian.lock": str(lock)})
+    assert materials(pinned, "site") == materials(desired, "site")
     assert server.seen == []
 
 
 def test_what_a_rev_means_is_told_without_a_fetch(bench: Bench, server: GitServer, site: Repo) -> None:
     url, commit = f"{server.url}/site.git", str(site.git.references["refs/heads/main"].target)
     places = [(url, "main"), (url, "HEAD"), (url, "gone"), (url, "1" * 40), ("http://127.0.0.1:1/x", "main")]
-    found = asyncio.run(bench.source().commits(places, GitAccess()))
+    found = asyncio.run(bench.source().commits(places))
     told = {rev: each.code if isinstance(each, Problem) else each for (_, rev), each in list(found.items())[:4]}
     assert told == {"main": commit, "HEAD": commit, "gone": "git-rev-unknown", "1" * 40: "1" * 40}
     down = found["http://127.0.0.1:1/x", "main"]

@@ -14,6 +14,7 @@ from reconciler.desired.materials import Found, MaterialsReader
 from reconciler.desired.memo import Memo
 from reconciler.model.artifact import Artifact, BaseImage, Folder, GitFolder, ParentImage, Place
 from reconciler.model.desired import Needs, SentFolder
+from reconciler.model.moving import Part, PartKind
 from reconciler.model.name import ArtifactName
 from reconciler.model.platform import Platform
 from reconciler.model.problem import Problem
@@ -277,9 +278,64 @@ def test_checks_have_needs_of_their_own(repo: Repo) -> None:
     assert set(found.materials.check_needs[AMD64].images) == {"python:3.12", "node:22"}
 
 
-def test_what_comes_from_outside_is_noted(repo: Repo) -> None:
-    found = read(repo, {"Dockerfile": b"FROM scratch\nADD https://example.org/x /\n"})
-    assert found.notes == ("adds https://example.org/x from outside (line 2), which lian does not watch yet",)
+def fetched(repo: Repo, dockerfile: bytes, **more: Any) -> list[tuple[str, Part, int]]:
+    return [(f.location, f.part, f.line) for f in needs(read(repo, {"Dockerfile": dockerfile}, **more)).fetched]
+
+
+def test_what_nothing_pins_is_known_by_its_name_in_a_lock(repo: Repo) -> None:
+    dockerfile = b"""ARG V=1
+FROM scratch AS base
+ARG V
+ADD https://example.org/x-$V https://example.org/a /
+FROM base
+ADD git@git.example:team/r.git#v1:docs /
+ADD https://git.example/r.git /
+"""
+    git = Part(PartKind.GIT, "git@git.example:team/r.git", "v1")
+    assert fetched(repo, dockerfile) == [
+        ("git@git.example:team/r.git#v1:docs", git, 6),
+        ("https://example.org/a", Part(PartKind.URL, "https://example.org/a"), 4),
+        ("https://example.org/x-1", Part(PartKind.URL, "https://example.org/x-1"), 4),
+        ("https://git.example/r.git", Part(PartKind.GIT, "https://git.example/r.git", "HEAD"), 7),
+    ]
+    assert fetched(repo, dockerfile, target="base", args={"V": "2"})[1][0] == "https://example.org/x-2"
+
+
+SUM = "sha256:" + "a" * 64
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        f"ADD --checksum={SUM} https://example.org/x /",
+        f"ARG S={SUM}\nADD --checksum=$S https://example.org/x /",
+        "ADD https://git.example/r.git#" + "a" * 40 + " /",
+        "ADD https://git.example/r.git?commit=" + "a" * 40 + "&tag=v1 /",
+        "ADD --checksum=" + "a" * 40 + " https://git.example/r.git#main /",
+    ],
+)
+def test_what_the_dockerfile_pins_itself_does_not_move(repo: Repo, add: str) -> None:
+    found = read(repo, {"Dockerfile": f"FROM scratch\n{add}\n".encode()})
+    assert (needs(found).fetched, found.notes) == ((), ())
+
+
+def test_a_checksum_of_nothing_pins_nothing(repo: Repo) -> None:
+    assert fetched(repo, b"FROM scratch\nARG S\nADD --checksum=$S https://example.org/x /\n") != []
+
+
+@pytest.mark.parametrize(
+    "dockerfile",
+    [
+        "FROM alpine\nADD https://example.org/$FROM_BASE /\n",
+        "FROM scratch\nADD https://git.example/r.git?tag=v1 /\n",
+        "ARG BUILDARCH\nFROM scratch\nARG BUILDARCH\nADD https://example.org/$BUILDARCH /\n",
+    ],
+)
+def test_what_no_lock_can_name_is_noted(repo: Repo, dockerfile: str) -> None:
+    found = read(repo, {"Dockerfile": dockerfile.encode()})
+    assert needs(found).fetched == ()
+    (note,) = found.notes
+    assert "which nothing can pin but a checksum" in note
 
 
 VARIED: dict[str, Content] = {

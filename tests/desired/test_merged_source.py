@@ -15,8 +15,11 @@ from reconciler.desired.merged_source import MergedSource
 from reconciler.desired.nickel.settings import EvaluatorSettings
 from reconciler.desired.source import GitSource
 from reconciler.model.artifact import Place
+from reconciler.model.digest import Digest
+from reconciler.model.lock import Lock
 from reconciler.model.name import ArtifactName
 from reconciler.model.problem import LianError
+from reconciler.model.reference import Reference
 from reconciler.plan.graph import checked
 from reconciler.plan.touched import dropped, touched
 from tests.desired.repos import SYMLINK, Content, Repo
@@ -129,6 +132,16 @@ def test_a_registry_that_the_base_has_is_asked(sides: Sides) -> None:
     assert touched(before, after) == named("ops/job")
     assert list(after.registries)[-1] == "127.0.0.1:7000"
     assert not after.wanted[ArtifactName.parse("ops/job")].holds
+
+
+def test_a_lock_that_moves_touches_what_it_pins(sides: Sides) -> None:
+    base: dict[str, Content] = {**SHOP, **OPS, "images/api/Dockerfile": b"FROM alpine:3\n", "lian.lock": lock("1" * 64)}
+    sides.commit(base, {**base, "lian.lock": lock("2" * 64)})
+    assert touched(*sides.merged()) == named("shop/api")
+
+
+def lock(digest: str) -> str:
+    return str(Lock({Reference.parse("docker.io/library/alpine:3"): Digest.parse(f"sha256:{digest}")}))
 
 
 FROM_GIT = 'job = lian.make_artifact {{ image = "ops/job", context = {{ git = "{0}", rev = "{1}" }} }}'

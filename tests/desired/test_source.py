@@ -250,7 +250,6 @@ def test_what_has_no_effect_yet_is_noted(bench: Bench) -> None:
     own = '  runner = { cpu = 2, tier = "small", labels.a = "b" },\n'
     files = {
         "lian.ncl": lian,
-        "lian.lock": b"{}",
         "directives/a.ncl": directives("shop", "base", more=own),
         "directives/b.ncl": directives("team", "base"),
         **images("base"),
@@ -258,7 +257,6 @@ def test_what_has_no_effect_yet_is_noted(bench: Bench) -> None:
     assert bench.load(files).notes == (
         "lian.ncl: events has no effect yet",
         "directives/a.ncl: runner.labels has no effect yet",
-        "lian.lock is not read yet: nothing is pinned by it",
     )
     fields = 'image = "x", context.path = "images/base", rebuild_on_rotate = true, runner.labels.a = "b"'
     rotates = f"x = lian.make_artifact {{ {fields} }}"

@@ -103,6 +103,23 @@ def test_a_branch_that_moves_is_built_with_its_reason(
     assert leftovers(bench.cache) == {"processes": [], "mounts": [], "cgroups": [], "leases": []}
 
 
+def test_a_lock_keeps_a_branch_where_it_is(bench: Bench, server: GitServer, site: Repo) -> None:
+    old = str(site.git.references["refs/heads/main"].target)
+    assert f"+ {server.url}/site.git#main" in bench.lian("lock").out
+    bench.commit()
+    bench.reconcile()
+    site.commit({**SITE, "site/index.html": b"<p>two"})
+    server.fresh()
+    assert {change["action"] for change in bench.plan(0).values()} == {"none"}
+    assert server.listed == 0
+    new = str(site.git.references["refs/heads/main"].target)
+    moved = bench.lian("lock", "--update", "*site.git*").out
+    assert f"commit {old[:12]} → commit {new[:12]}" in moved
+    bench.commit()
+    assert bench.plan(2)["shop/site"]["reasons"][0]["code"] == "context-changed"
+    bench.lian("lock", "--check")
+
+
 def test_a_server_that_is_down_holds_what_it_serves_and_nothing_else(bench: Bench, server: GitServer) -> None:
     bench.commit({"own/Dockerfile": "FROM scratch\nCOPY . /\n"})
     text = (bench.repo / "directives/shop.ncl").read_text()

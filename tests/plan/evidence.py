@@ -63,6 +63,8 @@ def commit_of(document: Mapping[str, Any]) -> Commit:
         holds=holds,
         policy=policy,
         before=before,
+        pins=document.get("pins", {}),
+        frontend=document.get("frontend"),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +32,9 @@ from reconciler.model.cache import CachePolicy, Session
 from reconciler.model.desired import Wanted
 from reconciler.model.digest import Digest
 from reconciler.model.fleet import RegistryProvider
+from reconciler.model.lock import Lock
+from reconciler.model.lock_report import LockAction, LockChange, LockReport
+from reconciler.model.moving import Part, PartKind
 from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Outcome, Result, Status
 from reconciler.model.plan import Action, Change, FileChange, Plan, Reason, ReasonCode
@@ -189,6 +193,27 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
         (_PROBLEM,),
         (_PROBLEM,),
     ).to_json({"shop/api/.build-spec.ncl": "diff"}),
+    "lock": json.loads(
+        str(
+            Lock(
+                {Reference.parse("alpine:3"): _DIGEST},
+                {("https://git.example/r.git", "main"): _REVISION},
+                {"https://files.example/x": _DIGEST},
+            )
+        )
+    ),
+    "lock_report": LockReport(
+        _REVISION,
+        (
+            LockChange(Part(PartKind.IMAGE, "docker.io/library/alpine:3"), LockAction.MOVED, "a", "b", (_API,)),
+            LockChange(Part(PartKind.GIT, "https://git.example/r.git", "main"), LockAction.LACKING),
+            *(LockChange(Part(PartKind.URL, "https://files.example/x"), action) for action in LockAction),
+        ),
+        3,
+        problems=(_PROBLEM,),
+        unresolved=(_PROBLEM,),
+        notes=("a note",),
+    ).to_json(),
     "problems": {"kind": "problems", "version": 1, "problems": [_PROBLEM.to_json(), Problem("a", "b").to_json()]},
 }
 

@@ -92,6 +92,8 @@ _WHAT = {
     Code.LABELS_CHANGED: "label",
     Code.TARGET_CHANGED: "target",
     Code.BASE_MOVED: "base",
+    Code.FETCHED_MOVED: "fetched",
+    Code.FRONTEND_MOVED: "frontend",
     Code.PARENT_CHANGED: "parent",
     Code.SECRET_CHANGED: "secret",
     Code.BUILDER_CHANGED: "builder pin",

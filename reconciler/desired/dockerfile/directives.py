@@ -12,7 +12,10 @@ from reconciler.desired.go_text import GO_SPACE, MAX_LINE
 
 _FORM = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*\Z")
 _KNOWN = frozenset({"syntax", "escape", "check"})
+_DOCKERFILE = re.compile(r"[^/]+/(?:[^/]+/)*docker/dockerfile(-upstream)?")
 _STABLE = re.compile(r"latest|1(\.[0-9]+){0,2}")
+SYNTAX_ARG = "BUILDKIT_SYNTAX"
+"""The build argument that chooses a frontend, whatever the file says."""
 BOM = b"\xef\xbb\xbf"
 
 
@@ -83,3 +86,13 @@ def is_built_in(frontend: str) -> bool:
     except NameFault:
         return False
     return reference.name == "docker.io/docker/dockerfile" and _STABLE.fullmatch(reference.with_tag.tag) is not None
+
+
+def reads_dockerfiles(frontend: str) -> str | None:
+    """The whole reference of a frontend image that reads Dockerfiles as this reader does: another channel or release of
+    docker/dockerfile, there or copied to another registry; None for one that may read anything."""
+    try:
+        reference = parse_reference(frontend)
+    except NameFault:
+        return None
+    return str(reference.with_tag) if _DOCKERFILE.fullmatch(reference.name) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.desired.dockerfile.directives import detect_frontend, is_built_in
+from reconciler.desired.dockerfile.directives import SYNTAX_ARG, detect_frontend, is_built_in
 from reconciler.desired.dockerfile.fault import Fault, raised
 from reconciler.desired.dockerfile.instructions import From, Step, read_instruction
 from reconciler.desired.dockerfile.lines import read_instructions
@@ -14,8 +14,6 @@ from reconciler.model.problem import LianError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-SYNTAX_ARG = "BUILDKIT_SYNTAX"
 
 
 @dataclass(frozen=True, slots=True)

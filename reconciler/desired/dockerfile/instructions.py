@@ -49,6 +49,8 @@ class Step:
     mounts: tuple[str, ...] = ()
     """The mounts of a RUN, as written."""
     adds: tuple[str, ...] = ()
+    checksum: str = ""
+    """What an ADD says that its one source has to be, as written."""
     sets: tuple[tuple[str, str | None], ...] = ()
     """Names and unexpanded values of an ARG or ENV; None where an ARG has no default."""
     trigger: str = ""
@@ -131,7 +133,7 @@ def _copy(instruction: Instruction) -> Step:
     flags = _flags(instruction)
     _no_heredoc_as_target(instruction)
     if instruction.keyword == "add":
-        return Step("add", instruction.line, adds=sources)
+        return Step("add", instruction.line, adds=sources, checksum=flags.get("checksum", [""])[0])
     return Step("copy", instruction.line, copies_from=flags.get("from", [""])[0])
 
 

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
+
+from reconciler.model.moving import Part, PartKind, is_commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 _SCHEME = re.compile(r"([a-zA-Z0-9]+)://")
 _SCP = re.compile(r"[a-zA-Z0-9\-_]+@[a-zA-Z0-9\-.]+:.*")
+_DEFAULT_REV = "HEAD"
 
 
 class RemoteKind(StrEnum):
@@ -33,6 +36,20 @@ class RemoteSource:
     location: str | None
     kind: RemoteKind | None
     line: int
+    pinned: bool = False
+    """Whether the Dockerfile itself says what it has to be: by `--checksum`, or a commit's whole id."""
+
+    @property
+    def part(self) -> Part | None:
+        """Under which name a lock pins it; None where none can."""
+        if self.location is None:
+            return None
+        if self.kind is RemoteKind.HTTP:
+            return Part(PartKind.URL, self.location)
+        url, _, fragment = self.location.partition("#")
+        if "?" in url:
+            return None
+        return Part(PartKind.GIT, url, fragment.partition(":")[0] or _DEFAULT_REV)
 
 
 def remote_kind(source: str) -> RemoteKind | None:
@@ -59,8 +76,21 @@ def _path_of(url: str) -> str:
 
 def remote_sources(step: Step, environment: StageEnvironment) -> Iterator[RemoteSource]:
     """What an ADD fetches, with the variables that it sees."""
+    checked = bool(step.checksum) and environment.known(step.checksum) != ""
     for written in step.adds:
         location = environment.known(written)
         kind = None if location is None else remote_kind(location)
         if kind is not None or (location is None and "$" in written):
-            yield RemoteSource(written, location, kind, step.line)
+            pinned = checked or (location is not None and kind is RemoteKind.GIT and _names_commit(location))
+            yield RemoteSource(written, location, kind, step.line, pinned)
+
+
+def _names_commit(location: str) -> bool:
+    """Whether a git source says which commit it is, as a revision or (BuildKit's own) in its query."""
+    url, _, fragment = location.partition("#")
+    try:
+        query = parse_qs(url.partition("?")[2])
+    except ValueError:
+        query = {}
+    named = (fragment.partition(":")[0], *query.get("checksum", ()), *query.get("commit", ()), *query.get("ref", ()))
+    return any(map(is_commit, named))

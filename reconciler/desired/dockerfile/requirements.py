@@ -8,9 +8,10 @@ context of its name in FROM. ONBUILD triggers of stages are followed; those insi
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from reconciler.desired.dockerfile.directives import SYNTAX_ARG, reads_dockerfiles
 from reconciler.desired.dockerfile.environment import StageEnvironment
 from reconciler.desired.dockerfile.expand import Quoting
 from reconciler.desired.dockerfile.fault import Fault, nearest, raised
@@ -56,6 +57,8 @@ class Requirements:
     """Indexes of the stages that are reached."""
     remote_sources: tuple[RemoteSource, ...]
     cache_mounts: tuple[CacheMountSeen, ...] = ()
+    frontend: str | None = None
+    """The image that reads the file in place of the frontend inside BuildKit, with a tag or a digest."""
 
 
 def requirements(
@@ -76,20 +79,23 @@ def requirements(
     `dockerfile-cycle`, `dockerfile-expansion`, `dockerfile-epoch-unsupported`, `dockerfile-syntax`.
     """
     try:
-        custom = facts.frontend_for(args)
-        if custom is not None or not facts.stages:
-            hint = "remove the syntax line, or use docker/dockerfile:1, which is what is built in"
-            raise Fault(
-                "frontend-custom",
-                f"only the frontend {custom or facts.frontend!r} can tell what this file needs",
-                1,
-                hint,
-            )
+        frontend = _frontend(facts, args)
         builder = _platform(build_platform, None)
         graph = _Graph(facts, target or None, args, _platform(platform, builder), builder, named_contexts, mounts)
-        return graph.requirements()
+        return replace(graph.requirements(), frontend=frontend)
     except Fault as fault:
         raise raised([fault], facts.source) from fault
+
+
+def _frontend(facts: DockerfileFacts, args: Mapping[str, str]) -> str | None:
+    """Raises Fault for a frontend that alone can tell what the file needs."""
+    custom = facts.frontend_for(args)
+    known = reads_dockerfiles(custom) if custom is not None and SYNTAX_ARG not in args else None
+    if (custom is None or known is not None) and facts.stages:
+        return known
+    hint = "remove the syntax line, or use a release of docker/dockerfile; docker/dockerfile:1 is built in"
+    message = f"only the frontend {custom or facts.frontend!r} can tell what this file needs"
+    raise Fault("frontend-custom", message, 1, hint)
 
 
 def _platform(text: str, builder: PlatformName | None) -> PlatformName:

@@ -18,7 +18,7 @@ from reconciler.ports.publisher import PullFrom, PushTo, WriteLayout
 
 if TYPE_CHECKING:
     from reconciler.model.tier import Tier
-    from reconciler.ports.builder import BuildRequest, CacheSource, CacheTarget, ContextInput
+    from reconciler.ports.builder import BuildRequest, CacheSource, CacheTarget, ContextInput, PinnedImage
     from reconciler.ports.publisher import Destination
 
 CPU_PERIOD = 100_000
@@ -54,7 +54,8 @@ def build_words(address: str, request: BuildRequest, metadata: Path, *, limit_sw
 
     Raises LianError for values that no command line can carry, and for build arguments that lian sets itself.
     """
-    words = ["--addr", address, "build", "--progress=rawjson", "--frontend=dockerfile.v0"]
+    frontend = "gateway.v0" if request.frontend else "dockerfile.v0"
+    words = ["--addr", address, "build", "--progress=rawjson", f"--frontend={frontend}"]
     words += ["--metadata-file", str(metadata)]
     words += _local("context", request.context) + _local("dockerfile", request.dockerfile.parent)
     words += _options(request, limit_swap)
@@ -138,8 +139,18 @@ def _options(request: BuildRequest, limit_swap: bool) -> list[str]:
     options |= _limits(request.tier, limit_swap)
     if request.scanner is not None:
         options["attest:sbom"] = f"generator={request.scanner.repository}@{request.scanner.digest}"
-    pairs = [IGNORE_SYNTAX_LINE, *(f"{key}={value}" for key, value in options.items())]
+    pairs = [*_read_by(request.frontend), *(f"{key}={value}" for key, value in options.items())]
     return [word for pair in pairs for word in ("--opt", pair)]
+
+
+def _read_by(frontend: PinnedImage | None) -> list[str]:
+    """What reads the Dockerfile. An image is told that its line was followed already, as the built-in frontend is."""
+    if frontend is None:
+        return [IGNORE_SYNTAX_LINE]
+    if not isinstance(frontend.origin, PullFrom):
+        raise TypeError(f"{frontend.origin} cannot hold a frontend")
+    image = f"{frontend.origin.repository}@{frontend.digest}"
+    return [f"source={image}", f"cmdline={image}"]
 
 
 def _limits(tier: Tier, limit_swap: bool) -> dict[str, str]:

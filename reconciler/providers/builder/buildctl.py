@@ -25,6 +25,7 @@ from reconciler.providers.builder.lending import secret_words
 from reconciler.providers.builder.moved import moved
 from reconciler.providers.builder.patience import Held, Patience
 from reconciler.providers.builder.progress import Progress
+from reconciler.providers.builder.source_policy import source_policy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from reconciler.ports.machine import Running, Workplace
 
 METADATA = "metadata.json"
+POLICY = "source-policy.json"
 KEEP_SECONDS = 600.0
 """Exports of caches have been seen to hang for hours (buildkit#6008)."""
 READ_SECONDS = 60.0
@@ -94,6 +96,9 @@ class BuildctlBuilder:
         metadata = place.folder / METADATA
         there = await moved(request, place)
         words = build_words(runner.address, there, metadata, limit_swap=self._limit_swap)
+        if request.pinned or request.frontend:
+            policy = await place.write(POLICY, source_policy(request.pinned, only_pinned=request.frontend is not None))
+            words += ["--source-policy-file", str(policy)]
         if self._access:
             words += await hand_over(self._access, hosts_of(request), place)
         return words + await secret_words(request.secrets, place)

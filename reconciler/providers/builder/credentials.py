@@ -32,6 +32,8 @@ def hosts_of(request: BuildRequest) -> frozenset[str]:
     hosts |= {c.origin.repository.host for c in request.cache_from if isinstance(c.origin, PullFrom)}
     destinations = (request.destination, request.cache_to.destination if request.cache_to else None)
     hosts |= {d.repository.host for d in destinations if isinstance(d, PushTo)}
+    if request.frontend is not None and isinstance(request.frontend.origin, PullFrom):
+        hosts.add(request.frontend.origin.repository.host)
     if request.scanner is not None:
         hosts.add(request.scanner.repository.host)
     return frozenset(hosts)

@@ -108,6 +108,13 @@ _PUSH = r"failed to push (?P<where>\S+?):? .*"
 
 RULES = (
     _rule(
+        r"source \"(?P<source>[^\"]*)\" denied by policy",
+        "source-unpinned",
+        "the Dockerfile's frontend asks for {source}, which lian did not know of and so did not pin",
+        Next.PERSON,
+        "use docker/dockerfile:1 in its `# syntax=` line: it reads names as lian does",
+    ),
+    _rule(
         r"no active session|transport is closing|error reading from server|code = Unavailable|^Unavailable: "
         r"|failed to receive status|failed to dial|connection error: desc|closing transport"
         r"|client connection is closing|error reading server preface|^Canceled: |listing workers for Build",
@@ -240,7 +247,7 @@ RULES = (
         "base-not-found",
         "the base image {image} is not in its registry",
         Next.PERSON,
-        "check its name and digest",
+        "check its name and digest; where lian.lock pins it, `lian lock --update` moves it",
     ),
     _rule(
         r"failed to resolve source metadata for \S+: |failed to copy: |failed to fetch ",
@@ -248,6 +255,13 @@ RULES = (
         "a base image could not be pulled",
         Next.RETRY,
         "check that its registry is up and can be reached from the builder",
+    ),
+    _rule(
+        r"digest mismatch (?:for \S+: )?(?P<got>sha\w+:\w+)(?:: | \(expected: )(?P<expected>sha\w+:\w+)",
+        "download-moved",
+        "what an ADD fetches has other content than it is pinned to: {got}, not {expected}",
+        Next.PERSON,
+        "look at what changed; then `lian lock --update URL`, or a new `--checksum` in the Dockerfile",
     ),
     _rule(
         r"invalid response status 4(?!08|25|29)[0-9]{2}",

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import PurePath
 
+    from reconciler.model.reference import Repository
     from reconciler.ports.access import Route
     from reconciler.ports.compute import LeaseRequest
 
@@ -30,11 +31,18 @@ def configuration(request: LeaseRequest, cgroup_parent: str | None, certificates
         "[history]",
         "maxEntries = 1",
         '[frontend."gateway.v0"]',
-        "enabled = false",
+        *_gateway(request.frontends),
     ]
     for route in request.routes:
         lines += _registry(route, certificates.get(route.host, Certificates()))
     return "\n".join(lines) + "\n"
+
+
+def _gateway(frontends: Collection[Repository]) -> list[str]:
+    """What runs frontend images: nothing but those that are known, and for none of them nothing at all."""
+    if not frontends:
+        return ["enabled = false"]
+    return ["enabled = true", f"allowedRepositories = [{', '.join(_quoted(each) for each in sorted(frontends))}]"]
 
 
 @dataclass(frozen=True, slots=True)

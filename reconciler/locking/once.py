@@ -1,0 +1,187 @@
+"""`lian lock` from the commit to the file: what it uses, what that is pinned to, what has to be asked.
+
+Nothing is written unless all that was asked for is known (ADR 070): a lock of half a commit would look like a whole
+one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from reconciler.finishing import all_of
+from reconciler.identity.resolve import missing_base, unread_base
+from reconciler.model.lock import NAME, Lock
+from reconciler.model.lock_report import LockAction, LockChange, LockReport
+from reconciler.model.moving import PartKind, parts_of
+from reconciler.model.observed import Absent, Found, Unknown
+from reconciler.model.problem import LianError, Problem
+from reconciler.model.reference import Reference
+from reconciler.model.wording import meant
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from reconciler.model.desired import Desired
+    from reconciler.model.moving import Part
+    from reconciler.model.name import ArtifactName
+    from reconciler.ports.bundle import Locking
+
+_AT_ONCE = 8
+"""Downloads at a time."""
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person asked for: `update` are globs of what moves, empty for all; None for nothing."""
+
+    update: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Uses:
+    """What a commit uses that can move, with who uses it. `unknown` are artifacts of which that is not known."""
+
+    parts: Mapping[Part, tuple[ArtifactName, ...]]
+    unknown: tuple[ArtifactName, ...]
+
+    @classmethod
+    def of(cls, desired: Desired) -> _Uses:
+        found: dict[Part, list[ArtifactName]] = {}
+        for name, wanted in sorted(desired.wanted.items()):
+            for part in parts_of(wanted.artifact, wanted.materials):
+                found.setdefault(part, []).append(name)
+        unknown = tuple(name for name, wanted in sorted(desired.wanted.items()) if wanted.materials is None)
+        return cls({part: tuple(names) for part, names in sorted(found.items())}, unknown)
+
+    def unused(self, pins: Collection[Part], desired: Desired) -> list[Part]:
+        """Entries that nothing uses; none while it is not known what all use."""
+        return [] if self.unknown or desired.problems else sorted(part for part in pins if part not in self.parts)
+
+    @property
+    def note(self) -> tuple[str, ...]:
+        """Of what is not known."""
+        if not self.unknown:
+            return ()
+        shown = ", ".join(map(str, self.unknown[:_SHOWN]))
+        more = f" and {len(self.unknown) - _SHOWN} more" if len(self.unknown) > _SHOWN else ""
+        return (f"what {shown}{more} would use is not known, so no entry is taken for unused",)
+
+
+async def lock_once(ports: Locking, options: Options) -> LockReport:
+    """Bring the working tree's lian.lock up to the commit. Raises LianError if no commit or no lock can be read, if it
+    cannot be written, and for a name in `update` that names nothing (`lock-name-unknown`)."""
+    desired = await ports.source.load()
+    uses = _Uses.of(desired)
+    before = (await ports.locks.read() or Lock()).pins
+    moving = _named(options.update, {*uses.parts, *before})
+    asked = [part for part in uses.parts if part not in before or part in moving]
+    unused = uses.unused(before, desired)
+    report = LockReport(desired.revision, problems=desired.problems, looked_at=len(asked))
+    notes = (*desired.notes, *uses.note)
+    found, unresolved = await _resolved(ports, asked, uses)
+    if unresolved:
+        return replace(report, unresolved=unresolved, kept=len(before), notes=notes)
+    after = {part: pin for part, pin in before.items() if part not in unused} | found
+    written = await ports.locks.write(Lock.of(after)) if after or before else False
+    changes = [_change(part, before.get(part), after.get(part), uses) for part in sorted({*before, *after})]
+    changed = tuple(change for change in changes if change is not None)
+    kept = sum(before.get(part) == pin for part, pin in after.items())
+    return replace(report, changes=changed, kept=kept, written=written, notes=notes)
+
+
+async def check(ports: Locking) -> LockReport:
+    """What the commit's own lock lacks, and what it has in vain; asks nobody, writes nothing. Raises LianError if no
+    commit or no lock can be read."""
+    desired = await ports.source.load()
+    uses = _Uses.of(desired)
+    pins = (await ports.locks.committed() or Lock()).pins
+    lacking = [LockChange(p, LockAction.LACKING, artifacts=who) for p, who in uses.parts.items() if p not in pins]
+    unused = [LockChange(part, LockAction.UNUSED, old=pins[part]) for part in uses.unused(pins, desired)]
+    changes = (*lacking, *unused)
+    kept = len(pins) - len(unused)
+    return LockReport(desired.revision, changes, kept, problems=desired.problems, notes=(*desired.notes, *uses.note))
+
+
+def _named(globs: tuple[str, ...] | None, known: Collection[Part]) -> set[Part]:
+    """The parts that are to move. Raises LianError for a glob that names nothing."""
+    if globs is None:
+        return set()
+    if not globs:
+        return set(known)
+    found: set[Part] = set()
+    problems = []
+    for glob in globs:
+        matches = {part for part in known if any(fnmatchcase(name, glob) for name in part.names)}
+        if not matches:
+            problems.append(_unknown(glob, known))
+        found |= matches
+    if problems:
+        raise LianError(problems)
+    return found
+
+
+def _unknown(glob: str, known: Collection[Part]) -> Problem:
+    """People leave out hosts and folders; what is meant is told by its whole name."""
+    spelled = {text: part.name for part in known for name in part.names for text in (name.rpartition("/")[2], name)}
+    near = meant(glob, spelled, "")
+    word = near.removeprefix("did you mean ").removesuffix("?")
+    hint = f"did you mean {spelled[word]}?" if word in spelled else f"{NAME} and `lian lock --check` name them all"
+    return Problem("lock-name-unknown", f"nothing that moves is called {glob}", "--update", hint=hint)
+
+
+def _change(part: Part, old: str | None, new: str | None, uses: _Uses) -> LockChange | None:
+    if old == new:
+        return None
+    action = LockAction.ADDED if old is None else LockAction.REMOVED if new is None else LockAction.MOVED
+    return LockChange(part, action, old, new, uses.parts.get(part, ()))
+
+
+async def _resolved(
+    ports: Locking, parts: Collection[Part], uses: _Uses
+) -> tuple[dict[Part, str], tuple[Problem, ...]]:
+    """What each part is now, and why some are not known, said of the first that uses it. All are asked, so that all
+    problems are told at once."""
+    images = {Reference.parse(part.name): part for part in parts if part.kind is PartKind.IMAGE}
+    gate = asyncio.Semaphore(_AT_ONCE)
+    urls = [part for part in parts if part.kind is PartKind.URL]
+    places = {(part.name, part.rev): part for part in parts if part.kind is PartKind.GIT}
+    heads, answers, commits = await asyncio.gather(
+        _heads(ports, images),
+        all_of(_content(gate, ports, part) for part in urls),
+        ports.git_refs.commits(places),
+    )
+    found = {images[reference]: pin for reference, pin in heads.items()} | dict(zip(urls, answers, strict=True))
+    found |= {places[place]: commit for place, commit in commits.items()}
+    pins = {part: pin for part, pin in found.items() if isinstance(pin, str)}
+    problems = {part: problem for part, problem in found.items() if isinstance(problem, Problem)}
+    return pins, tuple(problem.of(str(uses.parts[part][0])) for part, problem in sorted(problems.items()))
+
+
+async def _heads(ports: Locking, images: Collection[Reference]) -> dict[Reference, str | Problem]:
+    """Asked repository by repository, so that no registry answers from a list that is a little behind."""
+    apart: dict[object, list[Reference]] = {}
+    for reference in images:
+        apart.setdefault(reference.repository, []).append(reference)
+    answers = await all_of(ports.registry.heads(references) for references in apart.values())
+    found: dict[Reference, str | Problem] = {}
+    for reference, head in (item for answer in answers for item in answer.items()):
+        match head:
+            case Found(digest):
+                found[reference] = str(digest)
+            case Absent():
+                found[reference] = missing_base(reference)
+            case Unknown(problem):
+                found[reference] = unread_base(reference, problem)
+    return found
+
+
+async def _content(gate: asyncio.Semaphore, ports: Locking, part: Part) -> str | Problem:
+    try:
+        async with gate:
+            return str(await ports.contents.digest(part.name))
+    except LianError as error:
+        return error.problems[0]

@@ -1,0 +1,1 @@
+"""What is behind URLs, fetched to be hashed and kept nowhere."""
