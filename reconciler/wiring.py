@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncIterator, Callable
 
+    from reconciler.adopt.init import Tools
     from reconciler.desired.source import GitSource
     from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired, Materials, SentFolder
@@ -526,6 +527,16 @@ class Bench:
         if is_url(self.choice.repo):
             return NoTrigger()
         return RefsTrigger(Path(open_local(Path(self.choice.repo)).path))
+
+
+def beginning(folder: str) -> Tools:
+    """What `lian init` works with. Raises LianError for a folder that no desired repo can be begun in."""
+    from reconciler.adopt.init import Tools
+    from reconciler.desired.project import ContractGrammar, FolderProject, ReadDockerfiles
+    from reconciler.providers.builder.bake import Buildx
+
+    project = FolderProject.at(folder)
+    return Tools(project, ReadDockerfiles(), ContractGrammar(), Buildx(project.root))
 
 
 async def _pause(seconds: float) -> None:

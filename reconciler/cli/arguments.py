@@ -28,6 +28,7 @@ from reconciler.cli.help_texts import (
     CACHE_PRUNE_EPILOG,
     DESCRIPTION,
     EPILOG,
+    INIT_EPILOG,
     POLICY_EPILOG,
     PRUNE_EPILOG,
     SIZING_EPILOG,
@@ -95,6 +96,7 @@ def parser(environ: Mapping[str, str]) -> Parser:
     root.add_argument("--version", action="version", version=f"lian {__version__}")
     verbs = root.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     verb = _verbs(verbs, environ)
+    _init(verb("init", "begin a desired repo: an example, or what Dockerfiles, compose and bake files say"))
     command = verb("validate", "evaluate and check every directive; file:line:column for each error", desired)
     as_json(command)
     command = verb("diff", "show what would be built, and why; changes nothing", desired, selection, forced, limited)
@@ -152,6 +154,28 @@ def _verbs(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str]
         return command
 
     return verb
+
+
+def _init(command: Parser) -> None:
+    command.epilog = INIT_EPILOG
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.add_argument("folder", metavar="FOLDER", nargs="?", default=".", help="the whole repository [.]")
+    command.add_argument(
+        "--from",
+        dest="source",
+        metavar="FILE",
+        help="a compose or bake file by its path from FOLDER; . for Dockerfiles alone [what is there]",
+    )
+    command.add_argument("--workspace", metavar="NAME", help="what the workspace is called [the project or folder]")
+    command.add_argument(
+        "--only",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="only this service, target or group (may be given again) [all; of bake files the default group]",
+    )
+    command.add_argument("--dry-run", action="store_true", help="print what would be written, and write nothing")
+    as_json(command)
 
 
 def _build(command: Parser, environ: Mapping[str, str]) -> None:

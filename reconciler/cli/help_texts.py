@@ -20,6 +20,17 @@ Secrets of builds lie where lian.ncl says; reconcile, watch and build read them.
 Start with: lian doctor
 """
 
+INIT_EPILOG = """\
+Read is docker-bake.hcl (by buildx), else docker-bake.json, else the compose
+file, else each Dockerfile that git does not ignore, and what cannot be carried
+over is told field by field. With none of these a small example is written.
+Variables take the values of .env (compose) and their defaults; the environment
+has no part in it. No file that is there is changed, nothing is committed, and
+nothing at all is written if the input is wrong. 3 if an image is left out.
+  lian init --dry-run
+  lian init --from docker/compose.prod.yaml --workspace shop
+"""
+
 PRUNE_EPILOG = """\
 Kept is what HEAD (or --rev) asks for, and every ref that matches
 policy.prune.revisions in lian.ncl, with its keep rules; what is not certain
