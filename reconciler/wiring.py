@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from reconciler.adopt.init import Tools
     from reconciler.desired.source import GitSource
+    from reconciler.model.contract import Contracts
     from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.lease import Lease
@@ -537,6 +538,20 @@ def beginning(folder: str) -> Tools:
 
     project = FolderProject.at(folder)
     return Tools(project, ReadDockerfiles(), ContractGrammar(), Buildx(project.root))
+
+
+def contracts() -> Contracts:
+    """What directives and settings may say. Raises LianError if the installation is broken."""
+    from reconciler.desired.contracts import contracts
+
+    return contracts()
+
+
+def contracts_folder() -> Path:
+    """Where `schemas/` and `defaults/` lie, for editors. Raises LianError if the installation is broken."""
+    from reconciler.desired.packaged import folder
+
+    return folder()
 
 
 async def _pause(seconds: float) -> None:

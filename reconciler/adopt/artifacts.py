@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from reconciler.ports.project import Dockerfiles, Grammar, Project
 
 
+DEFAULT_PLATFORM = "linux/amd64"
+"""The contract's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Carried:
     """A build that became an artifact; `document` is its value in the directive."""
@@ -52,7 +56,7 @@ def adopt(found: Found, workspace: str, project: Project, dockerfiles: Dockerfil
     writer = _Writer(workspace, names, _common_host(builds))
     builds = _with_parents(builds)
     builds = [build if build.left_out else writer.checked(build, grammar) for build in builds]
-    builds = _with_parents(builds)
+    builds = _widened(_with_parents(builds))
     carried = tuple(writer.carried(build) for build in builds if not build.left_out)
     remarks = dict.fromkeys((*found.remarks, *(remark for build in builds for remark in build.remarks)))
     return Adopted(
@@ -101,22 +105,56 @@ def _dockerfile_path(build: Build) -> str | None:
 def _with_parents(builds: Sequence[Build]) -> list[Build]:
     """What stands on a build that is left out is left out too; so is what stands on itself."""
     known = {build.name: build for build in builds}
-    gone = {build.name for build in builds if build.left_out}
-    standing = {build.name: _parents(build) for build in builds if not build.left_out}
-    while lost := [name for name, parents in standing.items() if parents - (known.keys() - gone)]:
-        for name in lost:
-            parent = sorted(standing.pop(name) - (known.keys() - gone))[0]
-            gone.add(name)
-            known[name] = _orphaned(known[name], parent, parent in known)
-    settled: set[str] = set()
-    while ready := [name for name, parents in standing.items() if parents <= settled]:
-        settled |= set(ready)
-        for name in ready:
-            del standing[name]
-    for name in standing:
+    children: dict[str, list[str]] = {}
+    for build in builds:
+        for parent in sorted(_parents(build)):
+            children.setdefault(parent, []).append(build.name)
+    gone = [*(name for name in children if name not in known), *(b.name for b in builds if b.left_out)]
+    for parent in gone:  # which grows
+        for name in children.get(parent, ()):
+            if not known[name].left_out:
+                known[name] = _orphaned(known[name], parent, parent in known)
+                gone.append(name)
+    standing = [build for build in known.values() if not build.left_out]
+    for name in {build.name for build in standing} - set(_parents_first(standing)):
         message = "it stands on itself, by way of others"
         known[name] = _left_out(known[name], "parent-cycle", message, "take one of the named contexts out")
     return [known[build.name] for build in builds]
+
+
+def _widened(builds: Sequence[Build]) -> list[Build]:
+    """What others stand on is built for all the platforms that these are built for, as bake has it."""
+    known = {build.name: build for build in builds}
+    for name in reversed(_parents_first([build for build in builds if not build.left_out])):
+        build = known[name]
+        for parent in (known[each] for each in sorted(_parents(build))):
+            more = [each for each in _platforms(build) if each not in _platforms(parent)]
+            if more:
+                message = f"it is built for {', '.join(more)} too, since {build.name} stands on it"
+                remark = Remark(Weight.SETTLED, "platform-added", message, parent.place, "", parent.name)
+                widened = replace(parent, platforms=(*_platforms(parent), *more))
+                known[parent.name] = _remarked(widened, remark)
+    return [known[build.name] for build in builds]
+
+
+def _platforms(build: Build) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(Platform.parse(text)) for text in build.platforms)) or (DEFAULT_PLATFORM,)
+
+
+def _parents_first(builds: Sequence[Build]) -> list[str]:
+    """The names in an order in which each comes behind all that it stands on; what stands on itself is not in it."""
+    children: dict[str, list[str]] = {build.name: [] for build in builds}
+    waiting = {build.name: len(_parents(build)) for build in builds}
+    for build in builds:
+        for parent in _parents(build):
+            children[parent].append(build.name)
+    order = [name for name, count in waiting.items() if not count]
+    for name in order:  # which grows
+        for child in children[name]:
+            waiting[child] -= 1
+            if not waiting[child]:
+                order.append(child)
+    return order
 
 
 def _parents(build: Build) -> set[str]:
@@ -223,9 +261,8 @@ class _Writer:
             said["dockerfile"] = build.dockerfile
         if build.target is not None:
             said["target"] = build.target
-        platforms = list(dict.fromkeys(str(Platform.parse(text)) for text in build.platforms if _is_platform(text)))
-        if platforms and platforms != ["linux/amd64"]:
-            said["platforms"] = platforms
+        if (platforms := _platforms(build)) != (DEFAULT_PLATFORM,):
+            said["platforms"] = list(platforms)
         contexts = {key: self._context(source) for key, source in build.contexts.items()}
         secrets = {key: {"name": secret_name(each.name)} for key, each in build.secrets.items()}
         named = {"args": dict(build.args), "labels": dict(build.labels), "contexts": contexts, "secrets": secrets}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from reconciler.adopt.bake_target import TargetReader
+from reconciler.adopt.bake_target import LINK, TargetReader
 from reconciler.adopt.build import Found
 from reconciler.adopt.remark import Remark, Weight
 from reconciler.adopt.secrecy import names_secret
@@ -30,10 +30,20 @@ def read_printed(document: Any, file: str, text: str, folder: str, variables: Ma
     if not isinstance(targets, dict) or not all(isinstance(each, dict) for each in targets.values()):
         problem = Problem("bake-printed", f"what buildx prints of {file} cannot be read", file, next=Next.BUG)
         raise LianError(problem)
+    linked = {each for target in targets.values() for each in _linked(target)}
     builds = tuple(
-        TargetReader(file, name, place_of(text, file, "target", name)).read(target) for name, target in targets.items()
+        TargetReader(file, name, place_of(text, file, "target", name), name in linked).read(target)
+        for name, target in targets.items()
     )
-    return Found("bake", file, folder, builds, tuple(_around(builds, file, text, variables)))
+    return Found("bake", file, folder, builds, tuple(_around(file, text, variables)))
+
+
+def _linked(target: Mapping[str, Any]) -> Iterator[str]:
+    """The targets that it stands on."""
+    contexts = target.get("contexts")
+    for each in (contexts if isinstance(contexts, dict) else {}).values():
+        if isinstance(each, str) and each.startswith(LINK):
+            yield each.removeprefix(LINK)
 
 
 def place_of(text: str, file: str, kind: str, name: str) -> Place:
@@ -48,7 +58,7 @@ def place_of(text: str, file: str, kind: str, name: str) -> Place:
     return Place(file)
 
 
-def _around(builds: tuple[Any, ...], file: str, text: str, variables: Mapping[str, str]) -> Iterator[Remark]:
+def _around(file: str, text: str, variables: Mapping[str, str]) -> Iterator[Remark]:
     """What is to be said of the file as a whole."""
     for name in dict.fromkeys((*variables, *re.findall(r'^[ \t]*variable[ \t]+"([^"]+)"', text, re.MULTILINE))):
         value = variables.get(name)
@@ -56,8 +66,3 @@ def _around(builds: tuple[Any, ...], file: str, text: str, variables: Mapping[st
         message = f"the variable {name} is written as its default{as_default}"
         place = place_of(text, file, "variable", name)
         yield Remark(Weight.SETTLED, "variable-settled", message, place, f"variable.{name}")
-    nameless = [build.name for build in builds if not build.references]
-    if nameless:
-        named = ", ".join(nameless[:5]) + (", …" if len(nameless) > 5 else "")
-        message = f"targets without `tags` are called WORKSPACE/TARGET: {named}"
-        yield Remark(Weight.SETTLED, "image-named", message, Place(file))

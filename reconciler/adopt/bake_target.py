@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 CARRIED = frozenset({"context", "contexts", "dockerfile", "args", "labels", "target", "tags", "platforms", "secret"})
 _SAYS_NOTHING = frozenset({"description", "inherits", "name", "matrix"})
-_TARGET = "target:"
+LINK = "target:"
+"""In front of the name of a target that stands for a named context."""
 _ESCAPED = re.compile(r"\$\$\{|%%\{")
 _OF_FILES = frozenset({"local", "tar", "cacheonly"})
 
@@ -34,6 +35,8 @@ class TargetReader:
     file: str
     name: str
     place: Place
+    is_linked: bool = False
+    """Whether another target stands on it: bake then prints that nothing is made of it by itself."""
     remarks: list[Remark] = field(default_factory=list)
 
     def read(self, target: dict[str, Any]) -> Build:
@@ -82,6 +85,8 @@ class TargetReader:
 
     def _output(self, value: Any) -> None:
         outputs = [_attributes(each) for each in (value if isinstance(value, list) else [value])]
+        if self.is_linked and outputs == [{"type": "cacheonly"}]:
+            return
         kinds = {output.get("type", "local" if "dest" in output else "image") for output in outputs}
         if kinds <= _OF_FILES:
             message = "the target makes files or nothing, and no image"
@@ -120,7 +125,7 @@ class TargetReader:
 
     def _context(self, target: dict[str, Any]) -> Folder | GitFolder:
         text = self._text(target, "context") or "."
-        if text.startswith(_TARGET):
+        if text.startswith(LINK):
             message = "another target's image cannot be a build's context"
             hint = "name a folder, and the image in its Dockerfile"
             self._remark(Weight.LEFT_OUT, "context-unsupported", message, "context", hint)
@@ -150,8 +155,8 @@ class TargetReader:
         contexts: dict[str, Source] = {}
         for name, text in self._pairs(target, "contexts"):
             try:
-                linked = text.startswith(_TARGET)
-                contexts[name] = FromBuild(text.removeprefix(_TARGET)) if linked else source_of(text, ".")
+                linked = text.startswith(LINK)
+                contexts[name] = FromBuild(text.removeprefix(LINK)) if linked else source_of(text, ".")
             except Uncarried as error:
                 self._remark(Weight.LEFT_OUT, "context-unsupported", str(error), f"contexts.{name}", error.hint)
         return contexts

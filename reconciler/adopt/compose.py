@@ -5,18 +5,18 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from reconciler.adopt.build import Build, Found
+from reconciler.adopt.build import Found
 from reconciler.adopt.compose_merge import Services, services_of
 from reconciler.adopt.compose_service import ServiceReader
 from reconciler.adopt.remark import Remark, Weight
 from reconciler.adopt.variables import Unusable, expand, read_dotenv
 from reconciler.adopt.yaml_tree import read_yaml
-from reconciler.model.artifact import Place
 from reconciler.model.problem import LianError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from reconciler.adopt.build import Build
     from reconciler.adopt.yaml_tree import Node
 
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
@@ -53,7 +53,7 @@ def read_compose(
             problems += error.problems
     if problems:
         raise LianError(dict.fromkeys(problems))
-    return Found("compose", file, project, tuple(builds), tuple(_around(root, file, builds)))
+    return Found("compose", file, project, tuple(builds), tuple(_around(root)))
 
 
 def _dotenv(content: bytes | None) -> Mapping[str, str]:
@@ -78,15 +78,10 @@ def _secrets(root: Node) -> Mapping[str, Node]:
     return (found.fields or {}) if found is not None else {}
 
 
-def _around(root: Node, file: str, builds: list[Build]) -> Iterator[Remark]:
+def _around(root: Node) -> Iterator[Remark]:
     """What is to be said of the file as a whole."""
     include = root.get("include")
     if include is not None:
         message = "the files that it includes are not read"
         hint = "give each of them by --from; a directive may stand on an artifact of another one"
         yield Remark(Weight.NOTE, "include-unread", message, include.place, "include", hint=hint)
-    nameless = [build for build in builds if not build.references]
-    if nameless:
-        named = ", ".join(build.name for build in nameless[:5]) + (", …" if len(nameless) > 5 else "")
-        message = f"services without `image` are called WORKSPACE/SERVICE: {named}"
-        yield Remark(Weight.SETTLED, "image-named", message, Place(file))

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from reconciler.adopt.remark import Remark
     from reconciler.ports.project import Bake, Dockerfiles, Grammar, Project
 
-_MOST_TOLD = 5
-
 
 @dataclass(frozen=True, slots=True)
 class Asked:

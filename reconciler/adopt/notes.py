@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from reconciler.ports.project import Project
 
 
+_MOST_TOLD = 5
+
+
 def notes(adopted: Adopted, found: Found, project: Project, beside: Sequence[str]) -> Iterator[Remark]:
     """In the order of their weight for what comes next."""
     file = found.file or directives_path(adopted.workspace)
+    yield from _named(adopted, found, file)
     yield from _registry(adopted, file)
     yield from _platforms(adopted, file)
     yield from _secrets(adopted, file)
@@ -31,6 +35,14 @@ def notes(adopted: Adopted, found: Found, project: Project, beside: Sequence[str
 
 def _note(code: str, message: str, place: Place, hint: str | None = None, build: str | None = None) -> Remark:
     return Remark(Weight.NOTE, code, message, place, "", build, hint)
+
+
+def _named(adopted: Adopted, found: Found, file: str) -> Iterator[Remark]:
+    nameless = [one.document["image"] for one in adopted.carried if not one.build.references]
+    if nameless and found.kind != "dockerfiles":
+        told = ", ".join(nameless[:_MOST_TOLD]) + (", …" if len(nameless) > _MOST_TOLD else "")
+        message = f"{file} says no image's name for some builds, so they are called {told}"
+        yield Remark(Weight.SETTLED, "image-named", message, Place(file))
 
 
 def _registry(adopted: Adopted, file: str) -> Iterator[Remark]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.adopt.nickel_text import Call, Tag, name, text_of
+from reconciler.model.nickel_text import Call, Tag, name, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,8 @@ def settings(fleet: str, host: str | None, secrets: Mapping[str, str]) -> str:
         registry = {"provider": Tag("Ghcr" if host == _GHCR else "Distribution"), "url": url}
         said = "  # Where the images went so far. To try without it: lian diff --registry oci-layout:.lian/registry\n"
     bindings = {key: {"source": Tag("Env"), "name": variable} for key, variable in secrets.items()}
-    secret = f"  secrets.{name(fleet)} = {text_of(bindings, 2, 14)},\n" if bindings else ""
+    bound_to = ("", bindings) if len(bindings) > 1 else next(((f".{name(k)}", v) for k, v in bindings.items()), None)
+    secret = f"  secrets.{name(fleet)}{bound_to[0]} = {text_of(bound_to[1], 2, 20)},\n" if bound_to else ""
     return (
         "# What counts for the fleet as a whole. Every field may be left out; `lian schema fleet` tells of all.\n"
         f"{_IMPORT}lian.make_fleet_settings {{\n"

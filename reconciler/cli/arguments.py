@@ -31,6 +31,7 @@ from reconciler.cli.help_texts import (
     INIT_EPILOG,
     POLICY_EPILOG,
     PRUNE_EPILOG,
+    SCHEMA_EPILOG,
     SIZING_EPILOG,
     SUGGEST_EPILOG,
 )
@@ -125,6 +126,7 @@ def parser(environ: Mapping[str, str]) -> Parser:
     command = verb("prune", "remove images that no kept revision wants; shows its plan and asks", desired)
     _prune(command)
     as_json(command)
+    _schema(verb("schema", "what directives and settings may say, field by field"))
     command = verb("doctor", "what this machine has, and which commands work")
     as_json(command)
     as_json(verb("version", "versions of lian and of the parts it uses"))
@@ -175,6 +177,14 @@ def _init(command: Parser) -> None:
         help="only this service, target or group (may be given again) [all; of bake files the default group]",
     )
     command.add_argument("--dry-run", action="store_true", help="print what would be written, and write nothing")
+    as_json(command)
+
+
+def _schema(command: Parser) -> None:
+    command.epilog = SCHEMA_EPILOG
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.add_argument("name", metavar="NAME", nargs="*", help="a contract, and fields of it [a list of all]")
+    command.add_argument("--path", action="store_true", help="print the folder that Nickel and editors import from")
     as_json(command)
 
 

@@ -31,6 +31,14 @@ nothing at all is written if the input is wrong. 3 if an image is left out.
   lian init --from docker/compose.prod.yaml --workspace shop
 """
 
+SCHEMA_EPILOG = """\
+Contracts go by their names or by what they are about: directives, artifact,
+fleet, policy, registry, compute, runner, cache, events, spec.
+  lian schema artifact context
+  lian schema fleet policy prune
+  NICKEL_IMPORT_PATH=$(lian schema --path) code .
+"""
+
 PRUNE_EPILOG = """\
 Kept is what HEAD (or --rev) asks for, and every ref that matches
 policy.prune.revisions in lian.ncl, with its keep rules; what is not certain

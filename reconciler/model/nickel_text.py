@@ -39,10 +39,10 @@ class Call:
     argument: Mapping[str, Any]
 
 
-def text_of(value: Any, indent: int = 0, taken: int = 0) -> str:
+def text_of(value: Any, indent: int = 0, taken: int = 0, width: int = WIDTH) -> str:
     """The value; lines after the first are indented, `taken` columns stand before the first."""
-    short = _short(value)
-    if short is not None and taken + len(short) <= WIDTH:
+    short = _short(value, _MOST_IN_LINE if width == WIDTH else width)
+    if short is not None and taken + len(short) <= width:
         return short
     inner = " " * (indent + 2)
     if isinstance(value, Call):
@@ -85,23 +85,23 @@ def _path(key: str, value: Any) -> tuple[str, Any]:
     return name(key), value
 
 
-def _short(value: Any) -> str | None:
+def _short(value: Any, most: int = _MOST_IN_LINE) -> str | None:
     """On one line; None for what never is: records of more than three fields, and those with calls in them."""
     if isinstance(value, Call):
-        fields = _fields(_path(*each) for each in value.argument.items())
-        return None if fields is None or len(value.argument) > _MOST_IN_LINE else f"{value.function} {fields}"
+        fields = _fields((_path(*each) for each in value.argument.items()), most)
+        return None if fields is None or len(value.argument) > most else f"{value.function} {fields}"
     if isinstance(value, list):
-        items = [_short(each) for each in value]
+        items = [_short(each, most) for each in value]
         return None if None in items else f"[{', '.join(filter(None, items))}]"
     if isinstance(value, dict):
-        return None if len(value) > _MOST_IN_LINE else _fields((name(key), each) for key, each in value.items())
+        return None if len(value) > most else _fields(((name(key), each) for key, each in value.items()), most)
     return _scalar(value)
 
 
-def _fields(pairs: Iterable[tuple[str, Any]]) -> str | None:
+def _fields(pairs: Iterable[tuple[str, Any]], most: int) -> str | None:
     fields = []
     for path, value in pairs:
-        short = None if isinstance(value, Call) else _short(value)
+        short = None if isinstance(value, Call) else _short(value, most)
         if short is None:
             return None
         fields.append(f"{path} = {short}")
