@@ -51,7 +51,8 @@ class Adopted:
 def adopt(found: Found, workspace: str, project: Project, dockerfiles: Dockerfiles, grammar: Grammar) -> Adopted:
     """Carry over what can be: a build whose context, Dockerfile, parent or form will not do is left out, saying so."""
     builds = [_checked(build, project) for build in found.builds]
-    builds = [_linked(build, builds, project, dockerfiles) for build in builds]
+    makers = {reference: build.name for build in builds for reference in _called(build)}
+    builds = [_linked(build, makers, project, dockerfiles) for build in builds]
     names = unique_names((build.name for build in builds), "image")
     writer = _Writer(workspace, names, _common_host(builds))
     builds = _with_parents(builds)
@@ -172,9 +173,8 @@ def _orphaned(build: Build, parent: str, is_known: bool) -> Build:
 # -- FROM another image of the same file
 
 
-def _linked(build: Build, builds: Sequence[Build], project: Project, dockerfiles: Dockerfiles) -> Build:
+def _linked(build: Build, makers: Mapping[str, str], project: Project, dockerfiles: Dockerfiles) -> Build:
     """A FROM that names an image of this file stands on its artifact, not on what a registry has of it."""
-    makers = {reference: other.name for other in builds if other.name != build.name for reference in _called(other)}
     path = _dockerfile_path(build)
     if build.left_out or not makers or path is None:
         return build
@@ -183,7 +183,7 @@ def _linked(build: Build, builds: Sequence[Build], project: Project, dockerfiles
     remarks = []
     for base in dockerfiles.bases(content, path, build.target, build.args, tuple(contexts)):
         maker = makers.get(base.reference)
-        if maker is not None:
+        if maker is not None and maker != build.name:
             contexts[base.written] = FromBuild(maker)
             message = f"FROM {base.written} in {path} is the image of {maker}, so it stands on that artifact"
             remarks.append(Remark(Weight.SETTLED, "parent-linked", message, build.place, "", build.name))

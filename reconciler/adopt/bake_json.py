@@ -127,7 +127,7 @@ class _Reader:
                 raise self._unknown(name)
             yield name
         elif name not in through:
-            for member in self._value(group.get("targets", [])):
+            for member in self._listed(f"group.{name}", group, "targets"):
                 yield from self._members(member, (*through, name))
 
     def _unknown(self, name: str) -> LianError:
@@ -150,11 +150,18 @@ class _Reader:
         self._merged[name] = None
         own = {key: self._value(value) for key, value in block.items() if key != "inherits"}
         whole: dict[str, Any] = {}
-        for parent in self._value(block.get("inherits", [])):
+        for parent in self._listed(f"target.{name}", block, "inherits"):
             merge(whole, self._inherited(parent) or {})
         merge(whole, own)
         self._merged[name] = whole
         return whole
+
+    def _listed(self, where: str, block: Mapping[str, Any], key: str) -> list[str]:
+        """Raises LianError `bake-invalid`."""
+        names = self._value(block.get(key, []))
+        if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+            raise self._invalid(f"{where}.{key} is not a list of names")
+        return names
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,6 @@ CARRIED = frozenset({"context", "contexts", "dockerfile", "args", "labels", "tar
 _SAYS_NOTHING = frozenset({"description", "inherits", "name", "matrix"})
 LINK = "target:"
 """In front of the name of a target that stands for a named context."""
-_ESCAPED = re.compile(r"\$\$\{|%%\{")
 _OF_FILES = frozenset({"local", "tar", "cacheonly"})
 
 
@@ -41,7 +39,6 @@ class TargetReader:
 
     def read(self, target: dict[str, Any]) -> Build:
         """The build of a target. Raises LianError `bake-printed` for a field of another type than bake prints."""
-        target = _unescaped(target)
         self._others(target)
         found = Build(
             self.name,
@@ -184,14 +181,3 @@ def _attributes(value: Any) -> dict[str, str]:
     pairs = (part.partition("=") for part in str(value).split(","))
     found = {name.strip(): text.strip() if sign else "" for name, sign, text in pairs}
     return found if "=" in str(value) else {"dest": str(value)}
-
-
-def _unescaped(value: Any) -> Any:
-    """Texts as they are meant: what bake prints can be read as a bake file again."""
-    if isinstance(value, str):
-        return _ESCAPED.sub(lambda found: found[0][1:], value)
-    if isinstance(value, list):
-        return [_unescaped(each) for each in value]
-    if isinstance(value, dict):
-        return {key: _unescaped(each) for key, each in value.items()}
-    return value

@@ -26,7 +26,7 @@ def notes(adopted: Adopted, found: Found, project: Project, beside: Sequence[str
     file = found.file or directives_path(adopted.workspace)
     yield from _named(adopted, found, file)
     yield from _registry(adopted, file)
-    yield from _platforms(adopted, file)
+    yield from _platforms(adopted, found, file)
     yield from _secrets(adopted, file)
     yield from _whole_repo(adopted, project)
     yield from _git(adopted)
@@ -64,8 +64,9 @@ def found_by_name(adopted: Adopted) -> bool:
     return any(one.build.references for one in adopted.carried)
 
 
-def _platforms(adopted: Adopted, file: str) -> Iterator[Remark]:
-    if any(not one.build.platforms for one in adopted.carried):
+def _platforms(adopted: Adopted, found: Found, file: str) -> Iterator[Remark]:
+    silent = {build.name for build in found.builds if not build.platforms}
+    if any(one.build.name in silent for one in adopted.carried):
         message = "where no platform is said, the image is built for linux/amd64, and not for whatever machine builds"
         yield Remark(
             Weight.SETTLED, "platform-settled", message, Place(file), hint="say `platforms` where it is another one"

@@ -9,6 +9,8 @@ from reconciler.adopt.build import FromImage
 from reconciler.model.artifact import Folder, GitFolder
 
 IMAGE = "docker-image://"
+_HERE = "cwd://"
+"""In bake files: from where bake runs."""
 _SCHEME = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*)://")
 _SCP = re.compile(r"[a-zA-Z0-9._-]+@[a-zA-Z0-9.-]+:(?!//)")
 _GIT_SCHEMES = frozenset({"git", "ssh"})
@@ -35,6 +37,8 @@ def source_of(text: str, base: str) -> Folder | GitFolder | FromImage:
     """What stands for a named context. Raises Uncarried."""
     if text.startswith(IMAGE):
         return FromImage(text.removeprefix(IMAGE))
+    if text.startswith(_HERE):
+        return Folder(folder_of(text.removeprefix(_HERE), "."))
     if (git := _git(text)) is not None:
         return git
     if text == "-":
@@ -43,7 +47,7 @@ def source_of(text: str, base: str) -> Folder | GitFolder | FromImage:
         if scheme["scheme"] in {"http", "https"}:
             raise Uncarried("a context that is downloaded cannot be kept track of", "keep its files in the repository")
         raise Uncarried(f"a context of the form {scheme['scheme']}:// cannot be a directive's", _FORMS)
-    return Folder(folder_of(text.removeprefix("cwd://"), base))
+    return Folder(folder_of(text, base))
 
 
 _FORMS = "give a folder, a git repository, an image or another artifact"

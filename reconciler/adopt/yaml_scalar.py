@@ -63,16 +63,18 @@ def _integer(plain: str, base: int) -> Scalar:
     if digits in {"", "-", "+"}:
         return Scalar(plain, is_quoted=False)
     number = int(digits, base)
+    if not number and digits.startswith("-"):
+        return _made("-0", plain)
     text = str(number) if -_LARGEST // 2 <= number < _LARGEST else _go_float(float(number))
     return _made(text, plain)
 
 
 def _go_float(number: float) -> str:
-    """As Go prints a float64 by %v: the shortest digits, with an exponent below 1e-4 and from 1e21 on."""
+    """As Go prints a float64 by %v: the shortest digits, with an exponent below 1e-4 and from 1e6 on."""
     if number in {float("inf"), float("-inf")}:
         return "+Inf" if number > 0 else "-Inf"
     sign, digits, exponent = _decimal(number)
-    if exponent < -4 or exponent >= 21:
+    if exponent < -4 or exponent >= 6:
         tail = f".{digits[1:]}" if len(digits) > 1 else ""
         return f"{sign}{digits[0]}{tail}e{'-' if exponent < 0 else '+'}{abs(exponent):02}"
     if exponent < 0:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MAX_BYTES = 4 << 20
-MAX_NODES = 200_000
+MAX_NODES = 500_000
 """Values with every alias written out: a few lines of aliases of aliases would be more than a machine holds."""
 MAX_DEPTH = 100
 _STANDARD = "tag:yaml.org,2002:"

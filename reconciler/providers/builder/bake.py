@@ -20,6 +20,7 @@ SECONDS = 60.0
 MAX_BYTES = 16 << 20
 _CANDIDATES = (("buildx",), ("docker-buildx",), ("docker", "buildx"))
 _PLACED = re.compile(r"^(?P<file>[^:\n]+):(?P<line>[0-9]+),(?P<column>[0-9]+)(?:-[0-9,]+)?: (?P<said>.*)", re.DOTALL)
+_ESCAPED = re.compile(r"\$\$\{|%%\{")
 _NO_DEFAULT = "failed to find target default"
 _HANDED_ON = ("PATH", "HOME", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "TMPDIR")
 """Of the environment. Others would be taken for values of the file's variables, and what is written must not depend on
@@ -41,7 +42,7 @@ class Buildx:
             done = self._run([*words, "bake", *flags, "--print", *self._targets(words, flags)])
         if done.returncode:
             raise LianError(_problem(done.stderr, files[0]))
-        return self._parsed(done.stdout, files[0])
+        return _unescaped(self._parsed(done.stdout, files[0]))
 
     def _targets(self, words: Sequence[str], flags: Sequence[str]) -> list[str]:
         """All that the file has, where it has no default. Raises LianError."""
@@ -97,3 +98,14 @@ def _problem(said: str, file: str) -> Problem:
     message = f"buildx cannot read {placed['file']}"
     line, column = int(placed["line"]), int(placed["column"])
     return Problem("bake-invalid", message, placed["file"], line, column, cause=placed["said"].strip())
+
+
+def _unescaped(value: Any) -> Any:
+    """Texts as they are meant: what bake prints can be read as a bake file again."""
+    if isinstance(value, str):
+        return _ESCAPED.sub(lambda found: found[0][1:], value)
+    if isinstance(value, list):
+        return [_unescaped(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _unescaped(each) for key, each in value.items()}
+    return value
