@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 _KINDS = frozenset({"variable", "group", "target", "function"})
-_TEMPLATE = re.compile(r"\$\$\{|%%\{|\$\{\s*(?P<name>[a-zA-Z_][a-zA-Z0-9_-]*)\s*\}|\$\{|%\{")
+_TEMPLATE = re.compile(r"\${3,}\{|%{3,}\{|\$\$\{|%%\{|\$\{\s*(?P<name>[a-zA-Z_][a-zA-Z0-9_-]*)\s*\}|\$\{|%\{")
 _MAPPED = frozenset({"args", "contexts", "labels"})
 _JOINED = frozenset(
     {
@@ -92,7 +92,6 @@ class _Reader:
         self._variables = self._blocks(document, "variable")
         self._groups = self._blocks(document, "group")
         self._targets = self._blocks(document, "target")
-        self._merged: dict[str, dict[str, Any] | None] = {}
         self.used: dict[str, str] = {}
 
     def _blocks(self, document: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]:
@@ -136,24 +135,24 @@ class _Reader:
 
     def target(self, name: str) -> dict[str, Any]:
         """A target with all that it inherits; context and dockerfile as bake has them where nothing says."""
-        return {"context": ".", "dockerfile": "Dockerfile"} | (self._inherited(name) or {})
+        return {"context": ".", "dockerfile": "Dockerfile"} | (self._inherited(name, {}) or {})
 
-    def _inherited(self, name: str) -> dict[str, Any] | None:
-        """None within itself: bake takes nothing from there."""
-        if name in self._merged:
-            return self._merged[name]
+    def _inherited(self, name: str, met: dict[str, dict[str, Any] | None]) -> dict[str, Any] | None:
+        """None within itself: bake takes nothing from there. `met` are those met on the way from one target."""
+        if name in met:
+            return met[name]
         block = self._targets.get(name)
         if block is None:
             raise self._unknown(name)
         if "matrix" in block or "name" in block:
             raise NeedsBuildx(f"the target {name} has a matrix")
-        self._merged[name] = None
+        met[name] = None
         own = {key: self._value(value) for key, value in block.items() if key != "inherits"}
         whole: dict[str, Any] = {}
         for parent in self._listed(f"target.{name}", block, "inherits"):
-            merge(whole, self._inherited(parent) or {})
+            merge(whole, self._inherited(parent, met) or {})
         merge(whole, own)
-        self._merged[name] = whole
+        met[name] = whole
         return whole
 
     def _listed(self, where: str, block: Mapping[str, Any], key: str) -> list[str]:

@@ -63,7 +63,7 @@ def _integer(plain: str, base: int) -> Scalar:
     if digits in {"", "-", "+"}:
         return Scalar(plain, is_quoted=False)
     number = int(digits, base)
-    if not number and digits.startswith("-"):
+    if plain == "-0":  # as go-yaml has it: no whole number is written so
         return _made("-0", plain)
     text = str(number) if -_LARGEST // 2 <= number < _LARGEST else _go_float(float(number))
     return _made(text, plain)

@@ -78,7 +78,7 @@ class Bake(Protocol):
     """buildx, where it is."""
 
     def printed(self, files: Sequence[str], names: Collection[str]) -> Any:
-        """The document of `buildx bake --print` for bake files, of these targets and groups, or of the default ones,
-        its texts as they are meant. Raises LianError: `buildx-missing`, `bake-invalid` with the place that buildx tells,
-        `buildx-failed`."""
+        """The document of `buildx bake --print` for bake files, of these targets and groups, or of the default ones;
+        texts are as they are meant. Raises LianError: `buildx-missing`, `bake-invalid` with the place that buildx
+        tells, `buildx-failed`."""
         ...

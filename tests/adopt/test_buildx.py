@@ -90,7 +90,7 @@ def as_printed(target: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(_BAKES)
 def test_bake_as_json(bake: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
