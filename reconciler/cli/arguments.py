@@ -97,7 +97,7 @@ def parser(environ: Mapping[str, str]) -> Parser:
     root.add_argument("--version", action="version", version=f"lian {__version__}")
     verbs = root.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     verb = _verbs(verbs, environ)
-    _init(verb("init", "begin a desired repo: an example, or what Dockerfiles, compose and bake files say"))
+    _init(verb("init", "begin a desired repo, from nothing or from Dockerfiles, compose or bake"))
     command = verb("validate", "evaluate and check every directive; file:line:column for each error", desired)
     as_json(command)
     command = verb("diff", "show what would be built, and why; changes nothing", desired, selection, forced, limited)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FILES = ("build_directives", "fleet", "cache_policy", "build_spec", "vault_refs", "tiers", "build_result")
 _OWNERS = {"git_context": "git", "folder_context": "folder", "LadderTier": "Tier"}
 """Where the contract's source has another name than its twin."""
+_WRITTEN = {"FleetPolicy": "Policy", "BuildResult.problem": "Problem"}
+"""Where fields are written under another name than their record."""
 _FORMS = {"artifact": "artifact_form", "image": "image_form"}
 _HEAD = {
     "build_spec": "BuildSpec",
@@ -83,7 +85,7 @@ class _File:
     def _field(self, owner: str, name: str, schema: Mapping[str, Any], required: bool) -> ContractField:
         below = self._inner(schema)
         named = self._named(below)
-        doc = joined(self._docs, self._stem, f"{owner}.{name}")
+        doc = joined(self._docs, self._stem, f"{_WRITTEN.get(owner, owner)}.{name}")
         fields = () if named else tuple(self._fields(f"{owner}.{name}", below))
         default = self._default(schema) if "default" in schema else None
         said = doc if doc is not None else str(self._resolved(schema).get("description", ""))

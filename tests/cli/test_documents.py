@@ -103,6 +103,8 @@ def test_versions(capsys: pytest.CaptureFixture[str]) -> None:
         "cache_usage",
         "cache_prune",
         "runners",
+        "init",
+        "schema",
     ],
 )
 def test_each_schema_is_one_and_refuses_strangers(kind: str) -> None:
