@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 """As compose looks for them: the first that is there."""
+_PROJECT = "COMPOSE_PROJECT_NAME"
 OVERRIDES = tuple(f"{name.rpartition('.')[0]}.override.{name.rpartition('.')[2]}" for name in FILES)
 
 
@@ -37,7 +38,7 @@ def read_compose(
     if root is None or root.fields is None:
         raise LianError(Problem("compose-invalid", f"{file} holds no services", file, hint="give a compose file"))
     values = _dotenv(read(posixpath.join(posixpath.dirname(file), ".env")))
-    project = _project(root, values) or folder
+    project = values.get(_PROJECT) or _project(root, values) or folder
     services = Services(file, root, read)
     reader = ServiceReader(project, values, _secrets(root))
     builds: list[Build] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.adopt.build import Build, FromBuild, SecretFrom
@@ -74,7 +74,7 @@ class _Reading:
             secrets=dict(self._secrets()),
             known_as=(f"{self.reader.project}-{self.name}",),
         )
-        return _with(found, tuple(self.remarks))
+        return replace(found, remarks=tuple(dict.fromkeys(self.remarks)))
 
     # -- what is said of a field
 
@@ -276,9 +276,3 @@ class _Reading:
             raise LianError(self._invalid(item, f"the file declares no secret {name}", hint))
         variable, file = declared.get("environment"), declared.get("file")
         return SecretFrom(name, variable.text if variable else None, file.text if file else None)
-
-
-def _with(build: Build, remarks: tuple[Remark, ...]) -> Build:
-    from dataclasses import replace
-
-    return replace(build, remarks=tuple(dict.fromkeys(remarks)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.adopt import bake, bake_json, compose
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a person asked for: the file to read (None: what is there), the workspace's name (None: the folder's), the
-    names to take (empty: all)."""
+    names to take (empty: all), and how the folder was named."""
 
     source: str | None = None
     workspace: str | None = None
     only: tuple[str, ...] = ()
+    folder: str = "."
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +97,23 @@ def prepare(tools: Tools, asked: Asked) -> Initiation:
     workspace = name_of(asked.workspace or (found.workspace if found else tools.project.name), "workspace")
     if found is None or not found.builds:
         _check_only(asked, found)
-        return _starting(tools.project, workspace)
+        return _initiation(tools.project, asked, workspace, starter(workspace))
     adopted = adopt(found, workspace, tools.project, tools.dockerfiles, tools.grammar)
     if not adopted.carried:
         raise LianError(_nothing_carried(adopted))
     files = adopted_files(adopted, found)
     remarks = (*adopted.remarks, *notes(adopted, found, tools.project, beside))
-    return _initiation(tools.project, found.kind, found.file, workspace, files, adopted, remarks)
-
-
-def _starting(project: Project, workspace: str) -> Initiation:
-    return _initiation(project, "nothing", None, workspace, starter(workspace), None, ())
+    return _initiation(tools.project, asked, workspace, files, found, adopted, remarks)
 
 
 def _initiation(
     project: Project,
-    source: str,
-    file: str | None,
+    asked: Asked,
     workspace: str,
     files: dict[str, str],
-    adopted: Adopted | None,
-    remarks: tuple[Remark, ...],
+    found: Found | None = None,
+    adopted: Adopted | None = None,
+    remarks: tuple[Remark, ...] = (),
 ) -> Initiation:
     """Raises LianError `project-taken`."""
     gitignore = project.read(IGNORED)
@@ -125,13 +123,15 @@ def _initiation(
     if taken:
         raise LianError([_taken(path) for path in taken])
     ignored = gitignore is None or ignores_own(gitignore.decode("utf-8", "replace"))
-    commands = _commands(project, files, ignored)
+    commands = _commands(project, asked, files, ignored)
+    source, file = (found.kind, found.file) if found else ("nothing", None)
     return Initiation(source, file, workspace, dict(sorted(files.items())), adopted, remarks, commands)
 
 
-def _commands(project: Project, files: Mapping[str, str], ignored: bool) -> tuple[str, ...]:
+def _commands(project: Project, asked: Asked, files: Mapping[str, str], ignored: bool) -> tuple[str, ...]:
     added = sorted({path.partition("/")[0] for path in files} | (set() if ignored else {IGNORED}))
     return (
+        *(() if asked.folder == "." else (f"cd {shlex.quote(asked.folder)}",)),
         *(() if project.in_git else ("git init",)),
         *(() if ignored else (f"echo {OWN} >> {IGNORED}",)),
         f"git add {' '.join(added)}",
@@ -173,8 +173,6 @@ def _read(tools: Tools, path: str, asked: Asked) -> Found:
 
 
 def _narrowed(found: Found, asked: Asked) -> Found:
-    from dataclasses import replace
-
     if not asked.only:
         return found
     known = {build.name for build in found.builds}
@@ -202,8 +200,6 @@ def _read_bake(tools: Tools, path: str, content: bytes, asked: Asked) -> Found:
 
 
 def _why(problem: Problem, path: str, needs: str) -> Problem:
-    from dataclasses import replace
-
     if problem.code != "buildx-missing":
         return problem
     return replace(problem, message=f"{path} can be read by buildx alone: {needs}", file=path)

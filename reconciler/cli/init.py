@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace) -> int:
     """0 all is carried over (or begun), 3 something is left out, 1 nothing was written."""
     tools = wiring.beginning(arguments.folder)
-    told = prepare(tools, Asked(arguments.source, arguments.workspace, tuple(arguments.only)))
+    told = prepare(tools, Asked(arguments.source, arguments.workspace, tuple(arguments.only), arguments.folder))
     written = not arguments.dry_run
     if written:
         tools.project.write({path: content.encode() for path, content in told.files.items()})

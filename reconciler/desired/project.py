@@ -167,7 +167,9 @@ def _mode(path: Path) -> int | None:
 
 
 def _unreadable(error: OSError) -> None:
-    raise LianError(Problem("project-unreadable", f"{error.filename} cannot be read", cause=error.strerror)) from error
+    hint = "let it be read or have git ignore it, or name what to read by --from"
+    message = f"{error.filename} cannot be read"
+    raise LianError(Problem("project-unreadable", message, cause=error.strerror, hint=hint)) from error
 
 
 class ReadDockerfiles:

@@ -224,3 +224,28 @@ def test_one_registry_is_a_setting_and_several_are_names(
     assert [each["image"] for each in directives(told).values()] == written
     found = settings(told)["registry"]
     assert found.get("url", found["provider"]) == registry
+
+
+def test_a_project_is_named_by_its_env_its_name_or_its_folder(tmp_path: Path) -> None:
+    files = {"compose.yaml": "services:\n  a: {build: a}\n", "a/Dockerfile": PLAIN}
+    assert begun(tmp_path / "Some Folder", files).workspace == "some-folder"
+    named = {**files, "compose.yaml": f"name: ${{N:-called}}\n{files['compose.yaml']}"}
+    assert begun(tmp_path / "x", named).workspace == "called"
+    assert begun(tmp_path / "y", {**named, ".env": "COMPOSE_PROJECT_NAME=other\n"}).workspace == "other"
+    assert begun(tmp_path / "z", named, workspace="Mine").workspace == "mine"
+
+
+def test_a_from_of_another_service_is_its_artifact_however_it_is_called(tmp_path: Path) -> None:
+    text = """\
+services:
+  base: {build: base}
+  tool: {image: "docker.io/acme/tool:2", build: base}
+  api: {build: {context: api, args: {BASE: shop-base}}}
+"""
+    dockerfile = "ARG BASE\nFROM acme/tool:2 AS tools\nFROM ${BASE} AS own\nFROM alpine\nCOPY --from=tools a b\n"
+    dockerfile += "COPY --from=own a b\n"
+    told = begun(tmp_path / "shop", {"compose.yaml": text, "base/Dockerfile": PLAIN, "api/Dockerfile": dockerfile})
+    assert directives(told)["api"]["contexts"] == {
+        "acme/tool:2": {"artifact": "tool"},
+        "shop-base": {"artifact": "base"},
+    }

@@ -222,6 +222,7 @@ def test_what_is_written_is_what_is_told(tmp_path: Path, capsys: pytest.CaptureF
     fill(tmp_path, {"compose.yaml": COMPOSE, "api/Dockerfile": PLAIN})
     assert lian(str(tmp_path), "--json", "--workspace", "shop") == 0
     document = checked("init", capsys.readouterr().out)
+    assert document["next"][0] == f"cd {tmp_path}"
     assert document["written"] is True
     for file in document["files"]:
         assert (tmp_path / file["path"]).read_text() == file["content"]
