@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
+    from reconciler.adopt.init import Tools
     from reconciler.desired.source import GitSource
     from reconciler.model.artifact import Place
+    from reconciler.model.contract import Contracts
     from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.lease import Lease
@@ -581,6 +583,30 @@ class Bench:
         if is_url(self.choice.repo):
             return NoTrigger()
         return RefsTrigger(Path(open_local(Path(self.choice.repo)).path))
+
+
+def beginning(folder: str) -> Tools:
+    """What `lian init` works with. Raises LianError for a folder that no desired repo can be begun in."""
+    from reconciler.adopt.init import Tools
+    from reconciler.desired.project import ContractGrammar, FolderProject, ReadDockerfiles
+    from reconciler.providers.builder.bake import Buildx
+
+    project = FolderProject.at(folder)
+    return Tools(project, ReadDockerfiles(), ContractGrammar(), Buildx(project.root))
+
+
+def contracts() -> Contracts:
+    """What directives and settings may say. Raises LianError if the installation is broken."""
+    from reconciler.desired.contracts import contracts
+
+    return contracts()
+
+
+def contracts_folder() -> Path:
+    """Where `schemas/` and `defaults/` lie, for editors. Raises LianError if the installation is broken."""
+    from reconciler.desired.packaged import folder
+
+    return folder()
 
 
 async def _pause(seconds: float) -> None:

@@ -32,7 +32,7 @@ READING = (
 """Commands that evaluate directives and build nothing."""
 BUILDING = ("reconcile", "watch", "build")
 """Commands that build."""
-COMMANDS = (*READING, *BUILDING, "doctor", "version", "completion")
+COMMANDS = ("init", *READING, *BUILDING, "schema", "doctor", "version", "completion")
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,11 @@ from reconciler.cli.help_texts import (
     DESCRIPTION,
     DIFF_EPILOG,
     EPILOG,
+    INIT_EPILOG,
     LOCK_EPILOG,
     POLICY_EPILOG,
     PRUNE_EPILOG,
+    SCHEMA_EPILOG,
     SIZING_EPILOG,
     SUGGEST_EPILOG,
 )
@@ -98,6 +100,7 @@ def parser(environ: Mapping[str, str]) -> Parser:
     root.add_argument("--version", action="version", version=f"lian {__version__}")
     verbs = root.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     verb = _verbs(verbs, environ)
+    _init(verb("init", "begin a desired repo, from nothing or from Dockerfiles, compose or bake"))
     command = verb("validate", "evaluate and check every directive; file:line:column for each error", desired)
     as_json(command)
     command = verb("diff", "show what would be built, and why; changes nothing", desired, selection, forced, limited)
@@ -130,6 +133,7 @@ def parser(environ: Mapping[str, str]) -> Parser:
     command = verb("prune", "remove images that no kept revision wants; shows its plan and asks", desired)
     _prune(command)
     as_json(command)
+    _schema(verb("schema", "what directives and settings may say, field by field"))
     command = verb("doctor", "what this machine has, and which commands work")
     as_json(command)
     as_json(verb("version", "versions of lian and of the parts it uses"))
@@ -173,6 +177,36 @@ def _diff(command: Parser) -> None:
     )
     command.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
     command.add_argument("--out", metavar="FILE", help="write the plan down too, for lian reconcile --once --plan")
+
+
+def _init(command: Parser) -> None:
+    command.epilog = INIT_EPILOG
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.add_argument("folder", metavar="FOLDER", nargs="?", default=".", help="the whole repository [.]")
+    command.add_argument(
+        "--from",
+        dest="source",
+        metavar="FILE",
+        help="a compose or bake file by its path from FOLDER; . for Dockerfiles alone [what is there]",
+    )
+    command.add_argument("--workspace", metavar="NAME", help="what the workspace is called [the project or folder]")
+    command.add_argument(
+        "--only",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="only this service, target or group (may be given again) [all; of bake files the default group]",
+    )
+    command.add_argument("--dry-run", action="store_true", help="print what would be written, and write nothing")
+    as_json(command)
+
+
+def _schema(command: Parser) -> None:
+    command.epilog = SCHEMA_EPILOG
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.add_argument("name", metavar="NAME", nargs="*", help="a contract, and fields of it [a list of all]")
+    command.add_argument("--path", action="store_true", help="print the folder that Nickel and editors import from")
+    as_json(command)
 
 
 def _build(command: Parser, environ: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ from reconciler.model.plan import Action
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from reconciler.adopt.init import Initiation
     from reconciler.audit.findings import Verification
     from reconciler.audit.holdings import RegistryStatus
     from reconciler.audit.images import Images
@@ -118,3 +119,8 @@ def of_suggestions(told: Suggestions) -> int:
 def of_report(report: Report) -> int:
     """What `lian doctor` exits with: what is missing for a pass is an error in the environment."""
     return DONE if report.converges else ERROR
+
+
+def of_initiation(told: Initiation) -> int:
+    """What `lian init` exits with: what is left out is still to be done by hand."""
+    return FAILED if told.adopted and told.adopted.left_out else DONE

@@ -37,6 +37,25 @@ be asked for cannot be found out, nothing is written, and the exit code is 4.
 A NAME is an image (alpine, alpine:3.20, ghcr.io/team/*) or a URL.
 """
 
+INIT_EPILOG = """\
+Read is docker-bake.hcl (by buildx), else docker-bake.json, else the compose
+file, else each Dockerfile that git does not ignore, and what cannot be carried
+over is told field by field. With none of these a small example is written.
+Variables take the values of .env (compose) and their defaults; the environment
+has no part in it. No file that is there is changed, nothing is committed, and
+nothing at all is written if the input is wrong. 3 if an image is left out.
+  lian init --dry-run
+  lian init --from docker/compose.prod.yaml --workspace shop
+"""
+
+SCHEMA_EPILOG = """\
+Contracts go by their names or by what they are about: directives, artifact,
+fleet, policy, registry, compute, runner, cache, events, spec.
+  lian schema artifact context
+  lian schema fleet policy prune
+  NICKEL_IMPORT_PATH=$(lian schema --path) code .
+"""
+
 PRUNE_EPILOG = """\
 Kept is what HEAD (or --rev) asks for, and every ref that matches
 policy.prune.revisions in lian.ncl, with its keep rules; what is not certain

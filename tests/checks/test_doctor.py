@@ -48,7 +48,7 @@ def test_with_every_part_every_command_works() -> None:
 def test_reading_commands_need_no_buildkit(name: str) -> None:
     report = _report(name)
     works = {command.name for command in report.commands if command.works}
-    assert works == {*READING, "doctor", "version", "completion"}
+    assert works == {"init", *READING, "schema", "doctor", "version", "completion"}
     assert {c.lacking for c in report.commands if not c.works} == {(name,)}
     assert not report.converges
 

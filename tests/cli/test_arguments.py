@@ -88,6 +88,13 @@ USUAL = {"repo": ".", "rev": "HEAD", "registry": None, "cache": None, "debug": F
         ("cache prune --older-than 30d --max-size 20GB", {"older_than": 2_592_000.0, "max_size": 20_000_000_000}),
         ("cache prune --older-than 8w --max-size 1.5GiB --strange", {"max_size": 1_610_612_736, "strange": True}),
         ("cache prune --max-size 0B --allow-most --dry-run", {"max_size": 0, "allow_most": True, "dry_run": True}),
+        ("init", {"command": "init", "folder": ".", "source": None, "only": [], "dry_run": False, "json": False}),
+        (
+            "init shop --from a/compose.yaml --workspace w --only a --only b --dry-run",
+            {"folder": "shop", "source": "a/compose.yaml", "workspace": "w", "only": ["a", "b"], "dry_run": True},
+        ),
+        ("schema", {"command": "schema", "name": [], "path": False, "json": False}),
+        ("schema fleet policy prune --json", {"name": ["fleet", "policy", "prune"], "json": True}),
         ("doctor --cache /c --debug", {"command": "doctor", "cache": "/c", "debug": True}),
         ("version --json", {"command": "version", "json": True}),
         ("completion zsh", {"command": "completion", "shell": "zsh"}),
@@ -260,7 +267,18 @@ def test_parsing_ends_with_0_or_1_whatever_is_typed(argv: list[str]) -> None:
         assert ended.code in {0, 1}
 
 
-HEAVY = {"asyncio", "httpx", "pygit2", "rich", "nickel", "jsonschema", "watchfiles", "shtab", "concurrent.futures"}
+HEAVY = {
+    "asyncio",
+    "yaml",
+    "httpx",
+    "pygit2",
+    "rich",
+    "nickel",
+    "jsonschema",
+    "watchfiles",
+    "shtab",
+    "concurrent.futures",
+}
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["reconcile", "--help"], ["--version"], ["nonsense"]])
@@ -286,6 +304,8 @@ def test_help_fits_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: p
     monkeypatch.setenv("COLUMNS", "80")
     for command in (
         "",
+        "init",
+        "schema",
         "validate",
         "diff",
         "reconcile",

@@ -105,6 +105,8 @@ def test_versions(capsys: pytest.CaptureFixture[str]) -> None:
         "lock",
         "lock_report",
         "runners",
+        "init",
+        "schema",
     ],
 )
 def test_each_schema_is_one_and_refuses_strangers(kind: str) -> None:

@@ -1,0 +1,111 @@
+"""buildx as the reader of bake files (port `Bake`): `buildx bake --print`, which builds nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.problem import LianError, Next, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+SECONDS = 60.0
+MAX_BYTES = 16 << 20
+_CANDIDATES = (("buildx",), ("docker-buildx",), ("docker", "buildx"))
+_PLACED = re.compile(r"^(?P<file>[^:\n]+):(?P<line>[0-9]+),(?P<column>[0-9]+)(?:-[0-9,]+)?: (?P<said>.*)", re.DOTALL)
+_ESCAPED = re.compile(r"\$\$\{|%%\{")
+_NO_DEFAULT = "failed to find target default"
+_HANDED_ON = ("PATH", "HOME", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "TMPDIR")
+"""Of the environment. Others would be taken for values of the file's variables, and what is written must not depend on
+who runs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buildx:
+    """buildx as it is found on PATH, alone or as Docker's; `folder` is where bake files' paths begin."""
+
+    folder: Path
+
+    def printed(self, files: Sequence[str], names: Collection[str]) -> Any:
+        """See ports/project.py."""
+        words = self._words()
+        flags = [word for file in files for word in ("--file", file)]
+        done = self._run([*words, "bake", *flags, "--print", *names])
+        if done.returncode and not names and _NO_DEFAULT in done.stderr:
+            done = self._run([*words, "bake", *flags, "--print", *self._targets(words, flags)])
+        if done.returncode:
+            raise LianError(_problem(done.stderr, files[0]))
+        return _unescaped(self._parsed(done.stdout, files[0]))
+
+    def _targets(self, words: Sequence[str], flags: Sequence[str]) -> list[str]:
+        """All that the file has, where it has no default. Raises LianError."""
+        done = self._run([*words, "bake", *flags, "--list", "type=targets,format=json"])
+        if done.returncode:
+            raise LianError(_problem(done.stderr, flags[-1]))
+        listed = self._parsed(done.stdout, flags[-1])
+        return [each["name"] for each in listed if isinstance(each, dict) and not each.get("group")]
+
+    def _parsed(self, text: str, file: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            message = f"what buildx prints of {file} is not JSON"
+            raise LianError(Problem("buildx-failed", message, file, cause=str(error))) from error
+
+    def _words(self) -> Sequence[str]:
+        """How buildx is called. Raises LianError `buildx-missing`."""
+        for words in _CANDIDATES:
+            if shutil.which(words[0]) is not None and self._run([*words, "version"]).returncode == 0:
+                return words
+        hint = "install Docker's buildx, or write docker-bake.json by `docker buildx bake --print` where it is"
+        raise LianError(Problem("buildx-missing", "there is no buildx to read a bake file with", hint=hint))
+
+    def _run(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Raises LianError `buildx-failed` where it does not end."""
+        environ = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
+        try:
+            return subprocess.run(
+                [*words],
+                cwd=self.folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            message = f"{' '.join(words[:2])} does not work here"
+            raise LianError(Problem("buildx-failed", message, cause=str(error), next=Next.RETRY)) from error
+
+
+def _problem(said: str, file: str) -> Problem:
+    """What buildx says is wrong, at the place that it tells."""
+    told = said.rpartition("ERROR: ")[2].strip() or "it said nothing"
+    placed = _PLACED.match(told)
+    if placed is None:
+        message = f"buildx cannot read {file}"
+        hint = "make an empty file of that name" if "failed to stat" in told else None
+        return Problem("bake-invalid", message, file, cause=told, hint=hint)
+    message = f"buildx cannot read {placed['file']}"
+    line, column = int(placed["line"]), int(placed["column"])
+    return Problem("bake-invalid", message, placed["file"], line, column, cause=placed["said"].strip())
+
+
+def _unescaped(value: Any) -> Any:
+    """Texts as they are meant: what bake prints can be read as a bake file again."""
+    if isinstance(value, str):
+        return _ESCAPED.sub(lambda found: found[0][1:], value)
+    if isinstance(value, list):
+        return [_unescaped(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _unescaped(each) for key, each in value.items()}
+    return value
