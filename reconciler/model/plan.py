@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reconciler.model.digest import Digest
+    from reconciler.model.forecast import BuildForecast, PassForecast
     from reconciler.model.name import ArtifactName
     from reconciler.model.platform import Platform
     from reconciler.model.problem import Problem
@@ -121,6 +122,8 @@ class Change:
     left: tuple[str, ...] = ()
     source: Repository | None = None
     replaces: bool = False
+    forecast: BuildForecast | None = None
+    """Of a build, where it was looked into."""
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in plan.json (schemas/json/plan.json)."""
@@ -138,6 +141,7 @@ class Change:
             "holds": [p.to_json() for p in self.holds],
             "left": list(self.left),
             "source": str(self.source) if self.source else None,
+            **({"forecast": self.forecast.to_json()} if self.forecast else {}),
         }
 
 
@@ -150,6 +154,8 @@ class Plan:
     problems: tuple[Problem, ...] = field(default=())
     orphans: tuple[Change, ...] = ()
     """What is in the registry and no longer wanted, one for each artifact that was; empty where nobody looked."""
+    forecast: PassForecast | None = None
+    """None where nothing is to be built, or nobody looked into it."""
 
     @property
     def summary(self) -> dict[str, int]:
@@ -176,4 +182,5 @@ class Plan:
             "summary": self.summary,
             "changes": [c.to_json() for c in self.whole],
             "problems": [p.to_json() for p in self.problems],
+            **({"forecast": self.forecast.to_json()} if self.forecast else {}),
         }

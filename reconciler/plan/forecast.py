@@ -1,0 +1,143 @@
+"""What the builds of a plan will take: each by the runs of those before it, all of them by going through them in the
+order in which they are begun (ADR 072). What is not known is said to be unknown, and counts as nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import median
+from typing import TYPE_CHECKING
+
+from reconciler.identity.resolve import parents_of_checks
+from reconciler.model.forecast import Basis, BuildForecast, Expected, PassForecast, Span, Warmth
+from reconciler.model.plan import Action
+from reconciler.plan.schedule import Task, longest_path, makespan, remaining
+from reconciler.sizing.evidence import ENOUGH, QUANTILE, percentile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from reconciler.model.desired import Desired, Wanted
+    from reconciler.model.name import ArtifactName
+    from reconciler.model.plan import Change, Plan
+    from reconciler.sizing.choose import Sizing
+    from reconciler.sizing.evidence import Evidence
+    from reconciler.sizing.sized import Sized
+
+ANY_SECONDS = 1.0
+"""What a build is taken for when builds are put in order and of none of them it is known: all are alike then."""
+
+
+def may_build(plan: Plan, desired: Desired) -> tuple[ArtifactName, ...]:
+    """What the plan builds, and what is to be copied, if it may turn out that it must not be."""
+    signed = desired.fleet.policy.sign is not None
+    return tuple(
+        c.artifact
+        for c in plan.changes
+        if c.action is Action.BUILD or (signed and c.action is Action.RETAG and c.source is not None)
+    )
+
+
+def forecast(plan: Plan, desired: Desired, sized: Sized, warmth: Mapping[ArtifactName, Warmth], jobs: int) -> Plan:
+    """The plan, with a forecast of each build and of all of them, `jobs` at a time; as it is where nothing is built."""
+    changes = tuple(
+        replace(change, forecast=of_build(sized.sizings[change.artifact], change.artifact, warmth[change.artifact]))
+        if change.action is Action.BUILD
+        else change
+        for change in plan.changes
+    )
+    told = replace(plan, changes=changes)
+    return replace(told, forecast=_of_pass(told, desired, jobs, sized.ladder.currency))
+
+
+def of_build(sizing: Sizing, name: ArtifactName, warmth: Warmth) -> BuildForecast:
+    """One build, which gets this size and these caches."""
+    time, hourly = expected(sizing.evidence, name, warmth), sizing.machine.hourly if sizing.machine else None
+    cost = None if time is None or hourly is None else hourly * time.p50 / 3600
+    return BuildForecast(sizing.tier, warmth, time, cost)
+
+
+def expected(evidence: Evidence, name: ArtifactName, warmth: Warmth) -> Expected | None:
+    """By the runs that found a cache where one is expected, by those that found none where not; where there are none of
+    the kind, by all. With fewer than ten the longest stands for the P95, as in sizing. None without any run."""
+    alike = [run for run in evidence.runs if (run.hits > 0) == (warmth is Warmth.WARM)]
+    seconds = [run.seconds for run in ((alike if warmth is not Warmth.UNKNOWN else None) or evidence.runs)]
+    if not seconds:
+        return None
+    p50 = percentile(seconds, 0.5)
+    p95 = percentile(seconds, QUANTILE) if len(seconds) >= ENOUGH else max(seconds)
+    own = evidence.artifacts == (str(name),)
+    return Expected(p50, max(p50, p95), len(seconds), Basis.ARTIFACT if own else Basis.WORKSPACE)
+
+
+def urgency(plan: Plan, desired: Desired) -> dict[ArtifactName, float]:
+    """Build -> the seconds of the longest path of builds that begins with it: the one with more goes first. A build of
+    which nothing is known is taken for a typical one of the plan."""
+    known = [_seconds(change) for change in plan.changes if _time(change)]
+    typical = median(known) if known else ANY_SECONDS
+    return remaining(_tasks(plan, desired, lambda change: _seconds(change) if _time(change) else typical))
+
+
+def _of_pass(plan: Plan, desired: Desired, jobs: int, currency: str | None) -> PassForecast | None:
+    builds = [change for change in plan.changes if change.forecast is not None]
+    if not builds:
+        return None
+    order = urgency(plan, desired)
+    most, slow = (_tasks(plan, desired, seconds) for seconds in (_seconds, _p95))
+    sure = _tasks(replace(plan, changes=tuple(c for c in builds if not c.conditional)), desired, _seconds)
+    walls = [makespan(tasks, jobs, order) for tasks in (sure, most, slow)]
+    known = [change for change in builds if _time(change)]
+    path = longest_path(most) if known else ()
+    seconds = {task.name: task.seconds for task in most}
+    return PassForecast(
+        jobs,
+        len(builds),
+        len(known),
+        Span(*(sum(task.seconds for task in tasks) for tasks in (sure, most, slow))),
+        Span(*_rising(walls)),
+        path,
+        sum(seconds[name] for name in path),
+        sum(c.forecast is not None and c.forecast.warmth is Warmth.WARM for c in builds),
+        _cost(known),
+        currency,
+    )
+
+
+def _rising(walls: Sequence[float]) -> tuple[float, float, float]:
+    """A greedy order may end later when there is less to do (Graham's anomalies); what is told never says so."""
+    least, most, p95 = walls
+    return min(least, most), most, max(most, p95)
+
+
+def _cost(known: Sequence[Change]) -> Span | None:
+    """None where no build has a price."""
+    priced = [(c, f.cost, f.time) for c in known if (f := c.forecast) and f.cost is not None and f.time is not None]
+    if not priced:
+        return None
+    least = sum(cost for change, cost, _ in priced if not change.conditional)
+    most = sum(cost for _, cost, _ in priced)
+    return Span(least, most, sum(cost * time.p95 / time.p50 if time.p50 else cost for _, cost, time in priced))
+
+
+def _tasks(plan: Plan, desired: Desired, seconds: Callable[[Change], float]) -> list[Task]:
+    """The builds of the plan, which has parents before children, each after the builds that it waits for."""
+    builds = [change for change in plan.changes if change.action is Action.BUILD]
+    return [Task(c.artifact, seconds(c), _after(c, desired.wanted[c.artifact])) for c in builds]
+
+
+def _after(change: Change, wanted: Wanted) -> tuple[ArtifactName, ...]:
+    checks = parents_of_checks(wanted.artifact, wanted.materials) if wanted.materials else ()
+    return tuple(dict.fromkeys((*change.waits_for, *checks)))
+
+
+def _time(change: Change) -> Expected | None:
+    return change.forecast.time if change.forecast else None
+
+
+def _seconds(change: Change) -> float:
+    time = _time(change)
+    return time.p50 if time else 0.0
+
+
+def _p95(change: Change) -> float:
+    time = _time(change)
+    return time.p95 if time else 0.0
