@@ -133,7 +133,7 @@ async def foreseen(ports: Reading, work: Work, options: Options) -> Work:
     places = [place for those in caches.values() for place in those]
     known = await sized(ports, desired, work.observed, names)
     await look_for(ports.registry, places, work.observed)
-    warm = warmth(caches, work.resolution, work.observed)
+    warm = warmth(plan, caches, work.resolution, work.observed)
     plan = forecast(plan, desired, known, warm, options.jobs or desired.fleet.jobs or options.cores)
     return replace(work, plan=plan, sized=known, urgency=urgency(plan, desired))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from reconciler import __version__
 from reconciler.cli.flag_groups import (
     as_json,
+    at_a_time,
     chosen,
     commit,
     desired,
@@ -97,7 +98,8 @@ def parser(environ: Mapping[str, str]) -> Parser:
     verb = _verbs(verbs, environ)
     command = verb("validate", "evaluate and check every directive; file:line:column for each error", desired)
     as_json(command)
-    command = verb("diff", "show what would be built, and why; changes nothing", desired, selection, forced, limited)
+    told = "show what would be built, why, and what that takes; changes nothing"
+    command = verb("diff", told, desired, selection, forced, limited, at_a_time)
     command.add_argument("--detailed", action="store_true", help="show every artifact, and full digests")
     overrides(command)
     as_json(command)
@@ -120,6 +122,9 @@ def parser(environ: Mapping[str, str]) -> Parser:
     _cache(verbs, environ)
     _sizing(verbs, environ)
     _runners(verbs, environ)
+    command = verb("stats", "what builds took, and how good the forecasts of that were", desired)
+    chosen(command)
+    as_json(command)
     command = verb("prune", "remove images that no kept revision wants; shows its plan and asks", desired)
     _prune(command)
     as_json(command)

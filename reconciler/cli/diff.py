@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from reconciler.cli.run import complete, overrides, selection
 from reconciler.cli.views import plan as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.text import Writer, as_json
-from reconciler.reconcile import Options, Orphans, plan_once
+from reconciler.reconcile import Options, Orphans, foreseen, plan_once
 
 if TYPE_CHECKING:
     import argparse
@@ -28,10 +29,12 @@ async def _diff(arguments: argparse.Namespace) -> int:
             selection(arguments),
             tuple(arguments.force),
             arguments.max_builds,
+            arguments.jobs,
+            os.cpu_count() or 1,
             overrides=overrides(arguments),
             orphans=Orphans.TOLD,
         )
-        work = await plan_once(ports, chosen)
+        work = await foreseen(ports, await plan_once(ports, chosen), chosen)
     notes = Writer(sys.stderr)
     for note in (*work.resolution.desired.notes, *work.notes):
         notes.line((note, "dim"))

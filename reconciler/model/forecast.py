@@ -111,6 +111,8 @@ class PassForecast:
     longest_seconds: float = 0.0
     warm: int = 0
     """Builds that are expected to find a cache."""
+    fewest: int = 0
+    """Runs that the forecast of a build rests on, of the one with the fewest; of none 0."""
     cost: Span | None = None
     currency: str | None = None
 
@@ -127,6 +129,7 @@ class PassForecast:
                 "seconds": round(self.longest_seconds, 3),
             },
             "warm": self.warm,
+            "fewest_runs": self.fewest,
             "cost": self.cost.to_json(6) if self.cost else None,
             "currency": self.currency,
         }

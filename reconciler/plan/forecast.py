@@ -11,7 +11,7 @@ from reconciler.identity.resolve import parents_of_checks
 from reconciler.model.forecast import Basis, BuildForecast, Expected, PassForecast, Span, Warmth
 from reconciler.model.plan import Action
 from reconciler.plan.schedule import Task, longest_path, makespan, remaining
-from reconciler.sizing.evidence import ENOUGH, QUANTILE, percentile
+from reconciler.sizing.evidence import long_run, percentile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,10 +63,9 @@ def expected(evidence: Evidence, name: ArtifactName, warmth: Warmth) -> Expected
     seconds = [run.seconds for run in ((alike if warmth is not Warmth.UNKNOWN else None) or evidence.runs)]
     if not seconds:
         return None
-    p50 = percentile(seconds, 0.5)
-    p95 = percentile(seconds, QUANTILE) if len(seconds) >= ENOUGH else max(seconds)
     own = evidence.artifacts == (str(name),)
-    return Expected(p50, max(p50, p95), len(seconds), Basis.ARTIFACT if own else Basis.WORKSPACE)
+    basis = Basis.ARTIFACT if own else Basis.WORKSPACE
+    return Expected(percentile(seconds, 0.5), long_run(seconds), len(seconds), basis)
 
 
 def urgency(plan: Plan, desired: Desired) -> dict[ArtifactName, float]:
@@ -97,6 +96,7 @@ def _of_pass(plan: Plan, desired: Desired, jobs: int, currency: str | None) -> P
         path,
         sum(seconds[name] for name in path),
         sum(c.forecast is not None and c.forecast.warmth is Warmth.WARM for c in builds),
+        min((time.runs for c in known if (time := _time(c))), default=0),
         _cost(known),
         currency,
     )

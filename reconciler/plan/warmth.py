@@ -1,7 +1,8 @@
 """Whether a build will find a cache, as far as that can be known before it looks: one HEAD for each platform of what is
 to be built, and the records that the plan was made from.
 
-A cache that is there may still be of no use to a build: what it holds, and whether it is whole, is not read here.
+A cache that is there may still be of no use to a build: what it holds, and whether it is whole, is not read here. Of one
+that stands on something new nobody can say: its steps have to run again from there on, and others may not.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from reconciler.identity.inputs import freshness_leaves
 from reconciler.model.cache import CacheMode, Ci
 from reconciler.model.forecast import Warmth
 from reconciler.model.observed import Absent, Found
-from reconciler.model.plan import Action
+from reconciler.model.plan import Action, ReasonCode
 from reconciler.model.problem import LianError
 
 if TYPE_CHECKING:
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
     from reconciler.model.desired import Desired
     from reconciler.model.name import ArtifactName
     from reconciler.model.observed import Observed
-    from reconciler.model.plan import Plan
+    from reconciler.model.plan import Change, Plan
     from reconciler.model.reference import Reference
+
+
+_BELOW = {ReasonCode.BASE_MOVED, ReasonCode.PARENT_CHANGED}
+"""What an image stands on is another one."""
 
 
 def caches_of(plan: Plan, desired: Desired) -> dict[ArtifactName, tuple[Reference, ...]]:
@@ -36,10 +41,11 @@ def caches_of(plan: Plan, desired: Desired) -> dict[ArtifactName, tuple[Referenc
 
 
 def warmth(
-    caches: Mapping[ArtifactName, tuple[Reference, ...]], resolution: Resolution, observed: Observed
+    plan: Plan, caches: Mapping[ArtifactName, tuple[Reference, ...]], resolution: Resolution, observed: Observed
 ) -> dict[ArtifactName, Warmth]:
     """What to expect of each. Warm needs a cache of every platform: the coldest decides how long a build takes."""
-    return {name: _warmth(name, places, resolution, observed) for name, places in caches.items()}
+    builds = [change for change in plan.changes if change.artifact in caches]
+    return {c.artifact: _warmth(c, caches[c.artifact], resolution, observed) for c in builds}
 
 
 def _places(artifact: Artifact, desired: Desired) -> tuple[Reference, ...]:
@@ -54,13 +60,14 @@ def _places(artifact: Artifact, desired: Desired) -> tuple[Reference, ...]:
         return ()  # its registry has no place for a cache; a build says so
 
 
-def _warmth(name: ArtifactName, places: tuple[Reference, ...], resolution: Resolution, observed: Observed) -> Warmth:
+def _warmth(change: Change, places: tuple[Reference, ...], resolution: Resolution, observed: Observed) -> Warmth:
     heads = [observed.heads.get(place) for place in places]
     if not heads or any(isinstance(head, Absent) for head in heads):
         return Warmth.COLD
-    if not all(isinstance(head, Found) for head in heads):
+    moved = change.waits_for or any(reason.code in _BELOW for reason in change.reasons)
+    if moved or not all(isinstance(head, Found) for head in heads):
         return Warmth.UNKNOWN
-    return _fresh(resolution.desired.wanted[name].artifact, resolution, observed)
+    return _fresh(resolution.desired.wanted[change.artifact].artifact, resolution, observed)
 
 
 def _fresh(artifact: Artifact, resolution: Resolution, observed: Observed) -> Warmth:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING
 
+from reconciler.cli.views import forecast
 from reconciler.cli.views.problems import blocks
 from reconciler.cli.views.reasons import place, sentence, sentences
 from reconciler.cli.views.text import Writer
@@ -46,8 +47,12 @@ def show(plan: Plan, stream: IO[str], *, detailed: bool = False) -> None:
     `detailed` every artifact is told by itself."""
     writer = Writer(stream)
     if detailed:
+        currency = plan.forecast.currency if plan.forecast else None
         for change in plan.changes:
             _change(change, writer, detailed)
+            if change.forecast:
+                told = forecast.of_build(change.forecast, currency, conditional=change.conditional)
+                writer.wrapped([_INDENT], told, "dim", indent=len(_INDENT) + 2)
     else:
         for group in grouped(plan):
             _group(group, writer)
@@ -55,6 +60,8 @@ def show(plan: Plan, stream: IO[str], *, detailed: bool = False) -> None:
     blocks((problem for change in plan.whole for problem in change.holds), writer, word="held", style="yellow")
     if any(change.action is not Action.NONE for change in plan.changes) or plan.orphans or (detailed and plan.changes):
         writer.line()
+    if plan.forecast:
+        forecast.of_pass(plan.forecast, writer)
     last = ", ".join([summary(plan), *([count(len(plan.problems), "problem")] if plan.problems else [])])
     writer.line((f"revision {plan.revision[:12]}", "dim"), ": ", (last, "bold"))
 
