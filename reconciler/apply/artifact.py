@@ -158,7 +158,7 @@ class Worker:
 
         A build that fails is a result too, with its seconds and its log; what a person has to see to is held. Raises
         LianError if none could be started. A place is held while the builder works, and free again while the registry
-        is spoken to.
+        is spoken to: for what stands on this one, if that is more urgent than what waits.
         """
         name = wanted.artifact.name
         tries = Tries(self.sized.ladder, self.sized.sizings[name].tier)
@@ -171,6 +171,7 @@ class Worker:
                 self.ports.recorder.record(Waiting(name, "a free place"))
             async with self.places.of(name):
                 manifests = await self._until_built(course)
+                self.places.built(name)
             subject = await self._record(course, manifests)
             manifest = await self.ports.registry.manifest(wanted.artifact.image, subject.digest)
             manifest = await self.settler.settle(wanted.artifact, identity, manifest, left, replaces=replaces)

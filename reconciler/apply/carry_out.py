@@ -68,7 +68,9 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     tagger = Tagger(ports, desired, work.observed, Witness(ports, desired, allow_older))
     attester = Attester(ports, desired)
     settler = Settler(ports, tagger, attester)
-    places = Places(jobs, work.urgency)
+    builds = {change.artifact for change in plan.changes if change.action is Action.BUILD}
+    after = {name: sorted(builds & _parents(desired.wanted[name])) for name in builds}
+    places = Places(jobs, work.urgency, after if jobs > 1 else {})  # with one, no order makes the pass shorter
     foreseen = {change.artifact: change.forecast for change in plan.changes if change.forecast}
     worker = Worker(
         ports, work.resolution, runners, limits, places, settler, attester, work.observed, sized, foreseen, shares
@@ -123,6 +125,7 @@ class _Carrier:
             result = self._failed(change, _bug(error))
         if change.action is not Action.NONE or result.status is not Status.NONE:
             self.worker.ports.recorder.record(Finished(result))
+        self.worker.places.ended(change.artifact)
         if (share := self.shares.get(change.artifact)) is not None:
             self.runners.done(share)
         return result
@@ -166,7 +169,7 @@ class _Carrier:
         name = change.artifact
         identity = self.work.resolution.identities[name]
         parents = self._known_parents(wanted) if isinstance(identity, Keyed) else {}
-        for parent in sorted(self._parents(wanted) - {parent for parent, _ in parents}):
+        for parent in sorted(_parents(wanted) - {parent for parent, _ in parents}):
             result = await self._parent(name, parent)
             if result.status not in _GOOD:
                 return self._behind(change, result)
@@ -195,13 +198,6 @@ class _Carrier:
                 found |= {(parent, platform): digest for platform, digest in outputs.items()}
         return found
 
-    def _parents(self, wanted: Wanted) -> set[ArtifactName]:
-        """Parents whose outputs this build uses: in its own stages, and in those of its checks."""
-        materials = wanted.materials
-        if materials is None:
-            return set()
-        return {*parents_of_checks(wanted.artifact, materials), *parents_in_use(wanted.artifact, materials)}
-
     async def _parent(self, child: ArtifactName, parent: ArtifactName) -> Result:
         task = self.tasks[parent]
         if not task.done():
@@ -220,6 +216,14 @@ class _Carrier:
             next=Next.RETRY,
         )
         return Result(change.artifact, change.action, Status.HELD if held else Status.SKIPPED, problem=problem)
+
+
+def _parents(wanted: Wanted) -> set[ArtifactName]:
+    """Parents whose outputs this build uses: in its own stages, and in those of its checks."""
+    materials = wanted.materials
+    if materials is None:
+        return set()
+    return {*parents_of_checks(wanted.artifact, materials), *parents_in_use(wanted.artifact, materials)}
 
 
 def _bug(error: Exception) -> Problem:

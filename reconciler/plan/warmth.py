@@ -1,8 +1,8 @@
 """Whether a build will find a cache, as far as that can be known before it looks: one HEAD for each platform of what is
 to be built, and the records that the plan was made from.
 
-A cache that is there may still be of no use to a build: what it holds, and whether it is whole, is not read here. Of one
-that stands on something new nobody can say: its steps have to run again from there on, and others may not.
+A cache that is there may still be of no use to a build: what it holds, and whether it is whole, is not read here. Of
+one that stands on something new nobody can say: its steps have to run again from there on, and others may not.
 """
 
 from __future__ import annotations

@@ -103,6 +103,7 @@ def test_versions(capsys: pytest.CaptureFixture[str]) -> None:
         "cache_usage",
         "cache_prune",
         "runners",
+        "stats",
     ],
 )
 def test_each_schema_is_one_and_refuses_strangers(kind: str) -> None:

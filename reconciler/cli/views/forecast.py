@@ -38,14 +38,14 @@ def of_build(told: BuildForecast, currency: str | None, *, conditional: bool) ->
 
 
 def in_short(plan: Plan) -> str:
-    """`, about 4 min (P95 7 min)`; empty where nothing is known."""
+    """`, about 4 min (P95 7 min)`; empty where not all of it is known."""
     told = plan.forecast
-    return f", {_wall(told)}" if told and told.known else ""
+    return f", {_span(told.wall)}" if told and told.known == told.builds else ""
 
 
 def scored(told: Score) -> str:
-    """`took 4 min, expected about 4 min (P95 7 min); 3 of 4 builds within their P95, median error 12%`; empty where nothing
-    had been expected."""
+    """`took 4 min, expected about 4 min (P95 7 min); 3 of 4 builds within their P95, median error 12%`; empty where
+    nothing had been expected."""
     parts = []
     if told.wall and told.builds.builds:
         parts.append(f"took {roughly(told.took)}, expected {_span(told.wall)}")
@@ -59,20 +59,16 @@ def scored(told: Score) -> str:
 def _in_sum(told: PassForecast) -> str:
     if not told.known:
         return f"unknown: {_NOTHING_LIKE_IT}"
-    parts = [f"{_wall(told)} with {count(told.jobs, 'job')}"]
+    parts = [f"{_span(told.wall)} with {count(told.jobs, 'job')}"]
     if told.fewest < ENOUGH:
         parts.append(f"by {count(told.fewest, 'run')} {'or more each' if told.known > 1 else ''}".rstrip())
     if unknown := told.builds - told.known:
-        parts.append(f"without {unknown:,} of {count(told.builds, 'build')} of which nothing is known")
+        parts.append(f"and {unknown:,} of {count(told.builds, 'build')} of unknown time")
     if told.warm:
         parts.append(f"{told.warm:,} of {told.builds:,} from warm caches")
     if told.cost is not None:
         parts.append(_price(told.cost, told.currency))
     return ", ".join(parts)
-
-
-def _wall(told: PassForecast) -> str:
-    return f"{'at least ' if told.known < told.builds else ''}{_span(told.wall)}"
 
 
 def _span(span: Span) -> str:
