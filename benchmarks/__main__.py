@@ -18,6 +18,7 @@ BENCHMARKS = (
     "converge",
     "builds",
     "runners",
+    "order",
     "caches",
     "ssh",
 )

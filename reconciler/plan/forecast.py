@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from reconciler.identity.resolve import parents_of_checks
 from reconciler.model.forecast import Basis, BuildForecast, Expected, PassForecast, Span, Warmth
 from reconciler.model.plan import Action
-from reconciler.plan.schedule import Task, longest_path, makespan, remaining
+from reconciler.plan.schedule import Graph, longest_path, makespan, remaining
 from reconciler.sizing.evidence import long_run, percentile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from reconciler.model.desired import Desired, Wanted
     from reconciler.model.name import ArtifactName
@@ -59,8 +59,9 @@ def of_build(sizing: Sizing, name: ArtifactName, warmth: Warmth) -> BuildForecas
 def expected(evidence: Evidence, name: ArtifactName, warmth: Warmth) -> Expected | None:
     """By the runs that found a cache where one is expected, by those that found none where not; where there are none of
     the kind, by all. With fewer than ten the longest stands for the P95, as in sizing. None without any run."""
-    alike = [run for run in evidence.runs if (run.hits > 0) == (warmth is Warmth.WARM)]
-    seconds = [run.seconds for run in ((alike if warmth is not Warmth.UNKNOWN else None) or evidence.runs)]
+    warm = warmth is Warmth.WARM
+    alike = [] if warmth is Warmth.UNKNOWN else [run.seconds for run in evidence.runs if (run.hits > 0) == warm]
+    seconds = alike or [run.seconds for run in evidence.runs]
     if not seconds:
         return None
     own = evidence.artifacts == (str(name),)
@@ -71,46 +72,52 @@ def expected(evidence: Evidence, name: ArtifactName, warmth: Warmth) -> Expected
 def urgency(plan: Plan, desired: Desired) -> dict[ArtifactName, float]:
     """Build -> the seconds of the longest path of builds that begins with it: the one with more goes first. A build of
     which nothing is known is taken for a typical one of the plan."""
-    known = [_seconds(change) for change in plan.changes if _time(change)]
+    builds = _builds(plan)
+    graph = _graph(builds, desired)
+    return dict(zip(graph.names, _order(builds, graph), strict=True))
+
+
+def _order(builds: Sequence[Change], graph: Graph) -> list[float]:
+    times = [_time(change) for change in builds]
+    known = [time.p50 for time in times if time]
     typical = median(known) if known else ANY_SECONDS
-    return remaining(_tasks(plan, desired, lambda change: _seconds(change) if _time(change) else typical))
+    return remaining(graph, [time.p50 if time else typical for time in times])
 
 
 def _of_pass(plan: Plan, desired: Desired, jobs: int, currency: str | None) -> PassForecast | None:
-    builds = [change for change in plan.changes if change.forecast is not None]
+    builds = _builds(plan)
     if not builds:
         return None
-    order = urgency(plan, desired)
-    most, slow = (_tasks(plan, desired, seconds) for seconds in (_seconds, _p95))
-    sure = _tasks(replace(plan, changes=tuple(c for c in builds if not c.conditional)), desired, _seconds)
-    walls = [makespan(tasks, jobs, order) for tasks in (sure, most, slow)]
-    known = [change for change in builds if _time(change)]
-    path = longest_path(most) if known else ()
-    seconds = {task.name: task.seconds for task in most}
+    graph = _graph(builds, desired)
+    times = [_time(change) for change in builds]
+    most = [time.p50 if time else 0.0 for time in times]
+    slow = [time.p95 if time else 0.0 for time in times]
+    sure = [0.0 if change.conditional else taken for change, taken in zip(builds, most, strict=True)]
+    order = _order(builds, graph)
+    known = [time for time in times if time]
     return PassForecast(
         jobs,
         len(builds),
         len(known),
-        Span(*(sum(task.seconds for task in tasks) for tasks in (sure, most, slow))),
-        Span(*_rising(walls)),
-        path,
-        sum(seconds[name] for name in path),
+        Span(sum(sure), sum(most), sum(slow)),
+        _rising(*(makespan(graph, seconds, jobs, order) for seconds in (sure, most, slow))),
+        longest_path(graph, most) if known else (),
+        max(remaining(graph, most)),
         sum(c.forecast is not None and c.forecast.warmth is Warmth.WARM for c in builds),
-        min((time.runs for c in known if (time := _time(c))), default=0),
-        _cost(known),
+        min((time.runs for time in known), default=0),
+        _cost(builds),
         currency,
     )
 
 
-def _rising(walls: Sequence[float]) -> tuple[float, float, float]:
+def _rising(least: float, most: float, p95: float) -> Span:
     """A greedy order may end later when there is less to do (Graham's anomalies); what is told never says so."""
-    least, most, p95 = walls
-    return min(least, most), most, max(most, p95)
+    return Span(min(least, most), most, max(most, p95))
 
 
-def _cost(known: Sequence[Change]) -> Span | None:
+def _cost(builds: Sequence[Change]) -> Span | None:
     """None where no build has a price."""
-    priced = [(c, f.cost, f.time) for c in known if (f := c.forecast) and f.cost is not None and f.time is not None]
+    priced = [(c, f.cost, f.time) for c in builds if (f := c.forecast) and f.cost is not None and f.time is not None]
     if not priced:
         return None
     least = sum(cost for change, cost, _ in priced if not change.conditional)
@@ -118,26 +125,21 @@ def _cost(known: Sequence[Change]) -> Span | None:
     return Span(least, most, sum(cost * time.p95 / time.p50 if time.p50 else cost for _, cost, time in priced))
 
 
-def _tasks(plan: Plan, desired: Desired, seconds: Callable[[Change], float]) -> list[Task]:
-    """The builds of the plan, which has parents before children, each after the builds that it waits for."""
-    builds = [change for change in plan.changes if change.action is Action.BUILD]
-    return [Task(c.artifact, seconds(c), _after(c, desired.wanted[c.artifact])) for c in builds]
+def _builds(plan: Plan) -> list[Change]:
+    return [change for change in plan.changes if change.action is Action.BUILD]
+
+
+def _graph(builds: Sequence[Change], desired: Desired) -> Graph:
+    """Of builds, parents before children, each after those that it waits for."""
+    return Graph.of({change.artifact: _after(change, desired.wanted[change.artifact]) for change in builds})
 
 
 def _after(change: Change, wanted: Wanted) -> tuple[ArtifactName, ...]:
-    checks = parents_of_checks(wanted.artifact, wanted.materials) if wanted.materials else ()
-    return tuple(dict.fromkeys((*change.waits_for, *checks)))
+    materials = wanted.materials
+    if materials is None or not materials.check_needs:
+        return change.waits_for
+    return tuple(dict.fromkeys((*change.waits_for, *parents_of_checks(wanted.artifact, materials))))
 
 
 def _time(change: Change) -> Expected | None:
     return change.forecast.time if change.forecast else None
-
-
-def _seconds(change: Change) -> float:
-    time = _time(change)
-    return time.p50 if time else 0.0
-
-
-def _p95(change: Change) -> float:
-    time = _time(change)
-    return time.p95 if time else 0.0

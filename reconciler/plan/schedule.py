@@ -5,86 +5,87 @@ However long the builds are, the simulated time T for `jobs` places keeps (Graha
     max(longest path, sum / jobs) <= T <= sum / jobs + (1 - 1 / jobs) * longest path
 
 and so is never more than 2 - 1 / jobs times what no order could beat. It need not fall when there are more places:
-a greedy order has anomalies. All here is linear in tasks and edges, but for the queue of those that are ready.
+a greedy order has anomalies. All here is linear in builds and edges, but for the queue of those that are ready.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from reconciler.model.name import ArtifactName
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """A build of so many seconds, which begins when those it is `after` have ended."""
+class Graph:
+    """Builds by number, each after those that it waits for; numbers, because each is met many times. What a function
+    here is given for each build stands at its number."""
 
-    name: ArtifactName
-    seconds: float
-    after: tuple[ArtifactName, ...] = ()
+    names: tuple[ArtifactName, ...]
+    after: tuple[tuple[int, ...], ...]
+    before: tuple[tuple[int, ...], ...]
+    """The other way round: build -> those that wait for it."""
+    places: tuple[int, ...]
+    """Where each stands by name, by which ties go."""
+
+    @classmethod
+    def of(cls, after: Mapping[ArtifactName, Iterable[ArtifactName]]) -> Graph:
+        """Build -> what it waits for; of that, what is no build here is done. Those waited for stand first."""
+        names = tuple(after)
+        number = {name: n for n, name in enumerate(names)}
+        found = tuple(tuple(number[parent] for parent in parents if parent in number) for parents in after.values())
+        before: list[list[int]] = [[] for _ in names]
+        for child, parents in enumerate(found):
+            for parent in parents:
+                before[parent].append(child)
+        places = [0] * len(names)
+        for place, name in enumerate(sorted(names)):
+            places[number[name]] = place
+        return cls(names, found, tuple(map(tuple, before)), tuple(places))
 
 
-def remaining(tasks: Sequence[Task]) -> dict[ArtifactName, float]:
-    """Task -> the seconds of the longest path that begins with it. `tasks` stand after those they are after; what they
-    are after beside is done."""
-    following: dict[ArtifactName, float] = defaultdict(float)
-    found: dict[ArtifactName, float] = {}
-    for task in reversed(tasks):
-        found[task.name] = task.seconds + following[task.name]
-        for parent in task.after:
-            following[parent] = max(following[parent], found[task.name])
+def remaining(graph: Graph, seconds: Sequence[float]) -> list[float]:
+    """Of each, the seconds of the longest path that begins with it."""
+    found = list(seconds)
+    for build in reversed(range(len(found))):
+        if graph.before[build]:
+            found[build] += max(found[child] for child in graph.before[build])
     return found
 
 
-def longest_path(tasks: Sequence[Task]) -> tuple[ArtifactName, ...]:
-    """The tasks on the path that takes longest, in their order; of equals the first by name."""
-    paths = remaining(tasks)
-    children: dict[ArtifactName, list[ArtifactName]] = defaultdict(list)
-    firsts: list[ArtifactName] = []
-    for task in tasks:
-        before = [parent for parent in task.after if parent in paths]
-        for parent in before:
-            children[parent].append(task.name)
-        if not before:
-            firsts.append(task.name)
+def longest_path(graph: Graph, seconds: Sequence[float]) -> tuple[ArtifactName, ...]:
+    """The builds on the path that takes longest, in their order; of equals the first by name."""
+    left = remaining(graph, seconds)
     found: list[ArtifactName] = []
-    ready = firsts
+    ready: Sequence[int] = [build for build, parents in enumerate(graph.after) if not parents]
     while ready:
-        found.append(min(ready, key=lambda name: (-paths[name], name)))
-        ready = children[found[-1]]
+        first = min(ready, key=lambda build: (-left[build], graph.places[build]))
+        found.append(graph.names[first])
+        ready = graph.before[first]
     return tuple(found)
 
 
-def makespan(tasks: Sequence[Task], jobs: int, urgency: Mapping[ArtifactName, float]) -> float:
+def makespan(graph: Graph, seconds: Sequence[float], jobs: int, urgency: Sequence[float]) -> float:
     """Seconds until all have ended, if of those that are ready the most urgent is begun whenever one of the `jobs`
     places is free; ties go by name."""
-    seconds = {task.name: task.seconds for task in tasks}
-    waits: dict[ArtifactName, int] = {}
-    children: dict[ArtifactName, list[ArtifactName]] = defaultdict(list)
-    ready: list[tuple[float, ArtifactName]] = []
-    for task in tasks:
-        before = [parent for parent in task.after if parent in seconds]
-        waits[task.name] = len(before)
-        for parent in before:
-            children[parent].append(task.name)
-        if not before:
-            heappush(ready, (-urgency[task.name], task.name))
-    at_work: list[tuple[float, ArtifactName]] = []
+    waits = [len(parents) for parents in graph.after]
+    ready: list[tuple[float, int, int]] = []
+    at_work: list[tuple[float, int]] = []
     now = 0.0
+    for build in (build for build, parents in enumerate(waits) if not parents):
+        heappush(ready, (-urgency[build], graph.places[build], build))
     while ready or at_work:
         while ready and len(at_work) < jobs:
-            name = heappop(ready)[1]
-            heappush(at_work, (now + seconds[name], name))
+            build = heappop(ready)[2]
+            heappush(at_work, (now + seconds[build], build))
         now = at_work[0][0]
         while at_work and at_work[0][0] == now:  # what ends at one moment makes room, and others ready, together
-            for child in children[heappop(at_work)[1]]:
+            for child in graph.before[heappop(at_work)[1]]:
                 waits[child] -= 1
                 if not waits[child]:
-                    heappush(ready, (-urgency[child], child))
+                    heappush(ready, (-urgency[child], graph.places[child], child))
     return now

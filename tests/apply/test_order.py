@@ -16,11 +16,10 @@ from reconciler.apply.artifact import Limits
 from reconciler.apply.carry_out import carry_out
 from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Status
-from reconciler.plan.schedule import Task, makespan, remaining
 from reconciler.reconcile import Options, foreseen, plan_once
 from tests.commits import Commit, artifact
 from tests.fakes import Points, World
-from tests.plan.test_schedule import graphs
+from tests.plan.test_schedule import Task, graphs, makespan, remaining
 from tests.turns import TurnsLoop
 
 if TYPE_CHECKING:

@@ -66,7 +66,7 @@ def test_a_pass_on_two_lines() -> None:
         ({"wall": Span(0.0, 250.0, 430.0)}, "at most about 4 min (P95 7 min) with 2 jobs"),
         ({"wall": Span(125.0, 250.0, 430.0)}, "about 2 to 4 min (P95 7 min) with 2 jobs"),
         ({"wall": Span(25.0, 250.0, 430.0)}, "about 25 s to 4 min (P95 7 min) with 2 jobs"),
-        ({"known": 10}, "about 4 min (P95 7 min) with 2 jobs, and 2 of 12 builds of unknown time"),
+        ({"known": 10}, "about 4 min (P95 7 min) with 2 jobs, and 2 of 12 builds of unknown"),
         ({"fewest": 3}, "about 4 min (P95 7 min) with 2 jobs, by 3 runs or more each"),
         ({"fewest": 1, "known": 1, "builds": 1, "jobs": 1}, "about 4 min (P95 7 min) with 1 job, by 1 run"),
     ],
@@ -111,9 +111,9 @@ def test_the_outcome_tells_how_it_was_foreseen() -> None:
     score = Score(270.0, ALL, Accuracy(4, 2, 3, 0.123))
     told = shown(lambda outcome, stream: outcome_view.show(outcome, stream, None), Outcome("0" * 40, forecast=score))
     assert " ".join(told.split()).startswith(
-        "forecast: took 4 min, expected about 4 min (P95 7 min); 3 of 4 builds within their P95, median error 12%"
+        "forecast: took 4 min, expected about 4 min (P95 7 min); 3 of 4 builds within P95, median error 12%"
     )
-    assert view.scored(replace(score, wall=None)) == "3 of 4 builds within their P95, median error 12%"
+    assert view.scored(replace(score, wall=None)) == "3 of 4 builds within P95, median error 12%"
     assert view.scored(Score(270.0, ALL)) == ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,40 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.name import ArtifactName
-from reconciler.plan.schedule import Task, longest_path, makespan, remaining
+from reconciler.plan import schedule
+from reconciler.plan.schedule import Graph
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 JOBS = st.integers(1, 6)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A build of so many seconds, after others."""
+
+    name: ArtifactName
+    seconds: float
+    after: tuple[ArtifactName, ...] = ()
+
+
+def graph_of(tasks: Sequence[Task]) -> tuple[Graph, list[float]]:
+    return Graph.of({task.name: task.after for task in tasks}), [task.seconds for task in tasks]
+
+
+def remaining(tasks: Sequence[Task]) -> dict[ArtifactName, float]:
+    graph, seconds = graph_of(tasks)
+    return dict(zip(graph.names, schedule.remaining(graph, seconds), strict=True))
+
+
+def longest_path(tasks: Sequence[Task]) -> tuple[ArtifactName, ...]:
+    return schedule.longest_path(*graph_of(tasks))
+
+
+def makespan(tasks: Sequence[Task], jobs: int, urgency: Mapping[ArtifactName, float]) -> float:
+    graph, seconds = graph_of(tasks)
+    return schedule.makespan(graph, seconds, jobs, [urgency[name] for name in graph.names])
 
 
 def named(text: str) -> ArtifactName:

@@ -44,7 +44,7 @@ def in_short(plan: Plan) -> str:
 
 
 def scored(told: Score) -> str:
-    """`took 4 min, expected about 4 min (P95 7 min); 3 of 4 builds within their P95, median error 12%`; empty where
+    """`took 4 min, expected about 4 min (P95 7 min); 3 of 4 builds within P95, median error 12%`; empty where
     nothing had been expected."""
     parts = []
     if told.wall and told.builds.builds:
@@ -52,7 +52,7 @@ def scored(told: Score) -> str:
     if told.builds.builds:
         error = told.builds.median_error
         wrong = "" if error is None else f", median error {share(error, 1)}"
-        parts.append(f"{told.builds.within_p95:,} of {count(told.builds.builds, 'build')} within their P95{wrong}")
+        parts.append(f"{told.builds.within_p95:,} of {count(told.builds.builds, 'build')} within P95{wrong}")
     return "; ".join(parts)
 
 
@@ -65,7 +65,8 @@ def _in_sum(told: PassForecast) -> str:
     if unknown := told.builds - told.known:
         parts.append(f"and {unknown:,} of {count(told.builds, 'build')} of unknown time")
     if told.warm:
-        parts.append(f"{told.warm:,} of {told.builds:,} from warm caches")
+        one = told.builds == 1
+        parts.append("from a warm cache" if one else f"{told.warm:,} of {told.builds:,} from warm caches")
     if told.cost is not None:
         parts.append(_price(told.cost, told.currency))
     return ", ".join(parts)
