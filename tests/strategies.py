@@ -227,7 +227,9 @@ expectations = st.builds(
     st.sampled_from(Basis),
 )
 _COSTS = st.none() | st.integers(0, 10**9).map(lambda millionths: millionths / 10**6)
-build_forecasts = st.builds(BuildForecast, tiers, st.sampled_from(Warmth), st.none() | expectations, _COSTS)
+build_forecasts = st.builds(
+    BuildForecast, tiers, st.sampled_from(Warmth), st.none() | expectations, _COSTS, st.booleans()
+)
 spans = st.tuples(_MILLISECONDS, _MILLISECONDS, _MILLISECONDS).map(lambda three: Span(*sorted(three)))
 accuracies = st.builds(Accuracy, st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.none() | st.floats(0, 100))
 runs = st.builds(

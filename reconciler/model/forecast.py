@@ -64,13 +64,15 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class BuildForecast:
-    """Of one build of a plan. `time` is None where nothing like it was ever built; `cost`, in the plan's currency, is
-    that of its P50 on a runner of its own, None where nobody says what one costs."""
+    """Of one build of a plan. `time` is None where nothing like it was ever built; it is a bound, `at_most`, where a
+    cache is expected and no run had one. `cost`, in the plan's currency, is that of its P50 on a runner of its own,
+    None where nobody says what one costs."""
 
     tier: Tier
     warmth: Warmth
     time: Expected | None = None
     cost: float | None = None
+    at_most: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in plan.json."""
@@ -79,13 +81,14 @@ class BuildForecast:
             "cache": self.warmth.value,
             "time": self.time.to_json() if self.time else None,
             "cost": None if self.cost is None else round(self.cost, 6),
+            "at_most": self.at_most,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Of a whole pass: `least` if no build that waits for another's outcome turns out to be needed, `most` if all do;
-    `p95` if, moreover, each takes as long as its own P95."""
+    """Of a whole pass: `least` what is certain, without builds that may turn out not to be needed, and without those of
+    which only a bound is known; `most` with all of them; `p95` if, moreover, each takes as long as its own P95."""
 
     least: float
     most: float

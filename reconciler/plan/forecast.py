@@ -53,7 +53,8 @@ def of_build(sizing: Sizing, name: ArtifactName, warmth: Warmth) -> BuildForecas
     """One build, which gets this size and these caches."""
     time, hourly = expected(sizing.evidence, name, warmth), sizing.machine.hourly if sizing.machine else None
     cost = None if time is None or hourly is None else hourly * time.p50 / 3600
-    return BuildForecast(sizing.tier, warmth, time, cost)
+    at_most = time is not None and warmth is Warmth.WARM and not any(run.hits for run in sizing.evidence.runs)
+    return BuildForecast(sizing.tier, warmth, time, cost, at_most)
 
 
 def expected(evidence: Evidence, name: ArtifactName, warmth: Warmth) -> Expected | None:
@@ -92,7 +93,7 @@ def _of_pass(plan: Plan, desired: Desired, jobs: int, currency: str | None) -> P
     times = [_time(change) for change in builds]
     most = [time.p50 if time else 0.0 for time in times]
     slow = [time.p95 if time else 0.0 for time in times]
-    sure = [0.0 if change.conditional else taken for change, taken in zip(builds, most, strict=True)]
+    sure = [taken if _is_certain(change) else 0.0 for change, taken in zip(builds, most, strict=True)]
     order = _order(builds, graph)
     known = [time for time in times if time]
     return PassForecast(
@@ -120,9 +121,13 @@ def _cost(builds: Sequence[Change]) -> Span | None:
     priced = [(c, f.cost, f.time) for c in builds if (f := c.forecast) and f.cost is not None and f.time is not None]
     if not priced:
         return None
-    least = sum(cost for change, cost, _ in priced if not change.conditional)
+    least = sum(cost for change, cost, _ in priced if _is_certain(change))
     most = sum(cost for _, cost, _ in priced)
     return Span(least, most, sum(cost * time.p95 / time.p50 if time.p50 else cost for _, cost, time in priced))
+
+
+def _is_certain(change: Change) -> bool:
+    return not change.conditional and not (change.forecast and change.forecast.at_most)
 
 
 def _builds(plan: Plan) -> list[Change]:

@@ -16,7 +16,7 @@ from reconciler.model.outcome import Outcome, Result, Status
 from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
 from reconciler.model.run import Run
 from reconciler.model.tier import Ladder
-from reconciler.plan.forecast import expected, forecast, urgency
+from reconciler.plan.forecast import expected, forecast, of_build, urgency
 from reconciler.plan.score import accuracy, score
 from reconciler.sizing.choose import size
 from reconciler.sizing.evidence import Evidence
@@ -74,6 +74,17 @@ def test_runs_that_found_a_cache_tell_of_builds_that_will() -> None:
     assert expected(mixed, API, Warmth.COLD) == Expected(61.0, 62.0, 2)
     assert expected(mixed, API, Warmth.UNKNOWN) == Expected(33.5, 62.0, 4)
     assert expected(evidence(60.0), API, Warmth.WARM) == Expected(60.0, 60.0, 1), "where there is none of the kind, all"
+
+
+def test_where_a_cache_is_new_what_is_known_is_a_bound() -> None:
+    def at_most(warmth: Warmth, *hits: int) -> bool:
+        known = Evidence.of([run for n in hits for run in runs(60.0 + n, hits=n)], ["shop/api"])
+        return of_build(size(artifact("shop/api"), None, known, SIZES), API, warmth).at_most
+
+    assert at_most(Warmth.WARM, 0)
+    assert not at_most(Warmth.WARM, 0, 1)
+    assert not at_most(Warmth.COLD, 0)
+    assert not at_most(Warmth.WARM)
 
 
 def test_others_of_the_workspace_are_named_as_what_they_are() -> None:

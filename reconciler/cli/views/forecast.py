@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PATH_SHOWN = 6
 """Artifacts of the longest path; of more, those in the middle are counted."""
+MEDIAN_OF = 3
+"""Builds from which on the median of anything is worth telling."""
 _INDENT = 10
 _NOTHING_LIKE_IT = "nothing like it was built before"
 _CACHES = {Warmth.WARM: "a warm cache", Warmth.COLD: "no cache", Warmth.UNKNOWN: "a cache perhaps"}
@@ -51,7 +53,8 @@ def scored(told: Score) -> str:
         parts.append(f"took {roughly(told.took)}, expected {_span(told.wall)}")
     if told.builds.builds:
         error = told.builds.median_error
-        wrong = "" if error is None else f", median error {share(error, 1)}"
+        few = error is None or told.builds.builds < MEDIAN_OF
+        wrong = "" if few else f", median error {share(error or 0.0, 1)}"
         parts.append(f"{told.builds.within_p95:,} of {count(told.builds.builds, 'build')} within P95{wrong}")
     return "; ".join(parts)
 
@@ -73,7 +76,7 @@ def _in_sum(told: PassForecast) -> str:
 
 
 def _span(span: Span) -> str:
-    """`about 4 min (P95 7 min)`, `about 1 to 4 min …`, `at most about 4 min …` where nothing is certain to be built."""
+    """`about 4 min (P95 7 min)`, `about 1 to 4 min …`, `at most about 4 min …` where nothing is certain."""
     least, most, p95 = map(roughly, (span.least, span.most, span.p95))
     if least == most:
         told = f"about {most}"
@@ -89,7 +92,7 @@ def _time(told: BuildForecast, *, conditional: bool) -> str:
     time = told.time
     if time is None:
         return f"time unknown, {_NOTHING_LIKE_IT}"
-    most = "at most " if conditional else ""
+    most = "at most " if conditional or told.at_most else ""
     others = " of others in the workspace" if time.basis is Basis.WORKSPACE else ""
     return f"{most}about {roughly(time.p50)} (P95 {roughly(time.p95)}) by {count(time.runs, 'run')}{others}"
 
