@@ -140,7 +140,9 @@ def test_ten_thousand_ten_levels_deep_take_no_time() -> None:
         for level, those in enumerate(names)
         for n, name in enumerate(those)
     ]
-    began = time.perf_counter()
+    began = time.process_time()
     makespan(tasks, 16, remaining(tasks))
     longest_path(tasks)
-    assert time.perf_counter() - began < 2.0, "it is linear but for a queue: a fifth of a second on a slow machine"
+    assert time.process_time() - began < 3.0, (
+        "it is linear but for a queue: a fifth of a second where nobody else works"
+    )
