@@ -143,6 +143,4 @@ def test_ten_thousand_ten_levels_deep_take_no_time() -> None:
     began = time.process_time()
     makespan(tasks, 16, remaining(tasks))
     longest_path(tasks)
-    assert time.process_time() - began < 3.0, (
-        "it is linear but for a queue: a fifth of a second where nobody else works"
-    )
+    assert time.process_time() - began < 3.0, "linear but for a queue: a fifth of a second of one that is free"
