@@ -19,6 +19,7 @@ BENCHMARKS = (
     "converge",
     "builds",
     "runners",
+    "order",
     "caches",
     "ssh",
 )

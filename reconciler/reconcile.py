@@ -172,6 +172,27 @@ async def decide(
     return unless_vanished(plan, observed, await ports.memory.recall())
 
 
+async def foreseen(ports: Reading, work: Work, options: Options) -> Work:
+    """The same, with how large a runner each build gets, what it is expected to take, and which goes first. Where
+    nothing is to be built, nothing is asked. Raises LianError."""
+    desired, plan = work.resolution.desired, work.plan
+    if not any(change.action in {Action.BUILD, Action.RETAG} for change in plan.changes):
+        return work
+    from reconciler.observe.foresight import look_for, sized  # most passes find all in sync, and are quicker without
+    from reconciler.plan.forecast import forecast, may_build, urgency
+    from reconciler.plan.warmth import caches_of, warmth
+
+    if not (names := may_build(plan, desired)):
+        return work
+    caches = caches_of(plan, desired)
+    places = [place for those in caches.values() for place in those]
+    known = await sized(ports, desired, work.observed, names)
+    await look_for(ports.registry, places, work.observed)
+    warm = warmth(plan, caches, work.resolution, work.observed)
+    plan = forecast(plan, desired, known, warm, options.jobs or desired.fleet.jobs or options.cores)
+    return replace(work, plan=plan, sized=known, urgency=urgency(plan, desired))
+
+
 async def _orphans(ports: Reading, desired: Desired, options: Options) -> Orphaned:
     """What is there and no commit wants any more; or why that is not told. Only a whole pass can know."""
     if not options.selection.is_whole or desired.problems or options.orphans is Orphans.IGNORED:
@@ -206,7 +227,7 @@ async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]
     Raises LianError if no plan could be made.
     """
     try:
-        work = await plan_once(ports, options)
+        work = await foreseen(ports, await plan_once(ports, options), options)
     except LianError as error:  # what is rented goes back whatever the commit says
         stuck = await _sweep(ports, None)
         raise LianError((*error.problems, *stuck)) from error
@@ -225,9 +246,11 @@ async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]
 async def _carried_out(work: Work, ports: Ports, options: Options) -> Outcome:
     from reconciler.apply.artifact import Limits  # most passes find all in sync, and are quicker without
     from reconciler.apply.carry_out import carry_out
+    from reconciler.plan.score import score
 
     jobs = options.jobs or work.resolution.desired.fleet.jobs or options.cores
-    return await carry_out(work, ports, jobs, Limits(options.build_timeout, options.overrides.older))
+    outcome = await carry_out(work, ports, jobs, Limits(options.build_timeout, options.overrides.older))
+    return replace(outcome, forecast=score(work.plan, outcome))
 
 
 def _there(work: Work, outcome: Outcome, remembered: Collection[str]) -> set[Repository]:

@@ -13,6 +13,7 @@ from reconciler.model.attempt import Again, FailedTry
 from reconciler.model.cache import CacheMode
 from reconciler.model.cache_use import CachedStep, CacheLook, CacheUse, LookStatus
 from reconciler.model.digest import Digest
+from reconciler.model.forecast import Accuracy, Basis, BuildForecast, Expected, PassForecast, Score, Span, Warmth
 from reconciler.model.lease import MAX_TIME, Lease
 from reconciler.model.manifest import IMAGE_INDEX, IMAGE_MANIFEST, Descriptor
 from reconciler.model.mount_use import MountsEnd, MountsMoved, MountUse
@@ -218,6 +219,19 @@ tiers = st.builds(
     st.sampled_from(["", "small", "cx22"]),
 )
 _MILLISECONDS = st.integers(0, 10**7).map(lambda milliseconds: milliseconds / 1000)
+_PAIRS = st.tuples(_MILLISECONDS, _MILLISECONDS)
+expectations = st.builds(
+    lambda pair, runs, basis: Expected(min(pair), max(pair), runs, basis),
+    _PAIRS,
+    st.integers(1, 20),
+    st.sampled_from(Basis),
+)
+_COSTS = st.none() | st.integers(0, 10**9).map(lambda millionths: millionths / 10**6)
+build_forecasts = st.builds(
+    BuildForecast, tiers, st.sampled_from(Warmth), st.none() | expectations, _COSTS, st.booleans()
+)
+spans = st.tuples(_MILLISECONDS, _MILLISECONDS, _MILLISECONDS).map(lambda three: Span(*sorted(three)))
+accuracies = st.builds(Accuracy, st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.none() | st.floats(0, 100))
 runs = st.builds(
     Run,
     _TIMES,
@@ -229,6 +243,7 @@ runs = st.builds(
     st.integers(0, 3),
     st.integers(0, 3),
     st.booleans(),
+    st.none() | expectations,
 )
 evidences = st.lists(runs, max_size=14).map(lambda found: Evidence.of(found, ["shop/api"]))
 failed_tries = st.builds(
@@ -298,14 +313,29 @@ changes = st.builds(
     st.lists(artifact_names, max_size=2, unique=True).map(tuple),
     st.booleans(),
     st.lists(problems, max_size=1).map(tuple),
+    forecast=st.none() | build_forecasts,
 )
-merges = st.builds(Merge, hexes(40), hexes(40), st.text(max_size=20), st.text(max_size=20))
+pass_forecasts = st.builds(
+    PassForecast,
+    st.integers(1, 256),
+    st.integers(1, 9),
+    st.integers(0, 9),
+    spans,
+    spans,
+    st.lists(artifact_names, max_size=9).map(tuple),
+    _MILLISECONDS,
+    st.integers(0, 9),
+    st.integers(0, 20),
+    st.none() | spans,
+    st.none() | st.just("EUR"),
+)
 plans = st.builds(
     Plan,
     hexes(40),
     st.lists(changes, max_size=3).map(tuple),
     st.lists(problems, max_size=2).map(tuple),
-    merge=st.none() | merges,
+    merge=st.none() | st.builds(Merge, hexes(40), hexes(40), st.text(max_size=20), st.text(max_size=20)),
+    forecast=st.none() | pass_forecasts,
 )
 results = st.builds(
     Result,
@@ -320,9 +350,16 @@ results = st.builds(
     st.dictionaries(platforms, cache_uses, max_size=2),
     st.lists(failed_tries, max_size=2).map(tuple),
     st.none() | tiers,
+    st.none() | _MILLISECONDS,
+    st.none() | expectations,
 )
 outcomes = st.builds(
-    Outcome, hexes(40), st.lists(results, max_size=3).map(tuple), st.lists(problems, max_size=2).map(tuple)
+    Outcome,
+    hexes(40),
+    st.lists(results, max_size=3).map(tuple),
+    st.lists(problems, max_size=2).map(tuple),
+    _MILLISECONDS,
+    st.none() | st.builds(Score, _MILLISECONDS, st.none() | spans, accuracies),
 )
 _MOMENTS = st.integers(0, 1 << 40)
 histories = st.builds(

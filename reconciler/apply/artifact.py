@@ -33,26 +33,27 @@ from reconciler.observe.ask import known_heads
 from reconciler.observe.evidence import runs_of
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Collection, Mapping, Sequence
 
     from reconciler.apply.attesting import Attester
+    from reconciler.apply.places import Places
     from reconciler.apply.pool import Stay
     from reconciler.apply.runners import Runners
     from reconciler.apply.settling import Settler
     from reconciler.identity.resolve import Resolution
     from reconciler.model.desired import Materials, Wanted
     from reconciler.model.digest import Digest
+    from reconciler.model.forecast import BuildForecast
     from reconciler.model.manifest import Manifest
     from reconciler.model.name import ArtifactName
     from reconciler.model.observed import Observed
     from reconciler.model.platform import Platform
     from reconciler.model.record import BuildRecord
     from reconciler.model.reference import Repository
-    from reconciler.model.tier import Ladder, Tier
+    from reconciler.model.tier import Tier
     from reconciler.ports.bundle import Ports
     from reconciler.ports.compute import Runner
-    from reconciler.sizing.choose import Sizing
+    from reconciler.sizing.sized import Sized
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +73,16 @@ class Worker:
     resolution: Resolution
     runners: Runners
     limits: Limits
-    places: asyncio.Semaphore
-    """How many artifacts may be worked on at a time."""
+    places: Places
+    """How many artifacts may be worked on at a time, and which of them goes first."""
     settler: Settler
     attester: Attester
     observed: Observed
-    ladder: Ladder
-    sizings: Mapping[ArtifactName, Sizing]
+    sized: Sized
+    """How large a runner each artifact gets that the plan may build."""
+    forecasts: Mapping[ArtifactName, BuildForecast]
     shares: Mapping[ArtifactName, str]
-    """Of each artifact that the plan may build: how large its runner is, and with whom it is shared."""
+    """With whom each of them shares it."""
     _senders: dict[str, Sender] = field(default_factory=dict)
 
     async def close(self) -> None:
@@ -156,17 +158,20 @@ class Worker:
 
         A build that fails is a result too, with its seconds and its log; what a person has to see to is held. Raises
         LianError if none could be started. A place is held while the builder works, and free again while the registry
-        is spoken to.
+        is spoken to: for what stands on this one, if that is more urgent than what waits.
         """
         name = wanted.artifact.name
-        tries = Tries(self.ladder, self.sizings[name].tier)
-        course = Course(wanted, identity, parents, replaces, tries, self.shares[name])
+        tries = Tries(self.sized.ladder, self.sized.sizings[name].tier)
+        foreseen = self.forecasts.get(name)
+        expected = foreseen.time if foreseen else None
+        course = Course(wanted, identity, parents, replaces, tries, self.shares[name], expected)
         await self.attester.prepare()
         try:
-            if self.places.locked():
+            if self.places.all_taken:
                 self.ports.recorder.record(Waiting(name, "a free place"))
-            async with self.places:
+            async with self.places.of(name):
                 manifests = await self._until_built(course)
+                self.places.built(name)
             subject = await self._record(course, manifests)
             manifest = await self.ports.registry.manifest(wanted.artifact.image, subject.digest)
             manifest = await self.settler.settle(wanted.artifact, identity, manifest, left, replaces=replaces)
@@ -257,7 +262,7 @@ class Worker:
             await oom_kills.leave()
             raise
         course.usage = await oom_kills.leave()
-        course.run = run_of(work, began, before, course.usage, alone=stay.alone)
+        course.run = run_of(work, began, before, course.usage, alone=stay.alone, expected=course.expected)
         return manifests
 
     def _building(self, course: Course, stay: Stay, oom_kills: OomKills) -> Building:

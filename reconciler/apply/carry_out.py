@@ -1,8 +1,10 @@
-"""A whole plan: every change as soon as its own parents are done, at most `jobs` at a time."""
+"""A whole plan: every change as soon as its own parents are done, at most `jobs` at a time; of those that are ready the
+one on which the longest path of builds still stands goes first."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,22 +15,19 @@ from reconciler.apply.held import HeldBack
 from reconciler.apply.hosts import frontends_of_shares, hosts_of_shares, share_of
 from reconciler.apply.in_sync import in_sync
 from reconciler.apply.orphans import take_away
+from reconciler.apply.places import AT_ONCE, Places
 from reconciler.apply.pool import Room
 from reconciler.apply.runners import Runners
 from reconciler.apply.settling import Settler
 from reconciler.apply.tagging import Tagger
 from reconciler.apply.witness import Witness
-from reconciler.identity.resolve import Keyed, parents_in_use
-from reconciler.model.artifact import ParentImage
+from reconciler.identity.resolve import Keyed, parents_in_use, parents_of_checks
 from reconciler.model.event import Finished, Noted, Waiting
 from reconciler.model.observed import Found
 from reconciler.model.outcome import Outcome, Result, Status
 from reconciler.model.plan import Action
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.model.tier import Ladder
 from reconciler.observe.ask import known_heads
-from reconciler.observe.evidence import evidence
-from reconciler.sizing.choose import size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,8 +52,9 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     """
     plan = work.plan
     desired = work.resolution.desired
-    ladder, sizings = await _sized(work, ports)
-    shares = {name: share_of(name, work.resolution, _machine(desired, s)) for name, s in sizings.items()}
+    began = time.monotonic()
+    sized = work.sized
+    shares = {name: share_of(name, work.resolution, _machine(desired, s)) for name, s in sized.sizings.items()}
     runners = Runners.of(
         ports.compute,
         desired.fleet.name,
@@ -69,9 +69,12 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     tagger = Tagger(ports, desired, work.observed, Witness(ports, desired, allow_older))
     attester = Attester(ports, desired)
     settler = Settler(ports, tagger, attester)
-    places = asyncio.Semaphore(jobs)
+    builds = {change.artifact for change in plan.changes if change.action is Action.BUILD}
+    after = {name: sorted(builds & _parents(desired.wanted[name])) for name in builds}
+    places = Places(jobs, work.urgency, after if jobs > 1 else {})  # with one, no order makes the pass shorter
+    foreseen = {change.artifact: change.forecast for change in plan.changes if change.forecast}
     worker = Worker(
-        ports, work.resolution, runners, limits, places, settler, attester, work.observed, ladder, sizings, shares
+        ports, work.resolution, runners, limits, places, settler, attester, work.observed, sized, foreseen, shares
     )
     carrier = _Carrier(work, worker, tagger, runners, shares)
     problems = plan.problems
@@ -87,20 +90,7 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
             raise
         problems = (*problems, *error.problems)
     left = await take_away(ports, desired.fleet.name, plan.orphans)
-    return Outcome(plan.revision, (*results, *left), problems)
-
-
-async def _sized(work: Work, ports: Ports) -> tuple[Ladder, Mapping[ArtifactName, Sizing]]:
-    """The ladder, and how large a runner each artifact gets that may be built, by what earlier builds needed; where
-    none may, nothing is asked. Raises LianError."""
-    desired = work.resolution.desired
-    names = [change.artifact for change in work.plan.changes if _may_build(change, desired)]
-    if not names:
-        return Ladder(), {}
-    sizes = await ports.source.sizes()
-    known = await evidence(ports.registry, desired, work.observed, names)
-    wanted = {name: desired.wanted[name] for name in names}
-    return sizes.ladder, {name: size(w.artifact, w.spec, known[name], sizes) for name, w in wanted.items()}
+    return Outcome(plan.revision, (*results, *left), problems, time.monotonic() - began)
 
 
 def _machine(desired: Desired, sizing: Sizing) -> str:
@@ -136,6 +126,7 @@ class _Carrier:
             result = self._failed(change, _bug(error))
         if change.action is not Action.NONE or result.status is not Status.NONE:
             self.worker.ports.recorder.record(Finished(result))
+        self.worker.places.ended(change.artifact)
         if (share := self.shares.get(change.artifact)) is not None:
             self.runners.done(share)
         return result
@@ -156,7 +147,7 @@ class _Carrier:
                 return result
             case Action.RETAG if change.digest and isinstance(identity, Keyed):
                 known = self.work.observed.records_behind(change.image, change.tags)
-                async with self.worker.places:
+                async with self.worker.places.of(change.artifact, AT_ONCE):
                     if change.source is None or await self._may_copy(change.source, change.digest):
                         return await self.worker.converge(
                             wanted, identity, change.digest, change.left, change.source, known
@@ -181,7 +172,7 @@ class _Carrier:
         name = change.artifact
         identity = self.work.resolution.identities[name]
         parents = self._known_parents(wanted) if isinstance(identity, Keyed) else {}
-        for parent in sorted(self._parents(wanted) - {parent for parent, _ in parents}):
+        for parent in sorted(_parents(wanted) - {parent for parent, _ in parents}):
             result = await self._parent(name, parent)
             if result.status not in _GOOD:
                 return self._behind(change, result)
@@ -195,7 +186,7 @@ class _Carrier:
         adopted = self.work.observed.built_as(change.image, change.tags, settled.key)
         digest = content.digest if isinstance(content, Found) else adopted
         if digest is not None:
-            async with self.worker.places:
+            async with self.worker.places.of(name, AT_ONCE):
                 return await self.worker.converge(wanted, settled, digest, change.left)
         self.tagger.unless_stuck(wanted.artifact, change.left)
         return await self.worker.build(wanted, settled, parents, change.left)
@@ -209,16 +200,6 @@ class _Carrier:
             if isinstance(outputs, dict):
                 found |= {(parent, platform): digest for platform, digest in outputs.items()}
         return found
-
-    def _parents(self, wanted: Wanted) -> set[ArtifactName]:
-        """Parents whose outputs this build uses: in its own stages, and in those of its checks."""
-        materials = wanted.materials
-        if materials is None:
-            return set()
-        names = {name for needs in materials.check_needs.values() for name in needs.contexts}
-        contexts = (wanted.artifact.contexts[name] for name in names)
-        checks = {c.artifact for c in contexts if isinstance(c, ParentImage)}
-        return checks | set(parents_in_use(wanted.artifact, materials))
 
     async def _parent(self, child: ArtifactName, parent: ArtifactName) -> Result:
         task = self.tasks[parent]
@@ -240,10 +221,12 @@ class _Carrier:
         return Result(change.artifact, change.action, Status.HELD if held else Status.SKIPPED, problem=problem)
 
 
-def _may_build(change: Change, desired: Desired) -> bool:
-    """Also what is to be copied, if it turns out that it must not be."""
-    copies = change.action is Action.RETAG and change.source is not None
-    return change.action is Action.BUILD or (copies and desired.fleet.policy.sign is not None)
+def _parents(wanted: Wanted) -> set[ArtifactName]:
+    """Parents whose outputs this build uses: in its own stages, and in those of its checks."""
+    materials = wanted.materials
+    if materials is None:
+        return set()
+    return {*parents_of_checks(wanted.artifact, materials), *parents_in_use(wanted.artifact, materials)}
 
 
 def _bug(error: Exception) -> Problem:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.identity.resolve import Keyed
     from reconciler.model.desired import Wanted
     from reconciler.model.digest import Digest
+    from reconciler.model.forecast import Expected
     from reconciler.model.name import ArtifactName
     from reconciler.model.platform import Platform
     from reconciler.model.run import Run
@@ -36,6 +37,8 @@ class Course:
     tries: Tries
     share: str
     """Whom the next try shares its runner with."""
+    expected: Expected | None = None
+    """How long it should take, by the plan."""
     apart: list[str] = field(default_factory=list)
     """Shares of its own, which end with it."""
     work: Building | None = None
@@ -66,4 +69,6 @@ class Course:
             caches=self.work.used if self.work else {},
             tries=tuple(self.tries.failed),
             tier=self.tries.tier,
+            build_seconds=self.run.seconds if self.run else None,
+            forecast=self.expected,
         )

@@ -10,11 +10,21 @@ from reconciler.model.run import Run
 
 if TYPE_CHECKING:
     from reconciler.apply.building import Building
+    from reconciler.model.forecast import Expected
     from reconciler.ports.compute import Usage
 
 
-def run_of(work: Building, began: tuple[float, float], before: Usage, after: Usage, *, alone: bool) -> Run:
-    """The run of a build that has just ended, which began then (as the clock and as a stopwatch say it)."""
+def run_of(
+    work: Building,
+    began: tuple[float, float],
+    before: Usage,
+    after: Usage,
+    *,
+    alone: bool,
+    expected: Expected | None = None,
+) -> Run:
+    """The run of a build that has just ended, which began then (as the clock and as a stopwatch say it), and was
+    `expected` to take so long."""
     steps = [step for solves in work.solves.values() for built in solves for step in built.steps]
     return Run(
         started=rfc3339(began[0]),
@@ -26,6 +36,7 @@ def run_of(work: Building, began: tuple[float, float], before: Usage, after: Usa
         hits=sum(step.hit for step in steps),
         steps=len(steps),
         alone=alone,
+        forecast=expected,
     )
 
 

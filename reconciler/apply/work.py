@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from reconciler.sizing.sized import Sized
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from reconciler.identity.resolve import Resolution
+    from reconciler.model.name import ArtifactName
     from reconciler.model.observed import Observed
     from reconciler.model.plan import Plan
 
@@ -20,3 +25,7 @@ class Work:
     observed: Observed
     notes: tuple[str, ...] = ()
     """Sentences for a person, beside those of the commit."""
+    sized: Sized = field(default_factory=Sized)
+    """How large a runner each build gets. Without it nothing can be built."""
+    urgency: Mapping[ArtifactName, float] = field(default_factory=dict)
+    """Of builds that are ready together, the one with the greater number goes first."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from reconciler import __version__
 from reconciler.cli.flag_groups import (
     as_json,
+    at_a_time,
     chosen,
     commit,
     desired,
@@ -103,9 +104,8 @@ def parser(environ: Mapping[str, str]) -> Parser:
     _init(verb("init", "begin a desired repo, from nothing or from Dockerfiles, compose or bake"))
     command = verb("validate", "evaluate and check every directive; file:line:column for each error", desired)
     as_json(command)
-    command = verb("diff", "show what would be built, and why; changes nothing", desired, selection, forced, limited)
-    _diff(command)
-    overrides(command)
+    told = "show what would be built, why, and what that takes; changes nothing"
+    _diff(verb("diff", told, desired, selection, forced, limited, at_a_time))
     command = verb("reconcile", "converge the registry to the commit", desired, selection, forced, limited, working)
     command.add_argument("--once", action="store_true", help="one pass, then exit (for CI); without it: lian watch")
     command.add_argument("--plan", metavar="FILE", help="carry out this plan of lian diff --out, and nothing else")
@@ -130,6 +130,9 @@ def parser(environ: Mapping[str, str]) -> Parser:
     _cache(verbs, environ)
     _sizing(verbs, environ)
     _runners(verbs, environ)
+    command = verb("stats", "what builds took, and how good the forecasts of that were", desired)
+    chosen(command)
+    as_json(command)
     command = verb("prune", "remove images that no kept revision wants; shows its plan and asks", desired)
     _prune(command)
     as_json(command)
@@ -177,6 +180,7 @@ def _diff(command: Parser) -> None:
     )
     command.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
     command.add_argument("--out", metavar="FILE", help="write the plan down too, for lian reconcile --once --plan")
+    overrides(command)
 
 
 def _init(command: Parser) -> None:

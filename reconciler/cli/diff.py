@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from reconciler.cli.views import problems
 from reconciler.cli.views.text import Writer, as_json
 from reconciler.model.problem import LianError, Problem
 from reconciler.plan.saved import saved
-from reconciler.reconcile import Options, Orphans, plan_once
+from reconciler.reconcile import Options, Orphans, foreseen, plan_once
 
 if TYPE_CHECKING:
     import argparse
@@ -58,7 +59,8 @@ async def _diff(arguments: argparse.Namespace) -> int:
 
 async def _here(arguments: argparse.Namespace) -> Work:
     async with wiring.reading(wiring.Choice.of(arguments)) as ports:
-        return await plan_once(ports, replace(_options(arguments), orphans=Orphans.TOLD))
+        options = replace(_options(arguments), orphans=Orphans.TOLD)
+        return await foreseen(ports, await plan_once(ports, options), options)
 
 
 async def _merge(arguments: argparse.Namespace) -> Work:
@@ -66,7 +68,8 @@ async def _merge(arguments: argparse.Namespace) -> Work:
 
     choice = replace(wiring.Choice.of(arguments), rev=arguments.head or arguments.rev)
     async with wiring.previewing(choice, arguments.base) as ports:
-        return await preview_once(ports, _options(arguments))
+        options = _options(arguments)
+        return await foreseen(ports, await preview_once(ports, options), options)
 
 
 def _options(arguments: argparse.Namespace) -> Options:
@@ -74,6 +77,8 @@ def _options(arguments: argparse.Namespace) -> Options:
         selection(arguments),
         forced=tuple(arguments.force),
         max_builds=arguments.max_builds,
+        jobs=arguments.jobs,
+        cores=os.cpu_count() or 1,
         overrides=overrides(arguments),
     )
 

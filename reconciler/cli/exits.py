@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reconciler.audit.holdings import RegistryStatus
     from reconciler.audit.images import Images
     from reconciler.audit.sizing import Explanation, Suggestions
+    from reconciler.audit.stats import Stats
     from reconciler.cache.holding import CacheEnd, CachePlan
     from reconciler.checks.doctor import Report
     from reconciler.model.lock_report import LockReport
@@ -113,6 +114,11 @@ def of_sizing(told: Explanation) -> int:
 
 def of_suggestions(told: Suggestions) -> int:
     """What `lian sizing suggest` exits with: what it suggests is what it is there to tell."""
+    return worst(code for code, applies in ((ERROR, told.problems), (HELD, told.unread)) if applies)
+
+
+def of_stats(told: Stats) -> int:
+    """What `lian stats` exits with: a forecast that was wrong is what it is there to tell."""
     return worst(code for code, applies in ((ERROR, told.problems), (HELD, told.unread)) if applies)
 
 

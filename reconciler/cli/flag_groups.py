@@ -92,9 +92,8 @@ def renting(command: argparse._ActionsContainer, environ: Mapping[str, str]) -> 
     )
 
 
-def working(command: Parser, environ: Mapping[str, str]) -> None:
-    """How a pass builds."""
-    renting(command, environ)
+def at_a_time(command: Parser, environ: Mapping[str, str]) -> None:
+    """How many builds there are at a time."""
     command.add_argument(
         "--jobs",
         metavar="N",
@@ -102,6 +101,12 @@ def working(command: Parser, environ: Mapping[str, str]) -> None:
         default=environ.get("LIAN_JOBS") or None,
         help="builds at a time [lian.ncl, or the cores]",
     )
+
+
+def working(command: Parser, environ: Mapping[str, str]) -> None:
+    """How a pass builds."""
+    renting(command, environ)
+    at_a_time(command, environ)
     overrides(command)
     command.add_argument(
         "--build-timeout", metavar="TIME", type=seconds, help="a cap on each build, below its own time budget"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from reconciler.model.artifact import Artifact
-    from reconciler.model.desired import Desired, Materials, Wanted
+    from reconciler.model.desired import Desired, Materials, Needs, Wanted
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
     from reconciler.model.platform import Platform
@@ -80,7 +80,16 @@ def images_of(artifact: Artifact, materials: Materials) -> set[Reference]:
 
 def parents_in_use(artifact: Artifact, materials: Materials) -> tuple[ArtifactName, ...]:
     """Parents that the Dockerfile really uses, on any platform, sorted."""
-    names = {name for needs in materials.needs.values() for name in needs.contexts}
+    return _parents(artifact, materials.needs.values())
+
+
+def parents_of_checks(artifact: Artifact, materials: Materials) -> tuple[ArtifactName, ...]:
+    """Parents that its checks use, likewise: they are no input of its key, and are waited for all the same."""
+    return _parents(artifact, materials.check_needs.values())
+
+
+def _parents(artifact: Artifact, needs: Iterable[Needs]) -> tuple[ArtifactName, ...]:
+    names = {name for one in needs for name in one.contexts}
     contexts = (artifact.contexts[name] for name in names)
     return tuple(sorted({c.artifact for c in contexts if isinstance(c, ParentImage)}))
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from reconciler.model.attempt import FailedTry
     from reconciler.model.cache_use import CacheUse
     from reconciler.model.digest import Digest
+    from reconciler.model.forecast import Expected, Score
     from reconciler.model.name import ArtifactName
     from reconciler.model.plan import Action
     from reconciler.model.platform import Platform
@@ -47,6 +48,10 @@ class Result:
     """What of its build failed and was done again, in order."""
     tier: Tier | None = None
     """What a build was given; the last try's."""
+    build_seconds: float | None = None
+    """How long the try took on its runner that went well: what forecasts are about. None where none did."""
+    forecast: Expected | None = None
+    """What the plan expected that to be."""
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in outcome.json (schemas/json/outcome.json)."""
@@ -62,6 +67,8 @@ class Result:
             "caches": {str(p): use.to_json() for p, use in self.caches.items()},
             "tries": [failed.to_json() for failed in self.tries],
             "tier": self.tier.document() if self.tier else None,
+            "build_seconds": None if self.build_seconds is None else round(self.build_seconds, 3),
+            "forecast": self.forecast.to_json() if self.forecast else None,
         }
 
 
@@ -72,6 +79,10 @@ class Outcome:
     revision: str
     results: tuple[Result, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
+    seconds: float = 0.0
+    """How long carrying it out took."""
+    forecast: Score | None = None
+    """How that was foreseen; None where nothing was to be built."""
 
     def to_json(self) -> dict[str, Any]:
         """The document of `lian reconcile --once --json`."""
@@ -81,4 +92,6 @@ class Outcome:
             "revision": self.revision,
             "results": [r.to_json() for r in self.results],
             "problems": [p.to_json() for p in self.problems],
+            "seconds": round(self.seconds, 3),
+            "forecast": self.forecast.to_json() if self.forecast else None,
         }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reconciler.model.digest import Digest
+    from reconciler.model.forecast import BuildForecast, PassForecast
     from reconciler.model.name import ArtifactName
     from reconciler.model.platform import Platform
     from reconciler.model.problem import Problem
@@ -143,6 +144,8 @@ class Change:
     left: tuple[str, ...] = ()
     source: Repository | None = None
     replaces: bool = False
+    forecast: BuildForecast | None = None
+    """Of a build, where it was looked into."""
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in plan.json (schemas/json/plan.json)."""
@@ -160,6 +163,7 @@ class Change:
             "holds": [p.to_json() for p in self.holds],
             "left": list(self.left),
             "source": str(self.source) if self.source else None,
+            **({"forecast": self.forecast.to_json()} if self.forecast else {}),
         }
 
 
@@ -189,6 +193,8 @@ class Plan:
     merge: what it takes out of the desired repo."""
     merge: Merge | None = None
     """Where this is not what a pass would do, but what one would do once this is merged."""
+    forecast: PassForecast | None = None
+    """None where nothing is to be built, or nobody looked into it."""
 
     @property
     def summary(self) -> dict[str, int]:
@@ -216,4 +222,5 @@ class Plan:
             "changes": [c.to_json() for c in self.whole],
             "problems": [p.to_json() for p in self.problems],
             **({"merge": self.merge.to_json()} if self.merge else {}),
+            **({"forecast": self.forecast.to_json()} if self.forecast else {}),
         }

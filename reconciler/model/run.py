@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.forecast import Expected
 from reconciler.model.measures import count, seconds
 from reconciler.model.tier import Tier
 
@@ -37,6 +38,8 @@ class Run:
     hits: int
     steps: int
     alone: bool
+    forecast: Expected | None = field(default=None, compare=False)
+    """What was expected of it before it began. A release that knew of none took runs over without."""
 
     @property
     def worked(self) -> bool:
@@ -55,6 +58,7 @@ class Run:
             "hits": self.hits,
             "steps": self.steps,
             "alone": self.alone,
+            **({"forecast": self.forecast.to_json()} if self.forecast else {}),
         }
 
     @classmethod
@@ -73,6 +77,7 @@ class Run:
             hits=count(document["hits"]),
             steps=count(document["steps"]),
             alone=document["alone"],
+            forecast=_expected(document.get("forecast")),
         )
 
 
@@ -89,7 +94,16 @@ def runs_from_json(document: object) -> tuple[Run, ...]:
 
 def newest(runs: Iterable[Run]) -> tuple[Run, ...]:
     """The newest of them, newest first, each once however many records tell of it."""
-    return tuple(sorted(dict.fromkeys(runs), key=lambda run: run.started, reverse=True)[:RUNS_KEPT])
+    told = sorted(runs, key=lambda run: run.forecast is None)  # the one that knows what was expected stands for both
+    return tuple(sorted(dict.fromkeys(told), key=lambda run: run.started, reverse=True)[:RUNS_KEPT])
+
+
+def _expected(document: Any) -> Expected | None:
+    """What another release wrote otherwise is not known; the run counts all the same."""
+    try:
+        return None if document is None else Expected.from_json(document)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return None
 
 
 def _time(value: object) -> str:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.model.applied import Applied, applied_at
-from reconciler.model.observed import Questions
+from reconciler.model.observed import Observed, Questions, Unknown
 from reconciler.model.reference import Reference
 from reconciler.model.run import newest
 from reconciler.observe.ask import ask
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reconciler.model.artifact import Artifact
     from reconciler.model.desired import Desired, Wanted
     from reconciler.model.name import ArtifactName
-    from reconciler.model.observed import Observed
+    from reconciler.model.problem import Problem
     from reconciler.model.run import Run
     from reconciler.ports.registry import Registry
 
@@ -34,6 +34,8 @@ OTHERS_LOOKED_AT = 32
 OTHERS_READ = 8
 """Of a workspace's artifacts in one language, by name: whether they are there is asked of so many, and the records of
 so many that are there are read."""
+READ_TOGETHER = 256
+"""Artifacts whose records are in memory at a time where those of all are read."""
 
 
 async def evidence(
@@ -47,6 +49,26 @@ async def evidence(
     bare = {name: _kind(wanted) for name, wanted in chosen.items() if not found[name].runs}
     shared = await _shared(registry, desired, observed, _others(everyone, set(bare.values()))) if bare else {}
     return found | {name: shared[kind] for name, kind in bare.items()}
+
+
+async def runs_of_all(
+    registry: Registry, desired: Desired, names: Iterable[ArtifactName]
+) -> tuple[dict[ArtifactName, tuple[Run, ...]], tuple[Problem, ...]]:
+    """Each artifact's own runs, and what could not be read of them. However many there are, the records of a few are
+    in memory at a time."""
+    artifacts = [desired.wanted[name].artifact for name in names]
+    tags = Observed()
+    found: dict[ArtifactName, tuple[Run, ...]] = {}
+    unread: dict[Problem, None] = {}
+    await _learn_tags(registry, desired, tags, artifacts)
+    for first in range(0, len(artifacts), READ_TOGETHER):
+        part, some = Observed(tags.heads, applied=tags.applied), artifacts[first : first + READ_TOGETHER]
+        await _ask_records(registry, part, some)
+        found |= {artifact.name: runs_of(artifact, desired, part) for artifact in some}
+        unread |= {answer.problem: None for answer in part.records.values() if isinstance(answer, Unknown)}
+    answers = (*tags.heads.values(), *tags.applied.values())
+    unread |= {answer.problem: None for answer in answers if isinstance(answer, Unknown)}
+    return found, tuple(unread)
 
 
 async def _shared(
@@ -96,14 +118,18 @@ def runs_of(artifact: Artifact, desired: Desired, observed: Observed) -> tuple[R
 
 
 async def _learn(registry: Registry, desired: Desired, observed: Observed, artifacts: Sequence[Artifact]) -> None:
-    """Ask for what is not known yet of what their tags name: the tags wanted now, and where none of them is there those
-    that were wanted last."""
+    """Ask for what is not known yet of what their tags name."""
+    await _learn_tags(registry, desired, observed, artifacts)
+    await _ask_records(registry, observed, artifacts)
+
+
+async def _learn_tags(registry: Registry, desired: Desired, observed: Observed, artifacts: Sequence[Artifact]) -> None:
+    """The tags wanted now, and where none of them is there those that were wanted last."""
     await _ask_heads(registry, observed, artifacts)
     new = {a.image for a in artifacts if not observed.named(a.image, a.tags) and a.image not in observed.applied}
     if new:
         applied = frozenset(applied_at(image, desired.fleet.name) for image in new)
         observed.take(await ask(Questions(applied=applied), registry))
-    await _ask_records(registry, observed, artifacts)
 
 
 async def _ask_heads(registry: Registry, observed: Observed, artifacts: Iterable[Artifact]) -> None:

@@ -82,6 +82,11 @@ def percentile(values: Iterable[float], quantile: float) -> float:
     return ranked[below] + (ranked[above] - ranked[below]) * (place - below)
 
 
+def long_run(seconds: Sequence[float]) -> float:
+    """The 95th percentile of at least one duration, of fewer than ten the longest; never less than their median."""
+    return max(percentile(seconds, QUANTILE), percentile(seconds, 0.5)) if len(seconds) >= ENOUGH else max(seconds)
+
+
 def _measure(runs: Sequence[Run], of: Callable[[Run], float | None], floor: float) -> Measure | None:
     """None where no run tells anything."""
     told = [(run.alone, value) for run in runs if run.worked and (value := of(run)) is not None]

@@ -107,6 +107,7 @@ def test_versions(capsys: pytest.CaptureFixture[str]) -> None:
         "runners",
         "init",
         "schema",
+        "stats",
     ],
 )
 def test_each_schema_is_one_and_refuses_strangers(kind: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.audit.sizing import Explanation, Suggestion, Suggestions
+from reconciler.audit.stats import Figures, Slow, Stats
 from reconciler.cache.content import CacheContent, CacheKind
 from reconciler.cache.holding import (
     CacheEnd,
@@ -32,6 +33,7 @@ from reconciler.model.cache import CachePolicy, Session
 from reconciler.model.desired import Wanted
 from reconciler.model.digest import Digest
 from reconciler.model.fleet import RegistryProvider
+from reconciler.model.forecast import BuildForecast, Expected, PassForecast, Score, Span, Warmth
 from reconciler.model.lock import Lock
 from reconciler.model.lock_report import LockAction, LockChange, LockReport
 from reconciler.model.moving import Part, PartKind
@@ -54,6 +56,7 @@ from reconciler.model.removal import (
 )
 from reconciler.model.run import Run
 from reconciler.model.tier import BuildSpec, Ladder, NamedTier, Sizes, Tier
+from reconciler.plan.score import accuracy
 from reconciler.sizing.choose import size
 from reconciler.sizing.evidence import Evidence
 from reconciler.sizing.suggest import Advice, Wish
@@ -69,7 +72,9 @@ _PROBLEM = Problem("build-failed", "Step 3 exited with 1.", "images/api/Dockerfi
 _HERE = Repository.parse("shop/api", "127.0.0.1:5000")
 _TIER = Tier(4, 8, 30, "medium")
 _LADDER = Ladder((NamedTier("small", 2, 4, hourly=0.006), NamedTier("medium", 4, 8, hourly=0.01)), "EUR")
-_RUN = Run("2026-11-20T12:00:00.000000Z", 9.5, _TIER, 5 << 30, 12.5, 1000, 1, 3, alone=True)
+_EXPECTED = Expected(9.0, 12.5, 7)
+_SPAN = Span(0.0, 9.0, 12.5)
+_RUN = Run("2026-11-20T12:00:00.000000Z", 9.5, _TIER, 5 << 30, 12.5, 1000, 1, 3, alone=True, forecast=_EXPECTED)
 _WANTED = Wanted(artifact("shop/api"), None, (_PROBLEM,), BuildSpec("shop/api/.build-spec.ncl", language="go"))
 _WISH = Wish(("shop/api",), 4, 8.0, _TIER, _TIER, 14)
 _CACHE_REF = Reference.parse("127.0.0.1:5000/cache/dev/ada-shop/api:linux-amd64")
@@ -89,6 +94,7 @@ _CHANGES = tuple(
         waits_for=(_BASE,),
         conditional=True,
         holds=(_PROBLEM,),
+        forecast=BuildForecast(_TIER, Warmth.WARM, _EXPECTED, 0.01),
     )
     for action, key, digest in [
         (Action.BUILD, "0" * 64, None),
@@ -117,7 +123,12 @@ _CACHES = Caches(
     ("a note",),
 )
 DOCUMENTS: dict[str, dict[str, Any]] = {
-    "plan": Plan(_REVISION, _CHANGES, (_PROBLEM,)).to_json(),
+    "plan": Plan(
+        _REVISION,
+        _CHANGES,
+        (_PROBLEM,),
+        forecast=PassForecast(2, 3, 2, _SPAN, _SPAN, (_BASE, _API), 9.0, 1, 7, _SPAN, "EUR"),
+    ).to_json(),
     "outcome": Outcome(
         _REVISION,
         (
@@ -132,11 +143,15 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
                 "/tmp/build.log",
                 tries=(FailedTry(_PROBLEM, _TIER, 0.5, Again.LARGER_RUNNER),),
                 tier=_TIER,
+                build_seconds=1.5,
+                forecast=_EXPECTED,
             ),
             Result(_BASE, Action.BUILD, Status.FAILED, problem=_PROBLEM),
             *(Result(_API, Action.NONE, status) for status in (Status.SKIPPED, Status.HELD, Status.NONE)),
         ),
         (_PROBLEM,),
+        2.0,
+        Score(2.0, _SPAN, accuracy([(_EXPECTED, 1.5)])),
     ).to_json(),
     "prune": PrunePlan(
         "acme",
@@ -213,6 +228,14 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
         problems=(_PROBLEM,),
         unresolved=(_PROBLEM,),
         notes=("a note",),
+    ).to_json(),
+    "stats": Stats(
+        _REVISION,
+        {"shop": Figures.of({_API: [_RUN], _BASE: []})},
+        Figures.of({_API: []}),
+        (Slow(_API, 1, 9.5, 9.5),),
+        (_PROBLEM,),
+        (_PROBLEM,),
     ).to_json(),
     "problems": {"kind": "problems", "version": 1, "problems": [_PROBLEM.to_json(), Problem("a", "b").to_json()]},
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import IO, TYPE_CHECKING
 
-from reconciler.cli.views import cache_use
+from reconciler.cli.views import cache_use, forecast
 from reconciler.cli.views.problems import block, blocks
 from reconciler.cli.views.reasons import place
 from reconciler.cli.views.text import Writer
@@ -70,6 +70,8 @@ def show(
     uses = [use for result in outcome.results for use in result.caches.values()]
     if told := cache_use.in_sum(uses):
         writer.line(("cache", "dim"), f": {told}")
+    if outcome.forecast and (told := forecast.scored(outcome.forecast)):
+        writer.wrapped([("forecast", "dim"), ": "], told, indent=2)
     problems = [count(len(outcome.problems), "problem")] if outcome.problems else []
     writer.line((built_from(outcome.revision), "dim"), ": ", (", ".join([summary(outcome), *problems]), "bold"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING
 
+from reconciler.cli.views import forecast
 from reconciler.cli.views.problems import blocks
 from reconciler.cli.views.reasons import place, sentence, sentences
 from reconciler.cli.views.text import Writer
@@ -50,6 +51,8 @@ def show(plan: Plan, stream: IO[str], *, detailed: bool = False) -> None:
     changes(plan, writer, detailed=detailed)
     if any(change.action is not Action.NONE for change in plan.changes) or plan.orphans or (detailed and plan.changes):
         writer.line()
+    if plan.forecast:
+        forecast.of_pass(plan.forecast, writer)
     last = ", ".join([summary(plan), *([count(len(plan.problems), "problem")] if plan.problems else [])])
     writer.wrapped([(f"{_about(plan)}: ", "dim")], last, "bold", indent=2)
 
@@ -57,14 +60,18 @@ def show(plan: Plan, stream: IO[str], *, detailed: bool = False) -> None:
 def changes(plan: Plan, writer: Writer, *, detailed: bool) -> None:
     """The same without the line that sums up."""
     if detailed:
+        currency = plan.forecast.currency if plan.forecast else None
         for change in plan.changes:
             _change(change, writer, detailed)
+            if change.forecast:
+                told = forecast.of_build(change.forecast, currency, conditional=change.conditional)
+                writer.wrapped([_INDENT], told, "dim", indent=len(_INDENT) + 2)
     else:
         for group in grouped(plan):
             _group(group, writer)
     _orphans(plan, writer, detailed)
-    told = set(plan.problems)  # by themselves, before the plan
-    held = (problem for change in plan.whole for problem in change.holds if problem not in told)
+    already = set(plan.problems)  # told by themselves, before the plan
+    held = (problem for change in plan.whole for problem in change.holds if problem not in already)
     blocks(held, writer, word="held", style="yellow")
 
 

@@ -7,6 +7,7 @@ import io
 import re
 from typing import TYPE_CHECKING
 
+from reconciler.cli.views import forecast
 from reconciler.cli.views import plan as text
 from reconciler.cli.views import problems as problem_view
 from reconciler.cli.views.text import Writer, printable
@@ -57,7 +58,11 @@ def _about(plan: Plan) -> str:
 
 def _shown(plan: Plan, *, detailed: bool) -> str:
     stream = io.StringIO()
-    text.changes(plan, Writer(stream), detailed=detailed)
+    writer = Writer(stream)
+    text.changes(plan, writer, detailed=detailed)
+    if plan.forecast and not detailed:
+        writer.line()
+        forecast.of_pass(plan.forecast, writer)
     return stream.getvalue()
 
 

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from typing import IO, TYPE_CHECKING
 
+from reconciler.cli.views.forecast import in_short
 from reconciler.cli.views.outcome import words
 from reconciler.cli.views.plan import summary
 from reconciler.cli.views.text import Writer, printable
@@ -40,7 +41,7 @@ class PlainProgress:
             case Noted(text):
                 self._writer.line((text, "dim"))
             case Planned(plan):
-                self._writer.line((f"plan: {summary(plan)}", "bold"))
+                self._writer.line((f"plan: {summary(plan)}{in_short(plan)}", "bold"))
             case Started(artifact):
                 self._told[artifact].clear()  # each try tells its own steps
                 self._writer.line((str(artifact), "bold"), "  started")
@@ -85,7 +86,7 @@ class LiveProgress:
             case Noted(text):
                 self._console.print(printable(text), style="dim")
             case Planned(plan):
-                self._console.print(f"plan: {summary(plan)}", style="bold")
+                self._console.print(f"plan: {summary(plan)}{in_short(plan)}", style="bold")
                 self._left = sum(c.action in {Action.BUILD, Action.RETAG, Action.PRUNE} for c in plan.whole)
             case Waiting(artifact, what):
                 self._rows[artifact] = _Row(f"waits for {what}", waiting=True)

@@ -94,6 +94,20 @@ def lasting(seconds: float) -> str:
     return f"{seconds / length:.0f} {unit}"
 
 
+def roughly(seconds: float) -> str:
+    """No more exactly than anybody can foresee: `under 1 s`, `4.2 s`, `35 s`, `4 min`, `2.5 h`."""
+    if seconds < 0.95:
+        return "under 1 s"
+    if seconds < 99.5:
+        return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 99.5 * 60 else f"{seconds / 3600:,.1f} h"
+
+
+def share(part: float, whole: float) -> str:
+    """`56%`; `-` of nothing."""
+    return f"{100 * part / whole:.0f}%" if whole else "-"
+
+
 def as_json(document: Any) -> str:
     """One JSON document for people and programs, ending in a newline."""
     text = json.dumps(document, indent=2, ensure_ascii=False)
