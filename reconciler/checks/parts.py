@@ -24,7 +24,7 @@ CACHES = tuple(f"cache {verb}" for verb in ("policy", "refs", "ls", "du", "prune
 SIZES = tuple(f"sizing {verb}" for verb in ("explain", "suggest"))
 RUNNERS = tuple(f"runners {verb}" for verb in ("list", "sweep"))
 READING = (
-    *("validate", "diff", "why", "images", "verify", "sign", "registry status", "prune"),
+    *("validate", "diff", "why", "images", "verify", "sign", "registry status", "prune", "lock", "stats"),
     *CACHES,
     *SIZES,
     *RUNNERS,

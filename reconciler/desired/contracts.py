@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from reconciler.desired.packaged import Packaged
 
-FILES = ("build_directives", "fleet", "cache_policy", "build_spec", "vault_refs", "tiers", "build_result")
+FILES = ("build_directives", "fleet", "policy", "cache_policy", "build_spec", "vault_refs", "tiers", "build_result")
 _OWNERS = {"git_context": "git", "folder_context": "folder", "LadderTier": "Tier"}
 """Where the contract's source has another name than its twin."""
 _WRITTEN = {"FleetPolicy": "Policy", "BuildResult.problem": "Problem"}
@@ -29,8 +29,13 @@ _HEAD = {
     "build_result": "BuildResult",
 }
 """Twins that are one contract."""
-_KEYS = frozenset({"client_key", "secret_source"})
-"""Twins of a key that lies outside of the repository."""
+_KEYS = {
+    "client_key": "VaultKeyRef",
+    "secret_source": "VaultKeyRef",
+    "git_key": "VaultKeyRef",
+    "git_login": "VaultCredRef",
+}
+"""Twins of what lies outside of the repository."""
 _ANY_WIDTH = 1_000_000
 
 
@@ -111,7 +116,7 @@ class _File:
         if not reference and len(schema.get("allOf", ())) == 1:
             return self._named(schema["allOf"][0])
         if reference in _KEYS:
-            return "VaultKeyRef"
+            return _KEYS[reference]
         definition = self._definitions.get(reference, {})
         is_one = reference[:1].isupper() and ("properties" in definition or "oneOf" in definition)
         return reference if is_one else None

@@ -25,6 +25,7 @@ SHORT = {
     "fleet": "FleetSettings",
     "lian.ncl": "FleetSettings",
     "policy": "FleetPolicy",
+    "rules": "BuildPolicy",
     "result": "BuildResult",
     "tiers": "TierDefaults",
 }
