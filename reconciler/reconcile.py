@@ -22,7 +22,7 @@ from reconciler.observe.lineage import lineage
 from reconciler.plan.audit import audited, not_audited
 from reconciler.plan.compare import Overrides, make_plan
 from reconciler.plan.drift import revisions_behind
-from reconciler.plan.files import changed_files, listings_of, with_files
+from reconciler.plan.files import changed_files, listings_of, paths_behind, with_commits, with_files
 from reconciler.plan.graph import checked
 from reconciler.plan.limit import limited
 from reconciler.plan.origins import with_origins
@@ -34,7 +34,7 @@ from reconciler.plan.touched import touched
 from reconciler.plan.vanished import some_are_gone, unless_vanished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from reconciler.model.desired import Desired
     from reconciler.model.name import ArtifactName
@@ -142,9 +142,10 @@ async def plan_for(ports: Reading, desired: Desired, options: Options, orphans: 
     plan = await decide(ports, resolution, observed, options.overrides, left)
     plan = limited(plan, options.max_builds)
     gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
-    changes = await asyncio.gather(*(_with_files(c, resolution, observed, ports, gate) for c in plan.changes))
+    explained = await asyncio.gather(*(_with_files(c, resolution, observed, ports, gate) for c in plan.changes))
+    changes = await with_history(ports, explained)
     notes = (*notes, *not_audited(desired.fleet.policy, observed))
-    return Work(replace(plan, changes=tuple(changes)), resolution, observed, notes)
+    return Work(replace(plan, changes=changes), resolution, observed, notes)
 
 
 async def _changed(ports: Reading, desired: Desired, selection: Selection) -> frozenset[ArtifactName] | None:
@@ -153,6 +154,13 @@ async def _changed(ports: Reading, desired: Desired, selection: Selection) -> fr
         return None
     then = ports.revisions.at(await ports.revisions.parted_from(selection.since))
     return touched(await judged(await then.load(), then), desired)
+
+
+async def with_history(ports: Reading, changes: Iterable[Change]) -> tuple[Change, ...]:
+    """The changes with the commits that are behind the files in their reasons."""
+    told = tuple(changes)
+    paths = paths_behind(told)
+    return with_commits(told, await ports.source.last_changed(paths)) if paths else told
 
 
 async def decide(

@@ -365,6 +365,10 @@ class _Learning:
         """See the port."""
         return await self._source.descends(revision)
 
+    async def last_changed(self, paths: Collection[str]) -> Mapping[str, str]:
+        """See the port."""
+        return await self._source.last_changed(paths)
+
     async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
         """See the port."""
         return await self._source.listing(folder)

@@ -121,6 +121,10 @@ class FakeSource:
             return True
         return False if revision in (self.commit.revision, *self.commit.before) else None
 
+    async def last_changed(self, paths: Collection[str]) -> Mapping[str, str]:
+        await self.points.at("history")
+        return dict.fromkeys(paths, self.commit.revision)
+
     async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
         await self.points.at("listing")
         return self.commit.listing(folder)

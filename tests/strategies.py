@@ -297,7 +297,13 @@ records = st.builds(
 _VALUES = st.none() | texts
 file_changes = st.builds(FileChange, file_names, st.sampled_from(FileStatus))
 reasons = st.builds(
-    Reason, st.sampled_from(ReasonCode), _VALUES, _VALUES, _VALUES, st.lists(file_changes, max_size=2).map(tuple)
+    Reason,
+    st.sampled_from(ReasonCode),
+    _VALUES,
+    _VALUES,
+    _VALUES,
+    st.lists(file_changes, max_size=2).map(tuple),
+    commit=st.none() | hexes(40),
 )
 _IMAGES = repositories | st.builds(Repository, st.just("oci-layout:.lian/registry"), st.just("shop/api"))
 changes = st.builds(

@@ -314,6 +314,15 @@ class GitSource:
             return None
         return await asyncio.to_thread(git.descends, commit.repository, revision, commit.revision)
 
+    async def last_changed(self, paths: Collection[str]) -> Mapping[str, str]:
+        """See the port."""
+        from reconciler.desired.last_changed import last_changed  # for changes alone
+
+        commit = self._loaded
+        if commit.repository is None or not paths:
+            return {}
+        return await asyncio.to_thread(last_changed, commit.repository, commit.revision, paths)
+
     async def sizes(self) -> Sizes:
         """See the port."""
         return (await self._sizes())[0]

@@ -99,7 +99,7 @@ class Moved:
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One reason with its old and new value; `subject` says of what (an argument, a base, a tag), `origin` that it is
-    about another repository, whose the files are then."""
+    about another repository, whose the files are then; `commit` is the last that changed one of the files."""
 
     code: ReasonCode
     old: str | None = None
@@ -107,9 +107,10 @@ class Reason:
     subject: str | None = None
     files: tuple[FileChange, ...] = ()
     origin: Moved | None = None
+    commit: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in plan.json: `subject`, `files` and `origin` only where they say something."""
+        """As it stands in plan.json: what is optional only where it says something."""
         document: dict[str, Any] = {"code": self.code.value, "old": self.old, "new": self.new}
         if self.subject is not None:
             document["subject"] = self.subject
@@ -117,6 +118,8 @@ class Reason:
             document["files"] = [file.to_json() for file in self.files]
         if self.origin is not None:
             document["origin"] = self.origin.to_json()
+        if self.commit is not None:
+            document["commit"] = self.commit
         return document
 
 

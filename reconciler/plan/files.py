@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from reconciler.model.tree import Entry
 
 _CONTEXTS = {ReasonCode.CONTEXT_CHANGED, ReasonCode.NAMED_CONTEXT_CHANGED}
+ENOUGH = 20
+"""Files of one reason whose history is looked at."""
 _EXPLAINED = {Action.BUILD, Action.HOLD}
 
 
@@ -73,6 +75,27 @@ def folders_behind(
     contexts = (reason for reason in reasons if reason.code in _CONTEXTS)
     pairs = ((reason, old.get(reason.old or ""), new.get(reason.new or "")) for reason in contexts)
     return {reason: (was, now) for reason, was, now in pairs if was is not None and now is not None}
+
+
+def paths_behind(changes: Iterable[Change]) -> frozenset[str]:
+    """The files of this repository that are named in reasons: of each as many as tell who is behind it."""
+    reasons = (reason for change in changes for reason in change.reasons if reason.origin is None)
+    return frozenset(file.path for reason in reasons for file in reason.files[:ENOUGH])
+
+
+def with_commits(changes: Iterable[Change], last: Mapping[str, str]) -> tuple[Change, ...]:
+    """The changes with the commit behind each reason: the newest that changed one of its files. `last` has the commits
+    of the files, the newest first."""
+    order = {commit: number for number, commit in enumerate(dict.fromkeys(last.values()))}
+    return tuple(_with_commits(change, last, order) if change.reasons else change for change in changes)
+
+
+def _with_commits(change: Change, last: Mapping[str, str], order: Mapping[str, int]) -> Change:
+    def behind(reason: Reason) -> Reason:
+        found = {last[file.path] for file in reason.files if file.path in last} if reason.origin is None else ()
+        return replace(reason, commit=min(found, key=lambda one: order[one])) if found else reason
+
+    return replace(change, reasons=tuple(map(behind, change.reasons)))
 
 
 def _is_echo(reason: Reason, dockerfile: str) -> bool:

@@ -33,6 +33,11 @@ class Source(Protocol):
         not hold the commit or not all that lies between."""
         ...
 
+    async def last_changed(self, paths: Collection[str]) -> Mapping[str, str]:
+        """Path of a file -> the commit that changed it last, the newest first; without those for which
+        this clone does not tell, or that were changed too long ago to matter."""
+        ...
+
     async def sizes(self) -> Sizes:
         """The sizes of runners under the settings of the commit last loaded. Raises LianError if what ships with lian
         cannot be read."""

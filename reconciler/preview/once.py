@@ -13,7 +13,7 @@ from reconciler.plan.files import changed_files, folders_behind, naming
 from reconciler.plan.graph import checked
 from reconciler.plan.select import narrowed, select, with_parents
 from reconciler.plan.touched import dropped, touched
-from reconciler.reconcile import LISTINGS_AT_ONCE, judged, plan_for
+from reconciler.reconcile import LISTINGS_AT_ONCE, judged, plan_for, with_history
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ async def preview_once(ports: Previewing, options: Options) -> Work:
     changes = [change for change in work.plan.changes if change.artifact in told]
     plan = replace(
         work.plan,
-        changes=tuple(await asyncio.gather(*map(sides.explained, changes))),
+        changes=await with_history(ports, await asyncio.gather(*map(sides.explained, changes))),
         orphans=tuple(_dropped(before.wanted[name]) for name in sorted(gone)),
         merge=Merge(before.revision, after.revision, ports.base, ports.head),
     )

@@ -50,7 +50,7 @@ def test_a_base_that_changes_is_one_paragraph(shop: Bench) -> None:
     assert last == f"merging topic ({head[:12]}) into main ({main[:12]}): 6 to build"
     assert lines[:6] == [
         "+ build 6 artifacts",
-        "           context changed: images/base/a",
+        f"           context changed: images/base/a, in {head[:7]}",
         "           shop/base",
         "           and 5 behind, each unless what it stands on comes out identical:",
         "             shop/s01, shop/s02, shop/s03, shop/s04, shop/s05",

@@ -62,6 +62,13 @@ def test_a_dockerfile_in_its_own_context_is_one_reason(world: World) -> None:
     assert [r.code for r in change(world).reasons] == [ReasonCode.CONTEXT_CHANGED, ReasonCode.DOCKERFILE_CHANGED]
 
 
+def test_the_commit_behind_the_files_is_told(world: World) -> None:
+    world.source.commit = world.source.commit.changed({"shop/api/main.go": b"2", "libs/a": b"2"})
+    told = {reason.code: reason.commit for reason in change(world).reasons}
+    now = world.source.commit.revision
+    assert told == {ReasonCode.CONTEXT_CHANGED: now, ReasonCode.NAMED_CONTEXT_CHANGED: now}
+
+
 def test_a_held_change_names_its_files_too(world: World) -> None:
     changed = world.source.commit.changed({"shop/api/main.go": b"2"}, policy=Policy(immutable_tags=("latest",)))
     world.source.commit = changed

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from reconciler.model.reference import Repository
 
 FILES_SHOWN = 3
+SHORT_COMMIT = 7
 _LETTERS = {FileStatus.ADDED: "+", FileStatus.REMOVED: "-", FileStatus.MODIFIED: ""}
 
 
@@ -128,7 +129,16 @@ def _value(value: str | None, detailed: bool) -> str:
 
 
 def _files(reason: Reason, detailed: bool) -> str:
-    return _named(reason, detailed) + (f" ({_moved(reason.origin, detailed)})" if reason.origin else "")
+    return _named(reason, detailed) + _behind(reason, detailed)
+
+
+def _behind(reason: Reason, detailed: bool) -> str:
+    """The commits that are the cause, where they are known."""
+    if reason.origin:
+        return f" ({_moved(reason.origin, detailed)})"
+    if reason.commit is None:
+        return ""
+    return f", in {reason.commit if detailed else reason.commit[:SHORT_COMMIT]}"
 
 
 def _moved(origin: Moved, detailed: bool) -> str:
