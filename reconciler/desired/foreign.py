@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from reconciler.desired.clone import Clone, fixed
@@ -62,8 +63,9 @@ class Foreign:
 
     cache: Path
     credential: Read
-    _known: dict[Place, _Commit | Problem] = field(default_factory=dict)
-    """As of this pass."""
+    _known: dict[tuple[str, str, str | None], _Commit | Problem] = field(default_factory=dict)
+    """URL, rev, and the commit that it is pinned to, if it is -> what that is in this pass, of which each commit may
+    have a lock of its own."""
 
     def forget(self) -> None:
         """A new pass: servers may say something else now."""
@@ -78,19 +80,20 @@ class Foreign:
     ) -> dict[Place, Side | Problem]:
         """Each place's commit, ready to be read, or why it cannot be. `pinned` says to which commit a URL and a rev are
         pinned, if they are; nobody is asked for those that are here."""
+        fixed_to = {(url, rev): fixed(rev, partial(pinned, url)) for url, rev in places}
         wanted: dict[str, dict[str, str | None]] = defaultdict(dict)
-        for url, rev in places:
-            if (url, rev) not in self._known:
-                wanted[url][rev] = fixed(rev, lambda rev, url=url: pinned(url, rev))  # type: ignore[misc]
+        for (url, rev), commit in fixed_to.items():
+            if (url, rev, commit) not in self._known:
+                wanted[url][rev] = commit
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def one(url: str, revs: Mapping[str, str | None]) -> None:
             async with gate:
                 found = await self._commits(url, revs, access)
-            self._known.update({(url, rev): each for rev, each in found.items()})
+            self._known.update({(url, rev, revs[rev]): each for rev, each in found.items()})
 
         await asyncio.gather(*(one(url, revs) for url, revs in wanted.items()))
-        return {place: _side(place, self._known[place], memo) for place in places}
+        return {place: _side(place, self._known[*place, commit], memo) for place, commit in fixed_to.items()}
 
     async def commits(self, places: Iterable[Place], access: GitAccess) -> dict[Place, str | Problem]:
         """What each means now: a commit's id, or why that is not known. For those who pin: nothing is fetched, and each

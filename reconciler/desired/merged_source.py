@@ -7,6 +7,7 @@ everything that they name. Of the change, directives are read, and what they bui
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.desired.assembly import SETTINGS, Directives
@@ -20,7 +21,7 @@ from reconciler.model.lock import NAME as LOCK
 from reconciler.model.problem import Next, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import pygit2
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from reconciler.desired.inputs import Side
     from reconciler.desired.merge import Merge
     from reconciler.desired.narrowing import Said
+    from reconciler.model.desired import Desired
     from reconciler.model.lock import Lock
 
 _SHORT = 12
@@ -43,6 +45,8 @@ class MergedSource(GitSource):
         self._base, self._head, self._more = base, head, more
         self._merge: Merge | None = None
         self._concerned: frozenset[str] = frozenset()
+        self._unread: frozenset[str] = frozenset()
+        """Names of artifacts that both sides ask for alike."""
         self._known: frozenset[str] = frozenset()
         """The repositories that git contexts of `base` name."""
 
@@ -60,6 +64,10 @@ class MergedSource(GitSource):
         source = GitSource(self._location, revision, **self._more)
         source._fetched, source._others, source._access = True, self._foreign(), self._access
         return source
+
+    async def load(self) -> Desired:
+        """See the port."""
+        return replace(await super().load(), unread=self._unread)
 
     async def blob(self, path: str) -> bytes:
         """See the port. It is what settings name, so it is read where the settings are."""
@@ -84,6 +92,7 @@ class MergedSource(GitSource):
         old, new = ({path: one.value for path, one in side.evaluated.items()} for side in (before, after))
         self._known = frozenset(url for value in old.values() if value for url in _git_urls(value))
         self._concerned = await asyncio.to_thread(self._touched_files, ruling, tree, old, new)
+        self._unread = frozenset(_names(value for path, value in new.items() if value and path not in self._concerned))
         strange = {} if self._override else dict(self._strange(old, new))
         return after.only(self._concerned, strange)
 
@@ -117,6 +126,11 @@ class MergedSource(GitSource):
                 message = f"{path} describes a registry as nothing in {self._base} does, so it is not asked yet"
                 hint = "look at it with care: once this is merged, builds are pushed there"
                 yield path, Problem("registry-proposed", message, path, hint=hint)
+
+
+def _names(values: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for value in values:
+        yield from (f"{value['workspace']}/{key}" for key in value["artifacts"])
 
 
 def _git_urls(value: Mapping[str, Any]) -> Iterator[str]:

@@ -345,8 +345,12 @@ class GitSource:
             of = self._side_of(materials.context).tree if materials else tree
             return of.read(self._file(of, path).id)
 
+        def shown(name: ArtifactName, path: str) -> str:
+            materials = desired.wanted[name].materials
+            return materials.context.shown(path) if materials else path
+
         artifacts = {name: wanted.artifact for name, wanted in desired.wanted.items()}
-        places = WrittenPlaces(artifacts, text, content)
+        places = WrittenPlaces(artifacts, text, content, shown)
         return await asyncio.to_thread(places.of, written)
 
     async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:

@@ -5,6 +5,7 @@ It is looked up only for what is told to a person: each text is read by its toke
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.desired.needs import image_places
@@ -21,15 +22,17 @@ if TYPE_CHECKING:
 
 class WrittenPlaces:
     """Of one commit: its `artifacts`, `text` for the fields of a file, `content` for the bytes of an artifact's
-    Dockerfile, which may lie in another repository. Those raise LianError for what the commit does not hold."""
+    Dockerfile, which may lie in another repository, and `shown` for how that file is called then. Those raise LianError
+    for what the commit does not hold."""
 
     def __init__(
         self,
         artifacts: Mapping[ArtifactName, Artifact],
         text: Callable[[str], DirectiveText],
         content: Callable[[ArtifactName, str], bytes],
+        shown: Callable[[ArtifactName, str], str],
     ) -> None:
-        self._artifacts, self._text, self._content = artifacts, text, content
+        self._artifacts, self._text, self._content, self._shown = artifacts, text, content, shown
 
     def of(self, written: Collection[Written]) -> dict[Written, Place]:
         """A place for each, by line and column as far as they can be seen. Raises LianError for a broken repository."""
@@ -45,5 +48,6 @@ class WrittenPlaces:
             key = (one.artifact, one.file)
             if key not in images:
                 images[key] = image_places(self._content(*key), one.file, self._artifacts[one.artifact])
-            found[one] = images[key].get(one.image, Place(one.file))
+            place = images[key].get(one.image, Place(one.file))
+            found[one] = replace(place, file=self._shown(*key))
         return found

@@ -98,6 +98,11 @@ class Needs:
     frontend: Reference | None = None
     """The image that its `# syntax=` line names, where that is not what BuildKit has inside."""
 
+    @property
+    def taken_in(self) -> dict[str, Reference]:
+        """Every image that the Dockerfile names, with what reads it: as written -> what it means."""
+        return {**self.images, **({str(self.frontend): self.frontend} if self.frontend else {})}
+
 
 @dataclass(frozen=True, slots=True)
 class Materials:
@@ -158,6 +163,8 @@ class Desired:
     """What artifacts have to keep. It is here as it was read; `plan.rules` judges."""
     ladder: Ladder | None = field(default=None, repr=False)
     """What runners may be, where anything names a tier."""
+    unread: frozenset[str] = field(default=frozenset(), repr=False)
+    """Names of what the commit asks for beside, where a part of its directives was read."""
     others: Mapping[ArtifactName, Wanted] = field(default_factory=dict, repr=False)
     """What the commit asks for beside, where a pass is about a part of it."""
     lock: Lock | None = field(default=None, repr=False)

@@ -81,7 +81,7 @@ class Case:
     def _taken_in(self) -> Iterator[tuple[Reference, str, bool]]:
         materials = self._materials
         for needs in (*materials.needs.values(), *materials.check_needs.values()) if materials else ():
-            yield from ((image, name, False) for name, image in needs.images.items())
+            yield from ((image, name, False) for name, image in needs.taken_in.items())
             for name in needs.contexts:
                 context = self.artifact.contexts[name]
                 if isinstance(context, BaseImage):
@@ -161,7 +161,7 @@ class Judge:
             hint = _one_of("stand on", allow) or "stand on artifacts of this repo, or on scratch"
             yield ("bases", "allow"), f"does not allow the base {image}", hint
         if self.rule.pinned and image.digest is None:
-            hint = f"write {image}@sha256:…, with the digest that it has now"
+            hint = f"pin it: `lian lock`, or write {image}@sha256:… with the digest that it has now"
             yield ("bases", "pinned"), f"wants bases by digest, and {image} is named without", hint
 
     def _image(self, case: Case) -> Iterator[tuple[Written, _Said]]:

@@ -87,7 +87,7 @@ def _named(wanted: Wanted) -> Iterator[Reference]:
     yield from (c.reference for c in wanted.artifact.contexts.values() if isinstance(c, BaseImage))
     if materials is not None:
         for needs in (*materials.needs.values(), *materials.check_needs.values()):
-            yield from needs.images.values()
+            yield from needs.taken_in.values()
 
 
 def staying(stock: Stock, wants: Wants, rules: Rules) -> frozenset[Digest]:

@@ -46,7 +46,7 @@ def select(
     if selection.dependants:
         chosen = with_dependants(desired, chosen)
     left_out = with_dependants(desired, _matching(desired, selection.excluded))
-    if not chosen - left_out:
+    if chosen and not chosen - left_out and not desired.unread:
         message = f"nothing is left: {', '.join(selection.excluded)} leaves out all that is chosen"
         hint = "what stands on an artifact that is left out is left out with it"
         raise LianError((*desired.problems, Problem("selection-empty", message, "--except", hint=hint)))
@@ -64,7 +64,7 @@ def _matching(desired: Desired, globs: Sequence[str]) -> set[ArtifactName]:
     chosen: set[ArtifactName] = set()
     for glob in globs:
         matches = {name for name in desired.wanted if fnmatchcase(str(name), glob)}
-        if not matches:
+        if not matches and not any(fnmatchcase(name, glob) for name in desired.unread):
             raise LianError((*desired.problems, _nothing(desired, glob)))
         chosen |= matches
     return chosen
@@ -105,7 +105,7 @@ def with_dependants(desired: Desired, chosen: set[ArtifactName]) -> set[Artifact
 
 
 def _nothing(desired: Desired, glob: str) -> Problem:
-    names = [str(name) for name in desired.wanted]
+    names = [*(str(name) for name in desired.wanted), *desired.unread]
     otherwise = f"choose one of the {len(names)} that `lian diff --detailed` lists"
     known = {*names, *(f"{name.workspace}/*" for name in desired.wanted)} if "*" in glob else names
     hint = meant(glob, known, otherwise, likeness=0.4)

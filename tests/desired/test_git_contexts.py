@@ -15,6 +15,7 @@ from reconciler.model.lock import Lock
 from reconciler.model.problem import Problem
 from reconciler.model.secret import Secret
 from reconciler.model.tree import root
+from reconciler.reconcile import judged
 from tests.desired.repos import SUBMODULE, SYMLINK, Content, Repo
 from tests.desired.test_source import Bench, directives
 from tests.servers.git_http import GitServer, git_server
@@ -300,3 +301,31 @@ def test_a_clone_that_is_damaged_between_load_and_export_is_healed(
         return await source.export(found.context, tmp_path / "sent")
 
     assert asyncio.run(late()) > 0
+
+
+def test_a_rule_that_its_dockerfile_breaks_is_told_at_the_other_repository(
+    bench: Bench, server: GitServer, site: Repo
+) -> None:
+    site.commit({**SITE, "Dockerfile": b"FROM alpine:3\n"})
+    rules = '{ rules.bases.bases.allow = ["registry.example/*"] }'
+    text = directives("shop", main_context(server, ', rev = "main"'))
+    source, _ = loaded(bench, {"directives/shop.ncl": text, "policy/bases.ncl": rules})
+    desired = asyncio.run(judged(asyncio.run(source.load()), source))
+    (problem,) = desired.problems
+    assert problem.code == "policy-violation"
+    assert problem.file is not None
+    assert problem.file.startswith(f"{server.url}/site.git") and problem.file.endswith("Dockerfile")
+
+
+def test_each_commit_of_a_pass_has_its_own_lock(bench: Bench, server: GitServer, site: Repo) -> None:
+    """A pass that reads another commit as well (for a preview, say) does not take this one's pins for that one's."""
+    url = f"{server.url}/site.git"
+    old = str(site.git.references["refs/heads/main"].target)
+    new = site.commit({**SITE, "index.html": b"new"})
+    files: dict[str, Content] = {"directives/shop.ncl": directives("shop", main_context(server, ', rev = "main"'))}
+    bench.repo.commit({**files, "lian.lock": str(Lock(git={(url, "main"): old}))})
+    before = str(bench.repo.git.head.target)
+    source, desired = loaded(bench, {**files, "lian.lock": str(Lock(git={(url, "main"): new}))})
+    other = asyncio.run(source.at(before).load())
+    commits = [materials(one, "site").context.origin for one in (desired, other)]
+    assert [origin and origin.commit for origin in commits] == [new, old]

@@ -21,6 +21,7 @@ from reconciler.model.name import ArtifactName
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference
 from reconciler.plan.graph import checked
+from reconciler.plan.select import Selection, select
 from reconciler.plan.touched import dropped, touched
 from tests.desired.repos import SYMLINK, Content, Repo
 from tests.desired.test_source import directives, images
@@ -132,6 +133,19 @@ def test_a_registry_that_the_base_has_is_asked(sides: Sides) -> None:
     assert touched(before, after) == named("ops/job")
     assert list(after.registries)[-1] == "127.0.0.1:7000"
     assert not after.wanted[ArtifactName.parse("ops/job")].holds
+
+
+def test_globs_may_name_what_is_not_read(sides: Sides) -> None:
+    """A team's job on everybody's pull requests: nothing of theirs is changed, and nothing is wrong."""
+    sides.commit({**SHOP, **OPS}, {**SHOP, **OPS, "images/api/a": b"2"})
+    _, after = sides.merged()
+    assert after.unread == {"ops/job"}
+    assert not select(after, Selection(("ops/*",)))
+    assert set(select(after, Selection(excluded=("ops/*",))) or ()) == named("shop/base", "shop/api")
+    assert not select(after, Selection(excluded=("shop/*",)))
+    with pytest.raises(LianError, match="selection-empty") as raised:
+        select(after, Selection(("ops/jbo",)))
+    assert raised.value.problems[0].hint == "did you mean ops/job?"
 
 
 def test_a_lock_that_moves_touches_what_it_pins(sides: Sides) -> None:

@@ -65,6 +65,14 @@ def test_bases_are_those_that_the_build_takes_in() -> None:
     assert found(api(pinned), rule(pinned=True)) == []
 
 
+def test_what_reads_a_dockerfile_is_judged_as_a_base_is() -> None:
+    """A frontend decides what is built, so a rule that it walks around is none."""
+    commit = replace(api({"w/api/Dockerfile": b"FROM scratch\n"}), frontend="evil.example/docker/dockerfile:1")
+    allowed = rule(bases=Choice(("docker.io/docker/dockerfile",)))
+    said = "does not allow the base evil.example/docker/dockerfile:1"
+    assert found(commit, allowed) == [("evil.example/docker/dockerfile:1", said)]
+
+
 def test_a_named_context_is_judged_if_it_is_used() -> None:
     contexts = {"python:3.12": "image:evil.test/python:1", "unused": "image:evil.test/x:1", "folder": "libs"}
     commit = api({**OUTSIDE, "libs/a": b""}, contexts=contexts)
