@@ -11,14 +11,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.desired.assembly import SETTINGS, Directives
+from reconciler.desired.lock import Pinning
 from reconciler.desired.merge import merged
 from reconciler.desired.narrowing import changed_paths, concerned
+from reconciler.desired.proposed import Proposal
 from reconciler.desired.rules import FOLDER as POLICY_FOLDER
 from reconciler.desired.source import GitSource
 from reconciler.desired.tree import CommitTree
-from reconciler.model.canonical import canonical
 from reconciler.model.lock import NAME as LOCK
-from reconciler.model.problem import Next, Problem
+from reconciler.model.lock import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from reconciler.desired.merge import Merge
     from reconciler.desired.narrowing import Said
     from reconciler.model.desired import Desired
-    from reconciler.model.lock import Lock
+    from reconciler.model.problem import Problem
 
 _SHORT = 12
 
@@ -47,8 +48,7 @@ class MergedSource(GitSource):
         self._concerned: frozenset[str] = frozenset()
         self._unread: frozenset[str] = frozenset()
         """Names of artifacts that both sides ask for alike."""
-        self._known: frozenset[str] = frozenset()
-        """The repositories that git contexts of `base` name."""
+        self._proposal: Proposal | None = None
 
     @property
     def before(self) -> GitSource:
@@ -90,10 +90,10 @@ class MergedSource(GitSource):
         ruling = self._loaded.ruling
         before, after = await super()._directives(ruling, globs), await super()._directives(tree, globs)
         old, new = ({path: one.value for path, one in side.evaluated.items()} for side in (before, after))
-        self._known = frozenset(url for value in old.values() if value for url in _git_urls(value))
+        self._proposal = proposal = Proposal(self._base, old, new)
         self._concerned = await asyncio.to_thread(self._touched_files, ruling, tree, old, new)
         self._unread = frozenset(_names(value for path, value in new.items() if value and path not in self._concerned))
-        strange = {} if self._override else dict(self._strange(old, new))
+        strange = {} if self._override else dict(proposal.registries())
         return after.only(self._concerned, strange)
 
     def _touched_files(self, ruling: CommitTree, tree: CommitTree, before: Said, after: Said) -> frozenset[str]:
@@ -104,37 +104,19 @@ class MergedSource(GitSource):
     async def _sides(
         self, commit: ReadCommit, places: frozenset[tuple[str, str]], lock: Lock | None
     ) -> Mapping[tuple[str, str], Side | Problem]:
-        """What only the proposal names is not asked: a login may be bound to its server, and what lies there would be
-        told to whoever proposes it."""
-        known = frozenset(place for place in places if place[0] in self._known)
-        return {
-            **await super()._sides(commit, known, lock),
-            **{place: self._unknown(place[0]) for place in places - known},
-        }
+        """What only the proposal would have asked is not, or what lies there would be told to whoever proposes it."""
+        before = (await asyncio.to_thread(Pinning.read, commit.ruling)).lock or Lock()
+        after, proposal = lock or Lock(), self._proposal
+        if proposal is None:
+            raise RuntimeError("no directives are read yet")
 
-    def _unknown(self, url: str) -> Problem:
-        message = f"the repository {url} is named by no git context of {self._base}, so it is not asked yet"
-        hint = "look at it with care: once this is merged, images are built from it"
-        return Problem("git-proposed", message, hint=hint, next=Next.HOLD)
+        def moved(url: str, rev: str) -> bool:
+            return before.commit_of(url, rev) != after.commit_of(url, rev)
 
-    def _strange(self, before: Said, after: Said) -> Iterator[tuple[str, Problem]]:
-        """The files that describe a registry otherwise than any in `base` does: nothing is asked of it, least of all
-        with credentials, because somebody proposes to."""
-        known = {canonical(value["registry"]) for value in before.values() if value and "registry" in value}
-        for path, value in after.items():
-            if value and "registry" in value and canonical(value["registry"]) not in known:
-                message = f"{path} describes a registry as nothing in {self._base} does, so it is not asked yet"
-                hint = "look at it with care: once this is merged, builds are pushed there"
-                yield path, Problem("registry-proposed", message, path, hint=hint)
+        refused = {place: why for place, why in proposal.repositories(self._access, moved) if place in places}
+        return {**await super()._sides(commit, places - refused.keys(), lock), **refused}
 
 
 def _names(values: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for value in values:
         yield from (f"{value['workspace']}/{key}" for key in value["artifacts"])
-
-
-def _git_urls(value: Mapping[str, Any]) -> Iterator[str]:
-    for one in value["artifacts"].values():
-        for context in (one["context"], *one["contexts"].values()):
-            if "git" in context:
-                yield context["git"]

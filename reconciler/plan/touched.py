@@ -9,7 +9,7 @@ from reconciler.model.artifact import Place
 from reconciler.plan.select import with_dependants
 
 if TYPE_CHECKING:
-    from reconciler.model.desired import Desired, Wanted
+    from reconciler.model.desired import Desired, Materials, Wanted
     from reconciler.model.name import ArtifactName
 
 _NOWHERE = Place("")
@@ -33,4 +33,12 @@ def _asks(wanted: Wanted | None) -> Any:
     if wanted is None:
         return None
     holds = tuple((problem.code, problem.message) for problem in wanted.holds)
-    return replace(wanted.artifact, place=_NOWHERE), wanted.materials, wanted.spec, holds
+    return replace(wanted.artifact, place=_NOWHERE), _content(wanted.materials), wanted.spec, holds
+
+
+def _content(materials: Materials | None) -> Materials | None:
+    """Without the commits of other repositories, which decide nothing: what they hold does."""
+    if materials is None or not materials.origins:
+        return materials
+    folders = {name: replace(folder, origin=None) for name, folder in materials.folders.items()}
+    return replace(materials, context=replace(materials.context, origin=None), folders=folders)

@@ -179,6 +179,31 @@ def test_a_repository_that_the_base_names_is_asked(sides: Sides) -> None:
     assert held.code == "git-unreachable"
 
 
+LOGIN = """{ git.credentials."127.0.0.1:1" = { source = 'Env, name = "TOKEN" } }"""
+PRIVATE = 'job = lian.make_artifact { image = "ops/job", context = { git = "http://127.0.0.1:1/own", %s }%s }'
+
+
+@pytest.mark.parametrize(
+    "change", [('rev = "b"', ""), ('rev = "a", path = "secrets"', ""), ('rev = "a"', ', dockerfile = "x"')]
+)
+def test_of_a_private_repository_nothing_else_is_read(sides: Sides, change: tuple[str, str]) -> None:
+    """The fleet's login would be shown, and what lies there be told, on a stranger's word."""
+    said = [directives("ops", PRIVATE % one) for one in (('rev = "a"', ""), change)]
+    base, head = ({**SHOP, "lian.ncl": LOGIN, "directives/ops.ncl": one} for one in said)
+    sides.commit(base, head)
+    _, after = sides.merged()
+    (held,) = after.wanted[ArtifactName.parse("ops/job")].holds
+    assert held.code == "git-proposed"
+
+
+def test_a_pin_of_a_private_repository_counts_once_it_is_merged(sides: Sides) -> None:
+    own = {**SHOP, "lian.ncl": LOGIN, "directives/ops.ncl": directives("ops", PRIVATE % ('rev = "a"', ""))}
+    pins = [str(Lock(git={("http://127.0.0.1:1/own", "a"): digit * 40})) for digit in "12"]
+    sides.commit({**own, "lian.lock": pins[0]}, {**own, "lian.lock": pins[1]})
+    _, after = sides.merged()
+    assert [hold.code for hold in after.wanted[ArtifactName.parse("ops/job")].holds] == ["git-proposed"]
+
+
 def test_without_lian_in_the_base_all_is_new(sides: Sides) -> None:
     sides.commit({"README": b""}, SHOP)
     before, after = sides.merged()
