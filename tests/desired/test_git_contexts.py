@@ -6,15 +6,18 @@ import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+import pygit2
 import pytest
 
 from reconciler.desired.export import file_time
+from reconciler.desired.merged_source import MergedSource
 from reconciler.desired.nickel.settings import EvaluatorSettings
 from reconciler.model.desired import Origin
 from reconciler.model.lock import Lock
 from reconciler.model.problem import Problem
 from reconciler.model.secret import Secret
 from reconciler.model.tree import root
+from reconciler.plan.touched import touched
 from reconciler.reconcile import judged
 from tests.desired.repos import SUBMODULE, SYMLINK, Content, Repo
 from tests.desired.test_source import Bench, directives
@@ -329,3 +332,18 @@ def test_each_commit_of_a_pass_has_its_own_lock(bench: Bench, server: GitServer,
     other = asyncio.run(source.at(before).load())
     commits = [materials(one, "site").context.origin for one in (desired, other)]
     assert [origin and origin.commit for origin in commits] == [new, old]
+
+
+def test_a_pull_request_that_only_moves_a_pin_is_told(bench: Bench, server: GitServer, site: Repo) -> None:
+    url = f"{server.url}/site.git"
+    old = str(site.git.references["refs/heads/main"].target)
+    new = site.commit({**SITE, "index.html": b"new"})
+    files: dict[str, Content] = {"directives/shop.ncl": directives("shop", main_context(server, ', rev = "main"'))}
+    start = bench.repo.commit({**files, "lian.lock": str(Lock(git={(url, "main"): old}))})
+    bench.repo.git.branches.local.create("topic", bench.repo.git[start].peel(pygit2.Commit))
+    bench.repo.commit({**files, "lian.lock": str(Lock(git={(url, "main"): new}))}, "topic")
+    more: dict[str, Any] = {"cache": bench.folder / "cache", "evaluator": bench.evaluator}
+    source = MergedSource(str(bench.repo.path), "main", "topic", **more)
+    after = asyncio.run(source.load())
+    before = asyncio.run(source.before.load())
+    assert {str(name) for name in touched(before, after)} == {"shop/site"}
