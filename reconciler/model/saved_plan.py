@@ -37,6 +37,8 @@ class Bound:
     source: str | None = None
     """The repository that the image is copied from."""
     forced: bool = False
+    held: str | None = None
+    """The code of the problem that held it."""
 
     def to_json(self) -> dict[str, Any]:
         """What the plan's own document does not say."""
@@ -104,6 +106,7 @@ def _bound(change: Mapping[str, Any], told: Mapping[str, Any]) -> Bound:
         starts={tag: Digest.parse(digest) if digest else None for tag, digest in told["starts"].items()},
         source=change["source"],
         forced=any(reason["code"] == ReasonCode.FORCED for reason in change["reasons"]),
+        held=next((problem["code"] for problem in change["holds"]), None),
     )
 
 

@@ -78,6 +78,7 @@ def _bound(change: Change, resolution: Resolution, observed: Observed) -> Bound:
         starts=_pointing(change, observed),
         source=str(change.source) if change.source else None,
         forced=any(reason.code is ReasonCode.FORCED for reason in change.reasons),
+        held=next((problem.code for problem in change.holds), None),
     )
 
 
@@ -107,13 +108,15 @@ def _own(artifact: Artifact, leaves: Mapping[str, object]) -> dict[str, object]:
 def _followed(change: Change, bound: Bound | None, resolution: Resolution, observed: Observed) -> Change:
     if change.action in _IDLE:
         return change
+    if bound is not None and bound.action is Action.HOLD:
+        return _held_by_plan(change, bound)
     why = _difference(change, bound, resolution, observed)
     return _held(change, why) if why else change
 
 
 def _difference(change: Change, bound: Bound | None, resolution: Resolution, observed: Observed) -> str | None:
     """In which way the world is not the plan's any more; None if it is."""
-    if bound is None or bound.action in _IDLE:
+    if bound is None or bound.action is Action.NONE:
         return "the plan leaves it as it was, and it drifts now"
     if (bound.image, bound.tags, bound.platforms) != (change.image, change.tags, change.platforms):
         return "it is wanted under another image, other tags or for other platforms"
@@ -152,6 +155,18 @@ def _held(change: Change, why: str) -> Change:
         f"the plan is out of date for {change.artifact}: {why}",
         artifact=str(change.artifact),
         hint="make a new plan: lian diff --out",
+        next=Next.PERSON,
+    )
+    return _holding(change, problem)
+
+
+def _held_by_plan(change: Change, bound: Bound) -> Change:
+    """What was held when the plan was made was not decided on: that is as it was shown, and nothing is out of date."""
+    problem = Problem(
+        "plan-held",
+        f"the plan holds {change.artifact}: {bound.held}",
+        artifact=str(change.artifact),
+        hint="make a new plan once that is settled: lian diff --out",
         next=Next.PERSON,
     )
     return _holding(change, problem)

@@ -196,6 +196,19 @@ def test_what_was_held_stays_held(world: World) -> None:
     world.registry.unreadable.clear()
     outcome = applied(world, plan)
     assert set(statuses(outcome).values()) == {Status.HELD}
+    assert causes(outcome) == {}
+    assert {r.problem.code for r in outcome.results if r.problem} == {"plan-held"}
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_a_limit_held_is_no_staleness(world: World, strict: bool) -> None:
+    """It was shown as held: the rest goes on, also where it is to be all or nothing."""
+    plan = written(world, Options(max_builds=1))
+    outcome = applied(world, plan, strict=strict)
+    assert statuses(outcome) == {"base": Status.DONE, "child": Status.HELD, "other": Status.HELD}
+    assert {r.artifact.artifact: (r.problem.code, r.problem.message) for r in outcome.results if r.problem} == {
+        name: ("plan-held", f"the plan holds w/{name}: max-builds") for name in ("child", "other")
+    }
 
 
 def test_orphans_go_only_if_it_says_so(world: World) -> None:
