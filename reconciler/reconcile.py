@@ -27,7 +27,7 @@ from reconciler.plan.graph import checked
 from reconciler.plan.limit import limited
 from reconciler.plan.origins import with_origins
 from reconciler.plan.rules import refuse_force, ruled, violations
-from reconciler.plan.saved import followed, left_to_do, of_this_fleet, to_plan
+from reconciler.plan.saved import followed, notes, of_this_fleet, to_plan
 from reconciler.plan.select import Selection, named, narrowed, select
 from reconciler.plan.story import image_of, tell
 from reconciler.plan.touched import touched
@@ -125,7 +125,7 @@ async def _follow(ports: Reading, desired: Desired, options: Options, plan: Save
     chosen = narrowed(desired, to_plan(plan, desired))
     work = await plan_for(ports, chosen, replace(options, forced=forced), left)
     now = followed(work.plan, plan, work.resolution, work.observed, strict=options.strict)
-    return replace(work, plan=now, notes=(*work.notes, *left_to_do(now, plan)))
+    return replace(work, plan=now, notes=(*work.notes, *notes(work.plan, now, plan)))
 
 
 async def plan_for(ports: Reading, desired: Desired, options: Options, orphans: Orphaned = NO_ORPHANS) -> Work:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from reconciler.model.observed import Observed
 
 _IDLE = {Action.NONE, Action.HOLD}
+_NAMED = 3
 
 
 def saved(plan: Plan, resolution: Resolution, observed: Observed) -> SavedPlan:
@@ -52,15 +53,21 @@ def followed(now: Plan, plan: SavedPlan, resolution: Resolution, observed: Obser
     """What a pass finds to do now, held wherever the saved plan does not say the same; what is done already stays done.
     With `strict` one that differs holds all. Linear in changes."""
     changes = [_followed(c, plan.bound.get(c.artifact), resolution, observed) for c in now.changes]
-    orphans = [_followed(c, plan.bound.get(c.artifact), resolution, observed) for c in now.orphans]
+    orphans = [_left_over(c, plan, resolution, observed) for c in now.orphans]
     changes += _gone(plan, (*now.changes, *now.orphans))
     if strict and any(_is_stale(change) for change in (*changes, *orphans)):
         changes, orphans = ([_held_by_others(c) for c in some] for some in (changes, orphans))
     return replace(now, changes=tuple(changes), orphans=tuple(orphans))
 
 
-def left_to_do(now: Plan, plan: SavedPlan) -> Iterator[str]:
-    """A note where nothing is: the plan was carried out before."""
+def notes(found: Plan, now: Plan, plan: SavedPlan) -> Iterator[str]:
+    """What a pass has to say beside its results: `found` is what it would do without the plan, `now` what it does."""
+    pairs = zip(found.orphans, now.orphans, strict=True)
+    if left := [
+        str(then.artifact) for there, then in pairs if there.action is Action.PRUNE and then.action is Action.NONE
+    ]:
+        names = ", ".join(left[:_NAMED]) + (f" and {len(left) - _NAMED} more" if len(left) > _NAMED else "")
+        yield f"what is no longer wanted is left to the next pass without a plan, which takes it away: {names}"
     was = any(bound.action not in _IDLE for bound in plan.bound.values())
     if was and all(change.action is Action.NONE for change in now.whole):
         yield "nothing is left to do: what the plan says has been done"
@@ -112,6 +119,15 @@ def _followed(change: Change, bound: Bound | None, resolution: Resolution, obser
         return _held_by_plan(change, bound)
     why = _difference(change, bound, resolution, observed)
     return _held(change, why) if why else change
+
+
+def _left_over(change: Change, plan: SavedPlan, resolution: Resolution, observed: Observed) -> Change:
+    """Of what is not wanted any more, only what the plan takes away goes. The rest is none of its business, whatever
+    the policy says: a plan of a merge cannot know yet what the policy will find."""
+    bound = plan.bound.get(change.artifact)
+    if bound is None or bound.action is Action.NONE:
+        return replace(change, action=Action.NONE, holds=(), left=change.tags)
+    return _followed(change, bound, resolution, observed)
 
 
 def _difference(change: Change, bound: Bound | None, resolution: Resolution, observed: Observed) -> str | None:
