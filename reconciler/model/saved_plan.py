@@ -39,11 +39,15 @@ class Bound:
     forced: bool = False
     held: str | None = None
     """The code of the problem that held it."""
+    built: str | None = None
+    """Of what is forced, when the newest build of what was there had started (RFC 3339, in UTC); empty where none was
+    there, None where that is not known."""
 
     def to_json(self) -> dict[str, Any]:
         """What the plan's own document does not say."""
         starts = {tag: str(digest) if digest else None for tag, digest in sorted(self.starts.items())}
-        return {"host": self.image.host, "inputs": self.inputs, "starts": starts}
+        built = {} if self.built is None else {"built": self.built}
+        return {"host": self.image.host, "inputs": self.inputs, "starts": starts, **built}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ def _bound(change: Mapping[str, Any], told: Mapping[str, Any]) -> Bound:
         source=change["source"],
         forced=any(reason["code"] == ReasonCode.FORCED for reason in change["reasons"]),
         held=next((problem["code"] for problem in change["holds"]), None),
+        built=told.get("built"),
     )
 
 

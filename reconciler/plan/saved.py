@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from reconciler.identity.keys import content_tag
 from reconciler.identity.resolve import Held
 from reconciler.model.artifact import ParentImage
 from reconciler.model.canonical import fingerprint
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
     from reconciler.model.observed import Observed
+    from reconciler.model.reference import Repository
 
 _IDLE = {Action.NONE, Action.HOLD}
 _NAMED = 3
@@ -60,6 +62,19 @@ def followed(now: Plan, plan: SavedPlan, resolution: Resolution, observed: Obser
     return replace(now, changes=tuple(changes), orphans=tuple(orphans))
 
 
+def forced_images(plan: Plan, observed: Observed) -> frozenset[tuple[Repository, Digest]]:
+    """The images that are there of what is built anew: their build records tell whether that was done already."""
+    return frozenset(image for change in plan.changes if _is_forced(change) for image in _there(change, observed))
+
+
+def done_already(now: Plan, plan: SavedPlan, observed: Observed) -> frozenset[ArtifactName]:
+    """What the saved plan forces, and was built of the same inputs since it was made. What is not known was not."""
+    forced = (c for c in now.changes if _is_forced(c) and c.key and c.artifact in plan.forced)
+    return frozenset(
+        change.artifact for change in forced if _built_since(change, plan.bound[change.artifact], observed)
+    )
+
+
 def notes(found: Plan, now: Plan, plan: SavedPlan) -> Iterator[str]:
     """What a pass has to say beside its results: `found` is what it would do without the plan, `now` what it does."""
     pairs = zip(found.orphans, now.orphans, strict=True)
@@ -84,9 +99,32 @@ def _bound(change: Change, resolution: Resolution, observed: Observed) -> Bound:
         digest=change.digest,
         starts=_pointing(change, observed),
         source=str(change.source) if change.source else None,
-        forced=any(reason.code is ReasonCode.FORCED for reason in change.reasons),
+        forced=_is_forced(change),
         held=next((problem.code for problem in change.holds), None),
+        built=_built(change, observed) if _is_forced(change) else None,
     )
+
+
+def _is_forced(change: Change) -> bool:
+    return any(reason.code is ReasonCode.FORCED for reason in change.reasons)
+
+
+def _there(change: Change, observed: Observed) -> list[tuple[Repository, Digest]]:
+    """What its tags point at, the content tag's included."""
+    tags = [*change.tags, *([content_tag(change.key)] if change.key else [])]
+    return [(change.image, digest) for digest in observed.named(change.image, tags).values()]
+
+
+def _built(change: Change, observed: Observed) -> str | None:
+    """When the newest build of what is there had started; empty if there is none, None if that is not known."""
+    found = [observed.records.get(image) for image in _there(change, observed)]
+    started = [record.started for records in found if isinstance(records, tuple) for record in records]
+    return max(started, default="") if all(isinstance(records, tuple) for records in found) else None
+
+
+def _built_since(change: Change, bound: Bound, observed: Observed) -> bool:
+    records = (record for image in _there(change, observed) for record in observed.records_of(*image))
+    return bound.built is not None and any(r.key == change.key and r.started > bound.built for r in records)
 
 
 def _pointing(change: Change, observed: Observed) -> dict[str, Digest | None]:
@@ -152,7 +190,7 @@ def _leads_to_the_same(change: Change, bound: Bound) -> bool:
     """Also what is left to do of a build that was cut off: its image is there, and its tags are not all."""
     if bound.action is change.action:
         return bound.action is not Action.RETAG or bound.digest == change.digest
-    return bound.action is Action.BUILD and change.action is Action.RETAG and not bound.forced
+    return bound.action is Action.BUILD and change.action is Action.RETAG
 
 
 def _gone(plan: SavedPlan, now: Iterable[Change]) -> Iterator[Change]:
