@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.cli import plan_file
+from reconciler.cli import plan_file, reconcile
+from reconciler.cli.arguments import parse
 from reconciler.model.plan import Plan
 from reconciler.model.problem import LianError
 from reconciler.model.saved_plan import SavedPlan
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLAN = SavedPlan("acme", Plan("0" * 40).to_json(), {})
+
+
+@pytest.mark.parametrize(
+    "words", ["--only a", "--except a", "--dependants", "--changed-since a", "--force a", "--max-builds 0"]
+)
+def test_what_chooses_is_refused_where_the_plan_does(words: str) -> None:
+    with pytest.raises(LianError, match="usage") as refused:
+        reconcile.run(parse(["reconcile", "--once", "--plan", "plan.json", *words.split()], {}))
+    flag = words.partition(" ")[0]
+    assert refused.value.problems[0].message == f"{flag} chooses what to do, and with --plan the plan says that"
 
 
 def test_it_is_written_whole_and_leaves_nothing_beside(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def world(tmp_path: Path) -> World:
     return World(MAIN, tmp_path)
 
 
-def previewed(world: World, head: Commit, *only: str) -> Work:
+def previewed(world: World, head: Commit, *only: str, builds: int | None = None) -> Work:
     """Of merging `head` into the world's commit."""
     base = world.source.commit
     ports = Previewing(
@@ -54,7 +54,7 @@ def previewed(world: World, head: Commit, *only: str) -> Work:
         head="topic",
         before=lambda: FakeSource(base, world.points),
     )
-    return asyncio.run(preview_once(ports, Options(Selection(only))))
+    return asyncio.run(preview_once(ports, Options(Selection(only), max_builds=builds)))
 
 
 def applied(world: World) -> None:
@@ -102,6 +102,15 @@ def test_what_drifts_without_the_merge_is_a_note(world: World) -> None:
     work = previewed(world, head)
     assert set(told(work.plan)) == {"child"}
     assert work.notes == ("1 artifact that this stands on drift at main already, and come first: w/base",)
+
+
+def test_a_limit_is_spent_on_what_is_told(world: World) -> None:
+    """The parent drifts already, and is not shown."""
+    head = MAIN.changed(files={"w/child/Dockerfile": b"FROM base\nLABEL a=b\n", "w/other/a": b"2"})
+    work = previewed(world, head, builds=1)
+    assert [action for action, _ in told(work.plan).values()] == [Action.BUILD, Action.HOLD]
+    assert work.notes == ("1 artifact that this stands on drift at main already, and come first: w/base",)
+    assert [change.action for change in previewed(world, head, builds=2).plan.changes] == [Action.BUILD] * 2
 
 
 def test_a_merge_that_builds_nothing_says_so(world: World) -> None:
