@@ -12,6 +12,7 @@ from reconciler.plan.difference import asked, because
 from reconciler.plan.files import changed_files, folders_behind, naming
 from reconciler.plan.graph import checked
 from reconciler.plan.limit import limited
+from reconciler.plan.origins import between
 from reconciler.plan.select import narrowed, select, with_parents
 from reconciler.plan.touched import dropped, touched
 from reconciler.reconcile import LISTINGS_AT_ONCE, judged, plan_for, with_history
@@ -67,7 +68,7 @@ class _Sides:
         was, now = self.before.wanted.get(change.artifact), self.after.wanted[change.artifact]
         if change.action is Action.NONE or was is None or was.materials is None or now.materials is None:
             return change
-        reasons = asked(was, now, self.after.fleet.builder)
+        reasons = between(asked(was, now, self.after.fleet.builder), was.materials, now.materials)
         files = {}
         for reason, (one, other) in folders_behind(reasons, was.materials, now.materials).items():
             async with self.gate:
