@@ -34,8 +34,8 @@ _NAMED = 3
 
 def saved(plan: Plan, resolution: Resolution, observed: Observed) -> SavedPlan:
     """The plan as it can be written down."""
-    bound = {change.artifact: _bound(change, resolution, observed) for change in plan.whole}
-    orphans = frozenset(change.artifact for change in plan.orphans)
+    bound = {change.artifact: _bound(change, resolution, observed) for change in plan.changes}
+    orphans = {(change.artifact, change.image): _bound(change, resolution, observed) for change in plan.orphans}
     return SavedPlan(resolution.desired.fleet.name, plan.to_json(), bound, orphans)
 
 
@@ -56,7 +56,7 @@ def followed(now: Plan, plan: SavedPlan, resolution: Resolution, observed: Obser
     With `strict` one that differs holds all. Linear in changes."""
     changes = [_followed(c, plan.bound.get(c.artifact), resolution, observed) for c in now.changes]
     orphans = [_left_over(c, plan, resolution, observed) for c in now.orphans]
-    changes += _gone(plan, (*now.changes, *now.orphans))
+    changes += _gone(plan, now.changes)
     if strict and any(_is_stale(change) for change in (*changes, *orphans)):
         changes, orphans = ([_held_by_others(c) for c in some] for some in (changes, orphans))
     return replace(now, changes=tuple(changes), orphans=tuple(orphans))
@@ -83,7 +83,7 @@ def notes(found: Plan, now: Plan, plan: SavedPlan) -> Iterator[str]:
     ]:
         names = ", ".join(left[:_NAMED]) + (f" and {len(left) - _NAMED} more" if len(left) > _NAMED else "")
         yield f"what is no longer wanted is left to the next pass without a plan, which takes it away: {names}"
-    was = any(bound.action not in _IDLE for bound in plan.bound.values())
+    was = any(bound.action not in _IDLE for bound in (*plan.bound.values(), *plan.orphans.values()))
     if was and all(change.action is Action.NONE for change in now.whole):
         yield "nothing is left to do: what the plan says has been done"
 
@@ -162,7 +162,7 @@ def _followed(change: Change, bound: Bound | None, resolution: Resolution, obser
 def _left_over(change: Change, plan: SavedPlan, resolution: Resolution, observed: Observed) -> Change:
     """Of what is not wanted any more, only what the plan takes away goes. The rest is none of its business, whatever
     the policy says: a plan of a merge cannot know yet what the policy will find."""
-    bound = plan.bound.get(change.artifact)
+    bound = plan.orphans.get((change.artifact, change.image))
     if bound is None or bound.action is Action.NONE:
         return replace(change, action=Action.NONE, holds=(), left=change.tags)
     return _followed(change, bound, resolution, observed)
@@ -197,7 +197,7 @@ def _gone(plan: SavedPlan, now: Iterable[Change]) -> Iterator[Change]:
     """What the plan was to do with artifacts that are not there any more."""
     there = {change.artifact for change in now}
     for name, bound in plan.bound.items():
-        if name not in there and name not in plan.orphans and bound.action not in _IDLE:
+        if name not in there and bound.action not in _IDLE:
             reasons = (Reason(ReasonCode.ORPHANED, subject=str(name)),)
             change = Change(name, bound.image, bound.tags, bound.platforms, bound.action, reasons)
             yield _held(change, "the commit does not ask for it any more")

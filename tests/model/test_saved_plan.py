@@ -37,8 +37,9 @@ def saved_plans(draw: st.DrawFn) -> SavedPlan:
         )
         for name, c in changes.items()
     }
-    orphans = {n for n, c in changes.items() if any(reason.code == "orphaned" for reason in c.reasons)}
-    return SavedPlan(draw(st.sampled_from(["acme", "default"])), plan.to_json(), bound, frozenset(orphans))
+    left = {n for n, c in changes.items() if any(reason.code == "orphaned" for reason in c.reasons)}
+    orphans = {(name, bound[name].image): bound.pop(name) for name in left}
+    return SavedPlan(draw(st.sampled_from(["acme", "default"])), plan.to_json(), bound, orphans)
 
 
 @given(saved_plans())

@@ -263,6 +263,34 @@ def test_orphans_go_only_if_it_says_so(world: World) -> None:
     assert [r.action for r in heard.results if r.artifact.artifact == "other"] == [Action.PRUNE]
 
 
+@pytest.mark.parametrize("response", [Response.REPORT, Response.HEAL])
+def test_what_is_wanted_under_another_image_is_built_there_and_goes_here(world: World, response: Response) -> None:
+    """One artifact with two changes."""
+    world.source.commit = world.source.commit.changed(policy=Policy(drift=DriftPolicy(orphaned=response)))
+    applied(world)
+    there = artifact("w/other", image="w/elsewhere", tags=("1.0",))
+    world.source.commit = world.source.commit.changed(artifacts=(*MADE[:2], there))
+    plan = written(world, Options(orphans=Orphans.TOLD))
+    assert (plan.bound[there.name].image, list(plan.orphans)) == (there.image, [(there.name, MADE[2].image)])
+    outcome = asyncio.run(reconcile_once(world.ports(), Options(saved=plan, strict=True, orphans=Orphans.HEALED)))[1]
+    assert exits.of_outcome(outcome) == exits.DONE
+    assert (there.image, "1.0") in world.registry.tags
+    assert ((MADE[2].image, "latest") in world.registry.tags) is (response is Response.REPORT)
+
+
+def test_what_nobody_wants_any_more_since_is_named_and_stays(world: World) -> None:
+    """Beside something else that the plan takes away."""
+    world.source.commit = world.source.commit.changed(policy=Policy(drift=DriftPolicy(orphaned=Response.HEAL)))
+    applied(world)
+    world.source.commit = world.source.commit.changed(artifacts=(artifact("w/child"), MADE[2]), files=NEW)
+    plan = written(world, Options(orphans=Orphans.TOLD))
+    world.source.commit = world.source.commit.changed(artifacts=(artifact("w/child"),))
+    outcome = asyncio.run(reconcile_once(world.ports(), Options(saved=plan, orphans=Orphans.HEALED)))[1]
+    assert causes(outcome) == {"other": "the commit does not ask for it any more"}
+    assert [r.artifact.artifact for r in outcome.results if r.action is Action.PRUNE] == ["base"]
+    assert (MADE[2].image, "latest") in world.registry.tags
+
+
 def test_another_fleets_is_refused(world: World) -> None:
     plan = written(world)
     world.source.commit = world.source.commit.changed(fleet="other")
