@@ -27,7 +27,7 @@ from reconciler.plan.graph import checked
 from reconciler.plan.limit import limited
 from reconciler.plan.origins import with_origins
 from reconciler.plan.rules import refuse_force, ruled, violations
-from reconciler.plan.saved import followed, left_to_do, of_this_fleet, to_plan
+from reconciler.plan.saved import done_already, followed, forced_images, notes, of_this_fleet, to_plan
 from reconciler.plan.select import Selection, named, narrowed, select
 from reconciler.plan.story import image_of, tell
 from reconciler.plan.touched import touched
@@ -120,12 +120,23 @@ async def plan_once(ports: Reading, options: Options) -> Work:
 async def _follow(ports: Reading, desired: Desired, options: Options, plan: SavedPlan) -> Work:
     """What the plan says and still stands. Raises LianError `plan-foreign`."""
     of_this_fleet(plan, desired)
-    forced = tuple(str(name) for name in plan.forced if name in desired.wanted)
     left = await _orphans(ports, desired, options) if plan.orphans else NO_ORPHANS
     chosen = narrowed(desired, to_plan(plan, desired))
-    work = await plan_for(ports, chosen, replace(options, forced=forced), left)
+    forced = plan.forced & desired.wanted.keys()
+    while True:  # once, and again for each level of forced ones that are done: until then nothing is known of the next
+        work = await plan_for(ports, chosen, replace(options, forced=tuple(map(str, forced))), left)
+        await read_forced(ports, work)
+        if not (done := done_already(work.plan, plan, work.observed)):
+            break
+        forced -= done
     now = followed(work.plan, plan, work.resolution, work.observed, strict=options.strict)
-    return replace(work, plan=now, notes=(*work.notes, *left_to_do(now, plan)))
+    return replace(work, plan=now, notes=(*work.notes, *notes(work.plan, now, plan)))
+
+
+async def read_forced(ports: Reading, work: Work) -> None:
+    """Let the work's `observed` learn when what is built anew was built last."""
+    if images := forced_images(work.plan, work.observed) - work.observed.records.keys():
+        work.observed.take(await ask(Questions(records=images), ports.registry))
 
 
 async def plan_for(ports: Reading, desired: Desired, options: Options, orphans: Orphaned = NO_ORPHANS) -> Work:

@@ -185,11 +185,11 @@ class _Carrier:
         content = heads[settled.tag()]
         adopted = self.work.observed.built_as(change.image, change.tags, settled.key)
         digest = content.digest if isinstance(content, Found) else adopted
-        if digest is not None:
+        if digest is not None and not change.replaces:
             async with self.worker.places.of(name, AT_ONCE):
                 return await self.worker.converge(wanted, settled, digest, change.left)
         self.tagger.unless_stuck(wanted.artifact, change.left)
-        return await self.worker.build(wanted, settled, parents, change.left)
+        return await self.worker.build(wanted, settled, parents, change.left, replaces=change.replaces)
 
     def _known_parents(self, wanted: Wanted) -> dict[tuple[ArtifactName, Platform], Digest]:
         """The outputs that an identity which is known stands on. They are there, whatever becomes of their tags."""

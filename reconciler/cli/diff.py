@@ -15,7 +15,7 @@ from reconciler.cli.views import problems
 from reconciler.cli.views.text import Writer, as_json
 from reconciler.model.problem import LianError, Problem
 from reconciler.plan.saved import saved
-from reconciler.reconcile import Options, Orphans, foreseen, plan_once
+from reconciler.reconcile import Options, Orphans, foreseen, plan_once, read_forced
 
 if TYPE_CHECKING:
     import argparse
@@ -60,7 +60,10 @@ async def _diff(arguments: argparse.Namespace) -> int:
 async def _here(arguments: argparse.Namespace) -> Work:
     async with wiring.reading(wiring.Choice.of(arguments)) as ports:
         options = replace(_options(arguments), orphans=Orphans.TOLD)
-        return await foreseen(ports, await plan_once(ports, options), options)
+        work = await foreseen(ports, await plan_once(ports, options), options)
+        if arguments.out:
+            await read_forced(ports, work)
+        return work
 
 
 async def _merge(arguments: argparse.Namespace) -> Work:

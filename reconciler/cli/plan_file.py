@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -11,6 +12,7 @@ from reconciler import wiring
 from reconciler.cli.views.text import as_json
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.saved_plan import KIND, VERSION, SavedPlan
+from reconciler.whole_file import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,19 +21,27 @@ _ANEW = "make a new plan: lian diff --out"
 
 
 def write(path: str, plan: SavedPlan) -> None:
-    """Raises LianError `plan-unwritable`; what was there before stays then."""
+    """Into the file that a link leads to, or into a pipe. Raises LianError `plan-unwritable`; what a file held before
+    stays then."""
     document = wiring.checked("saved_plan", plan.to_json())
+    data = as_json(document).encode()
     where = Path(path)
-    beside = where.with_name(f".{where.name}.{os.getpid()}")
     try:
-        try:
-            beside.write_text(as_json(document), "utf-8")
-            beside.replace(where)
-        finally:
-            beside.unlink(missing_ok=True)
+        if where.exists() and not where.is_file():  # a pipe or a device is no file to be put in the place of
+            where.write_bytes(data)
+        else:
+            replace_file(_behind_links(where), data)
     except OSError as error:
         message = f"the plan cannot be written to {path}"
         raise LianError(Problem("plan-unwritable", message, "--out", cause=error.strerror)) from error
+
+
+def _behind_links(path: Path) -> Path:
+    """The file that is meant, there or not. Raises OSError."""
+    meant = Path(os.path.realpath(path))
+    if meant.is_symlink():  # it leads to itself
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return meant
 
 
 def read(path: str) -> SavedPlan:

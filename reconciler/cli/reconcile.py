@@ -73,9 +73,16 @@ def _usable(arguments: argparse.Namespace) -> None:
     """Raises LianError `usage` for flags that say nothing together."""
     if arguments.strict and not arguments.plan:
         raise LianError(Problem("usage", "--strict is about a plan that is carried out", hint="add --plan FILE"))
-    chosen = {"--only": "only", "--except": "left_out", "--changed-since": "changed_since", "--force": "force"}
-    for flag, name in chosen.items() if arguments.plan else ():
-        if getattr(arguments, name):
+    chosen = {
+        "--only": arguments.only,
+        "--except": arguments.left_out,
+        "--dependants": arguments.dependants,
+        "--changed-since": arguments.changed_since,
+        "--force": arguments.force,
+        "--max-builds": arguments.max_builds is not None,
+    }
+    for flag, given in chosen.items() if arguments.plan else ():
+        if given:
             message = f"{flag} chooses what to do, and with --plan the plan says that"
             raise LianError(Problem("usage", message, hint=f"give {flag} to lian diff --out"))
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.desired.lock import Pinning, linked, parse_lock
 from reconciler.model.lock import NAME
 from reconciler.model.problem import LianError, Problem
+from reconciler.whole_file import replace_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reconciler.desired.source import GitSource
     from reconciler.model.lock import Lock
 
@@ -53,20 +53,11 @@ class LockFile:
 
     def _write(self, data: bytes) -> bool:
         path = self._path()
-        temporary: Path | None = None
         try:
             if path.is_file() and path.read_bytes() == data:
                 return False
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{NAME}-", delete=False) as file:
-                temporary = Path(file.name)
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-            temporary.replace(path)
+            replace_file(path, data)
         except OSError as error:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
             raise LianError(_unwritable(f"{path} cannot be written", error)) from error
         return True
 
@@ -76,13 +67,6 @@ class LockFile:
             message = f"{NAME} is written into a working tree, and this repo has none here"
             raise LianError(Problem("lock-unwritable", message, "--repo", hint=_HINT))
         return folder / NAME
-
-
-def _umask() -> int:
-    """It can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def _unwritable(message: str, error: OSError) -> Problem:

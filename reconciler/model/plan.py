@@ -83,8 +83,8 @@ class FileChange:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A context from another repository: the commit of the last build, where it is known, and the one that `rev` means
-    now."""
+    """A context from another repository: the commit of the last build, where it is known, or that of a merge's base;
+    and the one that `rev` means now."""
 
     url: str
     rev: str

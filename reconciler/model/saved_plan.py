@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.canonical import fingerprint
@@ -37,22 +37,28 @@ class Bound:
     source: str | None = None
     """The repository that the image is copied from."""
     forced: bool = False
+    held: str | None = None
+    """The code of the problem that held it."""
+    built: str | None = None
+    """Of what is forced, when the newest build of what was there had started (RFC 3339, in UTC); empty where none was
+    there, None where that is not known."""
 
     def to_json(self) -> dict[str, Any]:
         """What the plan's own document does not say."""
         starts = {tag: str(digest) if digest else None for tag, digest in sorted(self.starts.items())}
-        return {"host": self.image.host, "inputs": self.inputs, "starts": starts}
+        built = {} if self.built is None else {"built": self.built}
+        return {"host": self.image.host, "inputs": self.inputs, "starts": starts, **built}
 
 
 @dataclass(frozen=True, slots=True)
 class SavedPlan:
-    """`plan` is the document that `lian diff --json` prints; `bound` is by artifact."""
+    """`plan` is the document that `lian diff --json` prints; `bound` is by artifact, of what is wanted."""
 
     fleet: str
     plan: Mapping[str, Any]
     bound: Mapping[ArtifactName, Bound]
-    orphans: frozenset[ArtifactName] = frozenset()
-    """Those in `bound` that nobody wants any more."""
+    orphans: Mapping[tuple[ArtifactName, Repository], Bound] = field(default_factory=dict)
+    """Of what nobody wants any more: an artifact may be wanted under another image and left over under this one."""
 
     @property
     def forced(self) -> frozenset[ArtifactName]:
@@ -68,6 +74,7 @@ class SavedPlan:
             "fleet": self.fleet,
             "plan": self.plan,
             "bound": {str(name): bound.to_json() for name, bound in sorted(self.bound.items())},
+            "orphans": _by_image(self.orphans),
         }
         return {**document, "seal": fingerprint(document)}
 
@@ -78,18 +85,33 @@ class SavedPlan:
         if fingerprint({key: value for key, value in document.items() if key != "seal"}) != document["seal"]:
             raise ValueError("its seal is broken: it was changed after it was written")
         bound: dict[ArtifactName, Bound] = {}
-        orphans: set[ArtifactName] = set()
+        orphans: dict[tuple[ArtifactName, Repository], Bound] = {}
         for change in document["plan"]["changes"]:
-            name = ArtifactName.parse(change["artifact"])
-            told = document["bound"].get(change["artifact"])
-            if told is None or name in bound:
-                raise ValueError(f"{name} has more than one change, or is bound to nothing")
-            bound[name] = _bound(change, told)
-            if any(reason["code"] == ReasonCode.ORPHANED for reason in change["reasons"]):
-                orphans.add(name)
-        if len(bound) != len(document["bound"]):
+            name, is_orphan = ArtifactName.parse(change["artifact"]), _is_orphan(change)
+            among = document["orphans"].get(change["image"], {}) if is_orphan else document["bound"]
+            if (told := among.get(change["artifact"])) is None:
+                raise ValueError(f"{name} is bound to nothing")
+            one = _bound(change, told)
+            if (name, one.image) in orphans if is_orphan else name in bound:
+                raise ValueError(f"{name} has more than one change")
+            if is_orphan:
+                orphans[name, one.image] = one
+            else:
+                bound[name] = one
+        if len(bound) != len(document["bound"]) or len(orphans) != sum(map(len, document["orphans"].values())):
             raise ValueError("it binds what it has no change of")
-        return cls(document["fleet"], document["plan"], bound, frozenset(orphans))
+        return cls(document["fleet"], document["plan"], bound, orphans)
+
+
+def _is_orphan(change: Mapping[str, Any]) -> bool:
+    return any(reason["code"] == ReasonCode.ORPHANED for reason in change["reasons"])
+
+
+def _by_image(orphans: Mapping[tuple[ArtifactName, Repository], Bound]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for (name, image), bound in sorted(orphans.items(), key=lambda item: item[0]):
+        found.setdefault(str(image), {})[str(name)] = bound.to_json()
+    return found
 
 
 def _bound(change: Mapping[str, Any], told: Mapping[str, Any]) -> Bound:
@@ -104,6 +126,8 @@ def _bound(change: Mapping[str, Any], told: Mapping[str, Any]) -> Bound:
         starts={tag: Digest.parse(digest) if digest else None for tag, digest in told["starts"].items()},
         source=change["source"],
         forced=any(reason["code"] == ReasonCode.FORCED for reason in change["reasons"]),
+        held=next((problem["code"] for problem in change["holds"]), None),
+        built=told.get("built"),
     )
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from reconciler.model.plan import Moved, ReasonCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from reconciler.identity.resolve import Resolution
+    from reconciler.model.desired import Materials, Origin
     from reconciler.model.observed import Observed
     from reconciler.model.plan import Change, Reason
     from reconciler.model.record import BuildRecord
@@ -25,18 +26,28 @@ def with_origins(change: Change, resolution: Resolution, observed: Observed) -> 
     if materials is None or not (origins := materials.origins):
         return change
     records = observed.records_behind(change.image, change.tags)
-    reasons: list[Reason] = []
-    for reason in change.reasons:
-        name = _context_of(reason)
-        origin = None if name is None else origins.get(name)
-        if name is None or origin is None:
-            reasons.append(reason)
-            continue
-        before = _before(reason, name, records)
-        known = before.origins.get(name) if before else None
-        old = known.commit if known and known.url == origin.url else None
-        reasons.append(replace(reason, origin=Moved(origin.url, origin.rev, old, origin.commit)))
-    return replace(change, reasons=tuple(reasons))
+
+    def before(reason: Reason, name: str) -> Origin | None:
+        record = _before(reason, name, records)
+        return record.origins.get(name) if record else None
+
+    return replace(change, reasons=tuple(_told(reason, origins, before) for reason in change.reasons))
+
+
+def between(reasons: Iterable[Reason], before: Materials, after: Materials) -> tuple[Reason, ...]:
+    """The same of reasons that are the difference of two commits of the desired repo."""
+    old, new = before.origins, after.origins
+    return tuple(_told(reason, new, lambda _reason, name: old.get(name)) for reason in reasons)
+
+
+def _told(reason: Reason, origins: Mapping[str, Origin], before: Callable[[Reason, str], Origin | None]) -> Reason:
+    name = _context_of(reason)
+    origin = None if name is None else origins.get(name)
+    if name is None or origin is None:
+        return reason
+    known = before(reason, name)
+    old = known.commit if known and known.url == origin.url else None
+    return replace(reason, origin=Moved(origin.url, origin.rev, old, origin.commit))
 
 
 def _context_of(reason: Reason) -> str | None:

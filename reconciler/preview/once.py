@@ -11,6 +11,8 @@ from reconciler.model.wording import count
 from reconciler.plan.difference import asked, because
 from reconciler.plan.files import changed_files, folders_behind, naming
 from reconciler.plan.graph import checked
+from reconciler.plan.limit import limited
+from reconciler.plan.origins import between
 from reconciler.plan.select import narrowed, select, with_parents
 from reconciler.plan.touched import dropped, touched
 from reconciler.reconcile import LISTINGS_AT_ONCE, judged, plan_for, with_history
@@ -38,9 +40,10 @@ async def preview_once(ports: Previewing, options: Options) -> Work:
     after = await judged(asked_for, ports.source)
     if not options.selection.is_whole:
         told, gone = told & (select(after, options.selection) or frozenset()), frozenset()
-    work = await plan_for(ports, narrowed(after, with_parents(after, told)), options)
+    work = await plan_for(ports, narrowed(after, with_parents(after, told)), replace(options, max_builds=None))
     sides = _Sides(old, before, ports.source, after, asyncio.Semaphore(LISTINGS_AT_ONCE))
-    changes = [change for change in work.plan.changes if change.artifact in told]
+    shown = replace(work.plan, changes=tuple(change for change in work.plan.changes if change.artifact in told))
+    changes = limited(shown, options.max_builds).changes  # of what is told: what drifts already is not the merge's
     plan = replace(
         work.plan,
         changes=await with_history(ports, await asyncio.gather(*map(sides.explained, changes))),
@@ -65,7 +68,7 @@ class _Sides:
         was, now = self.before.wanted.get(change.artifact), self.after.wanted[change.artifact]
         if change.action is Action.NONE or was is None or was.materials is None or now.materials is None:
             return change
-        reasons = asked(was, now, self.after.fleet.builder)
+        reasons = between(asked(was, now, self.after.fleet.builder), was.materials, now.materials)
         files = {}
         for reason, (one, other) in folders_behind(reasons, was.materials, now.materials).items():
             async with self.gate:

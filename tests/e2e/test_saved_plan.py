@@ -77,6 +77,14 @@ def test_a_stale_plan_goes_as_far_as_it_holds(shop: Bench) -> None:
     assert results["shop/web"]["problem"]["message"].endswith(": it is made of something else now")
 
 
+def test_what_is_forced_is_built_once(shop: Bench) -> None:
+    """The image comes out the same, so that only its build record tells that it was done."""
+    shop.lian("diff", "--force", "shop/base", "--out", "plan.json", code=2)
+    assert follow(shop)["shop/base"]["status"] == "done"
+    again = follow(shop, "--strict")
+    assert {result["status"] for result in again.values()} == {"none"}
+
+
 def test_bad_plans(shop: Bench, tmp_path: Path) -> None:
     shop.git("merge", "-q", "topic")
     shop.lian("diff", "--out", "plan.json", code=2)

@@ -32,11 +32,14 @@ def saved_plans(draw: st.DrawFn) -> SavedPlan:
             {tag: draw(st.none() | some.digests) for tag in c.tags},
             str(c.source) if c.source else None,
             any(reason.code == "forced" for reason in c.reasons),
+            next((problem.code for problem in c.holds), None),
+            draw(st.sampled_from([None, "", "2026-11-29T12:00:00.000000Z"])),
         )
         for name, c in changes.items()
     }
-    orphans = {n for n, c in changes.items() if any(reason.code == "orphaned" for reason in c.reasons)}
-    return SavedPlan(draw(st.sampled_from(["acme", "default"])), plan.to_json(), bound, frozenset(orphans))
+    left = {n for n, c in changes.items() if any(reason.code == "orphaned" for reason in c.reasons)}
+    orphans = {(name, bound[name].image): bound.pop(name) for name in left}
+    return SavedPlan(draw(st.sampled_from(["acme", "default"])), plan.to_json(), bound, orphans)
 
 
 @given(saved_plans())

@@ -19,7 +19,7 @@ from reconciler.model.problem import LianError
 from reconciler.model.saved_plan import SavedPlan
 from reconciler.plan.saved import saved
 from reconciler.plan.select import Selection
-from reconciler.reconcile import Options, Orphans, plan_once, reconcile_once
+from reconciler.reconcile import Options, Orphans, plan_once, read_forced, reconcile_once
 from tests.commits import Commit, artifact
 from tests.fakes import World
 from tests.schemas.evaluation import validator
@@ -27,6 +27,7 @@ from tests.schemas.evaluation import validator
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from reconciler.apply.work import Work
     from reconciler.model.outcome import Outcome
 
 FILES = {
@@ -50,11 +51,18 @@ def world(tmp_path: Path) -> World:
 
 def written(world: World, options: Options = PLAIN) -> SavedPlan:
     """The plan, through its file's document."""
-    work = asyncio.run(plan_once(world.ports(), options))
+    work = asyncio.run(_planned(world, options))
     document = json.loads(json.dumps(saved(work.plan, work.resolution, work.observed).to_json()))
     validator("saved_plan").validate(document)
     validator("plan").validate(document["plan"])
     return SavedPlan.from_json(document)
+
+
+async def _planned(world: World, options: Options) -> Work:
+    ports = world.ports()
+    work = await plan_once(ports, options)
+    await read_forced(ports, work)
+    return work
 
 
 def applied(world: World, plan: SavedPlan | None = None, *, strict: bool = False) -> Outcome:
@@ -182,12 +190,44 @@ def test_a_child_whose_parent_came_out_otherwise_is_held(world: World) -> None:
     assert causes(outcome) == {"child": "what it stands on came out otherwise"}
 
 
-def test_what_is_forced_is_forced_again(world: World) -> None:
+@pytest.mark.parametrize("reproducible", [True, False])
+@pytest.mark.parametrize("forced", [("w/other",), ("w/base",), ("w/base", "w/child")])
+def test_what_is_forced_is_built_once(world: World, forced: tuple[str, ...], reproducible: bool) -> None:
+    """Whether the same image came out or another one: carried out again, nothing is left to do."""
     applied(world)
-    plan = written(world, Options(forced=("w/other",)))
+    world.builder.reproducible = reproducible
+    world.clock.now += 60
+    plan = written(world, Options(forced=forced))
     built = len(world.builder.built)
-    assert statuses(applied(world, plan)) == {"base": Status.NONE, "child": Status.NONE, "other": Status.DONE}
-    assert len(world.builder.built) == built + 1
+    outcome = applied(world, plan)
+    assert {f"w/{name}" for name, status in statuses(outcome).items() if status is Status.DONE} >= set(forced)
+    assert exits.of_outcome(outcome) == exits.DONE
+    assert len(world.builder.built) > built
+    built = len(world.builder.built)
+    world.clock.now += 60
+    again = applied(world, plan, strict=True)
+    assert set(statuses(again).values()) == {Status.NONE}
+    assert len(world.builder.built) == built
+
+
+def test_what_is_forced_before_it_was_ever_built_is_built_once(world: World) -> None:
+    plan = written(world, Options(forced=("w/other",)))
+    assert plan.bound[MADE[2].name].built == ""
+    applied(world, plan)
+    built = len(world.builder.built)
+    assert set(statuses(applied(world, plan)).values()) == {Status.NONE}
+    assert len(world.builder.built) == built
+
+
+def test_a_forced_build_whose_last_one_could_not_be_read_is_done_again(world: World) -> None:
+    """Not known is not done."""
+    applied(world)
+    world.registry.unreadable.add("records")
+    plan = written(world, Options(forced=("w/other",)))
+    world.registry.unreadable.clear()
+    assert plan.bound[MADE[2].name].built is None
+    for _ in range(2):
+        assert statuses(applied(world, plan))["other"] is Status.DONE
 
 
 def test_what_was_held_stays_held(world: World) -> None:
@@ -196,6 +236,19 @@ def test_what_was_held_stays_held(world: World) -> None:
     world.registry.unreadable.clear()
     outcome = applied(world, plan)
     assert set(statuses(outcome).values()) == {Status.HELD}
+    assert causes(outcome) == {}
+    assert {r.problem.code for r in outcome.results if r.problem} == {"plan-held"}
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_a_limit_held_is_no_staleness(world: World, strict: bool) -> None:
+    """It was shown as held: the rest goes on, also where it is to be all or nothing."""
+    plan = written(world, Options(max_builds=1))
+    outcome = applied(world, plan, strict=strict)
+    assert statuses(outcome) == {"base": Status.DONE, "child": Status.HELD, "other": Status.HELD}
+    assert {r.artifact.artifact: (r.problem.code, r.problem.message) for r in outcome.results if r.problem} == {
+        name: ("plan-held", f"the plan holds w/{name}: max-builds") for name in ("child", "other")
+    }
 
 
 def test_orphans_go_only_if_it_says_so(world: World) -> None:
@@ -208,6 +261,34 @@ def test_orphans_go_only_if_it_says_so(world: World) -> None:
     assert plan.orphans
     heard = asyncio.run(reconcile_once(world.ports(), Options(saved=plan, orphans=Orphans.HEALED)))[1]
     assert [r.action for r in heard.results if r.artifact.artifact == "other"] == [Action.PRUNE]
+
+
+@pytest.mark.parametrize("response", [Response.REPORT, Response.HEAL])
+def test_what_is_wanted_under_another_image_is_built_there_and_goes_here(world: World, response: Response) -> None:
+    """One artifact with two changes."""
+    world.source.commit = world.source.commit.changed(policy=Policy(drift=DriftPolicy(orphaned=response)))
+    applied(world)
+    there = artifact("w/other", image="w/elsewhere", tags=("1.0",))
+    world.source.commit = world.source.commit.changed(artifacts=(*MADE[:2], there))
+    plan = written(world, Options(orphans=Orphans.TOLD))
+    assert (plan.bound[there.name].image, list(plan.orphans)) == (there.image, [(there.name, MADE[2].image)])
+    outcome = asyncio.run(reconcile_once(world.ports(), Options(saved=plan, strict=True, orphans=Orphans.HEALED)))[1]
+    assert exits.of_outcome(outcome) == exits.DONE
+    assert (there.image, "1.0") in world.registry.tags
+    assert ((MADE[2].image, "latest") in world.registry.tags) is (response is Response.REPORT)
+
+
+def test_what_nobody_wants_any_more_since_is_named_and_stays(world: World) -> None:
+    """Beside something else that the plan takes away."""
+    world.source.commit = world.source.commit.changed(policy=Policy(drift=DriftPolicy(orphaned=Response.HEAL)))
+    applied(world)
+    world.source.commit = world.source.commit.changed(artifacts=(artifact("w/child"), MADE[2]), files=NEW)
+    plan = written(world, Options(orphans=Orphans.TOLD))
+    world.source.commit = world.source.commit.changed(artifacts=(artifact("w/child"),))
+    outcome = asyncio.run(reconcile_once(world.ports(), Options(saved=plan, orphans=Orphans.HEALED)))[1]
+    assert causes(outcome) == {"other": "the commit does not ask for it any more"}
+    assert [r.artifact.artifact for r in outcome.results if r.action is Action.PRUNE] == ["base"]
+    assert (MADE[2].image, "latest") in world.registry.tags
 
 
 def test_another_fleets_is_refused(world: World) -> None:

@@ -79,6 +79,17 @@ def test_what_is_forced_is_built_anew_and_what_stands_on_it_only_if_it_comes_out
     assert {change.action for change in planned(world, Options()).changes} == {Action.NONE}
 
 
+@pytest.mark.parametrize("reproducible", [True, False])
+def test_what_is_forced_is_built_though_what_it_stands_on_came_out_the_same(world: World, reproducible: bool) -> None:
+    passed(world)
+    world.builder.reproducible = reproducible
+    built = len(world.builder.built)
+    done = statuses(passed(world, Options(forced=("w/base", "w/child"))))
+    assert (done["base"], done["child"]) == (Status.DONE, Status.DONE)
+    assert world.builder.built[built : built + 2] == ["w/base linux/amd64", "w/child linux/amd64"]
+    assert {change.action for change in planned(world, Options()).changes} == {Action.NONE}
+
+
 def test_a_tag_that_must_not_move_holds_what_is_forced(world: World) -> None:
     """As it holds any other build: whoever deploys it by its tag was promised this image."""
     passed(world)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.model.plan import Action, FileChange, FileStatus, ReasonCode
+from reconciler.model.desired import Origin
+from reconciler.model.plan import Action, FileChange, FileStatus, Moved, ReasonCode
 from reconciler.plan.select import Selection
 from reconciler.ports.bundle import Previewing
 from reconciler.preview.once import preview_once
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.apply.work import Work
+    from reconciler.model.desired import Desired
     from reconciler.model.plan import Plan
 
+URL = "https://git.example.org/site.git"
 FILES = {
     "w/base/Dockerfile": b"FROM scratch\nCOPY . /\n",
     "w/base/a": b"1",
@@ -35,16 +39,31 @@ MAIN = Commit((BASE, CHILD, OTHER), FILES)
 CHANGED = MAIN.changed(files={"w/base/a": b"2", "w/base/new": b"1"})
 
 
+class Elsewhere(FakeSource):
+    """Whose contexts are from another repository, at a commit that moves with its own."""
+
+    async def load(self) -> Desired:
+        desired = await super().load()
+        wanted = {}
+        for name, one in desired.wanted.items():
+            assert one.materials is not None
+            context = replace(one.materials.context, origin=Origin(URL, "main", self.commit.revision))
+            wanted[name] = replace(one, materials=replace(one.materials, context=context))
+        return replace(desired, wanted=wanted)
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(MAIN, tmp_path)
 
 
-def previewed(world: World, head: Commit, *only: str) -> Work:
+def previewed(
+    world: World, head: Commit, *only: str, builds: int | None = None, reading: type[FakeSource] = FakeSource
+) -> Work:
     """Of merging `head` into the world's commit."""
     base = world.source.commit
     ports = Previewing(
-        source=FakeSource(head, world.points),
+        source=reading(head, world.points),
         registry=world.registry,
         inventory=world.registry,
         clock=world.clock,
@@ -52,9 +71,9 @@ def previewed(world: World, head: Commit, *only: str) -> Work:
         revisions=world.revisions,
         base="main",
         head="topic",
-        before=lambda: FakeSource(base, world.points),
+        before=lambda: reading(base, world.points),
     )
-    return asyncio.run(preview_once(ports, Options(Selection(only))))
+    return asyncio.run(preview_once(ports, Options(Selection(only), max_builds=builds)))
 
 
 def applied(world: World) -> None:
@@ -76,6 +95,21 @@ def test_what_is_changed_and_what_stands_on_it(world: World) -> None:
     assert files == (FileChange("w/base/a", FileStatus.MODIFIED), FileChange("w/base/new", FileStatus.ADDED))
     assert plan.merge is not None
     assert (plan.merge.base, plan.merge.head, plan.revision) == (MAIN.revision, CHANGED.revision, CHANGED.revision)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_is_read_from_another_repository_has_both_commits(world: World, is_there: bool) -> None:
+    """Those of the two revisions, whatever was built last; and its files are not looked up in this repo's history."""
+    if is_there:
+        applied(world)
+    plan = previewed(world, CHANGED, reading=Elsewhere).plan
+    reason = next(change for change in plan.changes if change.artifact == BASE.name).reasons[0]
+    assert (reason.code, reason.origin) == (
+        ReasonCode.CONTEXT_CHANGED,
+        Moved(URL, "main", MAIN.revision, CHANGED.revision),
+    )
+    assert [file.path for file in reason.files] == ["w/base/a", "w/base/new"]
+    assert reason.commit is None
 
 
 def test_the_reasons_are_the_merges_whatever_was_built_last(world: World) -> None:
@@ -102,6 +136,15 @@ def test_what_drifts_without_the_merge_is_a_note(world: World) -> None:
     work = previewed(world, head)
     assert set(told(work.plan)) == {"child"}
     assert work.notes == ("1 artifact that this stands on drift at main already, and come first: w/base",)
+
+
+def test_a_limit_is_spent_on_what_is_told(world: World) -> None:
+    """The parent drifts already, and is not shown."""
+    head = MAIN.changed(files={"w/child/Dockerfile": b"FROM base\nLABEL a=b\n", "w/other/a": b"2"})
+    work = previewed(world, head, builds=1)
+    assert [action for action, _ in told(work.plan).values()] == [Action.BUILD, Action.HOLD]
+    assert work.notes == ("1 artifact that this stands on drift at main already, and come first: w/base",)
+    assert [change.action for change in previewed(world, head, builds=2).plan.changes] == [Action.BUILD] * 2
 
 
 def test_a_merge_that_builds_nothing_says_so(world: World) -> None:
