@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+from reconciler.model.git_url import GitUrl
 from reconciler.model.moving import Part, PartKind, is_commit
 
 if TYPE_CHECKING:
@@ -41,15 +42,24 @@ class RemoteSource:
 
     @property
     def part(self) -> Part | None:
-        """Under which name a lock pins it; None where none can."""
+        """Under which name a lock pins it; None where none can: BuildKit also takes URLs that lian reads nothing by,
+        such as one with a user in it (GitUrl.parse)."""
         if self.location is None:
             return None
         if self.kind is RemoteKind.HTTP:
             return Part(PartKind.URL, self.location)
         url, _, fragment = self.location.partition("#")
-        if "?" in url:
+        if "?" in url or not _may_be_asked(url):
             return None
         return Part(PartKind.GIT, url, fragment.partition(":")[0] or _DEFAULT_REV)
+
+
+def _may_be_asked(url: str) -> bool:
+    try:
+        GitUrl.parse(url)
+    except ValueError:
+        return False
+    return True
 
 
 def remote_kind(source: str) -> RemoteKind | None:
