@@ -8,6 +8,8 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
+from reconciler.model.globs import matcher
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -28,12 +30,7 @@ def first_match(globs: Iterable[str], text: str) -> str | None:
 
 def any_of(globs: Sequence[str]) -> Callable[[str], bool]:
     """What tells whether one of the globs takes a text, as `first_match` would, for thousands of texts."""
-    if _ANY in globs:
-        return lambda text: True
-    if not globs:
-        return lambda text: False
-    takes = re.compile("|".join(map(translate, globs))).match
-    return lambda text: takes(text) is not None
+    return matcher(globs)
 
 
 def takes_value(glob: str, text: str) -> bool:
