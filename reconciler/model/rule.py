@@ -61,7 +61,7 @@ class Rule:
     excepted: tuple[str, ...] = ()
     bases: Choice = field(default_factory=Choice)
     pinned: bool = False
-    """Whether bases have to be named by digest."""
+    """Whether bases have to be fixed by digest, in their names or in lian.lock."""
     image: Choice = field(default_factory=Choice)
     tags: Choice = field(default_factory=Choice)
     platforms: frozenset[Platform] | None = None
