@@ -28,7 +28,7 @@ from reconciler.model.one_build import ByFlags
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.rule import Rulebook
 from reconciler.model.tree import FILE, SYMLINK
-from reconciler.model.wording import meant
+from reconciler.model.wording import meant, some
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
@@ -170,8 +170,7 @@ class BuildSource(GitSource):
             changed = [path for path in changed if _concerns(path, self._below)]
         if not changed:
             return ()
-        more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
-        return (f"warning: what is not committed is not built: {', '.join(changed[:_SHOWN])}{more} (commit it first)",)
+        return (f"warning: what is not committed is not built: {some(changed, _SHOWN)} (commit it first)",)
 
     # -- what is asked for
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler.model.digest import Digest
 from reconciler.model.git_url import as_commit
-from reconciler.model.json_places import JsonFault, read_json
+from reconciler.model.json_places import read_json
 from reconciler.model.moving import Part, PartKind
 from reconciler.model.reference import Reference
 
@@ -199,6 +199,3 @@ def _parsed(read: JsonText, at: tuple[str | int, ...], parse: Callable[[str], T]
         return parse(text)
     except ValueError as error:
         raise read.fault(at, str(error), _REMEDY) from error
-
-
-__all__ = ["KIND", "NAME", "VERSION", "JsonFault", "Lock"]

@@ -80,7 +80,7 @@ def test_a_locked_image_is_asked_of_no_registry(bench: Bench) -> None:
 def test_a_rule_takes_what_a_lock_pins_for_a_base_by_digest(bench: Bench) -> None:
     """docs/policy.md, `bases.pinned`: judged is what is built on."""
     rules: dict[str, Content] = {"policy/p.ncl": "{ rules.fixed = { bases.pinned = true } }"}
-    free, locked = bench.load(shop(**rules)), bench.load(shop(all_pinned(), **rules))
+    free, locked = bench.load(shop(None, **rules)), bench.load(shop(all_pinned(), **rules))
     assert [rule.pinned for rule in locked.rules.rules] == [True]
     assert len(violations(free)) == 3
     assert violations(locked) == []
