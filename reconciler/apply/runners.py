@@ -14,6 +14,7 @@ from reconciler.apply.leasing import RENT_SECONDS
 from reconciler.apply.pool import Pool, Rented, Room, Stay
 from reconciler.finishing import to_its_end
 from reconciler.model.problem import LianError
+from reconciler.model.wording import some
 from reconciler.ports.compute import NO_MORE, NOT_REMOVED, LeaseRequest
 
 if TYPE_CHECKING:
@@ -245,8 +246,7 @@ class Runners:
 
 def _told(names: Iterable[ArtifactName]) -> str:
     """A few of them, and how many more."""
-    first, more = (ordered := sorted(map(str, names)))[:TOLD], len(ordered) - TOLD
-    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
+    return some(sorted(map(str, names)), TOLD)
 
 
 def _as_one(failures: Sequence[Exception]) -> Exception:

@@ -12,7 +12,7 @@ from reconciler.model.attestation import SBOM_PREDICATE
 from reconciler.model.manifest import platforms_of
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.provenance import PROVENANCE_PREDICATE
-from reconciler.model.wording import count
+from reconciler.model.wording import count, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -137,8 +137,7 @@ class Examination:
         self._find(State.BROKEN, Problem("index-wrong", message, cause=cause, hint=hint))
 
     def _listed(self, code: str, what: str, digests: Sequence[Digest]) -> Problem:
-        more = len(digests) - _LISTED
-        cause = ", ".join(map(str, digests[:_LISTED])) + (f" and {more:,} more" if more > 0 else "")
+        cause = some(digests, _LISTED)
         parts = count(len(digests), "part")
         return Problem(code, f"{parts} of {self._image} {'is' if len(digests) == 1 else 'are'} {what}", cause=cause)
 

@@ -12,7 +12,7 @@ from reconciler.cli import exits, plan_file
 from reconciler.cli.run import complete, overrides, selection
 from reconciler.cli.views import plan as view
 from reconciler.cli.views import problems
-from reconciler.cli.views.text import Writer, as_json
+from reconciler.cli.views.text import as_json, notes
 from reconciler.model.problem import LianError, Problem
 from reconciler.plan.saved import saved
 from reconciler.reconcile import Options, Orphans, foreseen, plan_once, read_forced
@@ -39,10 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _diff(arguments: argparse.Namespace) -> int:
     work = await (_merge(arguments) if arguments.base else _here(arguments))
-    notes = (*work.resolution.desired.notes, *work.notes)
-    writer = Writer(sys.stderr)
-    for note in notes:
-        writer.line((note, "dim"))
+    told = (*work.resolution.desired.notes, *work.notes)
+    notes(told, sys.stderr)
     problems.show(work.plan.problems, sys.stderr)
     if arguments.out:
         plan_file.write(arguments.out, saved(work.plan, work.resolution, work.observed))
@@ -51,7 +49,7 @@ async def _diff(arguments: argparse.Namespace) -> int:
     elif arguments.format == "markdown":
         from reconciler.cli.views import plan_markdown
 
-        sys.stdout.write(plan_markdown.document(work.plan, notes))
+        sys.stdout.write(plan_markdown.document(work.plan, told))
     else:
         view.show(work.plan, sys.stdout, detailed=arguments.detailed)
     return exits.of_plan(work.plan)

@@ -34,7 +34,8 @@ What is used is read from the commit (HEAD, or --rev); lian.lock is read and
 written in the working tree: commit it. Entries stay where they are, what is
 used and lacks one gets one, what nothing uses goes. Where anything that has to
 be asked for cannot be found out, nothing is written, and the exit code is 4.
-A NAME is an image (alpine, alpine:3.20, ghcr.io/team/*) or a URL.
+A NAME is an image (alpine, alpine:3.20, ghcr.io/team/*), a URL, or a git
+repository's URL, with #REV behind it for one branch or tag.
 """
 
 INIT_EPILOG = """\
@@ -50,7 +51,8 @@ nothing at all is written if the input is wrong. 3 if an image is left out.
 
 SCHEMA_EPILOG = """\
 Contracts go by their names or by what they are about: directives, artifact,
-fleet, policy, registry, compute, runner, cache, events, spec.
+fleet, policy (of the fleet), rules (below policy/), registry, compute, runner,
+cache, events, spec.
   lian schema artifact context
   lian schema fleet policy prune
   NICKEL_IMPORT_PATH=$(lian schema --path) code .

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from reconciler.model.contract import Contract
 
+_ALSO = {"policy": "rules below policy/: lian schema rules"}
+"""What else somebody may have meant who asks for it by that name."""
+
 
 def run(arguments: argparse.Namespace) -> int:
     """0; 1 for a contract or field that there is not."""
@@ -37,6 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
         _document([contract, *below], field.name if field else None)
     elif field is None:
         view.show_contract(contract, sys.stdout)
+        if words[0].lower() in _ALSO:
+            view.show_hint(_ALSO[words[0].lower()], sys.stdout)
     else:
         view.show_field(contract, field, known.named(field.contract) if field.contract else None, sys.stdout)
     return exits.DONE

@@ -9,7 +9,7 @@ from reconciler import wiring
 from reconciler.cli import exits
 from reconciler.cli.run import complete
 from reconciler.cli.views import problems as view
-from reconciler.cli.views.text import Writer
+from reconciler.cli.views.text import Writer, notes
 from reconciler.model.wording import count
 from reconciler.reconcile import load
 
@@ -34,9 +34,7 @@ async def _validate(arguments: argparse.Namespace) -> int:
 
 
 def _show(desired: Desired, *, json: bool) -> None:
-    notes = Writer(sys.stderr)
-    for note in desired.notes:
-        notes.line((note, "dim"))
+    notes(desired.notes, sys.stderr)
     if json:
         sys.stdout.write(view.document(desired.problems))
         return

@@ -11,9 +11,7 @@ from reconciler.desired.bindings import unusable, unused
 from reconciler.desired.directives import DirectiveReader
 from reconciler.desired.lock import Pinning
 from reconciler.desired.materials import MaterialsReader
-from reconciler.desired.nickel.settings import (
-    SourceFile,
-)
+from reconciler.desired.nickel.settings import SourceFile
 from reconciler.desired.places import DirectiveText
 from reconciler.desired.unheeded import Unheeded, compute, credentials, session
 from reconciler.model.artifact import GitFolder

@@ -18,15 +18,17 @@ from reconciler.desired.memo import Memo
 from reconciler.desired.nickel.evaluate import evaluate
 from reconciler.desired.nickel.settings import BUILD_DIRECTIVES, SourceFile
 from reconciler.desired.rules import FOLDER as RULES
+from reconciler.desired.rules import is_policy
 from reconciler.desired.source import GitSource, is_link
 from reconciler.desired.tree import Node
 from reconciler.model.applied import History
 from reconciler.model.fleet import ComputeProvider
+from reconciler.model.lock import NAME as LOCK
 from reconciler.model.one_build import ByFlags
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.rule import Rulebook
 from reconciler.model.tree import FILE, SYMLINK
-from reconciler.model.wording import meant
+from reconciler.model.wording import meant, some
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
@@ -156,18 +158,19 @@ class BuildSource(GitSource):
             notes.append(f"its {SETTINGS} has no effect: settings are read from a commit")
         if found.tree.at(RULES) is not None:
             notes.append(f"its {RULES}/ has no effect: rules are read from a commit")
+        if found.tree.at(LOCK) is not None:
+            notes.append(f"its {LOCK} counts: what it pins is what is built on")
         return ReadCommit("", None, found.tree, Contexts(found.tree, memo), memo, root, History(""), None, tuple(notes))
 
     def _notes(self, repository: pygit2.Repository) -> tuple[str, ...]:
-        """What is not committed of the context and of the settings, or anywhere where a directive file says what is
-        built."""
+        """What is not committed of the context and of what decides with it; anywhere where a directive file says what
+        is built."""
         changed = git.uncommitted_paths(repository)
         if isinstance(self._asked, ByFlags) and self._below != ".":
             changed = [path for path in changed if _concerns(path, self._below)]
         if not changed:
             return ()
-        more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
-        return (f"warning: what is not committed is not built: {', '.join(changed[:_SHOWN])}{more} (commit it first)",)
+        return (f"warning: what is not committed is not built: {some(changed, _SHOWN)} (commit it first)",)
 
     # -- what is asked for
 
@@ -269,5 +272,9 @@ def _folder(given: str, real: Path) -> Path:
 
 def _concerns(path: str, context: str) -> bool:
     """Whether a path that `git status` lists is of the context, around it (git names a folder of which it has nothing
-    by its own path), or the settings."""
-    return path == SETTINGS or path.startswith(f"{context}/") or (path.endswith("/") and f"{context}/".startswith(path))
+    by its own path), or of what decides with it: the settings, the lock, the rules."""
+    return path in {SETTINGS, LOCK} or is_policy(path) or _is_of(path, context)
+
+
+def _is_of(path: str, context: str) -> bool:
+    return path.startswith(f"{context}/") or (path.endswith("/") and f"{context}/".startswith(path))

@@ -26,7 +26,8 @@ from reconciler.desired.git_remote import (
     keep_to_one_host,
     unreachable,
 )
-from reconciler.desired.git_revs import Refs, Tip, as_commit
+from reconciler.desired.git_revs import Refs, Tip
+from reconciler.model.git_url import as_commit
 from reconciler.model.problem import LianError, Next, Problem
 
 if TYPE_CHECKING:

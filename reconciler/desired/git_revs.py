@@ -12,7 +12,6 @@ from reconciler.model.wording import meant
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _HEX = re.compile(r"[0-9a-fA-F]{4,64}")
 _EXPRESSION = re.compile(r"[~^]|@\{|\.\.|:")
 _PEELED = "^{}"
@@ -79,8 +78,3 @@ class Refs:
         names = self._names()
         more = ", …" if len(names) > _MAX_HINTED else ""
         return f"there are {', '.join(names[:_MAX_HINTED])}{more}" if names else "push a branch first"
-
-
-def as_commit(rev: str) -> str | None:
-    """The commit that `rev` itself is, if it is a whole id: nobody has to be asked for it."""
-    return rev.lower() if _COMMIT.fullmatch(rev.lower()) else None

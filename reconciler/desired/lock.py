@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.artifact import BaseImage, Place
-from reconciler.model.lock import NAME, JsonFault, Lock
+from reconciler.model.json_places import JsonFault
+from reconciler.model.lock import NAME, Lock
 from reconciler.model.moving import Part, PartKind, context_parts, needed_parts, parts_of
 from reconciler.model.problem import LianError, Problem, redact
 from reconciler.model.tree import SYMLINK
-from reconciler.model.wording import count
+from reconciler.model.wording import count, some
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -169,6 +170,4 @@ class Pinning:
 
 
 def _listed(parts: Collection[Part]) -> str:
-    shown = [redact(str(part)) for part in parts][:_SHOWN]
-    more = len(parts) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    return some([redact(str(part)) for part in parts], _SHOWN)

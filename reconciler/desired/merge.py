@@ -14,6 +14,7 @@ from pygit2.enums import MergeFavor, MergeFlag
 from reconciler.desired import git
 from reconciler.desired.tree import GitObjects
 from reconciler.model.problem import LianError, Problem
+from reconciler.model.wording import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -116,7 +117,6 @@ def _in_conflict(index: pygit2.Index) -> Iterator[str]:
 
 
 def _conflict(base: str, head: str, paths: list[str]) -> Problem:
-    more = f" and {len(paths) - _TOLD} more" if len(paths) > _TOLD else ""
-    message = f"{head} cannot be merged into {base}: they conflict in {', '.join(paths[:_TOLD])}{more}"
+    message = f"{head} cannot be merged into {base}: they conflict in {some(paths, _TOLD)}"
     hint = f"merge {base} into {head}, or rebase it: nobody can say yet what the result would build"
     return Problem("merge-conflict", message, paths[0] if len(paths) == 1 else None, hint=hint)

@@ -35,6 +35,8 @@ _UNDECIDED = frozenset(
 )
 """The Dockerfile may well be right; lian just cannot tell what it needs, so the artifact is held."""
 
+_AS_LOCKED = "a lock has https://HOST/PATH#REV and USER@HOST:PATH#REV"
+
 
 @dataclass(frozen=True, slots=True)
 class NeedsFound:
@@ -213,10 +215,10 @@ def _remote(found: Iterable[Requirements]) -> Iterator[str]:
     for each in found:
         for source in each.remote_sources:
             if not source.pinned and source.part is None:
-                yield (
-                    f"adds {redact(source.written)} (line {source.line}), which nothing can pin but a checksum: "
-                    "its name is not known before it is built"
-                )
+                why = "its name is not known before it is built"
+                if source.location is not None:
+                    why = f"lian asks no server for what is written so ({_AS_LOCKED})"
+                yield f"adds {redact(source.written)} (line {source.line}), which nothing can pin but a checksum: {why}"
 
 
 def _kept_mounts(

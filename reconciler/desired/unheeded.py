@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.model.credential import SourceKind
 from reconciler.model.fleet import Author, ComputeProvider, RegistryProvider
 from reconciler.model.problem import Problem
+from reconciler.model.wording import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -125,8 +126,7 @@ class Unheeded:
             for name in names:
                 files.setdefault(name, []).append(path)
         for name, paths in sorted(files.items()):
-            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-            yield f"{paths[0]}{more}: {name} has no effect yet"
+            yield f"{some(paths, 1)}: {name} has no effect yet"
 
 
 def _note(path: str, names: Sequence[str]) -> str:

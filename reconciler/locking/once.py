@@ -19,7 +19,7 @@ from reconciler.model.moving import PartKind, parts_of
 from reconciler.model.observed import Absent, Found, Unknown
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.reference import Reference
-from reconciler.model.wording import meant
+from reconciler.model.wording import meant, some
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -66,9 +66,7 @@ class _Uses:
         """Of what is not known."""
         if not self.unknown:
             return ()
-        shown = ", ".join(map(str, self.unknown[:_SHOWN]))
-        more = f" and {len(self.unknown) - _SHOWN} more" if len(self.unknown) > _SHOWN else ""
-        return (f"what {shown}{more} would use is not known, so no entry is taken for unused",)
+        return (f"what {some(self.unknown, _SHOWN)} would use is not known, so no entry is taken for unused",)
 
 
 async def lock_once(ports: Locking, options: Options) -> LockReport:

@@ -20,6 +20,13 @@ _SCP = re.compile(rf"{_USER}{_HOST}:(?P<path>[!-~]+)")
 _PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
 _LOOPBACK = re.compile(r"(?:localhost|127\.[0-9.]+|\[::1\])(?::[0-9]+)?")
 _SIGNS = frozenset("?#\\")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def as_commit(rev: str) -> str | None:
+    """The commit that `rev` itself is, if it is a whole id (40 or 64 hex digits, in either case): in lower case, as git
+    writes it. Nobody has to be asked for it, and it never comes to mean another one."""
+    return found if _COMMIT.fullmatch(found := rev.lower()) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler.model.digest import Digest
-from reconciler.model.json_places import JsonFault, read_json
+from reconciler.model.git_url import as_commit
+from reconciler.model.json_places import read_json
 from reconciler.model.moving import Part, PartKind
 from reconciler.model.reference import Reference
 
@@ -25,7 +26,6 @@ KIND, VERSION = "lock", 1
 _SECTIONS = ("images", "git", "urls")
 _FIELDS = frozenset({"kind", "version", *_SECTIONS})
 _GIT_FIELDS = ("url", "rev", "commit")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _URL = re.compile(r"https?://[^\s]+")
 _REMEDY = "take it from an older commit, or delete it and run `lian lock`"
 
@@ -37,7 +37,7 @@ class Lock:
     images: Mapping[Reference, Digest] = field(default_factory=lambda: MappingProxyType({}))
     """Full reference by tag -> the digest that the tag had (ADR 024: of the index, where there is one)."""
     git: Mapping[tuple[str, str], str] = field(default_factory=lambda: MappingProxyType({}))
-    """URL and branch or tag of a repository -> 40 hex digits of a commit."""
+    """URL and branch or tag of a repository -> a commit's whole id, 40 or 64 hex digits."""
     urls: Mapping[str, Digest] = field(default_factory=lambda: MappingProxyType({}))
     """URL -> sha256 of the content."""
 
@@ -180,8 +180,8 @@ def _git(read: JsonText) -> dict[tuple[str, str], str]:
         url, rev, commit = (entry[name] for name in _GIT_FIELDS)
         if not (isinstance(url, str) and isinstance(rev, str) and url and rev):
             raise read.fault(at, "`url` and `rev` are texts", _REMEDY)
-        if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
-            raise read.fault((*at, "commit"), "a commit is 40 hex digits", _REMEDY)
+        if not isinstance(commit, str) or as_commit(commit) != commit:
+            raise read.fault((*at, "commit"), "a commit is 40 or 64 hex digits in lower case", _REMEDY)
         if (url, rev) in found:
             raise read.fault(at, f"{url} at {rev} stands here twice", "keep one of them")
         found[url, rev] = commit
@@ -199,6 +199,3 @@ def _parsed(read: JsonText, at: tuple[str | int, ...], parse: Callable[[str], T]
         return parse(text)
     except ValueError as error:
         raise read.fault(at, str(error), _REMEDY) from error
-
-
-__all__ = ["KIND", "NAME", "VERSION", "JsonFault", "Lock"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from reconciler.model.artifact import BaseImage, GitFolder
+from reconciler.model.git_url import as_commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from reconciler.model.platform import Platform
     from reconciler.model.reference import Reference
 
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _FAMILIAR = ("docker.io/library/", "docker.io/")
 
 
@@ -58,11 +57,6 @@ class Part:
         return f"{self.name}#{self.rev}" if self.kind is PartKind.GIT else self.name
 
 
-def is_commit(rev: str) -> bool:
-    """Whether that is a commit's whole id, which never means another one."""
-    return _COMMIT.fullmatch(rev) is not None
-
-
 def parts_of(artifact: Artifact, materials: Materials | None) -> frozenset[Part]:
     """What of an artifact can move: its images by tag, its git contexts by branch or tag, and what its Dockerfile
     fetches unpinned; checks as well. Without materials only what the directive itself says is known."""
@@ -78,7 +72,7 @@ def context_parts(artifact: Artifact, materials: Materials | None) -> Iterator[P
     yield from (
         Part(PartKind.GIT, context.url, context.rev)
         for context in folders
-        if isinstance(context, GitFolder) and not is_commit(context.rev)
+        if isinstance(context, GitFolder) and as_commit(context.rev) is None
     )
     images = {
         name: context.reference

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 from reconciler.model.attestation import Statement
 from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
+from reconciler.model.git_url import as_commit
 from reconciler.model.record import origin
 from reconciler.model.reference import Reference
 
@@ -34,7 +35,6 @@ PROVENANCE_PREDICATE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:lian:build-type:buildkit:1"
 """A name, not an address: lian has no domain to serve a page from. The module's docstring is its specification."""
 
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SCP = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>[^@/:]+):(?P<path>(?!/).+)")
 _SCHEMES = {"https", "http", "ssh", "git"}
 
@@ -166,7 +166,7 @@ def repository_uri(url: str) -> str | None:
 
 
 def _dependencies(record: BuildRecord, source: str | None) -> Iterator[Dependency]:
-    if _COMMIT.fullmatch(record.revision):
+    if as_commit(record.revision):
         repository = repository_uri(source) if source else None
         uri = f"{repository}@{record.revision}" if repository else None
         yield Dependency("gitCommit", record.revision, uri, None if uri else "desired")
@@ -178,7 +178,7 @@ def _dependencies(record: BuildRecord, source: str | None) -> Iterator[Dependenc
 
 def _repository(origin: Origin) -> Iterator[Dependency]:
     """The commit of another repository that a context was read at."""
-    if _COMMIT.fullmatch(origin.commit):
+    if as_commit(origin.commit):
         repository = repository_uri(origin.url)
         yield Dependency("gitCommit", origin.commit, f"{repository}@{origin.commit}" if repository else None)
 

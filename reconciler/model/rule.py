@@ -7,8 +7,9 @@ model.policy.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeAlias
+
+from reconciler.model.globs import matcher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +61,7 @@ class Rule:
     excepted: tuple[str, ...] = ()
     bases: Choice = field(default_factory=Choice)
     pinned: bool = False
-    """Whether bases have to be named by digest."""
+    """Whether bases have to be fixed by digest, in their names or in lian.lock."""
     image: Choice = field(default_factory=Choice)
     tags: Choice = field(default_factory=Choice)
     platforms: frozenset[Platform] | None = None
@@ -82,9 +83,7 @@ class Rule:
 
     def is_about(self, name: str) -> bool:
         """True for an artifact, `workspace/artifact`, that has to keep it."""
-        return any(fnmatchcase(name, glob) for glob in self.artifacts) and not any(
-            fnmatchcase(name, glob) for glob in self.excepted
-        )
+        return matcher(self.artifacts)(name) and not matcher(self.excepted)(name)
 
     def place_of(self, *part: str) -> Place:
         """Where a field of it is written, or the innermost one around it."""

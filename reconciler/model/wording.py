@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """`1 artifact`, `2,000 artifacts`; with a plural that is not the noun and an s, `2 repositories`."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def some(names: Sequence[object], shown: int) -> str:
+    """`a, b, c and 1,997 more`: the first few of them, in the order given."""
+    more = len(names) - shown
+    return ", ".join(map(str, names[:shown])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def built_from(revision: str) -> str:

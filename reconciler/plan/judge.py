@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.model import duration
 from reconciler.model.artifact import BaseImage
+from reconciler.model.globs import matcher
 from reconciler.model.problem import Problem
 from reconciler.model.rule import Choice, Most, Written
 from reconciler.model.tier import RunnerOverride
 from reconciler.plan.patterns import (
-    any_of,
     first_image,
     first_match,
     first_name,
@@ -117,7 +117,7 @@ class Judge:
         """`ladder` holds the sizes of tiers."""
         self.rule = rule
         self._ladder = ladder
-        self._about, self._not_about = any_of(rule.artifacts), any_of(rule.excepted)
+        self._about, self._not_about = matcher(rule.artifacts), matcher(rule.excepted)
         self._on_image: dict[Reference, tuple[_Said, ...]] = {}
         """What it says of images; thousands of artifacts stand on few."""
         asked: tuple[tuple[object, _Check], ...] = (

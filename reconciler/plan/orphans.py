@@ -17,6 +17,7 @@ from reconciler.model.plan import Action, Change, Reason, ReasonCode
 from reconciler.model.policy import Response
 from reconciler.model.problem import Problem
 from reconciler.model.reference import Reference
+from reconciler.model.wording import some
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -56,7 +57,7 @@ def left_to(strangers: Collection[str]) -> tuple[str, ...]:
     """Sentences on what was left alone because of strangers, none if there are none. An empty one is a folder."""
     told: list[str] = []
     if commits := sorted(filter(None, strangers)):
-        such = commits[0][:12] + (f" and {len(commits) - 1:,} more" if len(commits) > 1 else "")
+        such = some([commit[:12] for commit in commits], 1)
         told.append(
             f"what stands there for commits that this repo does not know, such as {such}, is taken for another repo's; "
             'name this fleet in lian.ncl, fleet = "…", to tell fleets apart'

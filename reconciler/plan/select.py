@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from reconciler.model.globs import is_plain, matcher
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence, Set
+    from collections.abc import Mapping, Sequence, Set
 
     from reconciler.model.desired import Desired
     from reconciler.model.name import ArtifactName
@@ -62,12 +62,21 @@ def named(desired: Desired, globs: Sequence[str]) -> frozenset[ArtifactName]:
 
 def _matching(desired: Desired, globs: Sequence[str]) -> set[ArtifactName]:
     chosen: set[ArtifactName] = set()
+    names = {str(name): name for name in desired.wanted} if globs else {}
     for glob in globs:
-        matches = {name for name in desired.wanted if fnmatchcase(str(name), glob)}
-        if not matches and not any(fnmatchcase(name, glob) for name in desired.unread):
+        matches = _taken(names, glob)
+        if not matches and not any(map(matcher([glob]), desired.unread)):
             raise LianError((*desired.problems, _nothing(desired, glob)))
         chosen |= matches
     return chosen
+
+
+def _taken(names: Mapping[str, ArtifactName], glob: str) -> set[ArtifactName]:
+    """Names as they are written are looked up: a saved plan may force thousands."""
+    if is_plain(glob):
+        return {names[glob]} if glob in names else set()
+    takes = matcher([glob])
+    return {name for text, name in names.items() if takes(text)}
 
 
 def narrowed(desired: Desired, chosen: frozenset[ArtifactName]) -> Desired:

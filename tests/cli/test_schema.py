@@ -116,6 +116,14 @@ def test_what_is_shown(words: list[str], told: list[str], capsys: pytest.Capture
     assert max(map(len, shown.splitlines())) <= 90
 
 
+def test_of_two_policies_the_other_one_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert lian("policy") == 0
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert (first.split()[0], last) == ("FleetPolicy", "rules below policy/: lian schema rules")
+    assert lian("rules") == 0
+    assert capsys.readouterr().out.startswith("BuildPolicy ")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "hint"),
     [

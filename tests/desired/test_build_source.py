@@ -15,8 +15,11 @@ from reconciler.desired.flags import PATH, FlagsDirective
 from reconciler.desired.nickel.settings import EvaluatorSettings
 from reconciler.desired.source import GitSource
 from reconciler.model.artifact import Place
+from reconciler.model.digest import Digest
+from reconciler.model.lock import Lock
 from reconciler.model.one_build import ByFile, ByFlags
 from reconciler.model.problem import LianError, Problem
+from reconciler.model.reference import Reference
 from reconciler.single.flags import Flags
 from tests.desired.repos import SYMLINK, Content, Repo
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 SCRATCH = b"FROM scratch\nCOPY . /\n"
 FILES: dict[str, Content] = {"images/api/Dockerfile": SCRATCH, "images/api/a": b"1", "README": b""}
+LOCK_COUNTS = "its lian.lock counts: what it pins is what is built on"
 IMAGE = "registry.example/team/api:1.4"
 
 
@@ -105,6 +109,32 @@ def test_what_is_not_committed_of_the_context_is_told(bench: Bench) -> None:
     assert "images/api/a, images/api/new (commit it first)" in note
     assert "README" not in note
     assert "README" in bench.load(bench.asked(bench.repo.path, dockerfile="images/api/Dockerfile")).notes[0]
+
+
+@pytest.mark.parametrize("path", ["lian.ncl", "lian.lock", "policy/rules.ncl"])
+def test_what_is_not_committed_of_what_decides_is_told(bench: Bench, path: str) -> None:
+    bench.commit(FILES)
+    (bench.repo.path / path).parent.mkdir(exist_ok=True)
+    (bench.repo.path / path).write_text("{}")
+    (note,) = bench.load(bench.asked()).notes
+    assert path.partition("/")[0] in note
+    assert "commit it first" in note
+
+
+def test_the_lock_of_a_folder_counts_and_that_is_told(bench: Bench) -> None:
+    """It pins what is built on, and can do nothing else; settings and rules are another matter."""
+    plain = bench.folder / "plain"
+    plain.mkdir()
+    (plain / "Dockerfile").write_text("FROM alpine:3\n")
+    (plain / "policy").mkdir()
+    alpine, pin = Reference.parse("alpine:3"), Digest("sha256", "a" * 64)
+    (plain / "lian.lock").write_text(str(Lock({alpine: pin})))
+    desired = bench.load(bench.asked(plain))
+    materials = only(desired).materials
+    assert materials is not None
+    (needs,) = materials.needs.values()
+    assert needs.images["alpine:3"].digest == pin
+    assert desired.notes[1:] == ("its policy/ has no effect: rules are read from a commit", LOCK_COUNTS)
 
 
 def test_any_commit_can_be_read(bench: Bench) -> None:

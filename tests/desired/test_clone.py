@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pygit2
 import pytest
 
-from reconciler.desired.clone import MAX_PACKS, Clone
+from reconciler.desired.clone import MAX_PACKS, Clone, fixed
 from reconciler.desired.foreign import HealingObjects
 from reconciler.desired.git import Revision
 from reconciler.desired.git_remote import Login
@@ -127,6 +127,12 @@ def test_all_revs_of_a_repository_are_one_question(server: GitServer, repo: Repo
     assert text(found, "v1") == b"24"
     assert wrong(found, "gone").code == "git-rev-unknown"
     assert server.listed == 1
+
+
+@pytest.mark.parametrize("rev", ["E" * 40, "1" * 64])
+def test_a_whole_id_is_no_branch_that_is_looked_up(server: GitServer, tmp_path: Path, rev: str) -> None:
+    found = wrong(clone(server, tmp_path).read({rev: fixed(rev, lambda _: None)}), rev)
+    assert (found.code, found.message) == ("git-rev-unknown", f"there is no commit {rev.lower()}")
 
 
 @pytest.mark.parametrize("allowed", [True, False])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.desired.git_revs import Refs, Tip, as_commit
+from reconciler.desired.git_revs import Refs, Tip
 from reconciler.model.problem import LianError, Problem
 from tests.desired.repos import Repo
 
@@ -76,10 +76,6 @@ def test_a_branch_and_a_tag_of_one_name_are_ambiguous() -> None:
 
 def test_an_empty_repository_says_so() -> None:
     assert wrong(Refs.of([]), "main").message == "the repository has no commit yet"
-
-
-def test_a_whole_id_is_a_commit() -> None:
-    assert [as_commit(rev) for rev in ("A" * 40, "1" * 39, "g" * 40, "1" * 64)] == ["a" * 40, None, None, None]
 
 
 def test_git_says_the_same(tmp_path: Path) -> None:

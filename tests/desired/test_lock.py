@@ -15,6 +15,7 @@ from reconciler.model.lock import Lock
 from reconciler.model.name import ArtifactName
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference
+from reconciler.plan.rules import violations
 from tests.desired.repos import SYMLINK
 from tests.desired.test_source import Bench, directives, evaluations, images
 
@@ -74,6 +75,15 @@ def test_a_locked_image_is_asked_of_no_registry(bench: Bench) -> None:
     assert needs.images == {"alpine:3": Reference(ALPINE.repository, "3", OLD)}
     (checks,) = wanted.materials.check_needs.values()
     assert checks.images["node:22"].digest == OLD
+
+
+def test_a_rule_takes_what_a_lock_pins_for_a_base_by_digest(bench: Bench) -> None:
+    """docs/policy.md, `bases.pinned`: judged is what is built on."""
+    rules: dict[str, Content] = {"policy/p.ncl": "{ rules.fixed = { bases.pinned = true } }"}
+    free, locked = bench.load(shop(None, **rules)), bench.load(shop(all_pinned(), **rules))
+    assert [rule.pinned for rule in locked.rules.rules] == [True]
+    assert len(violations(free)) == 3
+    assert violations(locked) == []
 
 
 def test_the_same_digests_give_the_same_key_with_and_without_a_lock(bench: Bench) -> None:

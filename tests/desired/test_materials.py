@@ -328,6 +328,9 @@ def test_a_checksum_of_nothing_pins_nothing(repo: Repo) -> None:
     [
         "FROM alpine\nADD https://example.org/$FROM_BASE /\n",
         "FROM scratch\nADD https://git.example/r.git?tag=v1 /\n",
+        "FROM scratch\nADD https://deploy@git.example/r.git#v1 /\n",
+        "FROM scratch\nADD HTTPS://git.example/r.git /\n",
+        "FROM scratch\nADD ssh://git.example/../r.git /\n",
         "ARG BUILDARCH\nFROM scratch\nARG BUILDARCH\nADD https://example.org/$BUILDARCH /\n",
     ],
 )
@@ -336,6 +339,15 @@ def test_what_no_lock_can_name_is_noted(repo: Repo, dockerfile: str) -> None:
     assert needs(found).fetched == ()
     (note,) = found.notes
     assert "which nothing can pin but a checksum" in note
+
+
+@pytest.mark.parametrize("url", ["https://deploy:pa55@git.example/r.git#v1", "git://git.example:0/r"])
+def test_a_git_source_that_lian_would_not_read_hinders_no_lock(repo: Repo, url: str) -> None:
+    found = read(repo, {"Dockerfile": f"FROM scratch\nADD {url} /src\nADD https://example.org/x /\n".encode()})
+    assert [each.location for each in needs(found).fetched] == ["https://example.org/x"]
+    (note,) = found.notes
+    assert "lian asks no server" in note
+    assert "pa55" not in note
 
 
 VARIED: dict[str, Content] = {

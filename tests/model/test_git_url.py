@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.credential import SourceKind, SourceRef
-from reconciler.model.git_url import GitAccess, GitUrl
+from reconciler.model.git_url import GitAccess, GitUrl, as_commit
 from tests.strategies_documents import git_url
 
 A, B, C = (SourceRef(SourceKind.ENV, name) for name in "ABC")
@@ -90,3 +90,15 @@ def test_on_this_machine_plain_http_is_private() -> None:
     access = GitAccess({"127.0.0.1:8080": A, "127.0.0.1.example.org": A})
     assert access.of(GitUrl.parse("http://127.0.0.1:8080/x")) == A
     assert access.of(GitUrl.parse("http://127.0.0.1.example.org/x")) is None
+
+
+@pytest.mark.parametrize(
+    ("rev", "commit"),
+    [
+        ("a" * 40, "a" * 40), ("A" * 40, "a" * 40), ("aB" * 20, "ab" * 20), ("1" * 64, "1" * 64), ("F" * 64, "f" * 64),
+        ("", None), ("1" * 39, None), ("1" * 41, None), ("1" * 63, None), ("g" * 40, None), ("a" * 40 + "\n", None),
+        ("sha256:" + "a" * 64, None),
+    ],
+)  # fmt: skip
+def test_a_whole_id_is_a_commit(rev: str, commit: str | None) -> None:
+    assert as_commit(rev) == commit

@@ -21,10 +21,15 @@ SCHEMA = validator("lock")
 LINES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zs", "Zl", "Zp"]), min_size=1, max_size=12)
 URLS = LINES.map("https://files.example/{}".format)
 TAGGED = some.references.filter(lambda r: r.tag and not r.digest and r.repository.layout is None)
+COMMITS = st.sampled_from([40, 64]).flatmap(lambda n: st.text("0123456789abcdef", min_size=n, max_size=n))
 LOCKS = st.builds(
     Lock,
     st.dictionaries(TAGGED.map(lambda r: Reference.parse(str(r))), some.sha256s, max_size=4),
-    st.dictionaries(st.tuples(URLS, LINES), st.text("0123456789abcdef", min_size=40, max_size=40), max_size=4),
+    st.dictionaries(
+        st.tuples(URLS, LINES),
+        COMMITS,
+        max_size=4,
+    ),
     st.dictionaries(URLS, some.sha256s, max_size=4),
 )
 
@@ -107,7 +112,8 @@ WRONG = [
     (f'{HEAD},\n"git": {{}}}}', 2, 1, "array"),
     (f'{HEAD},\n"git": [\n{{"url": "u", "rev": "v"}}]}}', 3, 1, "`url`, `rev` and `commit`"),
     (f'{HEAD},\n"git": [{{"url": "u", "rev": "", "commit": "{"a" * 40}"}}]}}', 2, 9, "texts"),
-    (f'{HEAD},\n"git": [{{"url": "u", "rev": "v",\n"commit": "main"}}]}}', 3, 1, "40 hex"),
+    (f'{HEAD},\n"git": [{{"url": "u", "rev": "v",\n"commit": "main"}}]}}', 3, 1, "40 or 64 hex"),
+    (f'{HEAD},\n"git": [{{"url": "u", "rev": "v",\n"commit": "{"A" * 40}"}}]}}', 3, 1, "lower case"),
     (f'{HEAD},\n<<<<<<< HEAD\n"git": []}}', 2, 1, "conflict"),
     ("[" * 100 + "]" * 100, 1, 1, "no JSON object"),
     (f'{HEAD}, "x": {"[" * 100}{"]" * 100}}}', 1, 101, "too deep"),

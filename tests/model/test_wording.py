@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from reconciler.model.wording import count
+from reconciler.model.wording import count, some
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @pytest.mark.parametrize(
@@ -19,3 +24,17 @@ from reconciler.model.wording import count
 )
 def test_one_is_singular_and_all_else_plural(told: str, said: str) -> None:
     assert told == said
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], ""),
+        (["a"], "a"),
+        (["a", "b"], "a, b"),
+        (["b", "a", "c"], "b, a and 1 more"),
+        (range(2_002), "0, 1 and 2,000 more"),
+    ],
+)
+def test_the_first_few_stand_for_all(names: Sequence[object], said: str) -> None:
+    assert some(names, 2) == said

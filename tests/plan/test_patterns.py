@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.model.globs import matcher
 from reconciler.model.reference import Reference, Repository
-from reconciler.plan.patterns import any_of, first_image, first_match, first_name, first_repository, takes_value
+from reconciler.plan.patterns import first_image, first_match, first_name, first_repository, takes_value
 
 _DIGEST = "@sha256:" + "0" * 64
 
@@ -95,5 +96,5 @@ _SIGNS = st.text(alphabet="ab/*?[]!-", max_size=8)
 
 @given(st.lists(_SIGNS, max_size=4), st.text(alphabet="ab/-", max_size=6))
 def test_many_globs_at_once_are_each_by_itself(globs: list[str], text: str) -> None:
-    assert any_of(globs)(text) is any(fnmatchcase(text, glob) for glob in globs)
+    assert matcher(globs)(text) is any(fnmatchcase(text, glob) for glob in globs)
     assert (first_match(globs, text) is not None) is any(fnmatchcase(text, glob) for glob in globs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +27,7 @@ from tests.fakes import World, problem
 if TYPE_CHECKING:
     from pathlib import Path
 
+NAMES_AND_GLOBS = st.one_of(st.sampled_from(["a/x", "b/x-1", "*", "a/*"]), st.text("ab/xy*?[]!-1", max_size=6))
 PLACE = Place("policy/p.ncl", 2, 3)
 OUTSIDE = {"w/api/Dockerfile": b"FROM python:3.12\nCOPY --from=quay.io/a/tools:1 / /\n"}
 
@@ -200,6 +202,22 @@ def test_a_rule_is_about_what_it_names() -> None:
         desired = replace(commit, rules=(one,)).desired
         assert [str(v.artifact) for v in violations(desired)] == names
         assert [str(name) for name in desired.wanted if one.is_about(str(name))] == names
+
+
+@given(st.lists(NAMES_AND_GLOBS, min_size=1, max_size=4), st.lists(NAMES_AND_GLOBS, max_size=3))
+def test_a_rule_reads_its_globs_as_globs_are_read(globs: list[str], but: list[str]) -> None:
+    one = rule(artifacts=tuple(globs), excepted=tuple(but))
+    for name in ("a/x", "a/y", "b/xy", "b/x-1"):
+        about = any(fnmatchcase(name, glob) for glob in globs) and not any(fnmatchcase(name, glob) for glob in but)
+        assert one.is_about(name) == about
+
+
+def test_a_rule_of_many_names_is_asked_of_many() -> None:
+    """By refusals of --force and by the look for idle rules."""
+    one = rule(artifacts=tuple(f"w/a{number}" for number in range(2_000)), excepted=("*-test",))
+    started = time.process_time()
+    assert sum(one.is_about(f"w/a{number}") for number in range(10_000)) == 2_000
+    assert time.process_time() - started < 3, "each name was matched against all"
 
 
 def test_every_rule_holds_and_each_is_told_once() -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reconciler.cli import exits
+from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Status
 from reconciler.model.plan import Action, ReasonCode
 from reconciler.model.policy import Policy
 from reconciler.model.problem import LianError
-from reconciler.plan.select import Selection
+from reconciler.plan.select import Selection, named
 from reconciler.reconcile import Options, plan_once, reconcile_once
 from tests.commits import Commit, artifact
 from tests.fakes import World
@@ -186,3 +192,27 @@ def test_nothing_has_changed_since(world: World) -> None:
 def test_another_builder_changes_everything(world: World) -> None:
     then = world.source.commit.changed(builder="0.1")
     assert len(since(world, then=then).changes) == 4
+
+
+NAMES = [ArtifactName(workspace, each) for workspace in ("a", "ab") for each in ("x", "y", "xy", "x-1")]
+GLOBS = st.one_of(st.sampled_from([str(name) for name in NAMES]), st.text("ab/xy*?[]!-1", max_size=6))
+
+
+@given(st.lists(GLOBS, max_size=4))
+def test_a_name_is_found_as_its_glob_would_find_it(globs: list[str]) -> None:
+    commit = Commit(tuple(artifact(str(name)) for name in NAMES), {}).desired
+    each = [{name for name in NAMES if fnmatchcase(str(name), glob)} for glob in globs]
+    if all(each):
+        assert named(commit, globs) == set().union(*each)
+        return
+    with pytest.raises(LianError, match="no artifact matches"):
+        named(commit, globs)
+
+
+def test_thousands_of_names_are_looked_up() -> None:
+    commit = Commit((artifact("w/a"),), {}).desired
+    (one,) = commit.wanted.values()
+    many = replace(commit, wanted={ArtifactName("w", f"a{number}"): one for number in range(10_000)})
+    started = time.process_time()
+    assert len(named(many, [f"w/a{number}" for number in range(10_000)])) == 10_000
+    assert time.process_time() - started < 5, "each name was matched against all"

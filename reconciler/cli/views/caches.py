@@ -10,7 +10,7 @@ from reconciler.cache.holding import CacheStatus, Fate, freed, size_of
 from reconciler.cli.views.problems import blocks
 from reconciler.cli.views.text import WIDTH, Writer, lasting, size
 from reconciler.model.fleet import RegistryProvider
-from reconciler.model.wording import count
+from reconciler.model.wording import count, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -137,8 +137,7 @@ def _unrecognised(caches: Caches, writer: Writer) -> None:
     if not caches.unrecognised:
         return
     names = [repository.path for repository in caches.unrecognised]
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    text = f"where caches lie and by their names none: {', '.join(names[:SHOWN])}{more}"
+    text = f"where caches lie and by their names none: {some(names, SHOWN)}"
     writer.wrapped((), text, "yellow", indent=2)
 
 
@@ -183,13 +182,13 @@ def show_plan(plan: CachePlan, stream: IO[str], *, detailed: bool = False) -> No
     """Each namespace that something goes from, then what holds, then one line of counts."""
     writer = Writer(stream)
     going = plan.going
-    for namespace, some in _by_namespace(going, writer):
-        told = f"  {count(len(some), 'cache')}, {size(size_of(v.cache for v in some))}"
+    for namespace, those in _by_namespace(going, writer):
+        told = f"  {count(len(those), 'cache')}, {size(size_of(v.cache for v in those))}"
         writer.line(("- ", "red"), (namespace, "bold"), (told, "dim"))
-        for verdict in some if detailed else some[:SHOWN]:
+        for verdict in those if detailed else those[:SHOWN]:
             _goes(verdict, writer)
-        if not detailed and len(some) > SHOWN:
-            writer.line(f"    and {len(some) - SHOWN:,} more")
+        if not detailed and len(those) > SHOWN:
+            writer.line(f"    and {len(those) - SHOWN:,} more")
     _unrecognised(plan.caches, writer)
     held = (*plan.problems, *plan.caches.unread)
     blocks(held, writer, word="held", style="yellow")
@@ -254,7 +253,7 @@ def ended(plan: CachePlan, ends: Sequence[CacheEnd], stream: IO[str]) -> None:
 
 
 def _frees(plan: CachePlan, hosts: Iterable[str]) -> Iterable[str]:
-    some = set(hosts)
+    wanted = set(hosts)
     for cupboard in plan.caches.cupboards:
-        if cupboard.host in some:
+        if cupboard.host in wanted:
             yield f"{cupboard.host}: {_FREES[cupboard.provider or RegistryProvider.DISTRIBUTION]}"

@@ -13,7 +13,7 @@ from reconciler.audit.images import Why, helm_values, kustomization, variables
 from reconciler.cli.views import problems
 from reconciler.cli.views.plan import summary_word
 from reconciler.cli.views.reasons import sentences
-from reconciler.cli.views.text import Writer, as_json, printable
+from reconciler.cli.views.text import Writer, as_json, notes, printable
 from reconciler.model.plan import Action
 from reconciler.model.wording import count
 
@@ -46,8 +46,7 @@ def document(told: Images, form: str) -> str:
 def show_rest(told: Images, stream: IO[str]) -> None:
     """Notes, problems, a line for each artifact that is left out, and what can use images in a folder."""
     writer = Writer(stream)
-    for note in told.notes:
-        writer.line((note, "dim"))
+    notes(told.notes, stream)
     problems.show(told.problems, stream)
     for left in told.left_out:
         if left.why is not Why.INVALID:  # its problem is told above

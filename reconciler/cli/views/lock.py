@@ -10,13 +10,10 @@ from reconciler.model.lock import NAME
 from reconciler.model.lock_report import LockAction
 from reconciler.model.moving import PartKind
 from reconciler.model.problem import redact
-from reconciler.model.wording import count
+from reconciler.model.wording import count, some
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from reconciler.model.lock_report import LockChange, LockReport
-    from reconciler.model.name import ArtifactName
 
 _SIGNS = {
     LockAction.ADDED: ("+", "green"),
@@ -43,7 +40,7 @@ def show(told: LockReport, stream: IO[str], *, check: bool) -> None:
         writer.line((sign, style), " ", redact(str(change.part)))
         writer.line(" " * _INDENT, _values(change))
         if change.artifacts:
-            writer.wrapped([" " * _INDENT, ("used by ", "dim")], _named(change.artifacts), indent=_INDENT + 8)
+            writer.wrapped([" " * _INDENT, ("used by ", "dim")], some(change.artifacts, _SHOWN), indent=_INDENT + 8)
     if told.changes:
         writer.line("")
     writer.line(_found(told) if check else _done(told))
@@ -66,11 +63,6 @@ def _value(change: LockChange, value: str | None) -> str:
     algorithm, colon, bare = (value or "").rpartition(":")
     short = bare[:12]
     return f"commit {short}" if change.part.kind is PartKind.GIT else f"{algorithm}{colon}{short}"
-
-
-def _named(artifacts: Sequence[ArtifactName]) -> str:
-    more = len(artifacts) - _SHOWN
-    return ", ".join(map(str, artifacts[:_SHOWN])) + (f" and {more} more" if more > 0 else "")
 
 
 def _done(told: LockReport) -> str:

@@ -9,7 +9,7 @@ from reconciler.cli.views.problems import blocks
 from reconciler.cli.views.reasons import place, sentence, sentences
 from reconciler.cli.views.text import Writer
 from reconciler.model.plan import Action
-from reconciler.model.wording import count
+from reconciler.model.wording import count, some
 from reconciler.plan.causes import grouped
 
 if TYPE_CHECKING:
@@ -138,9 +138,7 @@ def _group(group: Group, writer: Writer) -> None:
 
 
 def _names(changes: Sequence[Change]) -> str:
-    shown = ", ".join(str(change.artifact) for change in changes[:NAMES_SHOWN])
-    more = len(changes) - NAMES_SHOWN
-    return f"{shown} and {more:,} more" if more > 0 else shown
+    return some([change.artifact for change in changes], NAMES_SHOWN)
 
 
 def _orphans(plan: Plan, writer: Writer, detailed: bool) -> None:
@@ -150,9 +148,9 @@ def _orphans(plan: Plan, writer: Writer, detailed: bool) -> None:
     for change in shown:
         sign, style = SIGNS[change.action] if change.action is not Action.NONE else ("?", "yellow")
         word = "orphan" if change.action is Action.NONE else change.action
-        some = change.tags if detailed else change.tags[:TAGS_SHOWN]
-        more = f" and {len(change.tags) - len(some)} more" if len(some) < len(change.tags) else ""
-        where = f"  {place(change.image)}:{','.join(some)}{more}"
+        tags = change.tags if detailed else change.tags[:TAGS_SHOWN]
+        more = f" and {len(change.tags) - len(tags)} more" if len(tags) < len(change.tags) else ""
+        where = f"  {place(change.image)}:{','.join(tags)}{more}"
         writer.line((f"{sign} {word:<6} ", style), (f"{change.artifact}", "bold"), (where, "dim"))
         writer.line(_INDENT, why)
     if more_orphans := len(orphans) - len(shown):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views.text import Writer, as_json
+from reconciler.model.wording import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,9 +35,7 @@ def blocks(problems: Iterable[Problem], writer: Writer, *, word: str = "error", 
         if problem.artifact and problem.artifact not in named:
             named.append(problem.artifact)
     for problem, named in artifacts.items():
-        more = f" and {len(named) - ARTIFACTS_SHOWN} more" if len(named) > ARTIFACTS_SHOWN else ""
-        joined = ", ".join(named[:ARTIFACTS_SHOWN]) + more
-        block(replace(problem, artifact=joined or None), writer, word=word, style=style)
+        block(replace(problem, artifact=some(named, ARTIFACTS_SHOWN) or None), writer, word=word, style=style)
 
 
 def block(problem: Problem, writer: Writer, *, word: str = "error", style: str = "red", wrapped: bool = False) -> None:

@@ -22,8 +22,14 @@ def show_list(contracts: Iterable[Contract], stream: IO[str]) -> None:
     width = max(len(each.name) for each in listed)
     for each in listed:
         out.wrapped([(f"{each.name:<{width}}", "bold"), "  "], _first_sentence(each.doc), indent=width + 2)
+    show_hint("lian schema NAME tells of its fields, lian schema NAME FIELD of one of them", stream)
+
+
+def show_hint(text: str, stream: IO[str]) -> None:
+    """How to go on, behind everything else."""
+    out = Writer(stream)
     out.line()
-    out.wrapped([], "lian schema NAME tells of its fields, lian schema NAME FIELD of one of them", "dim", indent=2)
+    out.wrapped([], text, "dim", indent=2)
 
 
 def show_contract(contract: Contract, stream: IO[str]) -> None:

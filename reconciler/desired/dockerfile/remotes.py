@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from reconciler.model.moving import Part, PartKind, is_commit
+from reconciler.model.git_url import GitUrl, as_commit
+from reconciler.model.moving import Part, PartKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,15 +42,24 @@ class RemoteSource:
 
     @property
     def part(self) -> Part | None:
-        """Under which name a lock pins it; None where none can."""
+        """Under which name a lock pins it; None where none can: BuildKit also takes URLs that lian reads nothing by,
+        such as one with a user in it (GitUrl.parse)."""
         if self.location is None:
             return None
         if self.kind is RemoteKind.HTTP:
             return Part(PartKind.URL, self.location)
         url, _, fragment = self.location.partition("#")
-        if "?" in url:
+        if "?" in url or not _may_be_asked(url):
             return None
         return Part(PartKind.GIT, url, fragment.partition(":")[0] or _DEFAULT_REV)
+
+
+def _may_be_asked(url: str) -> bool:
+    try:
+        GitUrl.parse(url)
+    except ValueError:
+        return False
+    return True
 
 
 def remote_kind(source: str) -> RemoteKind | None:
@@ -86,11 +96,12 @@ def remote_sources(step: Step, environment: StageEnvironment) -> Iterator[Remote
 
 
 def _names_commit(location: str) -> bool:
-    """Whether a git source says which commit it is, as a revision or (BuildKit's own) in its query."""
+    """Whether a git source says which commit it is, as a revision or (BuildKit's own) in its query. In lower
+    case: what BuildKit finds in upper case is a branch's name to it."""
     url, _, fragment = location.partition("#")
     try:
         query = parse_qs(url.partition("?")[2])
     except ValueError:
         query = {}
     named = (fragment.partition(":")[0], *query.get("checksum", ()), *query.get("commit", ()), *query.get("ref", ()))
-    return any(map(is_commit, named))
+    return any(as_commit(rev) == rev for rev in named)

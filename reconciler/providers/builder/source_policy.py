@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from reconciler.model.moving import is_commit
+from reconciler.model.git_url import as_commit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ def source_policy(pinned: Mapping[str, str], *, only_pinned: bool = False) -> by
     """The policy's document for these locations, as a Dockerfile's ADD has them: a digest pins what a URL has, a commit
     pins a git source. With `only_pinned` an image by tag is refused: a frontend of another release may read a name
     otherwise than lian does."""
-    rules = [_commit(where, pin) if is_commit(pin) else _checksum(where, pin) for where, pin in sorted(pinned.items())]
+    rules = [_commit(where, pin) if as_commit(pin) else _checksum(where, pin) for where, pin in sorted(pinned.items())]
     rules = [*(_ONLY_BY_DIGEST if only_pinned else []), *rules]
     return json.dumps({"version": 1, "rules": rules}).encode()
 
