@@ -15,6 +15,7 @@ from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.reference import Reference
 from reconciler.model.saved_plan import Bound, SavedPlan
+from reconciler.model.wording import some
 from reconciler.plan.select import with_parents
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from reconciler.model.observed import Observed
     from reconciler.model.reference import Repository
 
+NAMED = 3
+"""Artifacts that are named for many."""
 _IDLE = {Action.NONE, Action.HOLD}
 _NAMED = 3
 
@@ -57,8 +60,10 @@ def followed(now: Plan, plan: SavedPlan, resolution: Resolution, observed: Obser
     changes = [_followed(c, plan.bound.get(c.artifact), resolution, observed) for c in now.changes]
     orphans = [_left_over(c, plan, resolution, observed) for c in now.orphans]
     changes += _gone(plan, now.changes)
-    if strict and any(_is_stale(change) for change in (*changes, *orphans)):
-        changes, orphans = ([_held_by_others(c) for c in some] for some in (changes, orphans))
+    stale = [str(change.artifact) for change in (*changes, *orphans) if _is_stale(change)]
+    if strict and stale:
+        told = some(stale, NAMED)
+        changes, orphans = ([_held_by_others(c, told) for c in those] for those in (changes, orphans))
     return replace(now, changes=tuple(changes), orphans=tuple(orphans))
 
 
@@ -204,43 +209,25 @@ def _gone(plan: SavedPlan, now: Iterable[Change]) -> Iterator[Change]:
 
 
 def _held(change: Change, why: str) -> Change:
-    problem = Problem(
-        "plan-stale",
-        f"the plan is out of date for {change.artifact}: {why}",
-        artifact=str(change.artifact),
-        hint="make a new plan: lian diff --out",
-        next=Next.PERSON,
-    )
-    return _holding(change, problem)
+    return _holding(change, "plan-stale", f"the plan is out of date: {why}", "make a new plan: lian diff --out")
 
 
 def _held_by_plan(change: Change, bound: Bound) -> Change:
     """What was held when the plan was made was not decided on: that is as it was shown, and nothing is out of date."""
-    problem = Problem(
-        "plan-held",
-        f"the plan holds {change.artifact}: {bound.held}",
-        artifact=str(change.artifact),
-        hint="make a new plan once that is settled: lian diff --out",
-        next=Next.PERSON,
-    )
-    return _holding(change, problem)
+    hint = "make a new plan once that is settled: lian diff --out"
+    return _holding(change, "plan-held", f"the plan itself holds it: {bound.held}", hint)
 
 
-def _held_by_others(change: Change) -> Change:
+def _held_by_others(change: Change, stale: str) -> Change:
     if change.action in _IDLE:
         return change
-    problem = Problem(
-        "plan-strict",
-        f"{change.artifact} is left as it is: the plan is out of date for others, and it is to be all or nothing",
-        artifact=str(change.artifact),
-        hint="make a new plan, or leave --strict out",
-        next=Next.PERSON,
-    )
-    return _holding(change, problem)
+    message = f"the plan is out of date for {stale}, and it is to be all or nothing"
+    return _holding(change, "plan-strict", message, "make a new plan, or leave --strict out")
 
 
-def _holding(change: Change, problem: Problem) -> Change:
-    reasons = (Reason(ReasonCode.STALE, None, problem.code), *change.reasons)
+def _holding(change: Change, code: str, message: str, hint: str) -> Change:
+    problem = Problem(code, message, artifact=str(change.artifact), hint=hint, next=Next.PERSON)
+    reasons = (Reason(ReasonCode.STALE, None, code), *change.reasons)
     return replace(change, action=Action.HOLD, reasons=reasons, holds=(problem,), conditional=False, replaces=False)
 
 

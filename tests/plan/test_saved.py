@@ -246,9 +246,9 @@ def test_what_a_limit_held_is_no_staleness(world: World, strict: bool) -> None:
     plan = written(world, Options(max_builds=1))
     outcome = applied(world, plan, strict=strict)
     assert statuses(outcome) == {"base": Status.DONE, "child": Status.HELD, "other": Status.HELD}
-    assert {r.artifact.artifact: (r.problem.code, r.problem.message) for r in outcome.results if r.problem} == {
-        name: ("plan-held", f"the plan holds w/{name}: max-builds") for name in ("child", "other")
-    }
+    assert {
+        r.artifact.artifact: (r.problem.code, r.problem.message) for r in outcome.results if r.problem
+    } == dict.fromkeys(("child", "other"), ("plan-held", "the plan itself holds it: max-builds"))
 
 
 def test_orphans_go_only_if_it_says_so(world: World) -> None:
