@@ -265,8 +265,11 @@ def test_a_list_of_what_may_not_be_read_is_not_believed(server: FaultyRegistry) 
     assert len(seen) == MANY
 
 
-def test_a_push_between_sample_and_list_does_not_spoil_it(server: FaultyRegistry) -> None:
+def test_a_push_between_sample_and_list_does_not_spoil_it(
+    server: FaultyRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every image moves after the sample was taken: what the list says is asked for again, and is so."""
+    monkeypatch.setattr(bulk_heads, "LEAST_PATIENCE", 60.0)  # so many pushes take long on a busy machine
     new = Image("two")
 
     def moved(right: faults.Answer) -> faults.Answer:
@@ -284,6 +287,7 @@ def test_a_push_between_sample_and_list_does_not_spoil_it(server: FaultyRegistry
 def test_pages_are_put_together_while_others_push(server: FaultyRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each page finds new images sorted in before it: what it holds comes twice."""
     monkeypatch.setattr(zot_search, "PAGE_ENTRIES", 30)
+    monkeypatch.setattr(bulk_heads, "LEAST_PATIENCE", 60.0)
     new, pages = Image("two"), iter(range(100))
 
     def pushed(right: faults.Answer) -> faults.Answer:
