@@ -154,7 +154,7 @@ READERS = {
     "providers/registry/http/logins.py": 1,
     "providers/registry/http/trust.py": 1,
     "single/flags.py": 1,
-    "wiring.py": 1,
+    "wiring/__init__.py": 1,
 }
 
 
