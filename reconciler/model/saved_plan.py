@@ -34,8 +34,6 @@ class Bound:
     digest: Digest | None
     starts: Mapping[str, Digest | None]
     """Tag -> what it pointed at; None for one that was not there."""
-    source: str | None = None
-    """The repository that the image is copied from."""
     forced: bool = False
     held: str | None = None
     """The code of the problem that held it."""
@@ -124,7 +122,6 @@ def _bound(change: Mapping[str, Any], told: Mapping[str, Any]) -> Bound:
         inputs=told["inputs"],
         digest=Digest.parse(change["digest"]) if change["digest"] else None,
         starts={tag: Digest.parse(digest) if digest else None for tag, digest in told["starts"].items()},
-        source=change["source"],
         forced=any(reason["code"] == ReasonCode.FORCED for reason in change["reasons"]),
         held=next((problem["code"] for problem in change["holds"]), None),
         built=told.get("built"),

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 NAMED = 3
 """Artifacts that are named for many."""
 _IDLE = {Action.NONE, Action.HOLD}
-_NAMED = 3
 
 
 def saved(plan: Plan, resolution: Resolution, observed: Observed) -> SavedPlan:
@@ -86,8 +85,8 @@ def notes(found: Plan, now: Plan, plan: SavedPlan) -> Iterator[str]:
     if left := [
         str(then.artifact) for there, then in pairs if there.action is Action.PRUNE and then.action is Action.NONE
     ]:
-        names = ", ".join(left[:_NAMED]) + (f" and {len(left) - _NAMED} more" if len(left) > _NAMED else "")
-        yield f"what is no longer wanted is left to the next pass without a plan, which takes it away: {names}"
+        told = some(left, NAMED)
+        yield f"what is no longer wanted is left to the next pass without a plan, which takes it away: {told}"
     was = any(bound.action not in _IDLE for bound in (*plan.bound.values(), *plan.orphans.values()))
     if was and all(change.action is Action.NONE for change in now.whole):
         yield "nothing is left to do: what the plan says has been done"
@@ -103,7 +102,6 @@ def _bound(change: Change, resolution: Resolution, observed: Observed) -> Bound:
         inputs=_inputs(change.artifact, resolution),
         digest=change.digest,
         starts=_pointing(change, observed),
-        source=str(change.source) if change.source else None,
         forced=_is_forced(change),
         held=next((problem.code for problem in change.holds), None),
         built=_built(change, observed) if _is_forced(change) else None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.plan import Action, Change, Merge, Reason, ReasonCode
-from reconciler.model.wording import count
+from reconciler.model.wording import count, some
 from reconciler.plan.difference import asked, because
 from reconciler.plan.files import changed_files, folders_behind, naming
 from reconciler.plan.graph import checked
@@ -87,7 +87,6 @@ def _drifts_already(work: Work, told: frozenset[ArtifactName], base: str) -> Ite
     """What the changed ones stand on, and is not in sync although the merge leaves it alone."""
     drifting = [c for c in work.plan.changes if c.artifact not in told and c.action is not Action.NONE]
     if drifting:
-        names = ", ".join(str(change.artifact) for change in drifting[:_NAMED])
-        more = f" and {len(drifting) - _NAMED} more" if len(drifting) > _NAMED else ""
+        names = some([str(change.artifact) for change in drifting], _NAMED)
         what = count(len(drifting), "artifact")
-        yield f"{what} that this stands on drift at {base} already, and come first: {names}{more}"
+        yield f"{what} that this stands on drift at {base} already, and come first: {names}"

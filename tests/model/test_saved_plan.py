@@ -30,7 +30,6 @@ def saved_plans(draw: st.DrawFn) -> SavedPlan:
             draw(st.none() | some.hexes(64)),
             c.digest,
             {tag: draw(st.none() | some.digests) for tag in c.tags},
-            str(c.source) if c.source else None,
             any(reason.code == "forced" for reason in c.reasons),
             next((problem.code for problem in c.holds), None),
             draw(st.sampled_from([None, "", "2026-11-29T12:00:00.000000Z"])),
