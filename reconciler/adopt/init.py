@@ -192,7 +192,7 @@ def _read_bake(tools: Tools, path: str, content: bytes, asked: Asked) -> Found:
         document, variables = bake_json.print_bake(content, path, asked.only)
     except bake_json.NeedsBuildx as needs:
         try:
-            document = tools.bake.printed([path], asked.only)
+            document = tools.bake.printed(path, asked.only)
         except LianError as error:
             raise LianError([_why(problem, path, str(needs)) for problem in error.problems]) from error
     text = content.decode("utf-8", "replace")
