@@ -50,17 +50,12 @@ def _registry(adopted: Adopted, file: str) -> Iterator[Remark]:
         message = f"the registry is {adopted.host}, and what is there under these tags was not made by lian"
         hint = "the first pass holds such tags as `foreign`; docs/adopting.md tells how they are taken over"
         yield _note("registry-named", message, Place(file), hint)
-    elif named and any("." in one.document["image"].partition("/")[0] for one in named):
+    elif any("." in one.document["image"].partition("/")[0] for one in named):
         message = "images with a registry's host in front are pushed there, the others to the registry of lian.ncl"
         yield _note("registry-mixed", message, Place(file))
-    elif found_by_name(adopted):
+    elif named:
         message = "no registry is named, so images go to .lian/registry, a folder of this machine"
         yield _note("registry-none", message, Place(file), "name one in lian.ncl")
-
-
-def found_by_name(adopted: Adopted) -> bool:
-    """Whether any image has a name that somebody gave it."""
-    return any(one.build.references for one in adopted.carried)
 
 
 def _platforms(adopted: Adopted, found: Found, file: str) -> Iterator[Remark]:
