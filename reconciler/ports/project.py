@@ -19,7 +19,7 @@ class Base:
 
 
 class Project(Protocol):
-    """The folder. Paths are POSIX and relative to it, links on the way are not followed."""
+    """The folder. Paths are POSIX and relative to it; links that lead out of it are not followed."""
 
     @property
     def name(self) -> str:
