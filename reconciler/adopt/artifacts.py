@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reconciler.adopt.build import Found, SecretFrom, Source
-    from reconciler.model.artifact import GitFolder, Place
+    from reconciler.model.artifact import GitFolder
     from reconciler.ports.project import Dockerfiles, Grammar, Project
 
 
@@ -74,8 +74,8 @@ def _remarked(build: Build, *remarks: Remark) -> Build:
     return replace(build, remarks=(*build.remarks, *remarks))
 
 
-def _left_out(build: Build, code: str, message: str, hint: str | None, place: Place | None = None) -> Build:
-    return _remarked(build, Remark(Weight.LEFT_OUT, code, message, place or build.place, "", build.name, hint))
+def _left_out(build: Build, code: str, message: str, hint: str) -> Build:
+    return _remarked(build, Remark(Weight.LEFT_OUT, code, message, build.place, "", build.name, hint))
 
 
 # -- what has to be there

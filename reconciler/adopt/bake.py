@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
-from reconciler.adopt.bake_target import LINK, TargetReader
+from reconciler.adopt.bake_target import TargetReader, linked_of
 from reconciler.adopt.build import Found
 from reconciler.adopt.remark import Remark, Weight
 from reconciler.adopt.secrecy import names_secret
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 HCL, JSON = "docker-bake.hcl", "docker-bake.json"
 FILES = (HCL, JSON)
 OVERRIDES = ("docker-bake.override.json", "docker-bake.override.hcl")
+_BLOCK = re.compile(r'^[ \t]*(?P<kind>target|variable)[ \t]+"?(?P<name>[^"\s{]+)"?[ \t]*\{', re.MULTILINE)
+_FIELD = re.compile(r'"(?P<name>[^"\\]+)"[ \t\r\n]*:[ \t\r\n]*\{')
 
 
 def read_printed(document: Any, file: str, text: str, folder: str, variables: Mapping[str, str]) -> Found:
@@ -30,39 +33,45 @@ def read_printed(document: Any, file: str, text: str, folder: str, variables: Ma
     if not isinstance(targets, dict) or not all(isinstance(each, dict) for each in targets.values()):
         problem = Problem("bake-printed", f"what buildx prints of {file} cannot be read", file, next=Next.BUG)
         raise LianError(problem)
-    linked = {each for target in targets.values() for each in _linked(target)}
+    linked = {each for target in targets.values() for each in linked_of(target)}
+    places = Places(file, text)
     builds = tuple(
-        TargetReader(file, name, place_of(text, file, "target", name), name in linked).read(target)
+        TargetReader(file, name, places.of("target", name), name in linked).read(target)
         for name, target in targets.items()
     )
-    return Found("bake", file, folder, builds, tuple(_around(file, text, variables)))
+    return Found("bake", file, folder, builds, tuple(_around(places, variables)))
 
 
-def _linked(target: Mapping[str, Any]) -> Iterator[str]:
-    """The targets that it stands on."""
-    contexts = target.get("contexts")
-    for each in (contexts if isinstance(contexts, dict) else {}).values():
-        if isinstance(each, str) and each.startswith(LINK):
-            yield each.removeprefix(LINK)
+class Places:
+    """Where a bake file's blocks begin, looked up once for all of them: blocks of HCL, or fields of JSON."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self._file = file
+        self._lines = [0, *(found.end() for found in re.finditer("\n", text))]
+        self._blocks: dict[tuple[str, str], int] = {}
+        self._fields: dict[str, int] = {}
+        for found in _BLOCK.finditer(text):
+            self._blocks.setdefault((found["kind"], found["name"]), found.start("kind"))
+        for found in _FIELD.finditer(text):
+            self._fields.setdefault(found["name"], found.start())
+
+    def of(self, kind: str, name: str) -> Place:
+        """Where a block begins; the file alone where it cannot be told."""
+        at = self._blocks.get((kind, name), self._fields.get(name))
+        if at is None:
+            return Place(self._file)
+        line = bisect_right(self._lines, at)
+        return Place(self._file, line, at - self._lines[line - 1] + 1)
+
+    def variables(self) -> list[str]:
+        """The names of HCL's."""
+        return [name for kind, name in self._blocks if kind == "variable"]
 
 
-def place_of(text: str, file: str, kind: str, name: str) -> Place:
-    """Where a block begins in HCL, or its field in JSON; the file alone where it cannot be told."""
-    quoted = re.escape(name)
-    for form in (rf'^[ \t]*{kind}[ \t]+"?{quoted}"?[ \t]*\{{', rf'"{quoted}"[ \t\r\n]*:[ \t\r\n]*\{{'):
-        found = re.search(form, text, re.MULTILINE)
-        if found:
-            start = found.start() + len(found[0]) - len(found[0].lstrip())
-            before = text.rfind("\n", 0, start)
-            return Place(file, text.count("\n", 0, start) + 1, start - before)
-    return Place(file)
-
-
-def _around(file: str, text: str, variables: Mapping[str, str]) -> Iterator[Remark]:
+def _around(places: Places, variables: Mapping[str, str]) -> Iterator[Remark]:
     """What is to be said of the file as a whole."""
-    for name in dict.fromkeys((*variables, *re.findall(r'^[ \t]*variable[ \t]+"([^"]+)"', text, re.MULTILINE))):
+    for name in dict.fromkeys((*variables, *places.variables())):
         value = variables.get(name)
         as_default = f": {value}" if value is not None and not names_secret(name) else ""
         message = f"the variable {name} is written as its default{as_default}"
-        place = place_of(text, file, "variable", name)
-        yield Remark(Weight.SETTLED, "variable-settled", message, place, f"variable.{name}")
+        yield Remark(Weight.SETTLED, "variable-settled", message, places.of("variable", name), f"variable.{name}")

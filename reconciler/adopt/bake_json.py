@@ -9,6 +9,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from reconciler.adopt.bake_target import linked_of
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.wording import meant
 
@@ -54,8 +55,7 @@ def print_bake(content: bytes, file: str, only: Collection[str] = ()) -> tuple[d
         name = waiting.pop()
         if name not in targets:
             targets[name] = found = reader.target(name)
-            linked = (v for v in found.get("contexts", {}).values() if isinstance(v, str) and v.startswith("target:"))
-            waiting += [each.removeprefix("target:") for each in linked]
+            waiting += linked_of(found)
     return {"target": targets}, reader.used
 
 

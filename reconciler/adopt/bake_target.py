@@ -14,7 +14,7 @@ from reconciler.model.artifact import Folder
 from reconciler.model.problem import LianError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from reconciler.adopt.build import Source
     from reconciler.model.artifact import GitFolder, Place
@@ -24,6 +24,14 @@ _SAYS_NOTHING = frozenset({"description", "inherits", "name", "matrix"})
 LINK = "target:"
 """In front of the name of a target that stands for a named context."""
 _OF_FILES = frozenset({"local", "tar", "cacheonly"})
+
+
+def linked_of(target: Mapping[str, Any]) -> Iterator[str]:
+    """The targets that it stands on."""
+    contexts = target.get("contexts")
+    for each in (contexts if isinstance(contexts, dict) else {}).values():
+        if isinstance(each, str) and each.startswith(LINK):
+            yield each.removeprefix(LINK)
 
 
 @dataclass(slots=True)

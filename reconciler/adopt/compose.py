@@ -14,7 +14,7 @@ from reconciler.adopt.yaml_tree import read_yaml
 from reconciler.model.problem import LianError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from reconciler.adopt.build import Build
     from reconciler.adopt.yaml_tree import Node
@@ -25,27 +25,24 @@ _PROJECT = "COMPOSE_PROJECT_NAME"
 OVERRIDES = tuple(f"{name.rpartition('.')[0]}.override.{name.rpartition('.')[2]}" for name in FILES)
 
 
-def read_compose(
-    content: bytes, file: str, read: Callable[[str], bytes | None], folder: str, only: Collection[str] = ()
-) -> Found:
+def read_compose(content: bytes, file: str, read: Callable[[str], bytes | None], folder: str) -> Found:
     """The images that a compose file builds; `read` gives another file of the repository, `folder` names the project
-    where the file does not. With `only`, those of these services.
+    where the file does not.
 
     Raises LianError: as `read_yaml`, `compose-invalid`, `compose-extends`, `compose-variable` for a name that cannot be
-    told, `only-unknown` is left to the caller.
+    told.
     """
     root = read_yaml(content, file)
     if root is None or root.fields is None:
         raise LianError(Problem("compose-invalid", f"{file} holds no services", file, hint="give a compose file"))
     values = _dotenv(read(posixpath.join(posixpath.dirname(file), ".env")))
     project = values.get(_PROJECT) or _project(root, values) or folder
-    services = Services(file, root, read)
+    known = services_of(root)
+    services = Services(file, known, read)
     reader = ServiceReader(project, values, _secrets(root))
     builds: list[Build] = []
     problems: list[Problem] = []
-    for name in services_of(root):
-        if only and name not in only:
-            continue
+    for name in known:
         try:
             service = services.named(name)
             if service.get("build") is not None:

@@ -29,18 +29,19 @@ class Services:
     none."""
 
     file: str
-    root: Node
+    known: Mapping[str, Node]
+    """Of the file itself, by name."""
     read: Callable[[str], bytes | None]
-    _files: dict[str, Node] = field(default_factory=dict)
+    _files: dict[str, Mapping[str, Node]] = field(default_factory=dict)
 
     def named(self, name: str) -> Node:
         """A service with all that it extends. Raises LianError `compose-extends`, and as `read_yaml`."""
-        return self._extended(self.file, self.root, name, ())
+        return self._extended(self.file, self.known, name, ())
 
-    def _extended(self, file: str, root: Node, name: str, chain: tuple[tuple[str, str], ...]) -> Node:
-        service = services_of(root).get(name)
-        if service is None or (file, name) in chain or len(chain) > MAX_CHAIN:
-            raise LianError(_unextended(file, root, name, chain, service))
+    def _extended(self, file: str, known: Mapping[str, Node], name: str, chain: tuple[tuple[str, str], ...]) -> Node:
+        service = known[name]
+        if (file, name) in chain or len(chain) > MAX_CHAIN:
+            raise LianError(_problem(service, f"the service {name} extends itself, by way of others"))
         service = only(service, (*_SERVICE, "extends"))
         extends = service.get("extends")
         if extends is None:
@@ -51,10 +52,13 @@ class Services:
         if other is None:
             raise LianError(_problem(extends, "extends names no service", "write `extends: { service: NAME }`"))
         at = extends.get("file")
-        there, tree = (file, root) if at is None else self._other(file, at)
-        return merged(self._extended(there, tree, other, (*chain, (file, name))), service)
+        there, services = (file, known) if at is None else self._other(file, at)
+        if other not in services:
+            hint = meant(other, services, "extend a service that the file has")
+            raise LianError(_problem(extends, f"{there} has no service {other} to extend", hint))
+        return merged(self._extended(there, services, other, (*chain, (file, name))), service)
 
-    def _other(self, file: str, at: Node) -> tuple[str, Node]:
+    def _other(self, file: str, at: Node) -> tuple[str, Mapping[str, Node]]:
         text = at.text or ""
         if "$" in text:
             raise LianError(_problem(at, f"the file {text} to extend has a variable in its name", "write it out"))
@@ -69,7 +73,7 @@ class Services:
             tree = None if content is None else read_yaml(content, path)
             if tree is None:
                 raise LianError(_problem(at, f"there is no file {path} to extend, or it is empty"))
-            self._files[path] = tree
+            self._files[path] = services_of(tree)
         return path, self._files[path]
 
 
@@ -129,16 +133,6 @@ def pairs(node: Node) -> Node:
         name, sign, value = (item.text or "").partition("=")
         fields[name] = Node(item.place, Scalar(value if sign else None))
     return replace(node, items=None, fields=fields)
-
-
-def _unextended(file: str, root: Node, name: str, chain: tuple[tuple[str, str], ...], found: Node | None) -> Problem:
-    known = services_of(root)
-    if found is None:
-        by = services_of(root).get(chain[-1][1]) if chain and chain[-1][0] == file else None
-        at = by.get("extends") if by is not None else None
-        hint = meant(name, known, "extend a service that the file has")
-        return _problem(at or root, f"{file} has no service {name} to extend", hint)
-    return _problem(found, f"the service {name} extends itself, by way of others")
 
 
 def _problem(

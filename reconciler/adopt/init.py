@@ -12,7 +12,8 @@ from reconciler.adopt.artifacts import Adopted, adopt
 from reconciler.adopt.dockerfiles import is_dockerfile, read_dockerfiles
 from reconciler.adopt.names import name_of
 from reconciler.adopt.notes import notes
-from reconciler.adopt.written import IGNORED, OWN, SETTINGS, adopted_files, directives_path, ignores_own, starter
+from reconciler.adopt.remark import Weight
+from reconciler.adopt.written import DIRECTIVES, IGNORED, OWN, SETTINGS, adopted_files, ignores_own, starter
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.wording import meant
 
@@ -192,7 +193,7 @@ def _read_bake(tools: Tools, path: str, content: bytes, asked: Asked) -> Found:
         document, variables = bake_json.print_bake(content, path, asked.only)
     except bake_json.NeedsBuildx as needs:
         try:
-            document = tools.bake.printed([path], asked.only)
+            document = tools.bake.printed(path, asked.only)
         except LianError as error:
             raise LianError([_why(problem, path, str(needs)) for problem in error.problems]) from error
     text = content.decode("utf-8", "replace")
@@ -220,14 +221,14 @@ def _nothing_carried(adopted: Adopted) -> Sequence[Problem]:
     problems = []
     for build in adopted.left_out:
         for remark in build.remarks:
-            if remark.weight.value == "left-out":
+            if remark.weight is Weight.LEFT_OUT:
                 problem = Problem(remark.code, remark.message, artifact=build.name, hint=remark.hint)
                 problems.append(problem.at(remark.place))
     return problems
 
 
 def _taken(path: str) -> Problem:
-    if path in {SETTINGS} or path.startswith(directives_path("")[: -len(".ncl")]):
+    if path == SETTINGS or path.startswith(DIRECTIVES):
         hint = "lian changes no file that is there: this is a desired repo already, or move the file away"
     else:
         hint = "lian changes no file that is there: move it away, and run `lian init` again"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reconciler.adopt import bake, compose
 from reconciler.adopt.remark import Remark, Weight
 from reconciler.adopt.written import directives_path
-from reconciler.model.artifact import Folder, GitFolder, Place
+from reconciler.model.artifact import Folder, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +29,6 @@ def notes(adopted: Adopted, found: Found, project: Project, beside: Sequence[str
     yield from _platforms(adopted, found, file)
     yield from _secrets(adopted, file)
     yield from _whole_repo(adopted, project)
-    yield from _git(adopted)
     yield from _unread(found, project, beside)
 
 
@@ -51,17 +50,12 @@ def _registry(adopted: Adopted, file: str) -> Iterator[Remark]:
         message = f"the registry is {adopted.host}, and what is there under these tags was not made by lian"
         hint = "the first pass holds such tags as `foreign`; docs/adopting.md tells how they are taken over"
         yield _note("registry-named", message, Place(file), hint)
-    elif named and any("." in one.document["image"].partition("/")[0] for one in named):
+    elif any("." in one.document["image"].partition("/")[0] for one in named):
         message = "images with a registry's host in front are pushed there, the others to the registry of lian.ncl"
         yield _note("registry-mixed", message, Place(file))
-    elif found_by_name(adopted):
+    elif named:
         message = "no registry is named, so images go to .lian/registry, a folder of this machine"
         yield _note("registry-none", message, Place(file), "name one in lian.ncl")
-
-
-def found_by_name(adopted: Adopted) -> bool:
-    """Whether any image has a name that somebody gave it."""
-    return any(one.build.references for one in adopted.carried)
 
 
 def _platforms(adopted: Adopted, found: Found, file: str) -> Iterator[Remark]:
@@ -101,14 +95,6 @@ def _ignores_directives(project: Project, dockerfile: str) -> bool:
     ignore = project.read(".dockerignore") if ignore is None else ignore
     lines = {line.strip().strip("/") for line in (ignore or b"").decode("utf-8", "replace").splitlines()}
     return bool(lines & {"*", "**"}) or {"lian.ncl", "directives"} <= lines or bool(lines & {"**/*.ncl"})
-
-
-def _git(adopted: Adopted) -> Iterator[Remark]:
-    for one in adopted.carried:
-        if any(isinstance(each, GitFolder) for each in (one.build.context, *one.build.contexts.values())):
-            message = "a context from a git repository is carried over, and held for now: lian cannot fetch it yet"
-            hint = "see the README on what is not there yet"
-            yield _note("context-git", message, one.build.place, hint, one.build.name)
 
 
 def _unread(found: Found, project: Project, beside: Sequence[str]) -> Iterator[Remark]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from reconciler.adopt.artifacts import Adopted
     from reconciler.adopt.build import Found, SecretFrom
 
-SETTINGS, IGNORED = "lian.ncl", ".gitignore"
+SETTINGS, DIRECTIVES, IGNORED = "lian.ncl", "directives/", ".gitignore"
 OWN = ".lian/"
 """Where the registry on disk lies: nothing to be committed."""
 _IGNORES = frozenset({".lian", "/.lian", ".lian/", "/.lian/", ".lian/*", "/.lian/*", ".lian/**"})
@@ -25,7 +25,7 @@ HELLO = "hello"
 
 def directives_path(workspace: str) -> str:
     """Where a workspace's directives are written."""
-    return f"directives/{workspace}.ncl"
+    return f"{DIRECTIVES}{workspace}.ncl"
 
 
 def starter(workspace: str) -> dict[str, str]:

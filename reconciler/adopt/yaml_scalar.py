@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE = frozenset({"true", "True", "TRUE"})
@@ -85,11 +86,7 @@ def _go_float(number: float) -> str:
 
 def _decimal(number: float) -> tuple[str, str, int]:
     """Sign, digits and the exponent of the first digit."""
-    mantissa, _, exponent = f"{number!r}".partition("e")
-    sign = "-" if mantissa.startswith("-") else ""
-    whole, _, rest = mantissa.lstrip("-").partition(".")
-    digits = (whole + rest).lstrip("0")
-    lost = len(whole + rest) - len(digits)
-    power = int(exponent or 0) + len(whole) - 1 - lost
-    digits = digits.rstrip("0")
-    return (sign, digits, power) if digits else (sign, "0", 0)
+    negative, digits, exponent = Decimal(repr(number)).as_tuple()
+    assert isinstance(exponent, int)  # no infinity
+    power = exponent + len(digits) - 1 if any(digits) else 0
+    return "-" if negative else "", "".join(map(str, digits)).rstrip("0") or "0", power

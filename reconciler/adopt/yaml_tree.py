@@ -117,9 +117,7 @@ class _Reader:
     def _scalar(self, event: Any) -> Node:
         place = self._place(event)
         self._check_tag(event, place)
-        is_text = event.tag == _STANDARD + "str" or event.style is not None
-        if isinstance(event.style, str) and event.style in {"", " "}:
-            is_text = event.tag == _STANDARD + "str"
+        is_text = event.tag == _STANDARD + "str" or (event.style or "").strip() != ""  # plain: None, or "" of libyaml's
         return Node(place, Scalar(event.value) if is_text else read_scalar(event.value))
 
     def _check_tag(self, event: Any, place: Place) -> None:

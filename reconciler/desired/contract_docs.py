@@ -41,7 +41,14 @@ def read_docs(source: str) -> dict[str, str]:
         elif token.kind == "close":
             levels.pop()
         elif token.kind == "word":
-            _word(token, found[number + 1] if number + 1 < len(found) else None, here, levels, docs, found[:number])
+            _word(
+                token,
+                found[number + 1] if number + 1 < len(found) else None,
+                here,
+                levels,
+                docs,
+                found[number - 1] if number else None,
+            )
         elif token.kind in {"string", "block"}:
             if here.expects_name and here.is_record and token.kind == "string":
                 here.name, here.expects_name = token.text, False
@@ -56,9 +63,9 @@ def _word(
     here: _Level,
     levels: list[_Level],
     docs: dict[str, str],
-    before: list[Token],
+    before: Token | None,
 ) -> None:
-    if before and before[-1].text == "let" and before[-1].kind == "word":
+    if before is not None and before.text == "let" and before.kind == "word":
         here.within_let.append(here.name)
         here.name, here.expects_name = token.text, False
     elif token.text == "in" and here.within_let:

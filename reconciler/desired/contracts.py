@@ -93,8 +93,10 @@ class _File:
         doc = joined(self._docs, self._stem, f"{_WRITTEN.get(owner, owner)}.{name}")
         fields = () if named else tuple(self._fields(f"{owner}.{name}", below))
         default = self._default(schema) if "default" in schema else None
-        said = doc if doc is not None else str(self._resolved(schema).get("description", ""))
-        return ContractField(name, takes(schema, self._definitions), one_line(said), required, default, named, fields)
+        whole = self._resolved(schema)
+        said = one_line(doc if doc is not None else str(whole.get("description", "")))
+        is_map = isinstance(whole.get("additionalProperties"), dict)
+        return ContractField(name, takes(schema, self._definitions), said, required, default, named, fields, is_map)
 
     def _default(self, schema: Mapping[str, Any]) -> Default:
         value = schema["default"]

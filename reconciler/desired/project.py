@@ -32,7 +32,7 @@ class FolderProject:
     """A folder of this machine."""
 
     def __init__(self, root: Path, repository: pygit2.Repository | None) -> None:
-        self._root = self.root = root
+        self.root = root
         self._repository = repository
 
     @classmethod
@@ -59,7 +59,7 @@ class FolderProject:
     @property
     def name(self) -> str:
         """The folder's own."""
-        return self._root.name
+        return self.root.name
 
     @property
     def in_git(self) -> bool:
@@ -69,19 +69,19 @@ class FolderProject:
     def find(self, wanted: Callable[[str], bool]) -> tuple[str, ...]:
         """See Project."""
         seen, found = 0, []
-        for folder, folders, files in os.walk(self._root, onerror=_unreadable):
-            within = Path(folder).relative_to(self._root)
+        for folder, folders, files in os.walk(self.root, onerror=_unreadable):
+            within = Path(folder).relative_to(self.root)
             folders[:] = [name for name in folders if self._is_own(within / name)]
             seen += len(files)
             if seen > MAX_FILES:
                 message = f"the folder has more than {MAX_FILES:,} files"
                 raise LianError(Problem("project-too-large", message, hint="name what to read by --from"))
             paths = (within / name for name in files if wanted(name))
-            found += [path.as_posix() for path in paths if not self._ignores(path) and (self._root / path).is_file()]
+            found += [path.as_posix() for path in paths if not self._ignores(path) and (self.root / path).is_file()]
         return tuple(sorted(path for path in found if path.isprintable()))
 
     def _is_own(self, folder: Path) -> bool:
-        whole = self._root / folder
+        whole = self.root / folder
         others = folder.name.startswith(".") or folder.name in MADE_BY_OTHERS or whole.is_symlink()
         return not others and not (whole / ".git").exists() and not self._ignores(folder)
 
@@ -90,9 +90,9 @@ class FolderProject:
 
     def read(self, path: str) -> bytes | None:
         """See Project."""
-        whole = self._root / path
+        whole = self.root / path
         try:
-            if not whole.resolve().is_relative_to(self._root) or not whole.is_file():
+            if not whole.resolve().is_relative_to(self.root) or not whole.is_file():
                 return None
             with whole.open("rb") as file:
                 content = file.read(MAX_BYTES + 1)
@@ -105,9 +105,9 @@ class FolderProject:
 
     def has_folder(self, path: str) -> bool:
         """See Project."""
-        whole = self._root / path
+        whole = self.root / path
         try:
-            return whole.is_dir() and whole.resolve().is_relative_to(self._root)
+            return whole.is_dir() and whole.resolve().is_relative_to(self.root)
         except (OSError, ValueError, RuntimeError):
             return False
 
@@ -117,7 +117,7 @@ class FolderProject:
 
     def _is_taken(self, path: str) -> bool:
         *folders, name = path.split("/")
-        here = self._root
+        here = self.root
         for folder in folders:
             here = here / folder
             mode = _mode(here)
@@ -138,13 +138,13 @@ class FolderProject:
                 with contextlib.suppress(OSError):
                     one.rmdir() if one.is_dir() else one.unlink()
             code = "project-taken" if isinstance(error, FileExistsError) else "project-unwritable"
-            message = f"{path_of(error, self._root)} cannot be written, so nothing was"
+            message = f"{_path_of(error, self.root)} cannot be written, so nothing was"
             raise LianError(Problem(code, message, cause=error.strerror)) from error
 
     def _make(self, path: str, content: bytes, made: list[Path]) -> None:
         """Raises OSError."""
-        whole = self._root / path
-        for folder in [each for each in reversed(whole.parents) if each.is_relative_to(self._root)]:
+        whole = self.root / path
+        for folder in [each for each in reversed(whole.parents) if each.is_relative_to(self.root)]:
             if not folder.is_dir():
                 folder.mkdir()
                 made.append(folder)
@@ -153,7 +153,7 @@ class FolderProject:
             file.write(content)
 
 
-def path_of(error: OSError, root: Path) -> str:
+def _path_of(error: OSError, root: Path) -> str:
     """What an error is about, from the folder."""
     whole = Path(str(error.filename or "a file"))
     return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else str(whole)

@@ -43,7 +43,7 @@ class Default:
 @dataclass(frozen=True, slots=True)
 class ContractField:
     """`takes` says in words what may stand there; `contract` names the one that it is under, if any; `fields` are those
-    of a record that has no contract of its own."""
+    of a record that has no contract of its own; `is_map` for a record of free names, each with one of these."""
 
     name: str
     takes: str
@@ -52,6 +52,7 @@ class ContractField:
     default: Default | None = None
     contract: str | None = None
     fields: tuple[ContractField, ...] = ()
+    is_map: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """One entry of `fields` in schemas/json/schema.json; without a default there is no `default`."""
@@ -111,7 +112,7 @@ class Contracts:
             if field is not None:
                 here, fields = self._below(here, field)
             found = next((each for each in fields if each.name == name), None)
-            if found is None and field is not None and _is_map(field) and field.contract is not None:
+            if found is None and field is not None and field.is_map and field.contract is not None:
                 continue  # a free name, such as an artifact's
             if found is None:
                 raise LianError(_unknown(walked, name, fields))
@@ -123,10 +124,6 @@ class Contracts:
             return here, field.fields
         below = self.named(field.contract)
         return below, below.fields
-
-
-def _is_map(field: ContractField) -> bool:
-    return field.takes.startswith("a record of names")
 
 
 def _unknown(walked: str, name: str, fields: Sequence[ContractField]) -> Problem:

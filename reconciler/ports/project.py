@@ -19,7 +19,7 @@ class Base:
 
 
 class Project(Protocol):
-    """The folder. Paths are POSIX and relative to it, links on the way are not followed."""
+    """The folder. Paths are POSIX and relative to it; links that lead out of it are not followed."""
 
     @property
     def name(self) -> str:
@@ -77,8 +77,8 @@ class Grammar(Protocol):
 class Bake(Protocol):
     """buildx, where it is."""
 
-    def printed(self, files: Sequence[str], names: Collection[str]) -> Any:
-        """The document of `buildx bake --print` for bake files, of these targets and groups, or of the default ones;
+    def printed(self, file: str, names: Collection[str]) -> Any:
+        """The document of `buildx bake --print` for a bake file, of these targets and groups, or of the default ones;
         texts are as they are meant. Raises LianError: `buildx-missing`, `bake-invalid` with the place that buildx
         tells, `buildx-failed`."""
         ...

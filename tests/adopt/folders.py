@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from reconciler.adopt.init import Asked, Initiation, Tools, prepare
@@ -64,7 +65,13 @@ def directives(told: Initiation) -> dict[str, Any]:
 
 def settings(told: Initiation) -> dict[str, Any]:
     """The settings, as Nickel evaluates them."""
-    value: dict[str, Any] = evaluate(told.files["lian.ncl"])
+    return _evaluated(told.files["lian.ncl"])
+
+
+@cache
+def _evaluated(text: str) -> dict[str, Any]:
+    """Once for each text: many projects come to the same settings."""
+    value: dict[str, Any] = evaluate(text)
     validator("fleet").validate(value)
     return value
 

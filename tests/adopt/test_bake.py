@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.adopt.bake import place_of
+from reconciler.adopt.bake import Places
 from reconciler.adopt.bake_json import NeedsBuildx, print_bake
 from reconciler.model.problem import LianError
 from tests.adopt.folders import PLAIN, begun, codes, directives, refused, settings
@@ -170,5 +170,5 @@ def test_without_buildx_hcl_is_told_to_need_it(tmp_path: Path, monkeypatch: pyte
     ],
 )  # fmt: skip
 def test_a_target_is_found_in_its_file(text: str, line: int, column: int) -> None:
-    place = place_of(text, "f", "target", "a")
+    place = Places("f", text).of("target", "a")
     assert (place.line, place.column) == (line, column)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -322,7 +321,3 @@ def test_what_is_wrong_in_hcl_is_told_where_it_is(
         column,
     )
     assert said in (problem.cause or "")
-
-
-def test_what_compose_writes_is_yaml_that_both_read() -> None:
-    assert yaml.safe_load(EXTENDS["compose.yaml"])["services"]["a"]

@@ -90,7 +90,7 @@ def test_a_whole_project(tmp_path: Path) -> None:
         ("arg-open", "api"), ("parent-linked", "api"), ("platform-added", "base"), ("platform-settled", None),
         ("secret-bound", None), ("variable-settled", "api"),
     }  # fmt: skip
-    assert codes(told, "note") == {("context-git", "api"), ("registry-named", None), ("secret-unbound", None)}
+    assert codes(told, "note") == {("registry-named", None), ("secret-unbound", None)}
 
 
 def test_a_remark_says_where_it_is_about(tmp_path: Path) -> None:

@@ -28,14 +28,14 @@ def artifacts(files: dict[str, str]) -> dict[str, Any]:
     return found
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(projects(), st.booleans())
 def test_a_compose_file(project: list[One], short: bool) -> None:
     made = artifacts({**files_of(project), "compose.yaml": compose_of(project, short=short)})
     assert made == wanted(project)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(projects())
 def test_a_bake_file(project: list[One]) -> None:
     made = artifacts({**files_of(project), "docker-bake.json": bake_of(project)})
@@ -43,7 +43,7 @@ def test_a_bake_file(project: list[One]) -> None:
 
 
 @given(projects(), st.integers(0, 400), st.characters(codec="utf-8") | st.sampled_from("{}[]:&*!\t\n"))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_damaged_file_is_read_or_told(project: list[One], at: int, sign: str) -> None:
     for name, text in (("compose.yaml", compose_of(project)), ("docker-bake.json", bake_of(project))):
         damaged = text[:at] + sign + text[at + 1 :]

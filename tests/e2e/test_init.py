@@ -9,8 +9,10 @@ import pytest
 
 from tests.adopt.buildx import on_path
 from tests.adopt.test_compose import FILES as COMPOSE
+from tests.desired.repos import Repo
 from tests.e2e.bench import Bench, layout_tags
 from tests.schemas.evaluation import validator
+from tests.servers.git_http import git_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,12 +36,19 @@ def begin(folder: Path, files: dict[str, str], code: int = 0, git: bool = True) 
 
 
 def test_a_compose_project_is_valid_as_committed(tmp_path: Path) -> None:
-    bench, _ = begin(tmp_path, {**COMPOSE, ".gitignore": ".lian/\n"})
-    bench.git("add", "-A")
-    bench.git("commit", "-qm", "contexts")
-    ran = bench.lian("validate", code=4)
-    assert "2 artifacts valid, 1 held" in ran.out  # contexts from git are held for now
-    assert "api" in ran.out
+    """With a folder of another repository, which is fetched, and a secret that has to be bound first."""
+    proto = Repo(tmp_path / "served" / "proto.git", bare=True)
+    proto.commit({"shop/a.proto": b"syntax = 'proto3';\n"})
+    with git_server(proto.path.parent) as server:
+        text = COMPOSE["compose.yaml"].replace("https://example.org/proto.git#v3:", f"{server.url}/proto.git#main:")
+        bench, _ = begin(tmp_path, {**COMPOSE, "compose.yaml": text, ".gitignore": ".lian/\n"})
+        bench.git("add", "-A")
+        bench.git("commit", "-qm", "contexts")
+        told = bench.lian("validate", code=4).out
+        assert server.listed
+    assert "2 artifacts valid, 1 held" in told
+    assert told.count("held[") == 1
+    assert "held[secret-unbound]: shop/api asks for the secret 'key'" in told
 
 
 def test_dockerfiles_are_valid_as_committed(tmp_path: Path) -> None:

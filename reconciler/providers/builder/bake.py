@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECONDS = 60.0
-MAX_BYTES = 16 << 20
 _CANDIDATES = (("buildx",), ("docker-buildx",), ("docker", "buildx"))
 _PLACED = re.compile(r"^(?P<file>[^:\n]+):(?P<line>[0-9]+),(?P<column>[0-9]+)(?:-[0-9,]+)?: (?P<said>.*)", re.DOTALL)
 _ESCAPED = re.compile(r"\$\$\{|%%\{")
@@ -33,23 +34,22 @@ class Buildx:
 
     folder: Path
 
-    def printed(self, files: Sequence[str], names: Collection[str]) -> Any:
+    def printed(self, file: str, names: Collection[str]) -> Any:
         """See ports/project.py."""
-        words = self._words()
-        flags = [word for file in files for word in ("--file", file)]
-        done = self._run([*words, "bake", *flags, "--print", *names])
+        words = [*self._words(), "bake", "--file", file]
+        done = self._run([*words, "--print", *names])
         if done.returncode and not names and _NO_DEFAULT in done.stderr:
-            done = self._run([*words, "bake", *flags, "--print", *self._targets(words, flags)])
+            done = self._run([*words, "--print", *self._targets(words, file)])
         if done.returncode:
-            raise LianError(_problem(done.stderr, files[0]))
-        return _unescaped(self._parsed(done.stdout, files[0]))
+            raise LianError(_problem(done.stderr, file))
+        return _unescaped(self._parsed(done.stdout, file))
 
-    def _targets(self, words: Sequence[str], flags: Sequence[str]) -> list[str]:
+    def _targets(self, words: Sequence[str], file: str) -> list[str]:
         """All that the file has, where it has no default. Raises LianError."""
-        done = self._run([*words, "bake", *flags, "--list", "type=targets,format=json"])
+        done = self._run([*words, "--list", "type=targets,format=json"])
         if done.returncode:
-            raise LianError(_problem(done.stderr, flags[-1]))
-        listed = self._parsed(done.stdout, flags[-1])
+            raise LianError(_problem(done.stderr, file))
+        listed = self._parsed(done.stdout, file)
         return [each["name"] for each in listed if isinstance(each, dict) and not each.get("group")]
 
     def _parsed(self, text: str, file: str) -> Any:
@@ -69,22 +69,31 @@ class Buildx:
 
     def _run(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Raises LianError `buildx-failed` where it does not end."""
-        environ = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
         try:
-            return subprocess.run(
-                [*words],
-                cwd=self.folder,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=SECONDS,
-                check=False,
-            )
+            with self._started(words) as process:
+                try:
+                    out, said = process.communicate(timeout=SECONDS)
+                except BaseException:  # Ctrl-C too; Docker's plugin is another program than the one that was started
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                    raise
+            return subprocess.CompletedProcess(words, process.returncode, out, said)
         except (OSError, subprocess.TimeoutExpired) as error:
             message = f"{' '.join(words[:2])} does not work here"
             raise LianError(Problem("buildx-failed", message, cause=str(error), next=Next.RETRY)) from error
+
+    def _started(self, words: Sequence[str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            words,
+            cwd=self.folder,
+            env={name: os.environ[name] for name in _HANDED_ON if name in os.environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
 
 
 def _problem(said: str, file: str) -> Problem:
