@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from reconciler.model.desired import Desired
+    from reconciler.model.fleet import Fleet
     from reconciler.model.name import ArtifactName
     from reconciler.model.outcome import Outcome
     from reconciler.model.plan import Change, FileChange, Plan, Reason
@@ -90,6 +91,10 @@ class Options:
     def is_whole(self) -> bool:
         """True if the pass is about all that the commit asks for."""
         return self.selection.is_whole and self.saved is None
+
+    def jobs_in(self, fleet: Fleet) -> int:
+        """How many builds there are at a time."""
+        return self.jobs or fleet.jobs or self.cores
 
 
 async def load(ports: Reading) -> Desired:
@@ -208,7 +213,7 @@ async def foreseen(ports: Reading, work: Work, options: Options) -> Work:
     known = await sized(ports, desired, work.observed, names)
     await look_for(ports.registry, places, work.observed)
     warm = warmth(plan, caches, work.resolution, work.observed)
-    plan = forecast(plan, desired, known, warm, options.jobs or desired.fleet.jobs or options.cores)
+    plan = forecast(plan, desired, known, warm, options.jobs_in(desired.fleet))
     return replace(work, plan=plan, sized=known, urgency=urgency(plan, desired))
 
 
@@ -267,7 +272,7 @@ async def _carried_out(work: Work, ports: Ports, options: Options) -> Outcome:
     from reconciler.apply.carry_out import carry_out
     from reconciler.plan.score import score
 
-    jobs = options.jobs or work.resolution.desired.fleet.jobs or options.cores
+    jobs = options.jobs_in(work.resolution.desired.fleet)
     outcome = await carry_out(work, ports, jobs, Limits(options.build_timeout, options.overrides.older))
     return replace(outcome, forecast=score(work.plan, outcome))
 

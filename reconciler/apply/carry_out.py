@@ -69,8 +69,8 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     tagger = Tagger(ports, desired, work.observed, Witness(ports, desired, allow_older))
     attester = Attester(ports, desired)
     settler = Settler(ports, tagger, attester)
-    builds = {change.artifact for change in plan.changes if change.action is Action.BUILD}
-    after = {name: sorted(builds & _parents(desired.wanted[name])) for name in builds}
+    builds = [change.artifact for change in plan.changes if change.action is Action.BUILD]
+    after = {name: sorted(_parents(desired.wanted[name])) for name in builds}  # what is to be copied may be built, too
     places = Places(jobs, work.urgency, after if jobs > 1 else {})  # with one, no order makes the pass shorter
     foreseen = {change.artifact: change.forecast for change in plan.changes if change.forecast}
     worker = Worker(

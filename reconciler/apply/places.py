@@ -29,7 +29,7 @@ AT_ONCE = inf
 @dataclass(slots=True)
 class Places:
     """`free` of them at first. `urgency` is that of builds: artifact -> a number, a greater one goes first; what is not
-    in it goes last, and ties go by name. `after` has all builds of the pass that each build waits for."""
+    in it goes last, and ties go by name. `after` has all that each build waits for."""
 
     free: int
     urgency: Mapping[ArtifactName, float] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Places:
     _coming: set[tuple[float, ArtifactName]] = field(default_factory=set)
     """Those that need nothing but that what was built for them is recorded."""
     _left: dict[ArtifactName, int] = field(default_factory=dict)
-    """Build -> how many of those it waits for are not built yet."""
+    """Build that has not come yet -> how many of those it waits for are not built yet."""
     _children: dict[ArtifactName, list[ArtifactName]] = field(default_factory=dict)
     _built: set[ArtifactName] = field(default_factory=set)
     _came: int = 0
@@ -70,6 +70,8 @@ class Places:
             return
         self._built.add(name)
         for child in self._children.get(name, ()):
+            if child not in self._left:
+                continue  # it did not need this one: an earlier pass had pushed what it stands on
             self._left[child] -= 1
             if not self._left[child]:
                 self._coming.add((-self._urgency(child), child))
@@ -84,6 +86,7 @@ class Places:
         return self.urgency.get(name, 0.0)
 
     def _comes(self, name: ArtifactName) -> None:
+        self._left.pop(name, None)
         self._coming.discard((-self._urgency(name), name))
 
     async def _take(self, name: ArtifactName, urgency: float) -> None:

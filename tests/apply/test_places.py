@@ -139,3 +139,18 @@ def test_no_place_is_kept_for_what_still_waits_for_another_build() -> None:
             await Worked(places).work("other")
 
     asyncio.run(some())
+
+
+def test_no_place_is_kept_for_what_has_come_before_what_it_stands_on_was_built() -> None:
+    """A child that finds what it needs in the registry waits for no build, and is not about to come a second time."""
+
+    async def some() -> None:
+        parent, child = named("parent"), named("child")
+        places = Places(1, {child: 9.0}, {child: [parent]})
+        await Worked(places).work("child")
+        places.ended(child)
+        places.ended(parent)
+        async with asyncio.timeout(5):
+            await Worked(places).work("other")
+
+    asyncio.run(some())

@@ -66,6 +66,8 @@ def test_a_pass_on_two_lines() -> None:
         ({"wall": Span(0.0, 250.0, 430.0)}, "at most about 4 min (P95 7 min) with 2 jobs"),
         ({"wall": Span(125.0, 250.0, 430.0)}, "about 2 to 4 min (P95 7 min) with 2 jobs"),
         ({"wall": Span(25.0, 250.0, 430.0)}, "about 25 s to 4 min (P95 7 min) with 2 jobs"),
+        ({"wall": Span(0.5, 250.0, 430.0)}, "under 1 s to 4 min (P95 7 min) with 2 jobs"),
+        ({"wall": Span(0.0, 0.6, 1.4)}, "under 1 s (P95 1.4 s) with 2 jobs"),
         ({"known": 10}, "about 4 min (P95 7 min) with 2 jobs, and 2 of 12 builds of unknown"),
         ({"fewest": 3}, "about 4 min (P95 7 min) with 2 jobs, by 3 runs or more each"),
         ({"fewest": 1, "known": 1, "builds": 1, "jobs": 1}, "about 4 min (P95 7 min) with 1 job, by 1 run"),
@@ -94,6 +96,8 @@ def test_each_build_in_detail() -> None:
     assert view.of_build(others, None, conditional=False) == (
         "about 12 s (P95 20 s) by 1 run of others in the workspace, no cache, medium (4 cpu, 8 GiB)"
     )
+    quick = replace(told, time=Expected(0.4, 2.0, 7), cost=None)
+    assert view.of_build(quick, None, conditional=True).startswith("at most under 1 s (P95 2.0 s) by 7 runs, ")
     unknown = view.of_build(replace(others, time=None), None, conditional=False)
     assert unknown.startswith("time unknown, nothing like it was built before, no cache")
     plan = Plan("0" * 40, (change(Action.BUILD, forecast=told),), forecast=TOLD)

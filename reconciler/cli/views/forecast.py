@@ -79,13 +79,19 @@ def _span(span: Span) -> str:
     """`about 4 min (P95 7 min)`, `about 1 to 4 min …`, `at most about 4 min …` where nothing is certain."""
     least, most, p95 = map(roughly, (span.least, span.most, span.p95))
     if least == most:
-        told = f"about {most}"
+        told = _about(span.most)
     elif not span.least:
-        told = f"at most about {most}"
+        told = f"at most {_about(span.most)}"
     else:
         same = least.partition(" ")[2] == most.partition(" ")[2]
-        told = f"about {least.partition(' ')[0] if same else least} to {most}"
+        told = f"{_about(span.least).rpartition(' ')[0] if same else _about(span.least)} to {most}"
     return f"{told} (P95 {p95})"
+
+
+def _about(seconds: float) -> str:
+    """`about 4 min`; `under 1 s` is as rough as it is."""
+    told = roughly(seconds)
+    return told if told.startswith("under ") else f"about {told}"
 
 
 def _time(told: BuildForecast, *, conditional: bool) -> str:
@@ -94,7 +100,7 @@ def _time(told: BuildForecast, *, conditional: bool) -> str:
         return f"time unknown, {_NOTHING_LIKE_IT}"
     most = "at most " if conditional or told.at_most else ""
     others = " of others in the workspace" if time.basis is Basis.WORKSPACE else ""
-    return f"{most}about {roughly(time.p50)} (P95 {roughly(time.p95)}) by {count(time.runs, 'run')}{others}"
+    return f"{most}{_about(time.p50)} (P95 {roughly(time.p95)}) by {count(time.runs, 'run')}{others}"
 
 
 def _path(told: PassForecast) -> str:
