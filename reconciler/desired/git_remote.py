@@ -16,7 +16,7 @@ from pygit2.enums import CredentialType
 
 from reconciler.desired.bare import out_of_space
 from reconciler.desired.git_revs import Refs
-from reconciler.desired.mirror import CONNECT_MS, IDLE_MS, same_server
+from reconciler.desired.git_server import ServerCallbacks, limit_waits, same_server
 from reconciler.model.problem import LianError, Next, Problem
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Talk:
 
     def __init__(self, url: GitUrl, folder: Path, login: Login | None, going_on: GoingOn) -> None:
         """Raises LianError `git-unreachable`, `git-login-missing`, `git-login-refused`, `git-host-unknown`."""
-        pygit2.settings.server_connect_timeout, pygit2.settings.server_timeout = CONNECT_MS, IDLE_MS
+        limit_waits()
         self._url, self._folder = url, folder
         self._callbacks = _Callbacks(url, login, going_on)
         try:
@@ -100,18 +100,13 @@ class Talk:
         return unreachable(self._url, str(error))
 
 
-class _Callbacks(pygit2.RemoteCallbacks):
+class _Callbacks(ServerCallbacks):
     """Offers a login once to each URL that asks; a refused one must not be offered for ever."""
 
     def __init__(self, url: GitUrl, login: Login | None, going_on: GoingOn) -> None:
         super().__init__()
         self._url, self._login, self._going_on = url, login, going_on
         self._offered: set[str] = set()
-
-    def certificate_check(self, certificate: None, valid: bool, host: bytes) -> bool:
-        """`valid` is libgit2's own verdict; left to pygit2, any key of an ssh server is good."""
-        del certificate, host
-        return valid
 
     def sideband_progress(self, string: str) -> None:
         """What the server says meanwhile."""
