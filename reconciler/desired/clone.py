@@ -8,7 +8,6 @@ lies only here: the folder may be deleted at any time.
 from __future__ import annotations
 
 import hashlib
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,14 +26,13 @@ from reconciler.desired.git_remote import (
     unreachable,
 )
 from reconciler.desired.git_revs import Refs, Tip
-from reconciler.model.git_url import as_commit
 from reconciler.model.problem import LianError, Next, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
-    from reconciler.desired.git_remote import Login
+    from reconciler.desired.git_remote import GoingOn, Login
     from reconciler.model.git_url import GitUrl
 
 MAX_PACKS = 64
@@ -68,21 +66,21 @@ class Clone:
         return Found(repository, there) if repository and len(there) == len(commits) else None
 
     def read(
-        self, revs: Mapping[str, str | None], login: Login | None = None, stop: threading.Event | None = None
+        self, revs: Mapping[str, str | None], login: Login | None = None, going_on: GoingOn = lambda: None
     ) -> Found:
         """The commits of these, fetched as far as they are not here: rev -> the commit to which it is pinned, or None
         where its server says what it means now. The server is asked once, and not at all where `kept` knows everything.
+        `going_on` is called often; what it raises ends all of it, and is raised.
 
         Raises LianError `git-unreachable`, `git-login-missing` and the like (git_remote.Talk), `disk-full`,
         `cache-unusable`. What is wrong with one of them alone stands in the result: `git-rev-unknown` and the like.
         """
-        stop = stop or threading.Event()
         cuts: list[Cut] = []
         for _ in range(_TRIES):
             # a ref may have moved since it was told; if not, something may be wrong with what is here
             self._bare.locked(self._empty if len(cuts) > 1 else self._prepare)
             try:
-                return self._read(revs, login, stop)
+                return self._read(revs, login, going_on)
             except _Replaced:
                 continue
             except Cut as error:
@@ -91,10 +89,10 @@ class Clone:
                     break
         raise LianError(unreachable(self._url, str(cuts[-1] if cuts else "other processes replace it over and over")))
 
-    def refs(self, login: Login | None = None, stop: threading.Event | None = None) -> Refs:
+    def refs(self, login: Login | None = None, going_on: GoingOn = lambda: None) -> Refs:
         """What its server tells. Nothing is fetched. Raises LianError as `read`."""
         self._bare.locked(self._prepare)
-        return Talk(self._url, self._bare.current, login, stop or threading.Event()).refs
+        return Talk(self._url, self._bare.current, login, going_on).refs
 
     def again(self, commit: str, login: Login | None = None) -> pygit2.Repository:
         """Fetch a commit into an empty folder, since an object of it is lost or damaged. Raises LianError as `read`,
@@ -120,10 +118,10 @@ class Clone:
     def _empty(self) -> None:
         self._bare.anew(lambda folder: keep_to_one_host(pygit2.Repository(str(folder))))
 
-    def _read(self, revs: Mapping[str, str | None], login: Login | None, stop: threading.Event) -> Found:
+    def _read(self, revs: Mapping[str, str | None], login: Login | None, going_on: GoingOn) -> Found:
         folder = self._bare.current
         try:
-            talk = Talk(self._url, folder, login, stop)
+            talk = Talk(self._url, folder, login, going_on)
         except LianError as error:
             raise error if self._bare.current == folder else _Replaced from error
         found: dict[str, Revision | Problem] = {}
@@ -137,7 +135,7 @@ class Clone:
         def work() -> pygit2.Repository:
             if self._bare.current != folder:
                 raise _Replaced
-            return _Fetching(self._url, folder, talk, login, stop).all_of(tips.values())
+            return _Fetching(self._url, folder, talk, login, going_on).all_of(tips.values())
 
         wanted = [tip.commit for tip in tips.values()]
         repository = _opened(folder)
@@ -158,7 +156,7 @@ class _Fetching:
     folder: Path
     talk: Talk | None
     login: Login | None
-    stop: threading.Event
+    going_on: GoingOn
 
     def all_of(self, tips: Collection[Tip]) -> pygit2.Repository:
         """What is still missing of these, each without its history if it can be had so. Raises Cut, LianError."""
@@ -179,7 +177,7 @@ class _Fetching:
             self._fetch(list(ALL), ALL_HISTORY)
 
     def _fetch(self, refspecs: list[str], depth: int) -> None:
-        talk = self.talk or Talk(self.url, self.folder, self.login, self.stop)
+        talk = self.talk or Talk(self.url, self.folder, self.login, self.going_on)
         self.talk = None
         talk.fetch(refspecs, depth)
 
@@ -221,8 +219,3 @@ def _gone(tip: Tip) -> Problem:
         message = f"{tip.ref} leads to no commit"
     hint = "see that it was pushed, and that a branch or a tag leads to it"
     return Problem("git-rev-unknown", message, hint=hint, next=Next.RETRY)
-
-
-def fixed(rev: str, pinned: Callable[[str], str | None]) -> str | None:
-    """The commit that `rev` means whoever is asked, if it is fixed: an id itself, or pinned."""
-    return as_commit(rev) or pinned(rev)

@@ -11,15 +11,16 @@ import threading
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias
 
-from reconciler.desired.clone import Clone, fixed
+from reconciler.desired.clone import Clone
 from reconciler.desired.contexts import Contexts
 from reconciler.desired.git_remote import Login
 from reconciler.desired.inputs import Side
 from reconciler.desired.tree import CommitTree, GitObjects
+from reconciler.finishing import all_of, in_thread
 from reconciler.model.desired import Origin
-from reconciler.model.git_url import GitUrl
+from reconciler.model.git_url import GitUrl, as_commit
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.secret import Secret
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from reconciler.desired.memo import Memo
     from reconciler.model.credential import SourceRef
     from reconciler.model.git_url import GitAccess
-
-T = TypeVar("T")
 
 AT_ONCE = 8
 """Repositories that are asked at a time."""
@@ -80,7 +79,7 @@ class Foreign:
     ) -> dict[Place, Side | Problem]:
         """Each place's commit, ready to be read, or why it cannot be. `pinned` says to which commit a URL and a rev are
         pinned, if they are; nobody is asked for those that are here."""
-        fixed_to = {(url, rev): fixed(rev, partial(pinned, url)) for url, rev in places}
+        fixed_to = {(url, rev): as_commit(rev) or pinned(url, rev) for url, rev in places}
         wanted: dict[str, dict[str, str | None]] = defaultdict(dict)
         for (url, rev), commit in fixed_to.items():
             if (url, rev, commit) not in self._known:
@@ -92,7 +91,7 @@ class Foreign:
                 found = await self._commits(url, revs, access)
             self._known.update({(url, rev, revs[rev]): each for rev, each in found.items()})
 
-        await asyncio.gather(*(one(url, revs) for url, revs in wanted.items()))
+        await all_of(one(url, revs) for url, revs in wanted.items())
         return {place: _side(place, self._known[*place, commit], memo) for place, commit in fixed_to.items()}
 
     async def commits(self, places: Iterable[Place], access: GitAccess) -> dict[Place, str | Problem]:
@@ -104,7 +103,7 @@ class Foreign:
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def one(url: str, revs: list[str]) -> dict[Place, str | Problem]:
-            known: dict[Place, str | Problem] = {(url, rev): fixed(rev, lambda _: None) or "" for rev in revs}
+            known: dict[Place, str | Problem] = {(url, rev): as_commit(rev) or "" for rev in revs}
             moving = [rev for rev in revs if not known[url, rev]]
             async with gate:
                 try:
@@ -113,13 +112,13 @@ class Foreign:
                     return known | {(url, rev): error.problems[0] for rev in moving}
             return known | {(url, rev): _tip(refs, rev, url) for rev in moving if refs}
 
-        found = await asyncio.gather(*(one(url, revs) for url, revs in wanted.items()))
+        found = await all_of(one(url, revs) for url, revs in wanted.items())
         return {place: commit for each in found for place, commit in each.items()}
 
     async def _refs(self, url: str, access: GitAccess) -> Refs:
         parsed = _parsed(url)
         login = await self._login(parsed, access)
-        return await _in_thread(lambda stop: Clone(parsed, self.cache).refs(login, stop))
+        return await in_thread(partial(Clone(parsed, self.cache).refs, login))
 
     async def _commits(
         self, url: str, revs: Mapping[str, str | None], access: GitAccess
@@ -131,7 +130,7 @@ class Foreign:
             found = await asyncio.to_thread(clone.kept, known) if len(known) == len(revs) else None
             if found is None:
                 login = await self._login(parsed, access)
-                found = await _in_thread(lambda stop: clone.read(revs, login, stop))
+                found = await in_thread(partial(clone.read, revs, login))
         except LianError as error:
             return dict.fromkeys(revs, _of_the_world(error.problems[0]))
 
@@ -200,16 +199,6 @@ class HealingObjects:
                 again, self._again = self._again, None
                 self._objects = GitObjects(again())
             return self._objects
-
-
-async def _in_thread(work: Callable[[threading.Event], T]) -> T:
-    """Blocking work that ends soon after it is called off."""
-    stop = threading.Event()
-    try:
-        return await asyncio.to_thread(work, stop)
-    except asyncio.CancelledError:
-        stop.set()
-        raise
 
 
 async def unbound(source: SourceRef, purpose: str) -> Secret:

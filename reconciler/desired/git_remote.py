@@ -9,22 +9,25 @@ spoken to.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pygit2
 from pygit2.enums import CredentialType
 
 from reconciler.desired.bare import out_of_space
 from reconciler.desired.git_revs import Refs
-from reconciler.desired.mirror import CONNECT_MS, IDLE_MS, same_server
+from reconciler.desired.git_server import ServerCallbacks, limit_waits, same_server
 from reconciler.model.problem import LianError, Next, Problem
 
 if TYPE_CHECKING:
-    import threading
+    from collections.abc import Callable
     from pathlib import Path
 
     from reconciler.model.git_url import GitUrl
     from reconciler.model.secret import Secret
+
+GoingOn: TypeAlias = "Callable[[], None]"
+"""What is called between two packets, and raises what is to end the talk (finishing.in_thread)."""
 
 ALL = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 ONE_COMMIT = 1
@@ -64,14 +67,13 @@ def keep_to_one_host(repository: pygit2.Repository) -> None:
 
 
 class Talk:
-    """A connection to `url` from the repository at `folder`, which keeps to one host, and into which is fetched. `stop`
-    ends it between two packets."""
+    """A connection to `url` from the repository at `folder`, which keeps to one host, and into which is fetched."""
 
-    def __init__(self, url: GitUrl, folder: Path, login: Login | None, stop: threading.Event) -> None:
+    def __init__(self, url: GitUrl, folder: Path, login: Login | None, going_on: GoingOn) -> None:
         """Raises LianError `git-unreachable`, `git-login-missing`, `git-login-refused`, `git-host-unknown`."""
-        pygit2.settings.server_connect_timeout, pygit2.settings.server_timeout = CONNECT_MS, IDLE_MS
+        limit_waits()
         self._url, self._folder = url, folder
-        self._callbacks = _Callbacks(url, login, stop)
+        self._callbacks = _Callbacks(url, login, going_on)
         try:
             repository = pygit2.Repository(str(folder))
             self._remote = repository.remotes.create_anonymous(url.text)
@@ -98,32 +100,23 @@ class Talk:
         return unreachable(self._url, str(error))
 
 
-class _Callbacks(pygit2.RemoteCallbacks):
+class _Callbacks(ServerCallbacks):
     """Offers a login once to each URL that asks; a refused one must not be offered for ever."""
 
-    def __init__(self, url: GitUrl, login: Login | None, stop: threading.Event) -> None:
+    def __init__(self, url: GitUrl, login: Login | None, going_on: GoingOn) -> None:
         super().__init__()
-        self._url, self._login, self._stop = url, login, stop
+        self._url, self._login, self._going_on = url, login, going_on
         self._offered: set[str] = set()
-
-    def certificate_check(self, certificate: None, valid: bool, host: bytes) -> bool:
-        """`valid` is libgit2's own verdict; left to pygit2, any key of an ssh server is good."""
-        del certificate, host
-        return valid
 
     def sideband_progress(self, string: str) -> None:
         """What the server says meanwhile."""
         del string
-        self._go_on()
+        self._going_on()
 
     def transfer_progress(self, stats: pygit2.remotes.TransferProgress) -> None:
         """What has arrived."""
         del stats
-        self._go_on()
-
-    def _go_on(self) -> None:
-        if self._stop.is_set():
-            raise pygit2.GitError("it was called off")
+        self._going_on()
 
     def credentials(
         self, url: str, username_from_url: str | None, allowed_types: CredentialType

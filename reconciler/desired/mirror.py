@@ -11,14 +11,13 @@ import pygit2
 from pygit2.enums import CredentialType, FetchPrune
 
 from reconciler.desired.bare import BareFolder, out_of_space
+from reconciler.desired.git_server import ServerCallbacks, limit_waits, same_server
 from reconciler.model.problem import LianError, Next, Problem, redact
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _REFSPECS = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-CONNECT_MS, IDLE_MS = 15_000, 30_000
-"""How long a server may take until it answers, and then between two of its answers."""
 
 
 class Mirror:
@@ -85,8 +84,7 @@ class Mirror:
         return repository
 
     def _connect(self, remote: pygit2.Remote, callbacks: _Callbacks) -> list[pygit2.remotes.RemoteHead]:
-        pygit2.settings.server_connect_timeout = CONNECT_MS
-        pygit2.settings.server_timeout = IDLE_MS
+        limit_waits()
         callbacks.offered = False
         try:
             remote.connect(callbacks=callbacks, proxy=True)
@@ -106,18 +104,12 @@ class _Damaged(Exception):
     """The mirror cannot be brought up to date as it is."""
 
 
-class _Callbacks(pygit2.RemoteCallbacks):
+class _Callbacks(ServerCallbacks):
     """Offers each credential once: a refused one must not be offered for ever."""
 
     def __init__(self, url: str, user: str | None, password: str | None) -> None:
         super().__init__()
         self._url, self._user, self._password, self.offered = url, user, password, False
-
-    def certificate_check(self, certificate: None, valid: bool, host: bytes) -> bool:
-        """A server is who it says it is by the system's authorities or the user's known_hosts. Left to pygit2, any key
-        of an ssh server is good."""
-        del certificate, host
-        return valid
 
     def credentials(
         self, url: str, username_from_url: str | None, allowed_types: CredentialType
@@ -135,15 +127,6 @@ class _Callbacks(pygit2.RemoteCallbacks):
         if allowed_types & CredentialType.USERPASS_PLAINTEXT and self._password is not None:
             return pygit2.UserPass(user, self._password)
         raise pygit2.GitError("the server asks for credentials, and none are at hand")
-
-
-def same_server(one: str, other: str) -> bool:
-    """Whether two URLs are of one server, which knows the same credentials."""
-    try:
-        first, second = ((parts.scheme, parts.hostname, parts.port) for parts in (urlsplit(one), urlsplit(other)))
-    except ValueError:
-        return False
-    return first == second or "://" not in one + other
 
 
 def _split_credentials(url: str) -> tuple[str, str | None, str | None]:

@@ -7,7 +7,6 @@ import asyncio
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from reconciler.desired.nickel.data import NotDataError, places_of
 from reconciler.desired.nickel.evaluate import evaluate
 from reconciler.desired.nickel.guard import MAX_BYTES
 from reconciler.desired.nickel.settings import BUILD_POLICY, SourceFile
@@ -85,6 +84,8 @@ def _data(tree: CommitTree, path: str, file: Node) -> tuple[Problem | None, Mapp
     content = tree.read(file.id)
     if len(content) > MAX_BYTES:
         return None, _NOWHERE
+    from reconciler.desired.nickel.data import NotDataError, places_of  # few repos have a policy
+
     try:
         return None, places_of(content.decode("utf-8", "replace")) or _NOWHERE
     except NotDataError as error:

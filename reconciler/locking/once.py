@@ -19,7 +19,7 @@ from reconciler.model.moving import PartKind, parts_of
 from reconciler.model.observed import Absent, Found, Unknown
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.reference import Reference
-from reconciler.model.wording import meant, some
+from reconciler.model.wording import nearest, some
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -78,7 +78,7 @@ async def lock_once(ports: Locking, options: Options) -> LockReport:
     moving = _named(options.update, {*uses.parts, *before})
     asked = [part for part in uses.parts if part not in before or part in moving]
     unused = uses.unused(before, desired)
-    report = LockReport(desired.revision, problems=desired.problems, looked_at=len(asked))
+    report = LockReport(desired.revision, problems=desired.problems)
     notes = (*desired.notes, *uses.note)
     found, unresolved = await _resolved(ports, asked, uses)
     if unresolved:
@@ -125,9 +125,8 @@ def _named(globs: tuple[str, ...] | None, known: Collection[Part]) -> set[Part]:
 def _unknown(glob: str, known: Collection[Part]) -> Problem:
     """People leave out hosts and folders; what is meant is told by its whole name."""
     spelled = {text: part.name for part in known for name in part.names for text in (name.rpartition("/")[2], name)}
-    near = meant(glob, spelled, "")
-    word = near.removeprefix("did you mean ").removesuffix("?")
-    hint = f"did you mean {spelled[word]}?" if word in spelled else f"{NAME} and `lian lock --check` name them all"
+    near = nearest(glob, spelled)
+    hint = f"did you mean {spelled[near]}?" if near else f"{NAME} and `lian lock --check` name them all"
     return Problem("lock-name-unknown", f"nothing that moves is called {glob}", "--update", hint=hint)
 
 
@@ -143,43 +142,51 @@ async def _resolved(
 ) -> tuple[dict[Part, str], tuple[Problem, ...]]:
     """What each part is now, and why some are not known, said of the first that uses it. All are asked, so that all
     problems are told at once."""
-    images = {Reference.parse(part.name): part for part in parts if part.kind is PartKind.IMAGE}
-    gate = asyncio.Semaphore(_AT_ONCE)
-    urls = [part for part in parts if part.kind is PartKind.URL]
-    places = {(part.name, part.rev): part for part in parts if part.kind is PartKind.GIT}
-    heads, answers, commits = await asyncio.gather(
-        _heads(ports, images),
-        all_of(_content(gate, ports, part) for part in urls),
-        ports.git_refs.commits(places),
+    of = {kind: [part for part in parts if part.kind is kind] for kind in PartKind}
+    asked = (
+        _heads(ports, of[PartKind.IMAGE]),
+        _contents(ports, of[PartKind.URL]),
+        _commits(ports, of[PartKind.GIT]),
     )
-    found = {images[reference]: pin for reference, pin in heads.items()} | dict(zip(urls, answers, strict=True))
-    found |= {places[place]: commit for place, commit in commits.items()}
+    found = {part: pin for answer in await all_of(asked) for part, pin in answer.items()}
     pins = {part: pin for part, pin in found.items() if isinstance(pin, str)}
     problems = {part: problem for part, problem in found.items() if isinstance(problem, Problem)}
     return pins, tuple(problem.of(str(uses.parts[part][0])) for part, problem in sorted(problems.items()))
 
 
-async def _heads(ports: Locking, images: Collection[Reference]) -> dict[Reference, str | Problem]:
+async def _heads(ports: Locking, images: Collection[Part]) -> dict[Part, str | Problem]:
     """Asked repository by repository, so that no registry answers from a list that is a little behind."""
+    parts = {Reference.parse(part.name): part for part in images}
     apart: dict[object, list[Reference]] = {}
-    for reference in images:
+    for reference in parts:
         apart.setdefault(reference.repository, []).append(reference)
     answers = await all_of(ports.registry.heads(references) for references in apart.values())
-    found: dict[Reference, str | Problem] = {}
+    found: dict[Part, str | Problem] = {}
     for reference, head in (item for answer in answers for item in answer.items()):
         match head:
             case Found(digest):
-                found[reference] = str(digest)
+                found[parts[reference]] = str(digest)
             case Absent():
-                found[reference] = missing_base(reference)
+                found[parts[reference]] = missing_base(reference)
             case Unknown(problem):
-                found[reference] = unread_base(reference, problem)
+                found[parts[reference]] = unread_base(reference, problem)
     return found
 
 
-async def _content(gate: asyncio.Semaphore, ports: Locking, part: Part) -> str | Problem:
-    try:
-        async with gate:
-            return str(await ports.contents.digest(part.name))
-    except LianError as error:
-        return error.problems[0]
+async def _contents(ports: Locking, urls: Collection[Part]) -> dict[Part, str | Problem]:
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(part: Part) -> str | Problem:
+        try:
+            async with gate:
+                return str(await ports.contents.digest(part.name))
+        except LianError as error:
+            return error.problems[0]
+
+    return dict(zip(urls, await all_of(map(one, urls)), strict=True))
+
+
+async def _commits(ports: Locking, repositories: Collection[Part]) -> dict[Part, str | Problem]:
+    parts = {(part.name, part.rev): part for part in repositories}
+    found = await ports.git_refs.commits(parts)
+    return {parts[place]: commit for place, commit in found.items()}

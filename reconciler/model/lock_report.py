@@ -56,8 +56,6 @@ class LockReport:
     changes: tuple[LockChange, ...] = ()
     kept: int = 0
     """Entries that stay as they are."""
-    looked_at: int = 0
-    """Parts that somebody outside was asked for."""
     written: bool = False
     problems: tuple[Problem, ...] = ()
     """What is wrong in the commit: what it uses is not all known, so nothing is taken for unused."""

@@ -26,7 +26,12 @@ def built_from(revision: str) -> str:
 
 def meant(typed: str, known: Iterable[str], otherwise: str, *, likeness: float = 0.6) -> str:
     """`did you mean api?`, or what to say where nothing that is known is as much alike as that (0 to 1)."""
+    near = nearest(typed, known, likeness=likeness)
+    return f"did you mean {near}?" if near else otherwise
+
+
+def nearest(typed: str, known: Iterable[str], *, likeness: float = 0.6) -> str | None:
+    """What of all that is known is most like it, if anything is as much alike as that (0 to 1)."""
     from difflib import get_close_matches  # for mistakes alone
 
-    near = get_close_matches(typed, sorted(known), n=1, cutoff=likeness)
-    return f"did you mean {near[0]}?" if near else otherwise
+    return next(iter(get_close_matches(typed, sorted(known), n=1, cutoff=likeness)), None)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from reconciler.model.name import ArtifactName
 from reconciler.model.problem import LianError, Problem
 from reconciler.plan.graph import invalid
-from reconciler.plan.judge import Case, Judge, Violation, told_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -16,13 +15,18 @@ if TYPE_CHECKING:
     from reconciler.model.artifact import Place
     from reconciler.model.desired import Desired
     from reconciler.model.rule import Written
+    from reconciler.plan.judge import Violation
 
 
 def violations(desired: Desired) -> list[Violation]:
     """Every violation of every rule, by artifact and rule; the same thing once, however many platforms have it."""
+    if not desired.rules.rules:
+        return []
+    from reconciler.plan.judge import Case, Judge  # few repos have a policy
+
     found: dict[tuple[Written, Place, str], Violation] = {}
     judges = [Judge(rule, desired.ladder) for rule in desired.rules.rules]
-    for name, wanted in desired.wanted.items() if judges else ():
+    for name, wanted in desired.wanted.items():
         said, case = str(name), Case(wanted)
         for judge in judges:
             if judge.is_about(said):
@@ -59,6 +63,8 @@ def refuse_force(desired: Desired, forced: Collection[ArtifactName]) -> None:
     denied = [(name, rule) for name in sorted(forced) for rule in rules if rule.is_about(str(name))]
     if not denied:
         return
+    from reconciler.plan.judge import told_of  # for mistakes alone
+
     hint = "leave it out of --force; a new `os_epoch` in its directive builds it anew, and is reviewed"
     problems = [
         Problem(

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 import pygit2
 import pytest
 
-from reconciler.desired.clone import MAX_PACKS, Clone, fixed
+from reconciler.desired.clone import MAX_PACKS, Clone
 from reconciler.desired.foreign import HealingObjects
 from reconciler.desired.git import Revision
 from reconciler.desired.git_remote import Login
 from reconciler.desired.tree import CommitTree
-from reconciler.model.git_url import GitUrl
+from reconciler.finishing import Stopped
+from reconciler.model.git_url import GitUrl, as_commit
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.secret import Secret
 from tests.desired.repos import Repo
@@ -131,7 +132,7 @@ def test_all_revs_of_a_repository_are_one_question(server: GitServer, repo: Repo
 
 @pytest.mark.parametrize("rev", ["E" * 40, "1" * 64])
 def test_a_whole_id_is_no_branch_that_is_looked_up(server: GitServer, tmp_path: Path, rev: str) -> None:
-    found = wrong(clone(server, tmp_path).read({rev: fixed(rev, lambda _: None)}), rev)
+    found = wrong(clone(server, tmp_path).read({rev: as_commit(rev)}), rev)
     assert (found.code, found.message) == ("git-rev-unknown", f"there is no commit {rev.lower()}")
 
 
@@ -292,7 +293,8 @@ _READ = """
 import sys
 from pathlib import Path
 from reconciler.desired.clone import Clone
-from reconciler.model.git_url import GitUrl
+from reconciler.finishing import Stopped
+from reconciler.model.git_url import GitUrl, as_commit
 print("ready", flush=True)
 while True:
     clone = Clone(GitUrl.parse(sys.argv[1]), Path(sys.argv[2]))
@@ -326,7 +328,21 @@ def test_a_killed_fetch_leaves_nothing_that_stops_the_next(server: GitServer, tm
     assert {p.name for p in folder.parent.iterdir()} == {folder.name, made._bare.current.name, f"{folder.name}.lock"}
 
 
-def test_a_fetch_that_is_called_off_ends(server: GitServer, tmp_path: Path) -> None:
+def test_a_fetch_that_is_called_off_ends_at_once_and_loses_nothing(
+    server: GitServer, repo: Repo, tmp_path: Path
+) -> None:
+    made = clone(server, tmp_path)
+    before = commit(made.read({"main": None}), "main")
+    repo.commit({"a": "new"})
     stop = threading.Event()
+
+    def going_on() -> None:
+        if stop.is_set():
+            raise Stopped
+
+    server.fresh()
     server.before_fetch = stop.set
-    assert refused(lambda: clone(server, tmp_path).read({"main": None}, None, stop)).code == "git-unreachable"
+    with pytest.raises(Stopped):
+        made.read({"main": None}, None, going_on)
+    assert server.listed == 1
+    assert made.kept({before: before})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.buildkit
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
 INDEX = "application/vnd.oci.image.index.v1+json"
 NAMES = ("a", "b", "c", "d")
 
@@ -53,12 +57,25 @@ class Hand:
 
     def push(self, tag: str, text: str) -> str:
         """`docker push`: an image that nobody's directive names; its digest."""
-        config = self._blob(json.dumps({"architecture": "amd64", "os": "linux", "text": text}).encode())
-        layer = self._blob(text.encode())
-        kinds = ("application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar")
-        parts = [{"mediaType": k, "digest": d, "size": s} for k, (d, s) in zip(kinds, (config, layer), strict=True)]
-        document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": parts[0], "layers": parts[1:]}
-        return self.put(tag, document)
+        return self._image(tag, {"text": text}, LAYER, text.encode())
+
+    def push_file(self, tag: str, text: str) -> str:
+        """An image that can be built upon, with this text in the file `text`; its digest."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            member = tarfile.TarInfo("text")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+        content = buffer.getvalue()
+        root = {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(content).hexdigest()}"]}
+        return self._image(tag, {"config": {}, "rootfs": root}, f"{LAYER}+gzip", gzip.compress(content))
+
+    def _image(self, tag: str, config: dict[str, Any], kind: str, layer: bytes) -> str:
+        described = self._blob(json.dumps({"architecture": "amd64", "os": "linux", **config}).encode())
+        kinds = ("application/vnd.oci.image.config.v1+json", kind)
+        parts = zip(kinds, (described, self._blob(layer)), strict=True)
+        one, other = ({"mediaType": kind, "digest": digest, "size": size} for kind, (digest, size) in parts)
+        return self.put(tag, {"schemaVersion": 2, "mediaType": MANIFEST, "config": one, "layers": [other]})
 
     def put(self, tag: str, document: dict[str, Any]) -> str:
         """Any manifest under a tag; its digest."""

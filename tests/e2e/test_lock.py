@@ -36,18 +36,6 @@ def files() -> Iterator[FileServer]:
         yield running
 
 
-def base_is(bench: Bench, server: RegistryServer, text: str) -> str:
-    """Build an image that holds this text, and have `team/base:1` name it; its digest."""
-    maker = Bench.new(bench.repo.parent / f"maker-{text}", server.url)
-    made = {"base": 'image = "team/base", tags = ["1"], context.path = "."'}
-    maker.commit(
-        {"directives/team.ncl": directive("team", made), "Dockerfile": "FROM scratch\nCOPY text /\n", "text": text}
-    )
-    maker.lian("reconcile", "--once", "--allow-older", code=None)
-    hand = Hand(server, "team/base")
-    return hand.digest("1")
-
-
 def shop(server: RegistryServer, files: FileServer, **more: str) -> dict[str, str]:
     """One image on that base, with that file."""
     dockerfile = f"FROM {server.host}/team/base:1\nADD {files.url}/tool /tool\nCOPY own /\n"
@@ -70,12 +58,13 @@ def report(bench: Bench, *words: str, code: int = 0) -> dict[str, Any]:
 @pytest.mark.buildkit
 def test_nothing_moves_until_the_lock_does(tmp_path: Path, server: RegistryServer, files: FileServer) -> None:
     bench = Bench.new(tmp_path, f"oci-layout:{tmp_path / 'registry'}")
-    old = base_is(bench, server, "one")
+    hand = Hand(server, "team/base")
+    old = hand.push_file("1", "one")
     bench.commit(shop(server, files))
     assert bench.reconcile()["shop/api"]["status"] == "done"
 
     # without a lock: what moves is told with both digests
-    new = base_is(bench, server, "two")
+    new = hand.push_file("1", "two")
     base = f"{server.host}/team/base:1"
     assert reasons(bench) == [{"code": "base-moved", "subject": base, "old": old, "new": new}]
     text = bench.lian("diff", code=2).out
@@ -94,7 +83,7 @@ def test_nothing_moves_until_the_lock_does(tmp_path: Path, server: RegistryServe
     assert reasons(bench) == []
 
     # everything moves, nothing happens; also where the base's registry is asked nothing
-    third = base_is(bench, server, "three")
+    third = hand.push_file("1", "three")
     files.files["/tool"] = b"tool two"
     assert reasons(bench) == []
     bench.commit({"api/own": "2"})

@@ -269,3 +269,26 @@ def test_afterwards_the_lock_has_exactly_what_is_used(
     assert made.asked == []
     made.in_commit = made.tree
     assert asyncio.run(check(made.ports)).changes == ()
+
+
+class Broken(World):
+    """Its registry fails as no registry should, while others still answer."""
+
+    answered = 0
+
+    async def heads(self, references: Collection[Reference]) -> Mapping[Reference, Sighting]:
+        raise LianError(DOWN)
+
+    async def digest(self, url: str) -> Digest:
+        for _ in range(9):
+            await asyncio.sleep(0)
+        self.answered += 1
+        return await super().digest(url)
+
+
+def test_nobody_is_still_asked_when_an_error_is_told() -> None:
+    usual = world({"shop/api": NAMES})
+    made = Broken(usual.desired, usual.now)
+    with pytest.raises(LianError):
+        lock(made)
+    assert made.answered == 2

@@ -5,18 +5,15 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from typing import TYPE_CHECKING
 
 import httpx
 
 from reconciler.model.digest import Digest
 from reconciler.model.problem import LianError, Next, Problem, redact
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 MAX_BYTES = 8 << 30
 """What is larger is no file for a Dockerfile's ADD."""
+_CHUNK = 1 << 20
 _REDIRECTS = 10
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 _MISSING = {401, 403, 404, 410}
@@ -57,16 +54,12 @@ class HttpContents:
         if response.status_code != httpx.codes.OK:
             raise LianError(_refused(url, response.status_code))
         hashed, size = hashlib.sha256(), 0
-        async for chunk in _chunks(response):
+        async for chunk in response.aiter_bytes(_CHUNK):
             size += len(chunk)
             if size > self._limit:
                 raise LianError(_too_large(url, self._limit))
             hashed.update(chunk)
         return Digest("sha256", hashed.hexdigest())
-
-
-def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    return response.aiter_bytes(1 << 20)
 
 
 def _unreadable(url: str, cause: str, next_: Next = Next.RETRY) -> Problem:
