@@ -20,7 +20,7 @@ import pytest
 from reconciler.model.host import Host
 from reconciler.model.problem import LianError
 from reconciler.model.tier import Tier
-from reconciler.ports.compute import LeaseRequest, NothingRented
+from reconciler.ports.compute import LeaseRequest, NothingRented, Runner
 from reconciler.providers.compute.ssh.connection import Identity
 from reconciler.providers.compute.ssh.machine import SshMachine
 from reconciler.providers.compute.ssh.provider import SshCompute
@@ -175,13 +175,16 @@ class TestSshCompute(ComputeSuite):
 
 
 def problem_of(provider: SshCompute) -> tuple[str, str]:
-    """Of a rent that fails, which leaves nothing to give back: its code, and message with cause."""
+    """Of a rent that fails: its code, and message with cause. What may be left of it is given back."""
 
     async def run() -> None:
         try:
             await rent(provider, request())
-        finally:
+        except NothingRented:
+            raise
+        except LianError:
             await provider.give_back("lease-1")
+            raise
 
     with pytest.raises(LianError) as raised:
         asyncio.run(run())
@@ -405,6 +408,26 @@ def test_a_start_that_is_still_connecting_is_not_waited_for(server: Sshd, tmp_pa
         assert asyncio.run(run()) < 5.0
     finally:
         server.process.send_signal(signal.SIGCONT)
+    assert traces(server.state, tmp_path) == []
+
+
+def test_a_name_for_which_nothing_was_rented_is_free_again(server: Sshd, tmp_path: Path) -> None:
+    provider = compute_on(server, tmp_path)
+
+    async def run() -> Runner:
+        for turns in range(1, 6):  # of the loop, before a connection can stand
+            renting = asyncio.create_task(rent(provider, request()))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            renting.cancel()
+            with pytest.raises((NothingRented, asyncio.CancelledError)):
+                await renting
+        try:
+            return await rent(provider, request())
+        finally:
+            await provider.give_back("lease-1")
+
+    assert asyncio.run(run()).lease == "lease-1"
     assert traces(server.state, tmp_path) == []
 
 

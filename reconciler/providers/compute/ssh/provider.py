@@ -83,14 +83,10 @@ class SshCompute:
             rented = self._rented[lease.name] = _Rented()
             rented.starting = asyncio.ensure_future(self._start(rented, request, lease))
             rented.starting.add_done_callback(_seen)
-        assert rented.starting is not None
         try:
-            return await asyncio.shield(rented.starting)
-        except asyncio.CancelledError:
-            if rented.machine is None:
-                await to_its_end(rented.settle())
-            if rented.machine is None:
-                raise NothingRented(_cut_off(lease.name)) from None
+            return await _started(rented, lease.name)
+        except NothingRented:
+            self._rented.pop(lease.name, None)  # nobody gives it back, and the name may be asked for again
             raise
 
     async def describe(self, lease: str) -> Rental | None:
@@ -270,6 +266,19 @@ class SshCompute:
             hint = "give lian's cache folder a place that can be written to and has room"
             raise LianError(Problem(code, message, cause=error.strerror, hint=hint, next=Next.HOLD)) from error
         return scratch
+
+
+async def _started(rented: _Rented, lease: str) -> Runner:
+    """What its start gives. Raises what that raises, or NothingRented when cancelled before a host was asked."""
+    assert rented.starting is not None
+    try:
+        return await asyncio.shield(rented.starting)
+    except asyncio.CancelledError:
+        if rented.machine is None:
+            await to_its_end(rented.settle())
+        if rented.machine is None:
+            raise NothingRented(_cut_off(lease)) from None
+        raise
 
 
 def _seen(starting: asyncio.Future[Runner]) -> None:
