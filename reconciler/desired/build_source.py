@@ -31,7 +31,7 @@ from reconciler.model.tree import FILE, SYMLINK
 from reconciler.model.wording import meant, some
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     import pygit2
 
@@ -162,10 +162,10 @@ class BuildSource(GitSource):
             notes.append(f"its {LOCK} counts: what it pins is what is built on")
         return ReadCommit("", None, found.tree, Contexts(found.tree, memo), memo, root, History(""), None, tuple(notes))
 
-    def _notes(self, repository: pygit2.Repository) -> tuple[str, ...]:
+    def _told_of(self, uncommitted: Sequence[str]) -> tuple[str, ...]:
         """What is not committed of the context and of what decides with it; anywhere where a directive file says what
         is built."""
-        changed = git.uncommitted_paths(repository)
+        changed = uncommitted
         if isinstance(self._asked, ByFlags) and self._below != ".":
             changed = [path for path in changed if _concerns(path, self._below)]
         if not changed:

@@ -202,14 +202,14 @@ def _examples(repository: pygit2.Repository) -> str:
 
 def uncommitted_paths(repository: pygit2.Repository) -> list[str]:
     """The paths that `git status` would list: changed or untracked, not ignored, not lian's own `.lian/`. One that ends
-    in a slash is a folder of which git has nothing.
+    in a slash is a folder of which git has nothing. It may take seconds, in which the repository can be read by others.
 
     Empty for a bare repository.
     """
     if repository.is_bare:
         return []
     silent = FileStatus.CURRENT | FileStatus.IGNORED
-    changes = repository.status(untracked_files="normal")
+    changes = pygit2.Repository(repository.path).status(untracked_files="normal")
     return [path for path, flags in changes.items() if flags & ~silent and path.partition("/")[0] != ".lian"]
 
 

@@ -166,7 +166,7 @@ class Pinning:
     def _image(self, reference: Reference) -> Reference:
         assert self.lock is not None
         digest = None if reference.digest else self.lock.images.get(reference)
-        return replace(reference, digest=digest) if digest else reference
+        return reference._replace(digest=digest) if digest else reference
 
 
 def _listed(parts: Collection[Part]) -> str:

@@ -78,7 +78,7 @@ class MergedSource(GitSource):
         self._merge = merge = merged(repository, self._base, self._head)
         ruling = CommitTree(merge.objects, merge.base.tree, f"{self._base} ({merge.base.commit[:_SHORT]})")
         tree = CommitTree(merge.objects, merge.tree)
-        notes = () if self._fetched else (*self._notes(repository), *self._not_heeded(ruling, tree))
+        notes = () if self._fetched else tuple(self._not_heeded(ruling, tree))
         return self._commit_of(repository, merge.head.commit, tree, notes, ruling)
 
     def _not_heeded(self, ruling: CommitTree, tree: CommitTree) -> Iterator[str]:

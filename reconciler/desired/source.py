@@ -34,6 +34,7 @@ from reconciler.desired.specs import Specs
 from reconciler.desired.tiers import ShippedTiers, names_tiers, read_sizes
 from reconciler.desired.tree import CommitTree, GitObjects
 from reconciler.desired.variables import named_variables
+from reconciler.finishing import beside
 from reconciler.model.artifact import Place
 from reconciler.model.git_url import GitAccess
 from reconciler.model.lock import NAME
@@ -164,10 +165,17 @@ class GitSource:
         self._commit = commit
         if self._others is not None and not self._fetched:  # else it is another commit of the same pass
             self._others.forget()
+        uncommitted: list[str] = []
+
+        async def look_around() -> None:
+            uncommitted.extend(await asyncio.to_thread(self._uncommitted, commit))
+
         try:
-            return await self._desired(commit)
+            async with beside(look_around()):  # it takes long in a large working tree
+                desired = await self._desired(commit)
         finally:
             await asyncio.to_thread(commit.memo.close)
+        return replace(desired, notes=(*uncommitted, *desired.notes))
 
     def _open(self) -> pygit2.Repository:
         if self._mirror is None:
@@ -177,15 +185,14 @@ class GitSource:
     def _read_commit(self, opened: Callable[[], pygit2.Repository]) -> ReadCommit:
         repository = opened()
         found = git.resolve(repository, self._rev)
-        notes = () if self._fetched else self._notes(repository)
-        return self._commit_of(repository, found.commit, CommitTree(GitObjects(repository), found.tree), notes)
+        return self._commit_of(repository, found.commit, CommitTree(GitObjects(repository), found.tree))
 
     def _commit_of(
         self,
         repository: pygit2.Repository,
         commit: str,
         tree: CommitTree,
-        notes: tuple[str, ...],
+        notes: tuple[str, ...] = (),
         ruled_by: CommitTree | None = None,
     ) -> ReadCommit:
         memo = Memo(self._memo_path)
@@ -194,10 +201,14 @@ class GitSource:
         source = self._location if self._mirror else git.origin(repository)
         return ReadCommit(commit, repository, tree, Contexts(tree, memo), memo, home, history, source, notes, ruled_by)
 
-    def _notes(self, repository: pygit2.Repository) -> tuple[str, ...]:
+    def _uncommitted(self, commit: ReadCommit) -> tuple[str, ...]:
         """What a person should know of what is not read."""
-        changed = git.uncommitted_paths(repository)
-        return _uncommitted(len([path for path in changed if self._heeds_lock or path != NAME]))
+        if self._fetched or commit.repository is None:
+            return ()
+        return self._told_of(git.uncommitted_paths(commit.repository))
+
+    def _told_of(self, uncommitted: Sequence[str]) -> tuple[str, ...]:
+        return _uncommitted(len([path for path in uncommitted if self._heeds_lock or path != NAME]))
 
     def _registry_for(self, tree: CommitTree) -> RegistrySettings | None:
         """The registry that beats what the commit says."""

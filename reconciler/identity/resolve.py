@@ -165,6 +165,8 @@ class Resolution:
     _open: list[ArtifactName] = field(init=False)
     _families: set[ArtifactName] = field(init=False)
     _unsettled: set[ArtifactName] = field(init=False)
+    _based: set[ArtifactName] = field(default_factory=set)
+    """Those whose bases are known."""
     _waits_for: dict[ArtifactName, ArtifactName] = field(default_factory=dict)
     """Artifact -> the parent without which nothing more can be said of it: looking again before would be in vain."""
     _by_key: dict[str, list[ArtifactName]] | None = None
@@ -187,10 +189,7 @@ class Resolution:
         self._donors.clear()
         undecided = []
         for name in self._open:
-            missing = _Asked() if self._waits_for.get(name) in self._unsettled else self._advance(name, observed)
-            asked.heads |= missing.heads
-            asked.whole |= missing.whole
-            if missing or name not in self.identities:
+            if self._waits_for.get(name) in self._unsettled or not self._is_settled(name, observed, asked):
                 undecided.append(name)
             else:
                 self._unsettled.discard(name)
@@ -199,18 +198,20 @@ class Resolution:
             return Questions(frozenset(asked.heads), whole=frozenset(asked.whole))
         return self._about_drift(observed)
 
-    def _advance(self, name: ArtifactName, observed: Observed) -> _Asked:
-        """Try to settle one artifact; what is missing for it, nothing when it is settled."""
+    def _is_settled(self, name: ArtifactName, observed: Observed, asked: _Asked) -> bool:
+        """Try to settle one artifact; what is missing for it is added to what is asked."""
         wanted = self.desired.wanted[name]
-        missing = _Asked(self._unseen(wanted, observed))
+        missing = self._unseen(wanted, observed)
+        if name not in self.identities:
+            missing += self._identify(wanted, observed)
         identity = self.identities.get(name)
-        if identity is None:
-            missing.heads |= self._identify(wanted, observed)
-            identity = self.identities.get(name)
+        whole: set[tuple[Repository, Digest]] = set()
         if isinstance(identity, Keyed):
-            missing.heads |= {ref for ref in self._content(wanted, identity) if ref not in observed.heads}
-            missing.whole |= self._unaudited(wanted.artifact.image, identity, observed)
-        return missing
+            missing += [ref for ref in self._content(wanted, identity) if ref not in observed.heads]
+            whole = self._unaudited(wanted.artifact.image, identity, observed)
+        asked.heads.update(missing)
+        asked.whole |= whole
+        return identity is not None and not missing and not whole
 
     def _unaudited(self, image: Repository, identity: Keyed, observed: Observed) -> set[tuple[Repository, Digest]]:
         """The image under the content tag, if all of it is to be looked for and has not been."""
@@ -219,26 +220,29 @@ class Resolution:
             return set()
         return {(image, head.digest)} if self.audited(image, head.digest) else set()
 
-    def _unseen(self, wanted: Wanted, observed: Observed) -> set[Reference]:
+    def _unseen(self, wanted: Wanted, observed: Observed) -> list[Reference]:
         if wanted.materials is None:
-            return set()
-        refs = {Reference(wanted.artifact.image, tag) for tag in wanted.artifact.tags}
-        return {ref for ref in refs if ref not in observed.heads}
+            return []
+        image = wanted.artifact.image
+        return [ref for tag in wanted.artifact.tags if (ref := Reference(image, tag)) not in observed.heads]
 
-    def _identify(self, wanted: Wanted, observed: Observed) -> set[Reference]:
+    def _identify(self, wanted: Wanted, observed: Observed) -> list[Reference]:
+        """Settle the identity as soon as its bases and parents are known; the bases that nobody has looked at."""
         name, materials = wanted.artifact.name, wanted.materials
         if materials is None:
             self.identities[name] = Held(wanted.holds)
-            return set()
-        bases = images_of(wanted.artifact, materials)
-        if missing := {ref for ref in bases if ref not in observed.heads}:
-            return missing
-        if problems := _unreadable(bases, observed, wanted):
-            self.identities[name] = Held(problems)
-            return set()
-        self.images |= {ref: head.digest for ref in bases if isinstance(head := observed.heads[ref], Found)}
+            return []
+        if name not in self._based:
+            bases = images_of(wanted.artifact, materials)
+            if missing := [ref for ref in bases if ref not in observed.heads]:
+                return missing
+            if problems := _unreadable(bases, observed, wanted):
+                self.identities[name] = Held(problems)
+                return []
+            self.images |= {ref: head.digest for ref in bases if isinstance(head := observed.heads[ref], Found)}
+            self._based.add(name)
         self._join_parents(wanted, parents_in_use(wanted.artifact, materials), observed)
-        return set()
+        return []
 
     def _join_parents(self, wanted: Wanted, parents: Iterable[ArtifactName], observed: Observed) -> None:
         """Settle the identity if every parent's state is known; else leave it open for a later round."""
@@ -392,8 +396,7 @@ class Resolution:
         """Where none of the wanted tags is there: the tags that the artifact had last. A release under new tags is
         not to be taken for a loss."""
         document = observed.applied.get(artifact.image)
-        there = any(isinstance(observed.heads.get(Reference(artifact.image, tag)), Found) for tag in artifact.tags)
-        if there or not isinstance(document, Applied):
+        if not isinstance(document, Applied) or observed.named(artifact.image, artifact.tags):
             return set()
         return {Reference(artifact.image, tag) for tag in document.last_of(str(artifact.name))}
 

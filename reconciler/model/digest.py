@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _FORM = re.compile(r"(?P<algorithm>sha256|sha512):(?P<hex>[a-f0-9]{64}|[a-f0-9]{128})")
 _LENGTH = {"sha256": 64, "sha512": 128}
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Digest:
+class Digest(NamedTuple):
     """`sha256:<64 hex>` or `sha512:<128 hex>`, the two algorithms the specification registers."""
 
     algorithm: str

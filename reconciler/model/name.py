@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _NAME = re.compile(r"[a-z0-9]+(-+[a-z0-9]+)*")
 MAX_NAME = 63
@@ -14,8 +14,7 @@ def is_name(text: str) -> bool:
     return len(text) <= MAX_NAME and _NAME.fullmatch(text) is not None
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ArtifactName:
+class ArtifactName(NamedTuple):
     """`<workspace>/<artifact>`, the artifact's name everywhere."""
 
     workspace: str

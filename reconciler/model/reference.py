@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from reconciler.model.digest import Digest
 
@@ -17,8 +17,7 @@ _LAYOUT = "oci-layout:"
 MAX_NAME = 255
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Repository:
+class Repository(NamedTuple):
     """A repository on a registry: `host` is `HOST[:PORT]`, or `oci-layout:PATH` for a folder on disk."""
 
     host: str
@@ -53,8 +52,7 @@ class Repository:
         return f"{self.host}/{self.path}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Reference:
+class Reference(NamedTuple):
     """A repository with a tag, a digest, or (as people write pins) both; the digest decides."""
 
     repository: Repository

@@ -6,13 +6,13 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from reconciler.model.plan import Action, ReasonCode
+from reconciler.model.plan import Action, Reason, ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.model.name import ArtifactName
-    from reconciler.model.plan import Change, Plan, Reason
+    from reconciler.model.plan import Change, Plan
 
 Causes: TypeAlias = "tuple[Reason, ...]"
 """Reasons without what is one artifact's alone."""
@@ -72,5 +72,5 @@ def _shared(reason: Reason) -> Reason:
     if reason.files:
         return replace(reason, old=None, new=None)
     if reason.code in _OWN_VALUES:
-        return replace(reason, old=None, new=None, subject=None)
+        return Reason(reason.code)
     return reason

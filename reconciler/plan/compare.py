@@ -19,12 +19,11 @@ from reconciler.plan.explain import reasons as explain
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reconciler.identity.resolve import Identity
     from reconciler.model.artifact import Artifact
-    from reconciler.model.desired import Desired
+    from reconciler.model.desired import Desired, Wanted
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
-    from reconciler.model.observed import Observed
+    from reconciler.model.observed import Observed, Sighting
     from reconciler.model.problem import Problem
     from reconciler.model.reference import Repository
 
@@ -50,9 +49,15 @@ def make_plan(resolution: Resolution, observed: Observed, overrides: Overrides =
     invalid = frozenset(problem.artifact for problem in desired.problems)
     changes: dict[ArtifactName, Change] = {}
     for name in resolution.order:
-        view = _View(desired.wanted[name].artifact, observed, resolution, invalid, overrides)
-        change = view.change(resolution.identities[name])
-        changes[name] = _behind(change, changes) if change.waits_for else change
+        holding = _Holding(desired.wanted[name], invalid)
+        match resolution.identities[name]:
+            case Held(problems, because_of):
+                changes[name] = holding.change(problems, because_of and desired.wanted[because_of])
+            case Pending() as identity:
+                change = _View(resolution, observed, holding, overrides).pending(identity)
+                changes[name] = _behind(change, changes)
+            case Keyed() as identity:
+                changes[name] = _View(resolution, observed, holding, overrides).keyed(identity)
     return Plan(desired.revision, tuple(changes.values()), desired.problems)
 
 
@@ -74,38 +79,50 @@ def _behind(change: Change, changes: Mapping[ArtifactName, Change]) -> Change:
     return change
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """One artifact beside everything that was observed."""
+@dataclass(slots=True)
+class _Holding:
+    """How one artifact is held."""
 
-    artifact: Artifact
-    observed: Observed
-    resolution: Resolution
+    wanted: Wanted
     invalid: frozenset[str | None]
     """Names of the artifacts that are wrong in the commit."""
+
+    def change(self, problems: tuple[Problem, ...], because_of: Wanted | None = None) -> Change:
+        """Because of itself, or of a parent that is."""
+        artifact, held = self.wanted.artifact, because_of or self.wanted
+        if str(held.artifact.name) in self.invalid:
+            code = ReasonCode.INVALID
+        elif held.materials is None and not any(p.next in _OF_THE_WORLD for p in problems):
+            code = ReasonCode.UNSUPPORTED  # the source holds what it could read and lian cannot serve yet
+        else:
+            code = ReasonCode.UNKNOWN
+        subject = str(held.artifact.name) if because_of else None
+        reasons = tuple(Reason(code, None, problem.code, subject=subject) for problem in problems)
+        a = artifact
+        return Change(a.name, a.image, a.tags, a.platforms, Action.HOLD, reasons, holds=problems)
+
+
+@dataclass(slots=True)
+class _View:
+    """One artifact, of which something is known, beside everything that was observed."""
+
+    resolution: Resolution
+    observed: Observed
+    holding: _Holding
     overrides: Overrides
+    artifact: Artifact = field(init=False)
     drift: TagDrift = field(init=False)
 
     def __post_init__(self) -> None:
-        fleet = self.desired.fleet
-        given = self.overrides
-        drift = TagDrift(
+        self.artifact = self.holding.wanted.artifact
+        fleet, given = self.desired.fleet, self.overrides
+        self.drift = TagDrift(
             self.artifact, self.observed, fleet.name, fleet.policy, self.desired.history, given.older, given.foreign
         )
-        object.__setattr__(self, "drift", drift)
 
     @property
     def desired(self) -> Desired:
         return self.resolution.desired
-
-    def change(self, identity: Identity) -> Change:
-        match identity:
-            case Held(problems, because_of):
-                return self._held(problems, because_of)
-            case Pending():
-                return self._pending(identity)
-            case Keyed():
-                return self._keyed(identity)
 
     def _make(
         self,
@@ -116,11 +133,21 @@ class _View:
         digest: Digest | None = None,
         waits_for: tuple[ArtifactName, ...] = (),
         conditional: bool = False,
-        holds: tuple[Problem, ...] = (),
+        replaces: bool = False,
     ) -> Change:
         a = self.artifact
         return Change(
-            a.name, a.image, a.tags, a.platforms, action, tuple(reasons), key, digest, waits_for, conditional, holds
+            a.name,
+            a.image,
+            a.tags,
+            a.platforms,
+            action,
+            tuple(reasons),
+            key,
+            digest,
+            waits_for,
+            conditional,
+            replaces=replaces,
         )
 
     def _by_policy(self, change: Change, moves: Sequence[Reason]) -> Change:
@@ -137,35 +164,25 @@ class _View:
             held = replace(change, action=Action.HOLD, reasons=(*holding, *rest), holds=problems)
             return replace(held, conditional=False, replaces=False)
         reported = [reason for reason in change.reasons if self.drift.response(reason) is Response.REPORT]
+        if not reported:
+            return change
         left = {reason.subject for reason in reported}
         idle = change.action is Action.RETAG and len(reported) == len(change.reasons)
         action = Action.NONE if idle else change.action
         return replace(change, action=action, left=tuple(tag for tag in self.artifact.tags if tag in left))
 
-    def _held(self, problems: tuple[Problem, ...], because_of: ArtifactName | None) -> Change:
-        held = because_of or self.artifact.name
-        if str(held) in self.invalid:
-            code = ReasonCode.INVALID
-        elif self.desired.wanted[held].materials is None and not any(p.next in _OF_THE_WORLD for p in problems):
-            code = ReasonCode.UNSUPPORTED  # the source holds what it could read and lian cannot serve yet
-        else:
-            code = ReasonCode.UNKNOWN
-        subject = str(because_of) if because_of else None
-        reasons = [Reason(code, None, problem.code, subject=subject) for problem in problems]
-        return self._make(Action.HOLD, reasons, holds=problems)
-
-    def _unreadable(self, tags: Sequence[str]) -> tuple[Problem, ...]:
-        heads = (self.observed.heads[Reference(self.artifact.image, tag)] for tag in tags)
-        problems = dict.fromkeys(
-            head.problem.of(str(self.artifact.name)) for head in heads if isinstance(head, Unknown)
+    def _unreadable(self, *more: Sighting) -> tuple[Problem, ...]:
+        """What of the tags, and of these, could not be read."""
+        heads = (*self.drift.heads.values(), *more)
+        return tuple(
+            dict.fromkeys(head.problem.of(str(self.artifact.name)) for head in heads if isinstance(head, Unknown))
         )
-        return tuple(problems)
 
-    def _keyed(self, identity: Keyed) -> Change:
-        tags = [identity.tag(), *self.artifact.tags]
-        if problems := self._unreadable(tags) or self._unread_drift(identity):
-            return self._held(problems, None)
+    def keyed(self, identity: Keyed) -> Change:
+        """All that it stands on is known."""
         content = self.observed.heads[Reference(self.artifact.image, identity.tag())]
+        if problems := self._unreadable(content) or self._unread_drift(content):
+            return self.holding.change(problems)
         if self._is_forced:
             return self._forced(identity, content.digest if isinstance(content, Found) else None)
         if isinstance(content, Found):
@@ -190,15 +207,15 @@ class _View:
         """Built anew, whatever is there; all its tags will move, so one that must not holds it."""
         moves = self.drift.moves(None)
         why = self.drift.moves(there) if there else self._why(identity, set(), moves)
-        change = self._make(Action.BUILD, [Reason(ReasonCode.FORCED), *why], key=identity.key)
-        return self._by_policy(replace(change, replaces=True), moves)
+        change = self._make(Action.BUILD, [Reason(ReasonCode.FORCED), *why], key=identity.key, replaces=True)
+        return self._by_policy(change, moves)
 
     def _converged(self, identity: Keyed, digest: Digest, moves: Sequence[Reason]) -> Change:
         """The content is there: is all of it, and are the tags?"""
         lacking = self.observed.lacking(self.artifact.image, digest)
         broken = [Reason(ReasonCode.BROKEN, str(part)) for part in lacking]
         if broken and self.drift.response(broken[0]) is not Response.REPORT:
-            return replace(self._make(Action.BUILD, [*broken, *moves], key=identity.key), replaces=True)
+            return self._make(Action.BUILD, [*broken, *moves], key=identity.key, replaces=True)
         reasons = [*broken, *self._lost_platforms(identity), *moves]
         if not reasons:
             return self._make(Action.NONE, [Reason(ReasonCode.IN_SYNC)], key=identity.key, digest=digest)
@@ -227,12 +244,11 @@ class _View:
         heads = ((tag, self.observed.heads.get(Reference(self.artifact.image, tag))) for tag in tags)
         return [Reason(ReasonCode.ABSENT, subject=tag) for tag, head in heads if isinstance(head, Absent)]
 
-    def _unread_drift(self, identity: Keyed | Pending) -> tuple[Problem, ...]:
-        """What could not be read of the drift's story: it might say that nothing has to be built, or that the tag is
-        not lian's."""
+    def _unread_drift(self, *more: Sighting) -> tuple[Problem, ...]:
+        """What could not be read of the drift's story, that of these images included: it might say that nothing has to
+        be built, or that the tag is not lian's."""
         image = self.artifact.image
-        tags = [*self.artifact.tags, *([identity.tag()] if isinstance(identity, Keyed) else [])]
-        digests = self.observed.named(image, tags).values()
+        digests = [head.digest for head in (*self.drift.heads.values(), *more) if isinstance(head, Found)]
         answers: list[object] = [self.observed.records.get((image, digest)) for digest in digests]
         if self.desired.fleet.policy.drift.broken is not Response.REPORT:
             answers += [self.observed.missing.get((image, digest)) for digest in digests]
@@ -246,35 +262,40 @@ class _View:
         others = [reason for reason in moves if reason.code in _BY_OTHERS]
         if not moves:
             return [Reason(ReasonCode.ABSENT, subject=tag) for tag in self.artifact.tags]
-        records = self.observed.records_behind(self.artifact.image, self.artifact.tags)
-        for record in records:
+        for record in (records := self.drift.records):
             if differences := explain(self.artifact, record, identity.inputs, waiting):
                 return [*others, *differences]
         if waiting and records:
             return others
         return others or list(moves)
 
-    def _pending(self, identity: Pending) -> Change:
-        if problems := self._unreadable(self.artifact.tags) or self._unread_drift(identity):
-            return self._held(problems, None)
+    def pending(self, identity: Pending) -> Change:
+        """Parents are built first, and it behind them if they come out different."""
+        if problems := self._unreadable() or self._unread_drift():
+            return self.holding.change(problems)
         contexts = self.artifact.contexts
         waiting = {n for n, c in contexts.items() if isinstance(c, ParentImage) and c.artifact in identity.waits_for}
         moves = self.drift.moves(None)
-        own = [*([Reason(ReasonCode.FORCED)] if self._is_forced else []), *self._why(identity, waiting, moves)]
-        parents = [Reason(ReasonCode.PARENT_CHANGED, *self._old_parent(p), subject=str(p)) for p in identity.waits_for]
-        change = self._make(Action.BUILD, [*own, *parents], waits_for=identity.waits_for, conditional=not own)
-        return self._by_policy(replace(change, replaces=self._is_forced), moves if own else ())
+        forced = self._is_forced
+        own = [*([Reason(ReasonCode.FORCED)] if forced else []), *self._why(identity, waiting, moves)]
+        parents = [Reason(ReasonCode.PARENT_CHANGED, self._old_parent(p), subject=str(p)) for p in identity.waits_for]
+        change = self._make(
+            Action.BUILD, [*own, *parents], waits_for=identity.waits_for, conditional=not own, replaces=forced
+        )
+        return self._by_policy(change, moves if own else ())
 
-    def _old_parent(self, parent: ArtifactName) -> tuple[str | None, None]:
+    def _old_parent(self, parent: ArtifactName) -> str | None:
         """The parent's digest that the present image stands on, if a record tells; the new one is not known yet."""
+        if not self.drift.records:
+            return None
         names = [n for n, c in self.artifact.contexts.items() if isinstance(c, ParentImage) and c.artifact == parent]
-        for record in self.observed.records_behind(self.artifact.image, self.artifact.tags):
+        for record in self.drift.records:
             for build in record.platforms.values():
                 leaves: Mapping[str, Mapping[str, str]] = build.inputs.get("contexts", {})
                 for name in names:
                     if name in leaves:
-                        return leaves[name].get("image"), None
-        return None, None
+                        return leaves[name].get("image")
+        return None
 
 
 _BY_OTHERS = {ReasonCode.FOREIGN, ReasonCode.RETAGGED}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.model.applied import Applied
@@ -15,7 +15,7 @@ from reconciler.model.problem import Next, Problem
 from reconciler.model.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from reconciler.model.applied import History
     from reconciler.model.artifact import Artifact
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _LAST_NUMBER = re.compile(r"(?P<head>.*?)(?P<number>[0-9]+)(?P<tail>[^0-9]*)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TagDrift:
     """One artifact's tags beside what was observed. `allow_older` lets a commit undo what a newer one applied,
     `allow_foreign` lets it take over what someone else did."""
@@ -40,10 +40,16 @@ class TagDrift:
     history: History
     allow_older: bool = False
     allow_foreign: bool = False
+    heads: Mapping[str, Sighting] = field(init=False)
+    """What each wanted tag names."""
+    records: tuple[BuildRecord, ...] = field(init=False)
+    """Those of all images that the tags name."""
 
-    def head(self, tag: str) -> Sighting:
-        """What a wanted tag names."""
-        return self.observed.heads[Reference(self.artifact.image, tag)]
+    def __post_init__(self) -> None:
+        image, heads = self.artifact.image, self.observed.heads
+        self.heads = {tag: heads[Reference(image, tag)] for tag in self.artifact.tags}
+        there = (head.digest for head in self.heads.values() if isinstance(head, Found))
+        self.records = tuple(record for digest in there for record in self.observed.records_of(image, digest))
 
     def moves(self, wanted: Digest | None) -> list[Reason]:
         """A reason for each tag that does not point at the wanted image; with None, for each that points at any."""
@@ -51,7 +57,7 @@ class TagDrift:
 
     def _move(self, tag: str, wanted: Digest | None) -> Reason | None:
         new = str(wanted) if wanted else None
-        match self.head(tag):
+        match self.heads[tag]:
             case Found(there) if there != wanted:
                 return Reason(self._whose(tag, there), str(there), new, subject=tag)
             case Absent() if wanted:
@@ -105,22 +111,23 @@ class TagDrift:
         return next((revision for revision in found if revision), None)
 
     def _newer_built(self) -> str | None:
-        records = self.observed.records_behind(self.artifact.image, self.artifact.tags)
-        ours = (record for record in records if record.fleet == self.fleet)
+        ours = (record for record in self.records if record.fleet == self.fleet)
         return next((r.revision for r in ours if self.observed.lineage.get(r.revision)), None)
 
     def response(self, reason: Reason) -> Response:
         """What the policy says to this reason; whatever is not by another's hand is healed."""
-        if self.allow_foreign and reason.code in {ReasonCode.FOREIGN, ReasonCode.RETAGGED}:
+        if self.allow_foreign and reason.code in _BY_ANOTHER:
             return Response.HEAL
-        responses = {
-            ReasonCode.FOREIGN: self.policy.drift.foreign,
-            ReasonCode.RETAGGED: self.policy.drift.retagged,
-            ReasonCode.BROKEN: self.policy.drift.broken,
-            ReasonCode.IMMUTABLE: Response.HOLD,
-            ReasonCode.SUPERSEDED: Response.HOLD,
-        }
-        return responses.get(reason.code, Response.HEAL)
+        match reason.code:
+            case ReasonCode.FOREIGN:
+                return self.policy.drift.foreign
+            case ReasonCode.RETAGGED:
+                return self.policy.drift.retagged
+            case ReasonCode.BROKEN:
+                return self.policy.drift.broken
+            case ReasonCode.IMMUTABLE | ReasonCode.SUPERSEDED:
+                return Response.HOLD
+        return Response.HEAL
 
     def problem(self, reason: Reason) -> Problem:
         """Why this reason holds the artifact, and what a person can do."""
@@ -133,6 +140,9 @@ class TagDrift:
         message = said.message.format(where=where, old=_short(reason.old), new=_short(reason.new))
         next_ = Next.RETRY if reason.code is ReasonCode.SUPERSEDED else Next.PERSON
         return Problem(said.code, message, hint=hint, next=next_).at(self.artifact.place).of(str(self.artifact.name))
+
+
+_BY_ANOTHER = {ReasonCode.FOREIGN, ReasonCode.RETAGGED}
 
 
 @dataclass(frozen=True, slots=True)

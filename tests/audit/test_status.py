@@ -131,7 +131,7 @@ def test_an_index_that_contains_itself_in_turn_ends(shop: World) -> None:
 
 def test_only_the_chosen_are_looked_at_and_others_tags_are_still_wanted(shop: World) -> None:
     commit = shop.source.commit
-    twin = replace(commit.artifacts[-1], name=replace(commit.artifacts[-1].name, artifact="twin"), tags=("twin",))
+    twin = replace(commit.artifacts[-1], name=commit.artifacts[-1].name._replace(artifact="twin"), tags=("twin",))
     shop.source.commit = commit.changed(artifacts=(*commit.artifacts, twin))
     built(shop)
     found = told(shop, "web/site")

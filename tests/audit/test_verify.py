@@ -135,7 +135,7 @@ def test_the_remedy_is_what_the_policy_says(shop: World, response: Response, rem
 def test_in_a_large_fleet_a_rebuild_may_take_its_turn(shop: World) -> None:
     pierce(shop, SITE)
     site = shop.source.commit.artifacts[-1]
-    more = tuple(replace(site, tags=(f"t{n}",), name=replace(site.name, artifact=f"n{n}")) for n in range(40))
+    more = tuple(replace(site, tags=(f"t{n}",), name=site.name._replace(artifact=f"n{n}")) for n in range(40))
     shop.source.commit = replace(shop.source.commit, artifacts=(*shop.source.commit.artifacts, *more))
     assert "within 2 passes" in str(one(shop, "web/site").remedy)
 
@@ -489,7 +489,7 @@ def test_an_invalid_artifact_is_told_by_the_commits_problem(shop: World) -> None
     found = told(shop)
     assert states(found)["web/site"] == "held"
     assert exits.of_verification(found) == 4
-    bad = replace(commit.artifacts[-1], place=Place("x.ncl"), name=replace(commit.artifacts[-1].name, artifact="bad"))
+    bad = replace(commit.artifacts[-1], place=Place("x.ncl"), name=commit.artifacts[-1].name._replace(artifact="bad"))
     shop.source.commit = replace(commit, artifacts=(*commit.artifacts, bad))
     found = told(shop)
     assert states(found)["web/bad"] == "invalid"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -261,7 +260,7 @@ def test_a_registry_takes_the_tag(room: Room, slot: Slot) -> None:
 
 @holds(any_of.slots, any_of.platforms, st.sampled_from(Generation))
 def test_two_slots_have_two_tags(room: Room, slot: Slot, platform: Platform, generation: Generation) -> None:
-    kin = (replace(slot.platform, variant=platform.variant), replace(slot.platform, architecture=platform.architecture))
+    kin = (slot.platform._replace(variant=platform.variant), slot.platform._replace(architecture=platform.architecture))
     for each in (platform, *kin):
         other = slot._replace(platform=each, generation=generation)
         assert (room.tag(slot) == room.tag(other)) == ((slot.platform, slot.generation) == (each, generation))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -212,7 +211,7 @@ def test_what_may_be_read_is_admitted(
 ) -> None:
     slot = slot._replace(namespace=_target(kind, build, slot.namespace))
     place = _place(slot, host, layout)
-    for asked in (place, replace(place, digest=_digest()), replace(place, tag=None, digest=_digest())):
+    for asked in (place, place._replace(digest=_digest()), place._replace(tag=None, digest=_digest())):
         if slot.namespace in {own(build), Namespace(build[1])}:
             assert room.admit_import(str(asked), build[0], build[1], host, layout) == asked
         else:
@@ -231,7 +230,7 @@ def test_what_may_be_written_is_admitted(
     else:
         _refused(room.admit_export, str(place), build, host, layout, "cache-forbidden")
     code = "cache-reference" if mine else "cache-forbidden"
-    for asked in (replace(place, digest=_digest()), replace(place, tag=None, digest=_digest())):
+    for asked in (place._replace(digest=_digest()), place._replace(tag=None, digest=_digest())):
         _refused(room.admit_export, str(asked), build, host, layout, code)
 
 

@@ -121,4 +121,4 @@ class Kept:
     def _artifact(self) -> Any:
         policy = CachePolicy(mounts=True)
         found = artifact(self.name, cache=policy, registry=self.host)
-        return replace(found, image=replace(found.image, host=self.host))
+        return replace(found, image=found.image._replace(host=self.host))
