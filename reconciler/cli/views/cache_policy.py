@@ -1,4 +1,4 @@
-"""How a deployed policy differs from the rule, at 80 columns."""
+"""How a deployed policy differs from the rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in the caches, how much they take, and what an upkeep would take away and did, at 80 columns."""
+"""What is in the caches, how much they take, and what an upkeep would take away and did."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from reconciler.cache.holding import CacheStatus, Fate, freed, size_of
 from reconciler.cli.views.problems import blocks
-from reconciler.cli.views.text import WIDTH, Writer, lasting, size
+from reconciler.cli.views.text import Writer, lasting, size
 from reconciler.model.fleet import RegistryProvider
 from reconciler.model.wording import count, some
 
@@ -51,9 +51,8 @@ def show(told: CacheList, stream: IO[str]) -> None:
     """Namespace by namespace, with headings; then what could not be read, then a line of counts."""
     writer = Writer(stream)
     platforms = [_platform(verdict) for verdict in told.verdicts]
-    widths = _Widths(
-        max([len(verdict.cache.artifact) for verdict in told.verdicts], default=0), max(map(len, platforms), default=0)
-    )
+    artifacts = [len(verdict.cache.artifact) for verdict in told.verdicts]
+    widths = _Widths(max(artifacts, default=0), max(map(len, platforms), default=0), writer.width)
     if told.verdicts:
         widths.heading(writer)
     for namespace, those in _by_namespace(told.verdicts, writer):
@@ -89,9 +88,9 @@ _GENERATION = 12
 class _Widths:
     """Columns that fit a terminal: a long artifact has a line of its own."""
 
-    def __init__(self, artifact: int, platform: int) -> None:
+    def __init__(self, artifact: int, platform: int, width: int) -> None:
         self._platform = min(max(platform, len("platform")), 16)
-        self._artifact = max(min(artifact, WIDTH - self._platform - 45), len("artifact"))
+        self._artifact = max(min(artifact, width - self._platform - 45), len("artifact"))
 
     def heading(self, writer: Writer) -> None:
         line = self._line("artifact", self._place("platform", "generation"), "size", "age", "state")
@@ -154,7 +153,7 @@ def show_usage(told: CacheUsage, stream: IO[str]) -> None:
         writer.line((cupboard.host, "bold"))
         whole = told.registries[cupboard.host]
         if whole.caches:
-            writer.line((f"    {'':<{WIDTH - 40}}{'caches':>8}  {'size':>8}  {'shared':>8}", "dim"))
+            writer.line((f"    {'':<{writer.width - 40}}{'caches':>8}  {'size':>8}  {'shared':>8}", "dim"))
         for (host, namespace), used in told.namespaces.items():
             if host == cupboard.host:
                 _used(f"  {namespace}", used, writer)
@@ -168,11 +167,11 @@ def show_usage(told: CacheUsage, stream: IO[str]) -> None:
 
 def _used(name: str, used: Usage, writer: Writer, *, plain: bool = False) -> None:
     style = None if plain else "bold"
-    if len(name) > WIDTH - 37:
+    if len(name) > writer.width - 37:
         writer.line((name, style))
         name = ""
     numbers = f"{used.caches:>8,}  {size(used.size):>8}  {size(used.shared):>8}"
-    writer.line((f"{name:<{WIDTH - 36}}", style), numbers)
+    writer.line((f"{name:<{writer.width - 36}}", style), numbers)
 
 
 # -- prune
@@ -204,7 +203,7 @@ def _goes(verdict: Verdict, writer: Writer) -> None:
     which = f"  {slot.generation.called}" if slot else ""
     facts = f"{verdict.fate}  {size(verdict.cache.content.size)}  {_old(verdict)}"
     name, rest = f"    {verdict.cache.artifact}", f"{_platform(verdict)}{which}  {facts}"
-    if len(name) + 2 + len(rest) > WIDTH:
+    if not writer.fits(name, "  ", rest):
         writer.line(name)
         name = "    "
     writer.line(f"{name}  {rest}")

@@ -17,6 +17,7 @@ from reconciler.model.wording import built_from, count
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reconciler.cli.views.text import Part
     from reconciler.model.outcome import Outcome, Result
     from reconciler.model.plan import Plan
     from reconciler.model.reference import Repository
@@ -52,7 +53,8 @@ def show(
     sources = {change.artifact: change.source for change in plan.changes} if plan else {}
     for result in outcome.results:
         if all_of_them or _worth_a_line(result):
-            writer.line(*line(result), *_copied(result, sources.get(result.artifact)))
+            told = _detail(result) + _copied(result, sources.get(result.artifact))
+            writer.wrapped(_headed(result), told, indent=11)
             for tried in sentences(result.tries):
                 writer.wrapped(["  ", ("tried: ", "yellow")], tried, indent=4)
             for complaint in (c for use in result.caches.values() for c in cache_use.complaints(use)):
@@ -76,17 +78,16 @@ def show(
     writer.line((built_from(outcome.revision), "dim"), ": ", (", ".join([summary(outcome), *problems]), "bold"))
 
 
-def line(result: Result) -> tuple[tuple[str, str | None], ...]:
-    """One artifact's end on one line."""
-    style = _STYLE[result.status]
-    return ((f"{words(result):<9}", style), (str(result.artifact), "bold"), (f"  {_detail(result)}", None))
+def _headed(result: Result) -> tuple[Part, ...]:
+    """How it ended, and what."""
+    return ((f"{words(result):<9}", _STYLE[result.status]), (str(result.artifact), "bold"), "  ")
 
 
-def _copied(result: Result, source: Repository | None) -> tuple[str, ...]:
+def _copied(result: Result, source: Repository | None) -> str:
     """What may not be copied is built after all."""
     if source is None or result.action is not Action.RETAG or result.status is not Status.DONE:
-        return ()
-    return (f", copied from {place(source)}",)
+        return ""
+    return f", copied from {place(source)}"
 
 
 def words(result: Result) -> str:

@@ -15,6 +15,7 @@ from reconciler.plan.causes import grouped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reconciler.cli.views.text import Part
     from reconciler.model.plan import Change, Plan
     from reconciler.plan.causes import Group
 
@@ -105,18 +106,26 @@ def summary_word(action: Action) -> str:
 
 def _change(change: Change, writer: Writer, detailed: bool) -> None:
     sign, style = SIGNS[change.action]
-    tags = ",".join(change.tags)
-    writer.line(
-        (f"{sign} {change.action:<6}", style),
-        (f"{change.artifact}", "bold"),
-        (f"  {place(change.image)}:{tags}", "dim"),
-    )
+    _headed(change, writer, (f"{sign} {change.action:<6}", style), detailed=detailed)
     if detailed and change.key:
         writer.line(_INDENT, ("key ", "dim"), change.key)
     if detailed and change.digest:
         writer.line(_INDENT, ("digest ", "dim"), str(change.digest))
     for told in sentences(change, detailed=detailed):
-        writer.line(_INDENT, told)
+        writer.wrapped([_INDENT], told, indent=len(_INDENT) + 2)
+
+
+def _headed(change: Change, writer: Writer, *sign: Part, detailed: bool) -> None:
+    """Which artifact, and where it goes: on a line of its own if the two are too long for one."""
+    tags = change.tags if detailed else change.tags[:TAGS_SHOWN]
+    more = f" and {len(change.tags) - len(tags)} more" if len(tags) < len(change.tags) else ""
+    where = f"{place(change.image)}:{','.join(tags)}{more}"
+    name = (*sign, (str(change.artifact), "bold"))
+    if writer.fits(*name, "  ", where):
+        writer.line(*name, (f"  {where}", "dim"))
+    else:
+        writer.line(*name)
+        writer.wrapped([_INDENT], where.replace(",", ", "), "dim", indent=len(_INDENT) + 2)
 
 
 def _group(group: Group, writer: Writer) -> None:
@@ -148,10 +157,7 @@ def _orphans(plan: Plan, writer: Writer, detailed: bool) -> None:
     for change in shown:
         sign, style = SIGNS[change.action] if change.action is not Action.NONE else ("?", "yellow")
         word = "orphan" if change.action is Action.NONE else change.action
-        tags = change.tags if detailed else change.tags[:TAGS_SHOWN]
-        more = f" and {len(change.tags) - len(tags)} more" if len(tags) < len(change.tags) else ""
-        where = f"  {place(change.image)}:{','.join(tags)}{more}"
-        writer.line((f"{sign} {word:<6} ", style), (f"{change.artifact}", "bold"), (where, "dim"))
+        _headed(change, writer, (f"{sign} {word:<6} ", style), detailed=detailed)
         writer.line(_INDENT, why)
     if more_orphans := len(orphans) - len(shown):
         writer.line(f"  and {more_orphans:,} more like that (--detailed lists them)")

@@ -39,10 +39,11 @@ def blocks(problems: Iterable[Problem], writer: Writer, *, word: str = "error", 
 
 
 def block(problem: Problem, writer: Writer, *, word: str = "error", style: str = "red", wrapped: bool = False) -> None:
-    """One problem; `word` says how grave it is. `wrapped`: within 80 columns, where nobody looks for whole lines."""
+    """One problem; `word` says how grave it is. Its lines are broken on a terminal, and stay whole where others look
+    for them unless they are to be `wrapped`."""
 
     def line(lead: Sequence[Part], text: str, look: str | None = None, *, indent: int) -> None:
-        if wrapped:
+        if wrapped or writer.terminal:
             writer.wrapped(lead, text, look, indent=indent)
         else:
             writer.line(*lead, (text, look))

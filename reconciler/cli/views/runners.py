@@ -1,4 +1,4 @@
-"""What is rented, at 80 columns."""
+"""What is rented."""
 
 from __future__ import annotations
 

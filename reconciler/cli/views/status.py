@@ -1,4 +1,4 @@
-"""What registries hold, at 80 columns."""
+"""What registries hold."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reconciler.audit.holdings import Owner, TagKind, drift_of
 from reconciler.cli.views import problems
 from reconciler.cli.views.plan import summary_word
 from reconciler.cli.views.reasons import sentences
-from reconciler.cli.views.text import Writer, lasting, size
+from reconciler.cli.views.text import Writer, cells, lasting, size
 from reconciler.model.plan import Action
 from reconciler.model.wording import count
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from reconciler.audit.holdings import Holding, RegistryStatus, Shelf
     from reconciler.model.plan import Change
 
-WIDTH = 78
 _STYLES = {"in-sync": "green", "drift": "yellow", "held": "red"}
 
 
@@ -58,7 +57,7 @@ def _shelf(shelf: Shelf, moment: float, writer: Writer) -> None:
         ("deletes", shelf.able.deletes, "not asked"),  # only a deletion would tell, and a report sends none
     )
     words = [f"{name}: {unknown if answer is None else 'yes' if answer else 'no'}" for name, answer, unknown in able]
-    for line in _wrapped(words, ", "):
+    for line in _wrapped(words, ", ", writer.width):
         writer.line((line, "dim"))
     for holding in shelf.holdings:
         _holding(holding, moment, writer)
@@ -75,11 +74,11 @@ def _shelf(shelf: Shelf, moment: float, writer: Writer) -> None:
 def _holding(holding: Holding, moment: float, writer: Writer) -> None:
     writer.line("  ", (holding.repository.path, "bold"))
     for change in holding.changes:
-        for number, line in enumerate(_wrapped(f"{change.artifact} {_state(change)}".split(), " ")):
+        for number, line in enumerate(_wrapped(f"{change.artifact} {_state(change)}".split(), " ", writer.width)):
             writer.line((line, _STYLES[drift_of(change)] if number == 0 else None))
     if not holding.changes:
         writer.line("    ", ("no artifact of this commit", "dim"))
-    for line in _wrapped(list(_facts(holding, moment)), ", "):
+    for line in _wrapped(list(_facts(holding, moment)), ", ", writer.width):
         writer.line(line)
 
 
@@ -115,12 +114,12 @@ def _size(number: int | None) -> str:
     return "size unknown" if number is None else size(number)
 
 
-def _wrapped(parts: Sequence[str], sign: str) -> list[str]:
-    """The parts with `sign` between them, on lines of WIDTH; no part is cut in two."""
+def _wrapped(parts: Sequence[str], sign: str, width: int) -> list[str]:
+    """The parts with `sign` between them, on lines of that width; no part is cut in two."""
     lines = ["   "]
     for number, part in enumerate(parts):
         text = part + (sign.rstrip() if number < len(parts) - 1 else "")
-        if len(lines[-1]) + 1 + len(text) > WIDTH and lines[-1].strip():
+        if cells(lines[-1]) + 1 + cells(text) > width and lines[-1].strip():
             lines.append("     ")
         lines[-1] += f" {text}"
     return lines

@@ -1,11 +1,11 @@
-"""Tables of text; a table too wide for 80 columns becomes a list of its rows."""
+"""Tables of text; a table too wide for the terminal becomes a list of its rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from reconciler.cli.views.text import WIDTH, Writer
+from reconciler.cli.views.text import Writer, cells, padded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,26 +29,26 @@ def show(tables: Iterable[Table], stream: IO[str]) -> None:
         if number:
             writer.line()
         writer.line((table.title, "bold"))
-        widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
-        if sum(widths) + 2 * len(widths) <= WIDTH:
+        widths = [max(map(cells, column)) for column in zip(table.columns, *table.rows, strict=True)]
+        if sum(widths) + 2 * len(widths) <= writer.width:
             _grid(table, widths, writer)
         else:
             _list(table, writer)
 
 
 def _grid(table: Table, widths: list[int], writer: Writer) -> None:
-    writer.line("  ", ("  ".join(f"{c:<{w}}" for c, w in zip(table.columns, widths, strict=True)).rstrip(), "dim"))
+    writer.line("  ", ("  ".join(map(padded, table.columns, widths)).rstrip(), "dim"))
     for row in table.rows:
-        *cells, last = row
-        padded = [(f"{cell:<{width}}  ", _STYLES.get(cell)) for cell, width in zip(cells, widths, strict=False)]
-        writer.line("  ", *padded, (last, _STYLES.get(last)))
+        *others, last = row
+        aligned = [(f"{padded(cell, width)}  ", _STYLES.get(cell)) for cell, width in zip(others, widths, strict=False)]
+        writer.line("  ", *aligned, (last, _STYLES.get(last)))
 
 
 def _list(table: Table, writer: Writer) -> None:
-    width = max(map(len, table.columns[1:]))
+    width = max(map(cells, table.columns[1:]))
     for first, *rest in table.rows:
         writer.line("  ", (first, "bold"))
         for column, cell in zip(table.columns[1:], rest, strict=True):
             if cell != "-":
-                lead = ("    ", (f"{column:<{width}}  ", "dim"))
+                lead = ("    ", (f"{padded(column, width)}  ", "dim"))
                 writer.wrapped(lead, cell, _STYLES.get(cell), indent=4 + width + 2)

@@ -8,12 +8,15 @@ import re
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 Part: TypeAlias = "str | tuple[str, str | None]"
 """A text, or a text with a style."""
 
 WIDTH = 80
+"""Columns of what is no terminal, where lines have the same length everywhere."""
+_NARROWEST, _WIDEST = 40, 120
+"""Columns that are made use of: no eye follows lines that are longer."""
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 
@@ -30,12 +33,37 @@ def printable(text: str) -> str:
     return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def columns(stream: IO[str]) -> int:
+    """How many a line may have: those of the terminal, as far as they are of use."""
+    try:
+        wide = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
+    except (OSError, ValueError):
+        wide = 0
+    return min(max(wide, _NARROWEST), _WIDEST) if wide else WIDTH  # a terminal that was told no size has none
+
+
+def cells(text: str) -> int:
+    """The columns that it takes on a terminal: of many scripts' characters each takes two, or none (UAX #11)."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def padded(text: str, width: int) -> str:
+    """With spaces behind it, up to so many columns."""
+    return text + " " * (width - cells(text))
+
+
 class Writer:
-    """Writes lines of (text, style) parts to a stream."""
+    """Writes lines of (text, style) parts to a stream. `width` is how many columns a line should have at most."""
 
     def __init__(self, stream: IO[str]) -> None:
         self.stream = stream
-        self.colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self.terminal = stream.isatty()
+        self.colour = self.terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self.width = columns(stream)
 
     def styled(self, text: str, style: str | None) -> str:
         """The text, printable, in a style of _CODES; without one where colour is not wanted."""
@@ -47,28 +75,37 @@ class Writer:
         rendered = (self.styled(part, None) if isinstance(part, str) else self.styled(*part) for part in parts)
         self.stream.write("".join(rendered) + "\n")
 
+    def fits(self, *parts: Part) -> bool:
+        """Whether one line can hold them."""
+        return _taken(parts) <= self.width
+
     def wrapped(self, lead: Sequence[Part], text: str, style: str | None = None, *, indent: int) -> None:
-        """The text after `lead`, on lines of at most WIDTH columns; those after the first begin at `indent`. No word
+        """The text after `lead`, on lines of at most `width` columns; those after the first begin at `indent`. No word
         is cut: a path or a digest stays whole, and a number stays with its unit."""
-        text = printable(text)
-        taken = sum(len(printable(part if isinstance(part, str) else part[0])) for part in lead)
-        if taken + len(text) <= WIDTH:
+        if self.fits(*lead, text):
             self.line(*lead, (text, style))
             return
-        import textwrap
-
-        kept = _MEASURE.sub(_JOINT, text)
-        first, *rest = textwrap.wrap(
-            kept,
-            WIDTH,
-            initial_indent=" " * taken,
-            subsequent_indent=" " * indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        ) or [" " * taken]
-        self.line(*lead, (first[taken:].replace(_JOINT, " "), style))
+        first, *rest = _broken(printable(text), self.width, _taken(lead), indent)
+        self.line(*lead, (first, style))
         for line in rest:
-            self.line(" " * indent, (line[indent:].replace(_JOINT, " "), style))
+            self.line(" " * indent, (line, style))
+
+
+def _taken(parts: Iterable[Part]) -> int:
+    return sum(cells(printable(part if isinstance(part, str) else part[0])) for part in parts)
+
+
+def _broken(text: str, width: int, taken: int, indent: int) -> Iterator[str]:
+    """Lines of whole words: the first where so many columns are taken, the others behind the indent."""
+    line, left = "", width - taken
+    for word in _MEASURE.sub(_JOINT, text).split():
+        needed = cells(word) + (1 if line else 0)
+        if needed > left and (line or taken > indent):
+            yield line.replace(_JOINT, " ")
+            line, left, needed, taken = "", width - indent, cells(word), indent
+        line += f" {word}" if line else word
+        left -= needed
+    yield line.replace(_JOINT, " ")
 
 
 def notes(told: Iterable[str], stream: IO[str]) -> None:

@@ -1,0 +1,64 @@
+"""Lines on terminals of any width, in any script."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import struct
+import termios
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.cli.views.tables import Table, show
+from reconciler.cli.views.text import WIDTH, Writer, cells, columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
+
+@pytest.fixture
+def terminal() -> Iterator[IO[str]]:
+    leader, follower = os.openpty()
+    with os.fdopen(follower, "w") as stream:
+        yield stream
+    os.close(leader)
+
+
+def resize(terminal: IO[str], wide: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, wide, 0, 0))
+
+
+@pytest.mark.parametrize(("wide", "used"), [(64, 64), (100, 100), (250, 120), (12, 40), (0, 80)])
+def test_lines_are_as_long_as_a_terminal_lets_them_be_read(terminal: IO[str], wide: int, used: int) -> None:
+    resize(terminal, wide)
+    assert columns(terminal) == Writer(terminal).width == used
+
+
+def test_what_is_no_terminal_has_lines_of_one_length() -> None:
+    assert columns(io.StringIO()) == WIDTH
+
+
+WORDS = st.lists(st.text(st.sampled_from("abgåßλжالعه日本한e\u0301"), min_size=1, max_size=12), max_size=40)
+
+
+@given(WORDS, st.integers(min_value=20, max_value=90))
+def test_no_line_is_wider_than_it_may_be_and_no_word_is_lost(words: list[str], wide: int) -> None:
+    stream = io.StringIO()
+    writer = Writer(stream)
+    writer.width = wide
+    writer.wrapped(["  - "], " ".join(words), indent=6)
+    written = stream.getvalue()
+    assert written.split() == ["-", *words]
+    assert all(cells(line) <= wide or len(line.split()) == 1 for line in written.splitlines())
+
+
+def test_columns_stay_aligned_where_characters_are_twice_as_wide() -> None:
+    stream = io.StringIO()
+    show([Table("files", ("name", "size"), (("日本語.txt", "1 KiB"), ("plain.txt", "2 KiB")))], stream)
+    *_, one, other = stream.getvalue().splitlines()
+    assert cells(one.partition("1 KiB")[0]) == cells(other.partition("2 KiB")[0])
