@@ -28,7 +28,7 @@ from reconciler.plan.limit import limited
 from reconciler.plan.origins import with_origins
 from reconciler.plan.rules import refuse_force, ruled, violations
 from reconciler.plan.saved import done_already, followed, forced_images, notes, of_this_fleet, to_plan
-from reconciler.plan.select import Selection, named, narrowed, select
+from reconciler.plan.select import Selection, named, narrowed, select, sole
 from reconciler.plan.story import image_of, tell
 from reconciler.plan.touched import touched
 from reconciler.plan.vanished import some_are_gone, unless_vanished
@@ -310,12 +310,16 @@ async def sign_once(ports: Ports, options: Options) -> Outcome:
     return await sign_in_sync(work, ports)
 
 
-async def why_once(ports: Reading, name: ArtifactName) -> Story:
-    """The story of one artifact, with its build record also when it is in sync.
+async def why_once(ports: Reading, glob: str) -> Story:
+    """The story of one artifact, with its build record also when it is in sync, and what is foreseen when it is not.
 
-    Raises LianError `selection-empty` if there is no such artifact, or if no plan could be made.
+    Raises LianError `selection-empty` if there is no such artifact, `artifact-ambiguous` if there are several, or if no
+    plan could be made.
     """
-    work = await plan_once(ports, Options(Selection((str(name),))))
+    options = Options(Selection((glob,)))
+    work = await plan_once(ports, options)
+    name = sole(work.resolution.desired, glob)
+    work = await foreseen(ports, work, options)
     change = next(change for change in work.plan.changes if change.artifact == name)
     image = image_of(change, work.observed)
     if image is not None and (change.image, image) not in work.observed.records:

@@ -11,7 +11,7 @@ from reconciler.audit.chosen import chosen
 from reconciler.model.observed import Observed, Unknown
 from reconciler.model.tier import BUILD_SPEC
 from reconciler.observe.evidence import evidence
-from reconciler.plan.select import Selection, select
+from reconciler.plan.select import Selection, select, sole
 from reconciler.reconcile import load
 from reconciler.sizing.choose import size
 from reconciler.sizing.evidence import Evidence
@@ -131,11 +131,11 @@ def _wished(wish: Wish) -> dict[str, Any]:
     }
 
 
-async def explain(ports: Reading, name: ArtifactName) -> Explanation:
-    """Why an artifact's build gets what it gets. Raises LianError `selection-empty` if there is no such artifact, or if
-    no commit can be read."""
+async def explain(ports: Reading, glob: str) -> Explanation:
+    """Why an artifact's build gets what it gets. Raises LianError `selection-empty` if there is no such artifact,
+    `artifact-ambiguous` if there are several, or if no commit can be read."""
     desired = await load(ports)
-    select(desired, Selection((str(name),)))
+    name = sole(desired, glob)
     sizes, known, unread = await _known(ports, desired, [name])
     wanted = desired.wanted[name]
     sizing = size(wanted.artifact, wanted.spec, known[name], sizes)

@@ -115,7 +115,7 @@ def parser(environ: Mapping[str, str]) -> Parser:
     command.set_defaults(force=[])  # it would build anew in every pass
     _build(verb("build", "build and push one image, from flags or from one directive file"), environ)
     command = verb("why", "the whole story of one artifact", desired)
-    command.add_argument("artifact", metavar="ARTIFACT", help="workspace/artifact")
+    command.add_argument("artifact", metavar="ARTIFACT", help="workspace/artifact, or the artifact alone")
     as_json(command)
     command = verb("images", "digests of what is in sync, for those who deploy it", desired)
     _images(command)
@@ -258,7 +258,7 @@ def _sizing(verbs: argparse._SubParsersAction[Parser], environ: Mapping[str, str
     group.epilog = SIZING_EPILOG
     group.formatter_class = argparse.RawDescriptionHelpFormatter
     command = verb("explain", "which rule sizes an artifact's build, the runs it rests on, and the price", desired)
-    command.add_argument("artifact", metavar="ARTIFACT", help="workspace/artifact")
+    command.add_argument("artifact", metavar="ARTIFACT", help="workspace/artifact, or the artifact alone")
     as_json(command)
     command = verb("suggest", "print a patch with the sizes that earlier runs ask for", desired)
     command.epilog = SUGGEST_EPILOG
@@ -303,7 +303,7 @@ def _cache_policy(command: Parser) -> None:
 
 
 def _cache_refs(command: Parser) -> None:
-    command.add_argument("artifact", metavar="ARTIFACT", help="workspace/artifact")
+    command.add_argument("artifact", metavar="ARTIFACT", help="workspace/artifact, or the artifact alone")
     command.add_argument("--actor", metavar="NAME", help="of a session of this actor [CI's]")
     command.add_argument(
         "--cache-from",

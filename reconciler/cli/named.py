@@ -1,4 +1,4 @@
-"""The artifact that a line names."""
+"""The artifact that a line names, with its workspace or by its own name."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from reconciler.model.name import ArtifactName
 from reconciler.model.problem import LianError, Problem
 
 
-def artifact_named(text: str) -> ArtifactName:
-    """Raises LianError `artifact-name`."""
+def artifact_named(text: str) -> str:
+    """The glob for it, see plan.select.sole. Raises LianError `artifact-name`."""
     try:
-        return ArtifactName.parse(text)
+        ArtifactName.parse(text, workspace="any")
+        return text if "/" in text else f"*/{text}"
     except ValueError as error:
         hint = "`lian diff --detailed` lists all artifacts"
         raise LianError(Problem("artifact-name", str(error), hint=hint)) from error

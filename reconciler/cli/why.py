@@ -17,17 +17,15 @@ from reconciler.reconcile import why_once
 if TYPE_CHECKING:
     import argparse
 
-    from reconciler.model.name import ArtifactName
-
 
 def run(arguments: argparse.Namespace) -> int:
     """0 the story is told, 4 it is that of one that is held. Raises LianError `artifact-name`."""
     return complete(_why(arguments, artifact_named(arguments.artifact)))
 
 
-async def _why(arguments: argparse.Namespace, name: ArtifactName) -> int:
+async def _why(arguments: argparse.Namespace, glob: str) -> int:
     async with wiring.reading(wiring.Choice.of(arguments)) as ports:
-        story = await why_once(ports, name)
+        story = await why_once(ports, glob)
     if arguments.json:
         sys.stdout.write(as_json(story.to_json()))
     else:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.globs import is_plain, matcher
 from reconciler.model.problem import LianError, Problem
-from reconciler.model.wording import meant
+from reconciler.model.wording import meant, some
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence, Set
 
     from reconciler.model.desired import Desired
     from reconciler.model.name import ArtifactName
+
+
+_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,15 @@ def named(desired: Desired, globs: Sequence[str]) -> frozenset[ArtifactName]:
     """The artifacts that match a glob, and no others. Raises LianError `selection-empty` for one that matches
     nothing."""
     return frozenset(_matching(desired, globs))
+
+
+def sole(desired: Desired, glob: str) -> ArtifactName:
+    """The one artifact that matches. Raises LianError `selection-empty`, `artifact-ambiguous`."""
+    first, *more = sorted(_matching(desired, [glob]))
+    if more:
+        message = f"{len(more) + 1} artifacts are called {glob.rpartition('/')[2]}: {some([first, *more], _TOLD)}"
+        raise LianError(Problem("artifact-ambiguous", message, hint="name the workspace too: WORKSPACE/ARTIFACT"))
+    return first
 
 
 def _matching(desired: Desired, globs: Sequence[str]) -> set[ArtifactName]:

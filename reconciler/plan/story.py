@@ -32,6 +32,8 @@ class Story:
     inputs: Mapping[Platform, Inputs]
     parents: tuple[Change, ...]
     record: BuildRecord | None
+    currency: str | None = None
+    """Of the price in the change's forecast."""
 
     def to_json(self) -> dict[str, Any]:
         """The document of `lian why --json`."""
@@ -63,6 +65,7 @@ def tell(plan: Plan, name: ArtifactName, resolution: Resolution, observed: Obser
         identity.inputs if isinstance(identity, Keyed | Pending) else {},
         tuple(changes[parent] for parent in parents if parent in changes),
         _record(observed, change),
+        plan.forecast.currency if plan.forecast else None,
     )
 
 

@@ -16,7 +16,6 @@ from reconciler.audit.sizing import Explanation, Suggestions, explain, suggest
 from reconciler.cli import exits
 from reconciler.cli.views import sizing as view
 from reconciler.model.desired import Wanted
-from reconciler.model.name import ArtifactName
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.tier import BuildSpec, Ladder, RunnerOverride
 from reconciler.plan.select import Selection
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def told(one: World, name: str = "shop/api") -> Explanation:
-    found = asyncio.run(explain(one.ports(), ArtifactName.parse(name)))
+    found = asyncio.run(explain(one.ports(), name))
     validator("sizing").validate(found.to_json())
     return found
 

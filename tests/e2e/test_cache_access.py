@@ -153,7 +153,7 @@ def test_a_cache_that_has_no_place_is_told_as_a_build_tells_it(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (["shop/nothing"], "artifact-unknown"),
+        (["shop/nothing"], "selection-empty"),
         (["Shop"], "artifact-name"),
         (["shop/api", "--actor", "eve"], "actor-unknown"),
         (["shop/api", "--actor", "bob"], "actor-workspace"),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.model.name import ArtifactName
+from reconciler.cli.views import why
 from reconciler.model.plan import Action, Change, FileChange, FileStatus, ReasonCode
 from reconciler.model.policy import Policy
 from reconciler.model.problem import LianError
@@ -94,10 +95,21 @@ def test_files_that_cannot_be_named_change_nothing_else(world: World, point: str
 
 
 def test_the_story_has_the_record_also_when_in_sync(world: World) -> None:
-    story = asyncio.run(why_once(world.ports(), ArtifactName("shop", "api")))
+    story = asyncio.run(why_once(world.ports(), "shop/api"))
     assert story.record
     assert (story.change.key, story.content_tag) == (story.record.key, f"lian-{story.record.key[:40]}")
     assert set(story.tags) == {story.content_tag, "latest"}
     assert len(set(story.tags.values())) == 1
     with pytest.raises(LianError, match="selection-empty"):
-        asyncio.run(why_once(world.ports(), ArtifactName("shop", "web")))
+        asyncio.run(why_once(world.ports(), "shop/web"))
+
+
+def test_the_story_of_what_is_to_be_built_tells_what_that_will_take(world: World) -> None:
+    world.source.commit = world.source.commit.changed({"shop/api/main.go": b"2"})
+    story = asyncio.run(why_once(world.ports(), "*/api"))
+    assert story.change.forecast is not None
+    written = io.StringIO()
+    why.show(story, written)
+    assert story.change.forecast.tier.words in written.getvalue()
+    world.source.commit = world.source.commit.changed({"shop/api/main.go": b"1"})
+    assert asyncio.run(why_once(world.ports(), "*/api")).change.forecast is None

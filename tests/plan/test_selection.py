@@ -18,7 +18,7 @@ from reconciler.model.outcome import Status
 from reconciler.model.plan import Action, ReasonCode
 from reconciler.model.policy import Policy
 from reconciler.model.problem import LianError
-from reconciler.plan.select import Selection, named
+from reconciler.plan.select import Selection, named, sole
 from reconciler.reconcile import Options, plan_once, reconcile_once
 from tests.commits import Commit, artifact
 from tests.fakes import World
@@ -216,3 +216,13 @@ def test_thousands_of_names_are_looked_up() -> None:
     started = time.process_time()
     assert len(named(many, [f"w/a{number}" for number in range(10_000)])) == 10_000
     assert time.process_time() - started < 5, "each name was matched against all"
+
+
+def test_an_artifact_is_meant_by_its_own_name_where_one_is_called_so() -> None:
+    two = Commit((artifact("shop/api"), artifact("shop/web"), artifact("pay/api"))).desired
+    assert sole(two, "*/web") == ArtifactName("shop", "web")
+    assert sole(two, "shop/api") == ArtifactName("shop", "api")
+    with pytest.raises(LianError, match=r"artifact-ambiguous.*pay/api, shop/api"):
+        sole(two, "*/api")
+    with pytest.raises(LianError, match="selection-empty"):
+        sole(two, "*/nothing")

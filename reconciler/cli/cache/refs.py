@@ -14,12 +14,11 @@ from reconciler.cli.views import cache_refs as view
 from reconciler.cli.views.text import as_json
 from reconciler.model.cache import BuildMode, Ci, Session
 from reconciler.model.problem import LianError, Problem
+from reconciler.plan.select import sole
 from reconciler.reconcile import load
 
 if TYPE_CHECKING:
     import argparse
-
-    from reconciler.model.name import ArtifactName
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -27,10 +26,10 @@ def run(arguments: argparse.Namespace) -> int:
     return complete(_refs(arguments, artifact_named(arguments.artifact), _mode(arguments.actor)))
 
 
-async def _refs(arguments: argparse.Namespace, name: ArtifactName, mode: BuildMode) -> int:
+async def _refs(arguments: argparse.Namespace, glob: str, mode: BuildMode) -> int:
     async with wiring.reading(wiring.Choice.of(arguments)) as ports:
         desired = await load(ports)
-    told = refs_of(desired, name, mode, tuple(arguments.cache_from), arguments.cache_to)
+    told = refs_of(desired, sole(desired, glob), mode, tuple(arguments.cache_from), arguments.cache_to)
     if arguments.json:
         sys.stdout.write(as_json(told.to_json()))
     else:

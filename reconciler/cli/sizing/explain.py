@@ -17,17 +17,15 @@ from reconciler.cli.views.text import as_json, notes
 if TYPE_CHECKING:
     import argparse
 
-    from reconciler.model.name import ArtifactName
-
 
 def run(arguments: argparse.Namespace) -> int:
     """0 it could be told, 1 the artifact is invalid, 4 it is held, or earlier runs could not be read."""
     return complete(_explain(arguments, artifact_named(arguments.artifact)))
 
 
-async def _explain(arguments: argparse.Namespace, name: ArtifactName) -> int:
+async def _explain(arguments: argparse.Namespace, glob: str) -> int:
     async with wiring.reading(wiring.Choice.of(arguments)) as ports:
-        told = await explain(ports, name)
+        told = await explain(ports, glob)
     notes(told.notes, sys.stderr)
     problems.show(told.unread, sys.stderr)
     if arguments.json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import IO, TYPE_CHECKING, Any
 
-from reconciler.cli.views import cache_use
+from reconciler.cli.views import cache_use, forecast
 from reconciler.cli.views.plan import SIGNS, summary_word
 from reconciler.cli.views.problems import block
 from reconciler.cli.views.reasons import sentences
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def show(story: Story, stream: IO[str]) -> None:
     """What it is, what is due and why, what the registry holds, what decides, and how it was last built."""
     writer = Writer(stream)
-    _state(story.change, writer)
+    _state(story.change, story.currency, writer)
     writer.line(("registry", "bold"), f"  {story.change.image}")
     for tag, named in story.tags.items():
         own = " (content tag)" if tag == story.content_tag else ""
@@ -56,13 +56,16 @@ def _leaf(name: str, value: Any, writer: Writer, indent: int) -> None:
         writer.wrapped([" " * indent, (f"{name}: ", "dim")], text, indent=indent + 2)
 
 
-def _state(change: Change, writer: Writer) -> None:
+def _state(change: Change, currency: str | None, writer: Writer) -> None:
     sign, style = SIGNS[change.action]
     writer.line((f"{sign} {change.artifact}", "bold"), "  ", (summary_word(change.action), style))
     for problem in dict.fromkeys(change.holds):
         block(problem, writer, word="held", style="yellow", wrapped=True)
     for told in () if change.holds or change.action is Action.NONE else sentences(change, detailed=True):
         writer.wrapped(["  "], told, indent=4)
+    if change.forecast:
+        told = forecast.of_build(change.forecast, currency, conditional=change.conditional)
+        writer.wrapped(["  ", ("forecast ", "dim")], told, indent=4)
     if change.key:
         writer.line("  ", ("key ", "dim"), change.key)
 
