@@ -165,6 +165,16 @@ class Evidence:
             )
 
 
+def resolved(commit: Commit, evidence: Evidence, moment: float = MOMENT) -> tuple[Resolution, Observed]:
+    """The identities, and what had to be asked for them."""
+    resolution = Resolution(checked(commit.desired), moment, lambda _repository, _digest: True)
+    observed = Observed(lineage=evidence.lineage)
+    while questions := resolution.still_needed(observed):
+        observed.take(evidence.answer(questions))
+        assert evidence.rounds < 50, "asked without end"
+    return resolution, observed
+
+
 def plan(
     commit: Commit,
     evidence: Evidence,
@@ -174,11 +184,7 @@ def plan(
 ) -> Plan:
     """The plan as a pass makes it, with every image looked at whole."""
     overrides = overrides or Overrides()
-    resolution = Resolution(checked(commit.desired), moment, lambda _repository, _digest: True)
-    observed = Observed(lineage=evidence.lineage)
-    while questions := resolution.still_needed(observed):
-        observed.take(evidence.answer(questions))
-        assert evidence.rounds < 50, "asked without end"
+    resolution, observed = resolved(commit, evidence, moment)
     made = make_plan(resolution, observed, overrides)
     if overrides.vanished or not some_are_gone(made, observed):
         return made

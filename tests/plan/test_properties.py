@@ -19,35 +19,9 @@ from reconciler.model.tree import FILE, Entry
 from reconciler.plan.files import changed_files
 from reconciler.plan.graph import checked
 from reconciler.plan.select import Selection, select
-from tests.commits import AMD64, ARM64, Commit, artifact, chain
+from tests.commits import Commit, artifact, chain
 from tests.plan.evidence import Evidence, plan
-
-
-@st.composite
-def fleets(draw: st.DrawFn) -> Commit:
-    """Up to seven artifacts, each on any of those before it."""
-    artifacts, files = [], {}
-    names = draw(st.permutations([f"w{n % 2}/a{n}" for n in range(draw(st.integers(1, 7)))]))
-    both = draw(st.booleans())
-    for place, name in enumerate(names):
-        parents = draw(st.lists(st.sampled_from(names[:place]), unique=True, max_size=2)) if place else []
-        platforms = (AMD64, ARM64) if both else (AMD64,)
-        contexts = {f"p{n}": f"artifact:{parent}" for n, parent in enumerate(parents)}
-        artifacts.append(artifact(name, contexts=contexts, platforms=platforms))
-        used = "".join(f"FROM {context}\n" for context in contexts) or draw(
-            st.sampled_from(["FROM scratch\n", "FROM alpine\n"])
-        )
-        files[f"{name}/Dockerfile"] = used.encode()
-        files[f"{name}/app"] = draw(st.sampled_from([b"1", b"2"]))
-    return Commit(tuple(artifacts), files)
-
-
-@st.composite
-def edited(draw: st.DrawFn) -> tuple[Commit, Commit]:
-    """A fleet, and the same with some files changed and some artifacts gone or renamed."""
-    fleet = draw(fleets())
-    files = {path: draw(st.sampled_from([data, data + b"#\n"])) for path, data in fleet.files.items()}
-    return fleet, replace(fleet, files=files)
+from tests.plan.fleets import edited
 
 
 @settings(max_examples=60)
