@@ -19,6 +19,8 @@ PATH_SHOWN = 6
 MEDIAN_OF = 3
 """Builds from which on the median of anything is worth telling."""
 _INDENT = 10
+_LEAST_PRICE = 0.005
+"""What is less cannot be told in hundredths."""
 _NOTHING_LIKE_IT = "nothing like it was built before"
 _CACHES = {Warmth.WARM: "a warm cache", Warmth.COLD: "no cache", Warmth.UNKNOWN: "a cache perhaps"}
 
@@ -113,5 +115,10 @@ def _path(told: PassForecast) -> str:
 
 def _price(cost: Span, currency: str | None) -> str:
     least, most = (f"{value:,.2f}" for value in (cost.least, cost.most))
-    told = f"about {most}" if least == most else f"about {least} to {most}"
-    return f"{told if cost.most >= 0.005 else 'under 0.01'} {currency or ''}".rstrip()
+    if cost.most < _LEAST_PRICE:
+        told = "under 0.01"
+    elif cost.least < _LEAST_PRICE:
+        told = f"at most about {most}"
+    else:
+        told = f"about {most}" if least == most else f"about {least} to {most}"
+    return f"{told} {currency or ''}".rstrip()

@@ -43,7 +43,7 @@ def show(told: LockReport, stream: IO[str], *, check: bool) -> None:
             writer.wrapped([" " * _INDENT, ("used by ", "dim")], some(change.artifacts, _SHOWN), indent=_INDENT + 8)
     if told.changes:
         writer.line("")
-    writer.line(_found(told) if check else _done(told))
+    writer.wrapped((), _found(told) if check else _done(told), indent=2)
 
 
 def _values(change: LockChange) -> str:

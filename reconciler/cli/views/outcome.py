@@ -71,11 +71,12 @@ def show(
                 writer.line("  ", ("again: ", "dim"), command)
     uses = [use for result in outcome.results for use in result.caches.values()]
     if told := cache_use.in_sum(uses):
-        writer.line(("cache", "dim"), f": {told}")
+        writer.wrapped([("cache", "dim"), ": "], told, indent=2)
     if outcome.forecast and (told := forecast.scored(outcome.forecast)):
         writer.wrapped([("forecast", "dim"), ": "], told, indent=2)
     problems = [count(len(outcome.problems), "problem")] if outcome.problems else []
-    writer.line((built_from(outcome.revision), "dim"), ": ", (", ".join([summary(outcome), *problems]), "bold"))
+    last = ", ".join([summary(outcome), *problems])
+    writer.wrapped([(built_from(outcome.revision), "dim"), ": "], last, "bold", indent=2)
 
 
 def _headed(result: Result) -> tuple[Part, ...]:
