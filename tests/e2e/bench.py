@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from tests.e2e import preloaded
+
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 BUSYBOX = Path("/bin/busybox")
 BASE = 'FROM scratch\nCOPY rootfs /\nRUN ["/bin/busybox", "--install", "-s", "/bin"]\n'
@@ -102,17 +104,24 @@ class Bench:
 
     def lian(self, *words: str, code: int | None = 0) -> Ran:
         """Run `lian` to its end; fails with what it printed unless it exits with `code` (None: any)."""
+        ended, out, err = self._run(words)
+        assert ended is not None, f"lian {' '.join(words)} did not end\n{out}\n{err}"
+        ran = Ran(ended, out, err)
+        assert code is None or ran.code == code, f"lian {' '.join(words)} exited with {ran.code}\n{out}\n{err}"
+        assert "Traceback" not in err, err
+        return ran
+
+    def _run(self, words: Sequence[str]) -> tuple[int | None, str, str]:
+        """Exit code, stdout, stderr; None if it has to be killed."""
+        if not self.within and preloaded.serves(self.environment):
+            return preloaded.run(words, self.repo, self.environment, SECONDS)
         process = self.start(*words)
         try:
             out, err = process.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            out, err = process.communicate()
-            raise AssertionError(f"lian {' '.join(words)} did not end\n{out}\n{err}") from None
-        ran = Ran(process.returncode, out, err)
-        assert code is None or ran.code == code, f"lian {' '.join(words)} exited with {ran.code}\n{out}\n{err}"
-        assert "Traceback" not in err, err
-        return ran
+            return None, *process.communicate()
+        return process.returncode, out, err
 
     def asked(self, *words: str, answer: str, meanwhile: Callable[[], object] = lambda: None) -> Ran:
         """Run `lian` as a person at a terminal does, who answers its question; `meanwhile` is what happens while they
