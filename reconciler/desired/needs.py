@@ -64,7 +64,7 @@ def read_needs(content: bytes, path: str, artifact: Artifact, place: Callable[[t
     used: set[str] = set()
     problems: list[Problem] = []
     notes: dict[str, None] = {}
-    for platform in artifact.platforms:
+    for platform in reader.telling(artifact.platforms):
         kept: dict[CacheMount, None] = {}
         for key, targets, into in (("target", (artifact.target,), platforms), ("checks", artifact.checks, checks)):
             try:
@@ -78,6 +78,7 @@ def read_needs(content: bytes, path: str, artifact: Artifact, place: Callable[[t
                 problems.extend(_misnamed(problem, path, key, place) for problem in error.problems)
     if problems:
         return _sorted(artifact, problems)
+    platforms, checks = (_on_all(artifact.platforms, into) for into in (platforms, checks))
     unused = sorted(set(artifact.contexts) - used)
     notes |= dict.fromkeys(f"does not use the named context {name}" for name in unused)
     return NeedsFound(platforms, checks, notes=tuple(notes))
@@ -118,9 +119,15 @@ class _Reader:
     names: Mapping[str, str]
     """A named context as BuildKit looks it up -> as the directive writes it."""
 
+    def telling(self, platforms: Sequence[Platform]) -> Sequence[Platform]:
+        """Those that it is enough to ask for."""
+        told = self.facts.by_target or any("::" in name for name in self.names)
+        return platforms if told else platforms[:1]
+
     def ask(self, platform: Platform, target: str | None) -> Requirements:
         """What the target needs; the same whatever the builder's own platform. Raises LianError."""
-        first, *others = (self._ask(platform, target, builder) for builder in _BUILDERS)
+        builders = _BUILDERS if self.facts.by_builder else _BUILDERS[:1]
+        first, *others = (self._ask(platform, target, builder) for builder in builders)
         for other in others:
             if {n.reference for n in other.images} != {n.reference for n in first.images} or set(other.contexts) != set(
                 first.contexts
@@ -150,6 +157,11 @@ class _Reader:
             mounts=self.artifact.cache.mounts,
         )
         return replace(found, contexts=tuple(self.names[name] for name in found.contexts))
+
+
+def _on_all(platforms: Sequence[Platform], asked: Mapping[Platform, Needs]) -> dict[Platform, Needs]:
+    """What was told of one platform alone holds for all."""
+    return dict.fromkeys(platforms, *asked.values()) if len(asked) == 1 else dict(asked)
 
 
 def _misnamed(problem: Problem, path: str, key: str, place: Callable[[tuple[str, ...]], Place]) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,12 @@ from reconciler.model.problem import LianError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from reconciler.desired.dockerfile.lines import Instruction
+
+
+_OF_BUILDER = re.compile(r"BUILD(?:PLATFORM|OS|ARCH|VARIANT)")
+_OF_TARGET = re.compile(r"TARGET(?:PLATFORM|OS|ARCH|VARIANT)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,12 @@ class DockerfileFacts:
     """The ARG instructions before the first FROM."""
     stages: tuple[Stage, ...]
     """Empty when only another frontend can read the file."""
+    by_builder: bool = True
+    """False if what it needs is the same whatever platform the machine has that builds: no instruction names a variable
+    that tells, and no stage a platform, which may be completed by that machine's."""
+    by_target: bool = True
+    """False if, but for the platform of its images, it is the same whatever platform is built for: no instruction names
+    a variable that tells."""
 
     @property
     def custom_frontend(self) -> str | None:
@@ -102,5 +115,14 @@ def _read(content: bytes, source: str, frontend: str | None) -> DockerfileFacts:
         )
     if faults:
         raise raised(faults, source)
-    stages = (Stage(i, f.base, f.name, f.platform, f.line, tuple(steps)) for i, (f, steps) in enumerate(froms))
-    return DockerfileFacts(source, frontend, escape, tuple(arguments), tuple(stages))
+    stages = tuple(Stage(i, f.base, f.name, f.platform, f.line, tuple(steps)) for i, (f, steps) in enumerate(froms))
+    text = "\n".join(_text(instruction) for instruction in instructions)
+    by_builder = bool(_OF_BUILDER.search(text)) or any(stage.platform for stage in stages)
+    return DockerfileFacts(
+        source, frontend, escape, tuple(arguments), stages, by_builder, bool(_OF_TARGET.search(text))
+    )
+
+
+def _text(instruction: Instruction) -> str:
+    """All in which a variable may be named; lines that are continued are one."""
+    return "\n".join((instruction.original, *(each.text for each in instruction.heredocs)))
