@@ -22,7 +22,7 @@ from reconciler.observe.lineage import lineage
 from reconciler.plan.audit import audited, not_audited
 from reconciler.plan.compare import Overrides, make_plan
 from reconciler.plan.drift import revisions_behind
-from reconciler.plan.files import changed_files, listings_of, paths_behind, with_commits, with_files
+from reconciler.plan.files import are_behind, changed_files, listings_of, paths_behind, with_commits, with_files
 from reconciler.plan.graph import checked
 from reconciler.plan.limit import limited
 from reconciler.plan.origins import with_origins
@@ -34,7 +34,7 @@ from reconciler.plan.touched import touched
 from reconciler.plan.vanished import some_are_gone, unless_vanished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from reconciler.model.desired import Desired
     from reconciler.model.fleet import Fleet
@@ -157,9 +157,7 @@ async def plan_for(ports: Reading, desired: Desired, options: Options, orphans: 
     left, notes = orphans
     plan = await decide(ports, resolution, observed, options.overrides, left)
     plan = limited(plan, options.max_builds)
-    gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
-    explained = await asyncio.gather(*(_with_files(c, resolution, observed, ports, gate) for c in plan.changes))
-    changes = await with_history(ports, explained)
+    changes = await with_history(ports, await _explained(plan.changes, resolution, observed, ports))
     notes = (*notes, *not_audited(desired.fleet.policy, observed))
     return Work(replace(plan, changes=changes), resolution, observed, notes)
 
@@ -326,6 +324,17 @@ async def why_once(ports: Reading, glob: str) -> Story:
         questions = Questions(records=frozenset({(change.image, image)}))
         work.observed.take(await ask(questions, ports.registry))
     return tell(work.plan, name, work.resolution, work.observed)
+
+
+async def _explained(
+    changes: Sequence[Change], resolution: Resolution, observed: Observed, ports: Reading
+) -> tuple[Change, ...]:
+    """The changes with the files behind them."""
+    gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
+    some = [change for change in changes if are_behind(change)]
+    told = await asyncio.gather(*(_with_files(change, resolution, observed, ports, gate) for change in some))
+    known = {change.artifact: change for change in told}
+    return tuple(known.get(change.artifact, change) for change in changes)
 
 
 async def _with_files(

@@ -86,6 +86,8 @@ class Observed:
 
     def records_behind(self, repository: Repository, tags: Iterable[str]) -> tuple[BuildRecord, ...]:
         """The build records of all that these tags point at, tag by tag."""
+        if not self.records:
+            return ()
         return tuple(r for d in self.named(repository, tags).values() for r in self.records_of(repository, d))
 
     def lacking(self, repository: Repository, digest: Digest) -> tuple[Digest, ...]:

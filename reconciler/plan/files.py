@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.model.tree import Entry
 
 _CONTEXTS = {ReasonCode.CONTEXT_CHANGED, ReasonCode.NAMED_CONTEXT_CHANGED}
+_OF_FILES = {*_CONTEXTS, ReasonCode.DOCKERFILE_CHANGED}
 ENOUGH = 20
 """Files of one reason whose history is looked at."""
 _EXPLAINED = {Action.BUILD, Action.HOLD}
@@ -31,6 +32,11 @@ class Listings:
     repository: Repository
     old: Digest
     new: SentFolder
+
+
+def are_behind(change: Change) -> bool:
+    """Whether files can be told that are behind it."""
+    return any(reason.code in _OF_FILES for reason in change.reasons)
 
 
 def listings_of(change: Change, resolution: Resolution, observed: Observed) -> dict[Reason, Listings]:
