@@ -63,6 +63,7 @@ class MergedSource(GitSource):
         """See the port Revisions."""
         source = GitSource(self._location, revision, **self._more)
         source._fetched, source._others, source._access = True, self._foreign(), self._access
+        source._evaluator = self._evaluator
         return source
 
     async def load(self) -> Desired:
@@ -75,6 +76,7 @@ class MergedSource(GitSource):
 
     def _read_commit(self, opened: Callable[[], pygit2.Repository]) -> ReadCommit:
         repository = opened()
+        self._evaluator = replace(self._evaluator, shared={})  # both sides have most files
         self._merge = merge = merged(repository, self._base, self._head)
         ruling = CommitTree(merge.objects, merge.base.tree, f"{self._base} ({merge.base.commit[:_SHORT]})")
         tree = CommitTree(merge.objects, merge.tree)

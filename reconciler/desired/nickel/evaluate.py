@@ -22,7 +22,7 @@ from reconciler.desired.nickel.verdicts import Verdicts
 from reconciler.model.problem import LianError, Next, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from reconciler.desired.nickel.engine import Engine
     from reconciler.desired.nickel.pool import Reply
@@ -141,12 +141,26 @@ class _Evaluation:
             else:
                 jobs.append(_Job(file, self._key(file, closure.files), closure.files))
         self._verdicts.keep()
+        jobs = [job for job in jobs if not self._has_shared(job)]
         stored = self._cache.results([job.key for job in jobs])
         known = [(job.file.path, stored[job.key]) for job in jobs if job.key in stored]
         values = _values([result.text for _, result in known if result.text is not None])
         for path, result in known:
             self.results[path] = Evaluated(next(values)) if result.text is not None else _remembered(result)
+        self._share(job for job in jobs if job.key in stored)
         return [job for job in jobs if job.key not in stored]
+
+    def _has_shared(self, job: _Job) -> bool:
+        """Take the value that another tree has as well."""
+        value = self._settings.shared.get(job.key) if self._settings.shared else None
+        if value is not None:
+            self.results[job.file.path] = value
+        return value is not None
+
+    def _share(self, jobs: Iterable[_Job]) -> None:
+        if self._settings.shared is not None:
+            results = ((job.key, self.results[job.file.path]) for job in jobs)
+            self._settings.shared.update((key, value) for key, value in results if not value.problems)
 
     async def _through(self, gate: asyncio.Semaphore, jobs: Sequence[_Job]) -> None:
         from reconciler.desired.nickel.workshop import Workshop  # what is in the cache needs no workers
@@ -177,6 +191,7 @@ class _Evaluation:
                 self.results[path] = Evaluated(None, problems[path])
                 kept = lasting if replies[path].status in LASTING else passing
                 kept[job.key] = Stored(None, problems[path])
+        self._share(jobs)
         self._cache.remember(lasting)
         self._cache.quarantine(passing)
 

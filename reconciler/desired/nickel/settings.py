@@ -86,6 +86,8 @@ class EvaluatorSettings:
     kind: Kind = Kind.AUTO
     packaged: Packaged | None = None
     """The schemas and defaults to evaluate against; None means those that ship with lian."""
+    shared: dict[bytes, Evaluated] | None = None
+    """For trees that are read together: the good values so far, so that what several have is parsed once."""
 
     @property
     def parallel(self) -> int:
