@@ -89,7 +89,7 @@ class _Holding:
 
     def change(self, problems: tuple[Problem, ...], because_of: Wanted | None = None) -> Change:
         """Because of itself, or of a parent that is."""
-        artifact, held = self.wanted.artifact, because_of or self.wanted
+        a, held = self.wanted.artifact, because_of or self.wanted
         if str(held.artifact.name) in self.invalid:
             code = ReasonCode.INVALID
         elif held.materials is None and not any(p.next in _OF_THE_WORLD for p in problems):
@@ -98,7 +98,6 @@ class _Holding:
             code = ReasonCode.UNKNOWN
         subject = str(held.artifact.name) if because_of else None
         reasons = tuple(Reason(code, None, problem.code, subject=subject) for problem in problems)
-        a = artifact
         return Change(a.name, a.image, a.tags, a.platforms, Action.HOLD, reasons, holds=problems)
 
 
