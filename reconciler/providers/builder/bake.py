@@ -9,13 +9,14 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.problem import LianError, Next, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
 SECONDS = 60.0
@@ -70,17 +71,25 @@ class Buildx:
     def _run(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Raises LianError `buildx-failed` where it does not end."""
         try:
-            with self._started(words) as process:
-                try:
-                    out, said = process.communicate(timeout=SECONDS)
-                except BaseException:  # Ctrl-C too; Docker's plugin is another program than the one that was started
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGKILL)
-                    raise
-            return subprocess.CompletedProcess(words, process.returncode, out, said)
+            return self._ended(words)
         except (OSError, subprocess.TimeoutExpired) as error:
             message = f"{' '.join(words[:2])} does not work here"
             raise LianError(Problem("buildx-failed", message, cause=str(error), next=Next.RETRY)) from error
+
+    def _ended(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Raises OSError or TimeoutExpired. Whatever is raised, nothing of it is left."""
+        process = None
+        try:
+            with _interrupted_afterwards():
+                process = self._started(words)
+            out, said = process.communicate(timeout=SECONDS)
+        except BaseException:  # Ctrl-C too; Docker's plugin is another program than the one that was started
+            if process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+            raise
+        return subprocess.CompletedProcess(words, process.returncode, out, said)
 
     def _started(self, words: Sequence[str]) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -94,6 +103,23 @@ class Buildx:
             errors="replace",
             start_new_session=True,
         )
+
+
+@contextlib.contextmanager
+def _interrupted_afterwards() -> Iterator[None]:
+    """A Ctrl-C while the block runs is raised when it has ended: what is started in it is known by then."""
+    usual = signal.getsignal(signal.SIGINT)
+    if not callable(usual) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seen: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _frame: seen.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if seen:
+        raise KeyboardInterrupt
 
 
 def _problem(said: str, file: str) -> Problem:

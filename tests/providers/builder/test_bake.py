@@ -26,6 +26,16 @@ DOCKER = """\
 /bin/sh -c 'echo begun >&3; exec /bin/sleep 60' 3> {line} &
 wait
 """
+AT_ONCE = """\
+import os, signal, subprocess, sys
+start = subprocess.Popen.__init__
+def started(process, words, *args, **more):
+    start(process, words, *args, **more)
+    if "--print" in words:
+        assert os.read(os.open(sys.argv[2], os.O_RDONLY), 6) == b"begun\\n"
+        os.kill(os.getpid(), signal.SIGINT)
+subprocess.Popen.__init__ = started
+"""
 READ = """\
 import pathlib, sys
 from reconciler.providers.builder.bake import Buildx
@@ -62,6 +72,13 @@ def test_a_time_that_is_up(line: int, tmp_path: Path, monkeypatch: pytest.Monkey
     assert [problem.code for problem in caught.value.problems] == ["buildx-failed"]
     assert time.monotonic() - began < MINUTE / 2
     assert heard(line) == b"begun\n"
+    assert heard(line) == b""
+
+
+def test_ctrl_c_while_it_is_started(line: int, tmp_path: Path) -> None:
+    words = [sys.executable, "-c", AT_ONCE + READ, str(tmp_path), str(tmp_path / "line")]
+    with subprocess.Popen(words, stderr=subprocess.PIPE) as lian:
+        assert b"KeyboardInterrupt" in lian.communicate()[1]
     assert heard(line) == b""
 
 
