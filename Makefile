@@ -7,6 +7,8 @@ JOBS ?= 3
 # Programs that set-up unpacked instead of installing them are found last.
 CACHE := $(if $(filter /%,$(XDG_CACHE_HOME)),$(XDG_CACHE_HOME),$(HOME)/.cache)
 export PATH := $(PATH):$(CACHE)/lian/parts/docker-registry/bin
+# Commands are started by the thousand: what they load is compiled once, whatever is set for other projects.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pygit2
-from pygit2.enums import FileStatus
+from pygit2.enums import DiffOption
 
 from reconciler.model.applied import ANCESTORS, History
 from reconciler.model.problem import LianError, Problem, redact
 from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _OBJECT_CACHE_BYTES = 16 << 20
 _SCP_LIKE = re.compile(r"[A-Za-z0-9._~-]+@[A-Za-z0-9.-]+:(?!//).+")
@@ -202,15 +202,25 @@ def _examples(repository: pygit2.Repository) -> str:
 
 def uncommitted_paths(repository: pygit2.Repository) -> list[str]:
     """The paths that `git status` would list: changed or untracked, not ignored, not lian's own `.lian/`. One that ends
-    in a slash is a folder of which git has nothing. It may take seconds, in which the repository can be read by others.
+    in a slash is a folder of which git has nothing. It may take seconds, in which other threads go on and may read the
+    repository; pygit2's own `status` stops them.
 
     Empty for a bare repository.
     """
     if repository.is_bare:
         return []
-    silent = FileStatus.CURRENT | FileStatus.IGNORED
-    changes = pygit2.Repository(repository.path).status(untracked_files="normal")
-    return [path for path, flags in changes.items() if flags & ~silent and path.partition("/")[0] != ".lian"]
+    own = pygit2.Repository(repository.path)
+    index = own.index
+    paths = set(_differing(index.diff_to_workdir(DiffOption.INCLUDE_UNTRACKED)))
+    if own.head_is_unborn:
+        paths |= {entry.path for entry in index}
+    else:
+        paths |= set(_differing(index.diff_to_tree(own.head.peel(pygit2.Tree))))
+    return sorted(path for path in paths if path.partition("/")[0] != ".lian")
+
+
+def _differing(diff: pygit2.Diff) -> Iterator[str]:
+    yield from (delta.new_file.raw_path.decode("utf-8", "surrogateescape") for delta in diff.deltas)
 
 
 def home(repository: pygit2.Repository) -> Path:

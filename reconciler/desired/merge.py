@@ -6,13 +6,13 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pygit2
 from pygit2.enums import MergeFavor, MergeFlag
 
 from reconciler.desired import git
-from reconciler.desired.tree import GitObjects
+from reconciler.desired.tree import CommitTree, GitObjects, Objects
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.wording import some
 
@@ -20,11 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from reconciler.desired.git import Revision
-    from reconciler.desired.tree import Objects
 
 _TOLD = 5
 """Files in conflict that are named."""
 _SHORT = 12
+
+
+class MergedObjects(Objects, Protocol):
+    """Those that a merge has."""
+
+    def holds_file(self, tree_id: str, name: str) -> bool:
+        """Whether a regular file has this name in a tree. Raises LianError as `read` does."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +41,13 @@ class Merge:
     base: Revision
     head: Revision
     tree: str
-    objects: Objects
+    objects: MergedObjects
 
 
 class _WithNew:
     """Objects of a repository, and some that it does not hold."""
 
-    def __init__(self, objects: Objects, new: Mapping[str, bytes]) -> None:
+    def __init__(self, objects: GitObjects, new: Mapping[str, bytes]) -> None:
         self._objects, self._new = objects, new
 
     def read(self, object_id: str) -> bytes:
@@ -57,6 +64,13 @@ class _WithNew:
         """See Objects."""
         new = self._new.get(blob_id)
         return self._objects.size(blob_id) if new is None else len(new)
+
+    def holds_file(self, tree_id: str, name: str) -> bool:
+        """See MergedObjects."""
+        if tree_id not in self._new:
+            return self._objects.holds_file(tree_id, name)
+        node = CommitTree(self, tree_id).at(name)
+        return node is not None and node.is_file
 
 
 def merged(repository: pygit2.Repository, base: str, head: str) -> Merge:

@@ -101,7 +101,9 @@ class MergedSource(GitSource):
     def _touched_files(self, ruling: CommitTree, tree: CommitTree, before: Said, after: Said) -> frozenset[str]:
         if ruling.at(LOCK) != tree.at(LOCK):  # what it pins stands in Dockerfiles, which may be any
             return frozenset(before.keys() | after.keys())
-        return concerned(before, after, changed_paths(ruling, tree), tree)
+        if self._merge is None:
+            raise RuntimeError("nothing is merged yet")
+        return concerned(before, after, changed_paths(ruling, tree), tree, self._merge.objects.holds_file)
 
     async def _sides(
         self, commit: ReadCommit, places: frozenset[tuple[str, str]], lock: Lock | None

@@ -15,10 +15,12 @@ from reconciler.desired.tree import MAX_DEPTH, normal
 from reconciler.model.tree import FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
     from reconciler.desired.tree import CommitTree, Node
 
+HoldsFile: TypeAlias = "Callable[[str, str], bool]"
+"""Whether a regular file has this name in the tree of this id."""
 Said: TypeAlias = "Mapping[str, Mapping[str, Any] | None]"
 """Directive file -> what it says, None where it is wrong."""
 
@@ -85,7 +87,9 @@ class _Declared:
     parents: tuple[str, ...]
 
 
-def concerned(before: Said, after: Said, changed: Iterable[str], tree: CommitTree) -> frozenset[str]:
+def concerned(
+    before: Said, after: Said, changed: Iterable[str], tree: CommitTree, holds_file: HoldsFile
+) -> frozenset[str]:
     """The files that declare what may differ, what stands on that, all that these stand on, and what wants the same
     name or image. `changed` are the paths at which the commits differ, `tree` is that of `after`."""
     touch = Touch(set(changed))
@@ -95,7 +99,7 @@ def concerned(before: Said, after: Said, changed: Iterable[str], tree: CommitTre
     own = {
         one.name
         for one in declared
-        if one.file in files or one.name in rivals or one.image in rivals or _is_touched(one, touch, tree)
+        if one.file in files or one.name in rivals or one.image in rivals or _is_touched(one, touch, tree, holds_file)
     }
     behind = _with_dependants(own, declared)
     files |= {one.file for one in declared if one.name in behind}
@@ -136,13 +140,15 @@ def _full(name: str, workspace: str) -> str:
     return name if "/" in name else f"{workspace}/{name}"
 
 
-def _is_touched(one: _Declared, touch: Touch, tree: CommitTree) -> bool:
+def _is_touched(one: _Declared, touch: Touch, tree: CommitTree, holds_file: HoldsFile) -> bool:
     """A path that no plain file or folder stands at may lead anywhere, so it counts as touched."""
-    folders = (*one.folders, posixpath.dirname(one.dockerfile)) if one.dockerfile else one.folders
-    if any(touch.below(folder) or not _is_folder(tree.at(folder)) for folder in folders):
+    if any(touch.below(folder) or not _is_folder(tree.at(folder)) for folder in one.folders):
         return True
-    file = tree.at(one.dockerfile) if one.dockerfile else None
-    return bool(one.dockerfile) and (file is None or not file.is_file)
+    if not one.dockerfile:
+        return False
+    above, name = posixpath.split(one.dockerfile)
+    folder = tree.at(above)
+    return touch.below(above) or folder is None or not _is_folder(folder) or not holds_file(folder.id, name)
 
 
 def _is_folder(node: Node | None) -> bool:
