@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.fleet import LIAN, environment, write_repo
 from benchmarks.measure import Cost, cost, paired, row, timed
-from reconciler.cli.collector import searching_rarely
 from reconciler.cli.exits import DRIFT
+from reconciler.collector import paused
 from reconciler.identity.resolve import Resolution
 from reconciler.model.canonical import fingerprint
 from reconciler.model.observed import ABSENT, Observed
@@ -55,7 +55,7 @@ def _thought(n: int) -> tuple[float, float]:
     """Seconds to plan n artifacts of which each level stands on the one before, and to hash n documents as large."""
     desired = _layers(n)
     best = baseline = float("inf")
-    with searching_rarely():  # as every command does
+    with paused():  # as a pass does
         for _ in range(3):
             observed = Observed()
             start = time.perf_counter()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.apply.in_sync import all_in_sync
 from reconciler.apply.work import Work
+from reconciler.collector import paused
 from reconciler.identity.resolve import Resolution
 from reconciler.model.event import Ended, Noted, Planned
 from reconciler.model.observed import Observed, Questions
@@ -152,7 +153,8 @@ async def plan_for(ports: Reading, desired: Desired, options: Options, orphans: 
     refuse_force(desired, forced)
     resolution = Resolution(desired, moment, audited(desired, moment), forced)
     observed = Observed()
-    while questions := resolution.still_needed(observed):  # one round for each level of the graph, each in bulk
+    needed = paused()(resolution.still_needed)
+    while questions := needed(observed):  # one round for each level of the graph, each in bulk
         observed.take(await ask(questions, ports.registry))
     left, notes = orphans
     plan = await decide(ports, resolution, observed, options.overrides, left)
@@ -188,7 +190,7 @@ async def decide(
     Raises LianError."""
     desired = resolution.desired
     observed.lineage |= await lineage(ports.source, revisions_behind(observed), desired.revision)
-    plan = replace(make_plan(resolution, observed, overrides), orphans=orphans)
+    plan = replace(paused()(make_plan)(resolution, observed, overrides), orphans=orphans)
     if overrides.vanished or not some_are_gone(plan, observed):
         return plan
     return unless_vanished(plan, observed, await ports.memory.recall())

@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from reconciler.cli.arguments import parse
 
     arguments = parse(sys.argv[1:] if argv is None else argv)
-    from reconciler.cli.collector import leave_the_rest, searching_rarely
+    from reconciler.collector import leave_the_rest, searching_rarely
 
     if argv is None:
         leave_the_rest()

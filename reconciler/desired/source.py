@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-import gc
 import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from reconciler.collector import paused
 from reconciler.desired import git
 from reconciler.desired.assembly import SETTINGS, Assembly, Directives, Overlay, ReadCommit
 from reconciler.desired.contexts import Contexts
@@ -42,7 +42,7 @@ from reconciler.model.problem import LianError, Problem
 from reconciler.model.tree import SYMLINK
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     import pygit2
 
@@ -234,7 +234,7 @@ class GitSource:
         if names_tiers(settings.value, directives.values):
             sizes, assembly.nothing_builds = await self._sizes()
             assembly.ladder = sizes.ladder
-        with _collector_paused():
+        with paused():
             places = await asyncio.to_thread(assembly.take, directives)
             foreign = await self._sides(commit, places, pinning.lock) if places else {}
             desired = await asyncio.to_thread(assembly.desired, directives, foreign)
@@ -430,18 +430,6 @@ class GitSource:
         if self._commit is None:
             raise RuntimeError("nothing is loaded yet")
         return self._commit
-
-
-@contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
-    """What is made here are thousands of frozen values without a cycle; looking for cycles takes half the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _uncommitted(count: int) -> tuple[str, ...]:

@@ -165,8 +165,8 @@ class Resolution:
     _open: list[ArtifactName] = field(init=False)
     _families: set[ArtifactName] = field(init=False)
     _unsettled: set[ArtifactName] = field(init=False)
-    _based: set[ArtifactName] = field(default_factory=set)
-    """Those whose bases are known."""
+    _based: dict[ArtifactName, tuple[ArtifactName, ...]] = field(default_factory=dict)
+    """Those whose bases are known -> the parents in use."""
     _waits_for: dict[ArtifactName, ArtifactName] = field(default_factory=dict)
     """Artifact -> the parent without which nothing more can be said of it: looking again before would be in vain."""
     _by_key: dict[str, list[ArtifactName]] | None = None
@@ -240,8 +240,8 @@ class Resolution:
                 self.identities[name] = Held(problems)
                 return []
             self.images |= {ref: head.digest for ref in bases if isinstance(head := observed.heads[ref], Found)}
-            self._based.add(name)
-        self._join_parents(wanted, parents_in_use(wanted.artifact, materials), observed)
+            self._based[name] = parents_in_use(wanted.artifact, materials)
+        self._join_parents(wanted, self._based[name], observed)
         return []
 
     def _join_parents(self, wanted: Wanted, parents: Iterable[ArtifactName], observed: Observed) -> None:
@@ -414,14 +414,19 @@ class Resolution:
     def _away(artifact: Artifact, identity: Keyed | Pending, observed: Observed) -> set[Digest | None]:
         """What the tags point at that is not the wanted content, None for those that point at nothing; empty when
         all is as it should be or cannot be told."""
-        heads = [observed.heads.get(Reference(artifact.image, tag)) for tag in artifact.tags]
         content = observed.heads.get(Reference(artifact.image, identity.tag())) if isinstance(identity, Keyed) else None
         if isinstance(content, Unknown):
             return set()
         wanted = content.digest if isinstance(content, Found) else None
-        found: set[Digest | None] = {head.digest for head in heads if isinstance(head, Found) and head.digest != wanted}
-        absent = any(isinstance(head, Absent) for head in heads)
-        return found or ({None} if wanted is None or absent else set())
+        found: set[Digest | None] = set()
+        absent = wanted is None
+        for tag in artifact.tags:
+            head = observed.heads.get(Reference(artifact.image, tag))
+            if isinstance(head, Absent):
+                absent = True
+            elif isinstance(head, Found) and head.digest != wanted:
+                found.add(head.digest)
+        return found or ({None} if absent else set())
 
 
 def _unreadable(bases: Iterable[Reference], observed: Observed, wanted: Wanted) -> tuple[Problem, ...]:

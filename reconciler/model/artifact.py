@@ -96,4 +96,5 @@ class Artifact:
     @property
     def parents(self) -> tuple[ArtifactName, ...]:
         """The artifacts this one names as contexts, sorted, each once."""
-        return tuple(sorted({c.artifact for c in self.contexts.values() if isinstance(c, ParentImage)}))
+        found = {c.artifact for c in self.contexts.values() if isinstance(c, ParentImage)}
+        return tuple(sorted(found) if len(found) > 1 else found)

@@ -155,14 +155,15 @@ class _View:
         if change.action is Action.NONE:
             return change
         superseded = self.drift.superseded()
+        responses = [(reason, self.drift.response(reason)) for reason in change.reasons]
         holding = [*self.drift.stuck(moves), *([superseded] if superseded else [])]
-        holding += [reason for reason in change.reasons if self.drift.response(reason) is Response.HOLD]
+        holding += [reason for reason, response in responses if response is Response.HOLD]
         if holding:
             rest = [reason for reason in change.reasons if reason not in holding]
             problems = tuple(dict.fromkeys(self.drift.problem(reason) for reason in holding))
             held = replace(change, action=Action.HOLD, reasons=(*holding, *rest), holds=problems)
             return replace(held, conditional=False, replaces=False)
-        reported = [reason for reason in change.reasons if self.drift.response(reason) is Response.REPORT]
+        reported = [reason for reason, response in responses if response is Response.REPORT]
         if not reported:
             return change
         left = {reason.subject for reason in reported}
@@ -172,10 +173,12 @@ class _View:
 
     def _unreadable(self, *more: Sighting) -> tuple[Problem, ...]:
         """What of the tags, and of these, could not be read."""
-        heads = (*self.drift.heads.values(), *more)
-        return tuple(
-            dict.fromkeys(head.problem.of(str(self.artifact.name)) for head in heads if isinstance(head, Unknown))
-        )
+        return self._told_of(*self.drift.heads.values(), *more)
+
+    def _told_of(self, *answers: object) -> tuple[Problem, ...]:
+        """The problems of those that are unknown, each once."""
+        unread = [answer.problem for answer in answers if isinstance(answer, Unknown)]
+        return tuple(dict.fromkeys(problem.of(str(self.artifact.name)) for problem in unread)) if unread else ()
 
     def keyed(self, identity: Keyed) -> Change:
         """All that it stands on is known."""
@@ -249,11 +252,9 @@ class _View:
         image = self.artifact.image
         digests = [head.digest for head in (*self.drift.heads.values(), *more) if isinstance(head, Found)]
         answers: list[object] = [self.observed.records.get((image, digest)) for digest in digests]
-        if self.desired.fleet.policy.drift.broken is not Response.REPORT:
+        if digests and self.desired.fleet.policy.drift.broken is not Response.REPORT:
             answers += [self.observed.missing.get((image, digest)) for digest in digests]
-        answers.append(self.observed.applied.get(image))
-        unread = dict.fromkeys(a.problem.of(str(self.artifact.name)) for a in answers if isinstance(a, Unknown))
-        return tuple(unread)
+        return self._told_of(*answers, self.observed.applied.get(image))
 
     def _why(self, identity: Keyed | Pending, waiting: set[str], moves: Sequence[Reason]) -> list[Reason]:
         """Why a build is due; empty if only the parents that are waited for can make it due. `moves` are the tags

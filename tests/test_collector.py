@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from reconciler.cli.collector import searching_rarely
+from reconciler.collector import searching_rarely
 
 _ENDS = """
 import atexit, gc, sys

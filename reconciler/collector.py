@@ -27,6 +27,19 @@ def searching_rarely() -> Iterator[None]:
         gc.set_threshold(*usual)
 
 
+@contextlib.contextmanager
+def paused() -> Iterator[None]:
+    """For a block, or a function, that makes thousands of frozen values and nothing in a cycle, and waits for nobody:
+    no search."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def leave_the_rest() -> None:
     """When the process ends, what is left is not searched for cycles: all of it goes with the process."""
     atexit.register(gc.freeze)
