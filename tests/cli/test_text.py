@@ -53,6 +53,7 @@ def test_no_line_is_wider_than_it_may_be_and_no_word_is_lost(words: list[str], w
     writer.width = wide
     writer.wrapped(["  - "], " ".join(words), indent=6)
     written = stream.getvalue()
+    assert not any(line.endswith(" ") for line in written.splitlines()[:-1])
     assert written.split() == ["-", *words]
     assert all(cells(line) <= wide or len(line.split()) == 1 for line in written.splitlines())
 

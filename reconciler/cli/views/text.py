@@ -86,9 +86,15 @@ class Writer:
             self.line(*lead, (text, style))
             return
         first, *rest = _broken(printable(text), self.width, _taken(lead), indent)
-        self.line(*lead, (first, style))
+        self.line(*(lead if first else _ending(lead)), (first, style))
         for line in rest:
             self.line(" " * indent, (line, style))
+
+
+def _ending(lead: Sequence[Part]) -> tuple[Part, ...]:
+    """Without the space before what did not fit behind it."""
+    *parts, last = lead
+    return (*parts, last.rstrip() if isinstance(last, str) else (last[0].rstrip(), last[1]))
 
 
 def _taken(parts: Iterable[Part]) -> int:
