@@ -30,7 +30,7 @@ from reconciler.plan.origins import with_origins
 from reconciler.plan.rules import refuse_force, ruled, violations
 from reconciler.plan.saved import done_already, followed, forced_images, notes, of_this_fleet, to_plan
 from reconciler.plan.select import Selection, named, narrowed, select, sole
-from reconciler.plan.story import image_of, tell
+from reconciler.plan.story import tell, untold
 from reconciler.plan.touched import touched
 from reconciler.plan.vanished import some_are_gone, unless_vanished
 
@@ -321,9 +321,7 @@ async def why_once(ports: Reading, glob: str) -> Story:
     name = sole(work.resolution.desired, glob)
     work = await foreseen(ports, work, options)
     change = next(change for change in work.plan.changes if change.artifact == name)
-    image = image_of(change, work.observed)
-    if image is not None and (change.image, image) not in work.observed.records:
-        questions = Questions(records=frozenset({(change.image, image)}))
+    while questions := untold(change, work.observed):
         work.observed.take(await ask(questions, ports.registry))
     return tell(work.plan, name, work.resolution, work.observed)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.identity.resolve import Keyed, Pending, Resolution
-from reconciler.model.observed import Found, Observed, Unknown
+from reconciler.model.observed import Found, Observed, Questions, Unknown
 from reconciler.model.reference import Reference
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reconciler.identity.inputs import Inputs
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
+    from reconciler.model.observed import Sighting
     from reconciler.model.plan import Change, Plan
     from reconciler.model.platform import Platform
     from reconciler.model.record import BuildRecord
@@ -22,16 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """`tags` holds what each wanted tag (and the content tag, if known) names: a digest, None for absent, or a text
-    for what could not be read. `record` is the newest of the image the tags point at."""
+    """`tags` holds what each wanted tag (and the content tag, if known) names, None for absent; `unread` why that is
+    not known of the others. `record` is the newest of the image the tags point at, None where there is none, or where
+    `record_unread` says why it is not known."""
 
     change: Change
     revision: str
     content_tag: str | None
-    tags: Mapping[str, Digest | str | None]
+    tags: Mapping[str, Digest | None]
+    unread: Mapping[str, str]
     inputs: Mapping[Platform, Inputs]
     parents: tuple[Change, ...]
     record: BuildRecord | None
+    record_unread: str | None = None
     currency: str | None = None
     """Of the price in the change's forecast."""
 
@@ -44,27 +48,41 @@ class Story:
             "change": self.change.to_json(),
             "content_tag": self.content_tag,
             "tags": {tag: None if named is None else str(named) for tag, named in self.tags.items()},
+            "unread": dict(self.unread),
             "inputs": {str(platform): dict(inputs) for platform, inputs in self.inputs.items()},
             "parents": [parent.to_json() for parent in self.parents],
             "record": self.record.to_json() if self.record else None,
+            "record_unread": self.record_unread,
         }
 
 
+def untold(change: Change, observed: Observed) -> Questions:
+    """What has to be asked before the story of an artifact can be told: of one that is wrong in the commit nothing was,
+    of one that is in sync not how it came to be."""
+    heads = {Reference(change.image, tag) for tag in change.tags} - observed.heads.keys()
+    image = image_of(change, observed)
+    records = {(change.image, image)} - observed.records.keys() if image else set()
+    return Questions(frozenset(heads), frozenset(records))
+
+
 def tell(plan: Plan, name: ArtifactName, resolution: Resolution, observed: Observed) -> Story:
-    """The story of an artifact that is in the plan."""
+    """The story of an artifact that is in the plan, of which nothing is `untold`."""
     changes = {change.artifact: change for change in plan.changes}
     change, identity = changes[name], resolution.identities[name]
     content = identity.tag() if isinstance(identity, Keyed) else None
     tags = [*([content] if content else []), *change.tags]
+    heads = {tag: observed.heads[Reference(change.image, tag)] for tag in tags}
     parents = resolution.desired.wanted[name].artifact.parents
     return Story(
         change,
         plan.revision,
         content,
-        {tag: _named(observed, change, tag) for tag in tags},
+        {tag: _digest(head) for tag, head in heads.items() if not isinstance(head, Unknown)},
+        {tag: head.problem.message for tag, head in heads.items() if isinstance(head, Unknown)},
         identity.inputs if isinstance(identity, Keyed | Pending) else {},
         tuple(changes[parent] for parent in parents if parent in changes),
         _record(observed, change),
+        _record_unread(observed, change),
         plan.forecast.currency if plan.forecast else None,
     )
 
@@ -74,11 +92,8 @@ def image_of(change: Change, observed: Observed) -> Digest | None:
     return next(iter(observed.named(change.image, change.tags).values()), change.digest)
 
 
-def _named(observed: Observed, change: Change, tag: str) -> Digest | str | None:
-    head = observed.heads.get(Reference(change.image, tag))
-    if isinstance(head, Found):
-        return head.digest
-    return head.problem.message if isinstance(head, Unknown) else None
+def _digest(head: Sighting) -> Digest | None:
+    return head.digest if isinstance(head, Found) else None
 
 
 def _record(observed: Observed, change: Change) -> BuildRecord | None:
@@ -86,3 +101,9 @@ def _record(observed: Observed, change: Change) -> BuildRecord | None:
     digest = image_of(change, observed)
     records = observed.records_of(change.image, digest) if digest else ()
     return next((record for record in records if record.key == change.key), records[0] if records else None)
+
+
+def _record_unread(observed: Observed, change: Change) -> str | None:
+    digest = image_of(change, observed)
+    records = observed.records.get((change.image, digest)) if digest else None
+    return records.problem.message if isinstance(records, Unknown) else None

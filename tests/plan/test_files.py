@@ -104,6 +104,28 @@ def test_the_story_has_the_record_also_when_in_sync(world: World) -> None:
         asyncio.run(why_once(world.ports(), "shop/web"))
 
 
+def test_the_story_of_what_is_wrong_in_the_commit_asks_what_is_there(world: World) -> None:
+    commit = world.source.commit
+    wrong = problem("dockerfile-syntax").problems[0].of("shop/api")
+    world.source.commit = commit.changed(holds={"shop/api": wrong}, problems=(wrong,))
+    story = asyncio.run(why_once(world.ports(), "shop/api"))
+    assert story.change.action is Action.HOLD
+    assert story.record
+    assert story.tags == {"latest": story.record.digest}
+    world.registry.unreadable = {"latest"}
+    story = asyncio.run(why_once(world.ports(), "shop/api"))
+    assert (dict(story.tags), list(story.unread), story.record) == ({}, ["latest"], None)
+
+
+def test_a_record_that_cannot_be_read_is_not_told_as_none(world: World) -> None:
+    world.registry.unreadable = {"records"}
+    story = asyncio.run(why_once(world.ports(), "shop/api"))
+    assert (story.record, bool(story.record_unread)) == (None, True)
+    written = io.StringIO()
+    why.show(story, written)
+    assert "not built by lian" not in written.getvalue()
+
+
 def test_the_story_of_what_is_to_be_built_tells_what_that_will_take(world: World) -> None:
     world.source.commit = world.source.commit.changed({"shop/api/main.go": b"2"})
     story = asyncio.run(why_once(world.ports(), "*/api"))

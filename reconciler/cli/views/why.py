@@ -27,9 +27,10 @@ def show(story: Story, stream: IO[str]) -> None:
     _state(story.change, story.currency, writer)
     writer.line(("registry", "bold"), f"  {story.change.image}")
     for tag, named in story.tags.items():
-        own = " (content tag)" if tag == story.content_tag else ""
         text, style = (str(named), None) if named else ("absent", "yellow")
-        writer.wrapped([f"  {tag}{own}: "], text, style, indent=4)
+        _tag(tag, text, style, story, writer)
+    for tag, why in story.unread.items():
+        _tag(tag, f"unknown: {why}", "yellow", story, writer)
     for platform, inputs in story.inputs.items():
         writer.line(("inputs", "bold"), f"  {platform}")
         for leaf, value in inputs.items():
@@ -39,10 +40,16 @@ def show(story: Story, stream: IO[str]) -> None:
         writer.line(("parent", "bold"), f"  {parent.artifact}: {summary_word(parent.action)}")
     if story.record:
         _record(story.record, writer)
-    elif any(isinstance(named, str) for named in story.tags.values()):
-        writer.line(("record", "bold"), "  unknown: the registry could not be read")
+    elif story.record_unread or story.unread:
+        why = story.record_unread or "the registry could not be read"
+        writer.wrapped([("record", "bold"), "  unknown: "], why, indent=4)
     elif any(named is not None for named in story.tags.values()):
         writer.line(("record", "bold"), "  none: this image was not built by lian, or its record is gone")
+
+
+def _tag(tag: str, text: str, style: str | None, story: Story, writer: Writer) -> None:
+    own = " (content tag)" if tag == story.content_tag else ""
+    writer.wrapped([f"  {tag}{own}: "], text, style, indent=4)
 
 
 def _leaf(name: str, value: Any, writer: Writer, indent: int) -> None:
