@@ -59,8 +59,12 @@ class _Tolerant(io.TextIOBase):
 
 @contextlib.contextmanager
 def tolerant() -> Iterator[None]:
-    """For the block, sys.stdout and sys.stderr are tolerant; one that was closed beforehand leads nowhere."""
+    """For the block, sys.stdout and sys.stderr are tolerant; one that was closed beforehand leads nowhere. Both are
+    UTF-8, as those of git and of Go's programs are, whatever a locale says: JSON can be nothing else."""
     out, err = sys.stdout, sys.stderr
+    for stream in (out, err):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(encoding="utf-8")
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device, not a file
         sys.stdout = _Tolerant(out or nowhere, results=True)
         sys.stderr = _Tolerant(err or nowhere, results=False)

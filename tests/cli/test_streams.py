@@ -27,7 +27,7 @@ def shell(bench: Bench, script: str) -> subprocess.CompletedProcess[str]:
     """Run a script in which `$LIAN` is the command."""
     environment = bench.environment | {"LIAN": f"{sys.executable} -m reconciler"}
     return subprocess.run(
-        ["bash", "-c", script], cwd=bench.repo, env=environment, capture_output=True, text=True, check=False
+        ["bash", "-c", script], cwd=bench.repo, env=environment, capture_output=True, encoding="utf-8", check=False
     )
 
 
@@ -46,6 +46,14 @@ def test_a_full_disk_behind_stdout_is_told(bench: Bench) -> None:
     done = shell(bench, "$LIAN diff >/dev/full")
     assert done.returncode == 1
     assert "error[output-unwritable]" in done.stderr
+
+
+@pytest.mark.parametrize("words", ["diff", "diff --json"])
+def test_a_locale_without_the_signs_stops_nothing(bench: Bench, words: str) -> None:
+    bench.commit({"c/Dockerfile": "FROM scratch\nCOPY f /\nFRÖM x\n"})
+    done = shell(bench, f"LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 $LIAN {words}")
+    assert done.returncode == 1
+    assert "FRÖM" in done.stdout + done.stderr
 
 
 def test_what_all_are_held_for_is_said_once(bench: Bench) -> None:
