@@ -9,7 +9,7 @@ from reconciler.audit.holdings import Owner, TagKind, drift_of
 from reconciler.cli.views import problems
 from reconciler.cli.views.plan import summary_word
 from reconciler.cli.views.reasons import sentences
-from reconciler.cli.views.text import Writer, cells, lasting, size
+from reconciler.cli.views.text import Writer, cells, lasting, notes, size
 from reconciler.model.plan import Action
 from reconciler.model.wording import count
 
@@ -24,8 +24,7 @@ _STYLES = {"in-sync": "green", "drift": "yellow", "held": "red"}
 
 def show_notes(told: RegistryStatus, stream: IO[str]) -> None:
     """Notes, and problems of the commit."""
-    for note in told.notes:
-        Writer(stream).line((note, "dim"))
+    notes(told.notes, stream)
     problems.show(told.problems, stream)
 
 

@@ -81,8 +81,9 @@ class Writer:
 
     def wrapped(self, lead: Sequence[Part], text: str, style: str | None = None, *, indent: int) -> None:
         """The text after `lead`, on lines of at most `width` columns; those after the first begin at `indent`. No word
-        is cut: a path or a digest stays whole, and a number stays with its unit."""
-        if self.fits(*lead, text):
+        is cut: a path or a digest stays whole, and a number stays with its unit. One word alone stays with its lead,
+        but on a terminal: programs look for both."""
+        if self.fits(*lead, text) or (not self.terminal and " " not in text.strip()):
             self.line(*lead, (text, style))
             return
         first, *rest = _broken(printable(text), self.width, _taken(lead), indent)
@@ -118,7 +119,10 @@ def notes(told: Iterable[str], stream: IO[str]) -> None:
     """Each on a line of its own, beside what was asked for."""
     writer = Writer(stream)
     for note in told:
-        writer.line((note, "dim"))
+        if writer.terminal:
+            writer.wrapped((), note, "dim", indent=2)
+        else:
+            writer.line((note, "dim"))
 
 
 def size(number: int) -> str:

@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING
 from reconciler.audit.findings import State
 from reconciler.cli.views import problems
 from reconciler.cli.views.reasons import place
-from reconciler.cli.views.text import Writer, size
+from reconciler.cli.views.text import Writer, notes, size
 from reconciler.model.wording import built_from
 
 if TYPE_CHECKING:
@@ -24,12 +24,10 @@ _STYLES = {
 
 def show_notes(told: Verification, stream: IO[str]) -> None:
     """Notes and problems of the commit, and whether signatures were looked at."""
-    writer = Writer(stream)
-    for note in told.notes:
-        writer.line((note, "dim"))
+    notes(told.notes, stream)
     problems.show(told.problems, stream)
     if not told.keys:
-        writer.line(("signatures are not looked at: neither lian.ncl nor --key names a key", "dim"))
+        notes(["signatures are not looked at: neither lian.ncl nor --key names a key"], stream)
 
 
 def show(told: Verification, stream: IO[str], *, detailed: bool) -> None:

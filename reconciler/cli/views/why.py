@@ -48,8 +48,11 @@ def show(story: Story, stream: IO[str]) -> None:
 
 
 def _tag(tag: str, text: str, style: str | None, story: Story, writer: Writer) -> None:
-    own = " (content tag)" if tag == story.content_tag else ""
-    writer.wrapped([f"  {tag}{own}: "], text, style, indent=4)
+    lead = f"{tag} (content tag): " if tag == story.content_tag else f"{tag}: "
+    if writer.fits("  ", lead):
+        writer.wrapped(["  ", lead], text, style, indent=4)
+    else:
+        writer.wrapped(["  "], lead + text, style, indent=4)
 
 
 def _leaf(name: str, value: Any, writer: Writer, indent: int) -> None:
