@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from reconciler.apply.oom_kills import OomKills
 from reconciler.apply.record import Facts, attach, carry_over, single_out
 from reconciler.apply.send import Parcel, Sender
 from reconciler.apply.settling import content_tags, platforms_in
-from reconciler.apply.tries import FailureClass, OnRunner, Tries, failure_class
+from reconciler.apply.tries import PAUSES, FailureClass, OnRunner, Tries, failure_class
 from reconciler.identity.resolve import Keyed, identify
 from reconciler.model.attempt import Again
 from reconciler.model.cache import Ci
@@ -84,6 +85,11 @@ class Worker:
     shares: Mapping[ArtifactName, str]
     """With whom each of them shares it."""
     _senders: dict[str, Sender] = field(default_factory=dict)
+    _doubted: set[str] = field(default_factory=set)
+    """Hosts of registries that may be gone: what is built for them cannot be pushed."""
+    _gone: set[str] = field(default_factory=set)
+    """Those of them that were given a moment."""
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def close(self) -> None:
         """End what is still being sent; called before the runners are returned."""
@@ -201,8 +207,10 @@ class Worker:
                 problem = error.problems[0].of(str(name))
                 spent = self.runners.spent(course.share)
                 again = tries.after(problem, time.monotonic() - began, spent=spent)
-                if not spent and failure_class(problem) is FailureClass.INFRASTRUCTURE:
-                    self._give_up(course.share, stay)
+                if failure_class(problem) is FailureClass.INFRASTRUCTURE:
+                    self._doubted.add(course.wanted.artifact.image.host)
+                    if not spent:
+                        self._give_up(course.share, stay)
                 if again is None:
                     raise OnRunner(tries.told(problem, spent=spent)) from error
             finally:
@@ -214,6 +222,24 @@ class Worker:
             self.ports.recorder.record(Retrying(name, tries.failed[-1], tries.tier))
             await self.ports.pause(tries.pause)
 
+    async def _see_registry(self, course: Course) -> None:
+        """Where a build has failed that may have, because its image's registry is gone: that can be asked, or no runner
+        would help. It is given a moment, once in a pass. Raises LianError."""
+        image = course.wanted.artifact.image
+        async with self._asking:
+            if image.host not in self._doubted:
+                return
+            try:
+                await known_heads(self.ports.registry, image, [course.identity.tag()])
+            except LianError:
+                if image.host in self._gone:
+                    raise
+                self._gone.add(image.host)
+                await self.ports.pause(PAUSES[-1])
+                await known_heads(self.ports.registry, image, [course.identity.tag()])
+            self._gone.discard(image.host)
+            self._doubted.discard(image.host)
+
     def _give_up(self, share: str, stay: Stay | None) -> None:
         """Whoever comes next gets another runner than this one, or than the one that could not be had."""
         if stay is not None:
@@ -223,6 +249,7 @@ class Worker:
 
     async def _enter(self, course: Course) -> Stay:
         """Raises OnRunner if no runner can be had."""
+        await self._see_registry(course)
         self.ports.recorder.record(Waiting(course.name, "a runner"))
         self._make_log_folder()
         tier = course.tries.tier

@@ -174,11 +174,13 @@ class Failing(Points):
 
     codes: dict[str, list[str]] = field(default_factory=dict)
     where: str = "build "
+    failed: bool = False
 
     async def at(self, point: str) -> None:
         await super().at(point)
         left = self.codes.get(point.removeprefix(self.where), [])
         if left:
+            self.failed = True
             raise problem(left.pop(0), "it did not go well")
 
 
@@ -501,6 +503,39 @@ def test_a_registry_that_fails_lian_itself_is_no_runners_fault(tmp_path: Path) -
     shop = world(tmp_path)
     shop.points.faults["take in"] = problem("registry-unreachable")
     assert (result_of(run(shop)).status, len(shop.compute.rented)) == (Status.FAILED, 1)
+
+
+@dataclass
+class Gone(Points):
+    """A registry that is there until something has failed."""
+
+    builds: Failing = field(default_factory=Failing)
+    back_after: int | None = None
+    asked: int = 0
+
+    async def at(self, point: str) -> None:
+        await super().at(point)
+        if point == "heads" and self.builds.failed:
+            self.asked += 1
+            if self.back_after is None or self.asked <= self.back_after:
+                raise problem("registry-unreachable")
+
+
+@pytest.mark.parametrize("back_after", [None, 1])
+def test_where_the_registry_is_gone_no_more_runners_are_rented(tmp_path: Path, back_after: int | None) -> None:
+    names = [f"n{number}" for number in range(8)]
+    codes = {name: ["builder-lost"] * (9 if back_after is None else 1) for name in names[:2]}
+    shop = world(tmp_path, *(f"shop/{name}" for name in names), **codes)
+    assert isinstance(shop.builder.points, Failing)
+    gone = shop.registry.points = Gone(builds=shop.builder.points, back_after=back_after)
+    outcome = run(shop)
+    if back_after is None:
+        assert {result.status for result in outcome.results} == {Status.FAILED}
+        assert {result.problem.code for result in outcome.results if result.problem} == {"registry-unreachable"}
+        assert (len(shop.builder.requests), sum(shop.pauses)) == (2, PAUSES[0] * 2 + PAUSES[1])
+    else:
+        assert {result.status for result in outcome.results} == {Status.DONE}
+    assert gone.asked
 
 
 def test_a_pass_that_is_cancelled_in_a_pause_returns_everything(tmp_path: Path) -> None:
