@@ -397,3 +397,16 @@ def test_the_story_says_when_there_is_no_record() -> None:
     story = Story(change(Action.NONE), "0" * 40, None, {"latest": Digest.of(b"x")}, {}, {}, (), None)
     assert "not built by lian" in shown(why.show, story)
     assert "not built by lian" not in shown(why.show, replace(story, tags={"latest": None}))
+
+
+@pytest.mark.parametrize(("count", "again"), [(2, "--only shop/n0 --only shop/n1"), (9, "reconcile --once")])
+def test_what_fails_for_one_reason_is_told_once(count: int, again: str) -> None:
+    down = Problem("registry-unreachable", "the registry cannot be reached", hint="check that it runs")
+    names = [ArtifactName("shop", f"n{number}") for number in range(count)]
+    ends = tuple(Result(name, Action.BUILD, Status.FAILED, problem=down.of(str(name))) for name in names)
+    stream = io.StringIO()
+    outcome_view.show(Outcome("0" * 40, ends), stream, ["lian", "reconcile", "--once"])
+    written = stream.getvalue()
+    assert written.count("error[registry-unreachable]") == written.count("again: ") == 1
+    assert next(line for line in written.splitlines() if "again: " in line).endswith(again)
+    assert "shop/n0" in written.partition("error[")[2]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views import cache_use, forecast
-from reconciler.cli.views.problems import block, blocks
+from reconciler.cli.views.problems import ARTIFACTS_SHOWN, blocks
 from reconciler.cli.views.reasons import place
 from reconciler.cli.views.text import Writer
 from reconciler.cli.views.tries import sentences
@@ -15,11 +16,12 @@ from reconciler.model.plan import Action
 from reconciler.model.wording import built_from, count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from reconciler.cli.views.text import Part
     from reconciler.model.outcome import Outcome, Result
     from reconciler.model.plan import Plan
+    from reconciler.model.problem import Problem
     from reconciler.model.reference import Repository
 
 _STYLE = {
@@ -62,13 +64,13 @@ def show(
     held = (result.problem for result in outcome.results if result.problem and result.status is Status.HELD)
     known = set(outcome.problems)
     blocks((problem for problem in held if problem not in known), writer, word="held", style="yellow")
-    for result in outcome.results:
-        if result.problem and result.status is Status.FAILED:
-            writer.line()
-            block(result.problem, writer)
-            if repeat is not None and result.action is Action.BUILD:
-                command = shlex.join([*repeat, "--only", str(result.artifact)])
-                writer.line("  ", ("again: ", "dim"), command)
+    for problem, those in _by_problem(outcome.results).items():
+        writer.line()
+        blocks([problem.of(str(result.artifact)) for result in those], writer)
+        if repeat is not None and any(result.action is Action.BUILD for result in those):
+            named = those if len(those) <= ARTIFACTS_SHOWN else ()
+            only = [word for result in named for word in ("--only", str(result.artifact))]
+            writer.line("  ", ("again: ", "dim"), shlex.join([*repeat, *only]))
     uses = [use for result in outcome.results for use in result.caches.values()]
     if told := cache_use.in_sum(uses):
         writer.wrapped([("cache", "dim"), ": "], told, indent=2)
@@ -77,6 +79,15 @@ def show(
     problems = [count(len(outcome.problems), "problem")] if outcome.problems else []
     last = ", ".join([summary(outcome), *problems])
     writer.wrapped([(built_from(outcome.revision), "dim"), ": "], last, "bold", indent=2)
+
+
+def _by_problem(results: Iterable[Result]) -> dict[Problem, list[Result]]:
+    """What has failed, by what is wrong: with many artifacts it may be one thing."""
+    found: dict[Problem, list[Result]] = {}
+    for result in results:
+        if result.problem and result.status is Status.FAILED:
+            found.setdefault(replace(result.problem, artifact=None), []).append(result)
+    return found
 
 
 def _headed(result: Result) -> tuple[Part, ...]:
