@@ -206,7 +206,8 @@ class _Examiner:
             return None
         passes = 1 if result.image.layout is not None else turns(self.fleet)
         if response is Response.HEAL and passes > 1:
-            return f"`lian reconcile` rebuilds it when its turn comes to be looked at whole, within {passes} passes"
+            name = result.artifact
+            return f"`lian reconcile --once --only {name}` rebuilds it; a whole pass looks at one image in {passes} so"
         return _MISSING[response]
 
 
