@@ -126,11 +126,14 @@ class Worker:
             "memory": self._limits.memory, "output": self._limits.output, "reply": self._limits.reply,
         }  # fmt: skip
         package = str(Path(reconciler.__file__).resolve().parent.parent)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-X", "utf8", "-c", _PROGRAM, json.dumps(settings), package,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            env={}, start_new_session=True, limit=_HEADER,
-        )  # fmt: skip
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-I", "-X", "utf8", "-c", _PROGRAM, json.dumps(settings), package,
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+                env={}, start_new_session=True, limit=_HEADER,
+            )  # fmt: skip
+        except OSError as error:
+            raise WorkerStartError(f"{sys.executable} cannot be run: {error.strerror}") from error
         self._process, self._served, self._complaint = process, 0, b""
         assert process.stdout and process.stderr
         self._listener = asyncio.create_task(self._listen(process.stderr))

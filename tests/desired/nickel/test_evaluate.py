@@ -166,6 +166,15 @@ def test_a_missing_command_is_one_problem(tmp_path: Path, monkeypatch: pytest.Mo
     assert [problem.code for problem in raised.value.problems] == ["nickel-missing"]
 
 
+def test_a_python_that_cannot_be_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    with pytest.raises(LianError) as raised:
+        evaluated(Commit({"f.ncl": "{}"}), settings(tmp_path, kind=Kind.WHEEL))
+    (problem,) = raised.value.problems
+    assert problem.code == "nickel-missing"
+    assert str(tmp_path / "python") in str(problem.cause)
+
+
 @pytest.mark.parametrize("says", ["nickel-lang-cli nickel 1.9.0 (rev x)", "something else", ""])
 def test_a_command_that_cannot_be_used_gives_way_to_the_wheel(
     says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
