@@ -1,4 +1,7 @@
-"""Where an image lives: repository, tag, digest (OCI distribution-spec; docker reference grammar)."""
+"""Where an image lives: repository, tag, digest (OCI distribution-spec; docker reference grammar).
+
+They are tuples, as names and digests are: a plan of ten thousand artifacts hashes and compares them a million times.
+"""
 
 from __future__ import annotations
 
