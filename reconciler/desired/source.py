@@ -280,14 +280,15 @@ class GitSource:
         named = [
             (path, node) for path, node in matched if path.endswith(".ncl") and path != SETTINGS and not is_policy(path)
         ]
-        problems = [is_link(path) for path, node in named if node.mode == SYMLINK]
+        linked = {path: is_link(path) for path, node in named if node.mode == SYMLINK}
+        problems = list(linked.values())
         if not named:
             problems.append(_no_directives(tree.called, globs))
         files = {path: node for path, node in named if node.mode != SYMLINK and self._reads(path)}
         asked = [SourceFile(path, node.id) for path, node in files.items()]
         evaluated = await evaluate(tree, asked, BUILD_DIRECTIVES, self._evaluator)
         problems += [problem for path in files for problem in evaluated[path].problems]
-        return Directives(files, evaluated, tuple(problems), all_of_them=self._files is None)
+        return Directives(files, evaluated, tuple(problems), all_of_them=self._files is None, linked=linked)
 
     def _reads(self, path: str) -> bool:
         return self._files is None or path in self._files

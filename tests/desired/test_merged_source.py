@@ -23,6 +23,7 @@ from reconciler.model.reference import Reference
 from reconciler.plan.graph import checked
 from reconciler.plan.select import Selection, select
 from reconciler.plan.touched import dropped, touched
+from reconciler.plan.unclear import with_unclear
 from tests.desired.repos import SYMLINK, Content, Repo
 from tests.desired.test_source import directives, images
 
@@ -269,9 +270,45 @@ def test_what_stands_on_it_is_read_too_and_what_that_stands_on(sides: Sides) -> 
     assert not checked(after).problems
 
 
+ON_BASE = (
+    'job = lian.make_artifact { image = "ops/job", context.path = "images/job", contexts.base.artifact = "shop/%s" }'
+)
+OVER = {**SHOP, "directives/ops.ncl": directives("ops", ON_BASE % "base"), **images("job")}
+TIERED = directives("shop", "api", 'base = lian.make_artifact { image = "shop/base", runner.tier = "x" }')
+
+
+@pytest.mark.parametrize(
+    ("broken", "files", "artifacts"),
+    [
+        (directives("shop", "base", "api").replace('"shop"', '"shop', 1), ["directives/shop.ncl"], set()),
+        ((SYMLINK, b"ops.ncl"), ["directives/shop.ncl"], set()),
+        (TIERED, [], named("shop/base")),
+    ],
+)
+def test_what_stands_on_what_cannot_be_read_is_read(
+    sides: Sides, broken: Content, files: list[str], artifacts: set[ArtifactName]
+) -> None:
+    sides.commit(OVER, {**OVER, "directives/shop.ncl": broken})
+    before, after = map(checked, sides.merged())
+    assert (list(after.unclear.files), set(after.unclear.artifacts)) == (files, artifacts)
+    assert len(after.problems) == 1
+    job = ArtifactName.parse("ops/job")
+    assert [hold.code for hold in after.wanted[job].holds] == ["parent-unread" if files else "directive-invalid"]
+    assert job in touched(before, after)
+    gone = with_unclear(before, after).wanted.keys() - after.wanted.keys()
+    assert gone == (named("shop/base", "shop/api") if files else named("shop/base"))
+
+
+def test_what_stands_on_what_is_taken_out_is_read(sides: Sides) -> None:
+    sides.commit(OVER, {**OVER, "directives/shop.ncl": directives("shop", "api")})
+    _, after = sides.merged()
+    assert [problem.code for problem in checked(after).problems] == ["parent-unknown"]
+
+
 # -- however a fleet is laid out, the narrow reading tells what the whole one does ---------------------------------
 
 NAMES = tuple("abcdef")
+DIRECTIVES = ["directives/w0.ncl", "directives/w1.ncl", "directives/w2.ncl"]
 paths = st.sampled_from([f"images/{name}" for name in NAMES] + ["images", "shared", "link"])
 files = st.sampled_from(
     [
@@ -298,6 +335,8 @@ def edits(draw: st.DrawFn) -> dict[str, Content | None]:
     found: dict[str, Content | None] = {}
     for path in draw(st.lists(files, max_size=3, unique=True)):
         found[path] = draw(st.none() | st.sampled_from(CONTENTS[path.rpartition("/")[2]]))
+    for path in draw(st.lists(st.sampled_from(DIRECTIVES), max_size=2, unique=True)):
+        found[path] = draw(st.sampled_from([None, "{ workspace = ", (SYMLINK, b"w0.ncl")]))
     if draw(st.booleans()):
         name = draw(st.sampled_from(NAMES))
         found[f"images/{name}/Dockerfile"] = (SYMLINK, b"../../shared/Dockerfile")
@@ -325,7 +364,7 @@ def fleets(draw: st.DrawFn) -> dict[str, Content]:
                 dockerfile = f', dockerfile = "../images/{name}/Dockerfile"' if draw(st.booleans()) else ""
             parent = draw(st.sampled_from(NAMES[:at])) if at and draw(st.booleans()) else None
             named = f', contexts.dep = {{ artifact = "w{NAMES.index(parent) // 2}/{parent}" }}' if parent else ""
-            tags = ', tags = [(import "lib/names.ncl").tag]' if draw(st.booleans()) else ""
+            tags = ', tags = [(import "../lib/names.ncl").tag]' if draw(st.booleans()) else ""
             lines.append(
                 f'{name} = lian.make_artifact {{ image = "shop/{name}", '
                 f'context.path = "{context}"{dockerfile}{named}{tags} }}'
@@ -356,5 +395,10 @@ def test_the_narrow_reading_tells_what_the_whole_one_does(
     whole_before, whole_after = (checked(sides.whole(rev)) for rev in ("main", "topic"))
     expected = touched(whole_before, whole_after)
     assert touched(before, after) == expected
+    assert after.unclear == whole_after.unclear
     assert dropped(before, after) == dropped(whole_before, whole_after)
+    held, whole_held = with_unclear(before, after).wanted, with_unclear(whole_before, whole_after).wanted
+    assert {n: held[n] for n in held.keys() - after.wanted.keys()} == {
+        n: whole_held[n] for n in whole_held.keys() - whole_after.wanted.keys()
+    }
     assert {n: asked(after.wanted[n]) for n in expected} == {n: asked(whole_after.wanted[n]) for n in expected}

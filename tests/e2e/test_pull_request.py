@@ -79,6 +79,32 @@ def test_the_preview_keeps_its_word(shop: Bench) -> None:
     assert shop.lian("diff", "--base", "main", "--head", "topic").out.endswith(": no artifacts\n")
 
 
+def test_what_cannot_be_read_is_told_as_that_and_never_as_taken_out(shop: Bench) -> None:
+    on = 'image = "ops/%s", context.path = "images/s01", contexts.base = { artifact = "shop/base" }'
+    shop.git("checkout", "-q", "main")
+    shop.commit({"directives/ops.ncl": directive("ops", {f"o{n}": on % f"o{n}" for n in range(6)})})
+    shop.git("checkout", "-qB", "topic")
+    text = (shop.repo / "directives/shop.ncl").read_text("utf-8")
+    shop.commit({"directives/shop.ncl": text.replace('"shop"', '"shop', 1)})
+    told = preview(shop, "--out", "plan.json", code=1)
+    assert "! hold  12 artifacts" in told
+    assert "and 6 behind, held with them" in told
+    assert "orphan" not in told
+    assert told.splitlines()[-1].endswith(": 12 held, 1 problem")
+    document = shop.lian("diff", "--base", "main", "--head", "topic", "--json", code=1).json
+    assert {change["action"] for change in document["changes"]} == {"hold"}
+    assert {reason["code"] for change in document["changes"] for reason in change["reasons"]} == {"unknown"}
+    assert "orphaned" not in (shop.repo / "plan.json").read_text("utf-8")
+    comment = preview(shop, "--format", "markdown", code=1)
+    assert "### lian: 1 problem, 12 held\n" in comment
+    assert comment.index("error[nickel-syntax]") < comment.index("! hold")
+    alone = shop.lian("diff", "--rev", "topic", code=1).out
+    assert "parent-unknown" not in alone
+    assert alone.count("held[parent-unread]") == 1
+    assert "directives/shop.ncl cannot be" in alone
+    assert "6 held, 1 problem" in alone
+
+
 def test_a_comment_for_the_forge(shop: Bench) -> None:
     shop.commit({"images/base/a": "2\n"})
     comment = preview(shop, "--format", "markdown")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views import forecast
-from reconciler.cli.views.problems import blocks
+from reconciler.cli.views.problems import blocks, number
 from reconciler.cli.views.reasons import place, sentence, sentences
 from reconciler.cli.views.text import Writer
 from reconciler.model.plan import Action
@@ -54,7 +54,7 @@ def show(plan: Plan, stream: IO[str], *, detailed: bool = False) -> None:
         writer.line()
     if plan.forecast:
         forecast.of_pass(plan.forecast, writer)
-    last = ", ".join([summary(plan), *([count(len(plan.problems), "problem")] if plan.problems else [])])
+    last = ", ".join([summary(plan), *([number(plan.problems)] if plan.problems else [])])
     writer.wrapped([(f"{_about(plan)}: ", "dim")], last, "bold", indent=2)
 
 

@@ -103,6 +103,15 @@ _WHAT = {
 }
 
 
+_WHY = {
+    "mostly-vanished": "most of what was applied before is gone",
+    "directive-unread": "a directive that may declare it cannot be read",
+    "registry-proposed": "its registry is not asked before this is merged",
+    "git-proposed": "the repository that it is built from is not asked before this is merged",
+}
+"""Code of a problem -> what holds, where it is not that an answer could not be had."""
+
+
 def _holding(reason: Reason) -> str:
     """What holds; a subject is what the artifact stands on, and is held itself."""
     who = reason.subject or "it"
@@ -111,12 +120,12 @@ def _holding(reason: Reason) -> str:
             return f"{who} is invalid"
         case Code.UNSUPPORTED:
             return f"{who} needs what is not there yet"
+        case _ if reason.new == "parent-unread":
+            return f"{who} is in no directive that can be read"
         case _ if reason.subject:
             return f"{who} is held"
-        case _ if reason.new == "mostly-vanished":
-            return "most of what was applied before is gone"
         case _:
-            return "something could not be read"
+            return _WHY.get(reason.new or "", "something could not be read")
 
 
 def _value(value: str | None, detailed: bool) -> str:
