@@ -305,7 +305,10 @@ class GitSource:
 
     async def _sizes(self) -> tuple[Sizes, Problem | None]:
         """Those of the commit's settings, and what is wrong with its ladder. Raises LianError."""
-        tree = self._loaded.ruling
+        return await self._sizes_under(self._loaded.ruling, self._settings_said)
+
+    async def _sizes_under(self, tree: CommitTree, settings: Mapping[str, Any]) -> tuple[Sizes, Problem | None]:
+        """Those of a tree's settings, likewise."""
 
         def place(field: tuple[str, ...]) -> Place:
             node = tree.at(SETTINGS)
@@ -315,7 +318,7 @@ class GitSource:
         defaults = shipped[ShippedTiers.FILE.path]
         if defaults.value is None:
             raise LianError(defaults.problems)
-        return read_sizes(defaults.value, self._settings_said, place)
+        return read_sizes(defaults.value, settings, place)
 
     # -- what the rest of a pass asks of the commit last loaded ---------------------------------------------------
 

@@ -59,7 +59,8 @@ def make_plan(resolution: Resolution, observed: Observed, overrides: Overrides =
                 changes[name] = _behind(change, changes)
             case Keyed() as identity:
                 changes[name] = _View(resolution, observed, holding, overrides).keyed(identity)
-    return Plan(desired.revision, tuple(changes.values()), desired.problems)
+    others = len(desired.others) + len(desired.unread)
+    return Plan(desired.revision, tuple(changes.values()), desired.problems, others=others)
 
 
 def _behind(change: Change, changes: Mapping[ArtifactName, Change]) -> Change:

@@ -106,6 +106,66 @@ def test_the_settings_are_those_of_the_base(sides: Sides) -> None:
     assert touched(before, after) == frozenset()
 
 
+GOOD = """{ fleet = "acme", secrets.shop.token = { source = 'Env, name = "TOKEN" } }"""
+SSH = '{ compute = { provider = \'Ssh, hosts = ["host:70000"] } }'
+STEPS = '{ compute = { provider = \'Local, tiers = ["nope"] } }'
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        ({"lian.ncl": "{ fleet = "}, ("nickel-syntax", "lian.ncl", 1)),
+        ({"lian.ncl": '{\n  flet = "acme",\n}'}, ("nickel-contract", "lian.ncl", 2)),
+        ({"lian.ncl": SSH}, ("host-invalid", "lian.ncl", None)),
+        ({"lian.ncl": STEPS}, ("tier-unknown", "lian.ncl", 1)),
+        ({"lian.ncl": (SYMLINK, b"other.ncl")}, ("directive-is-link", "lian.ncl", None)),
+        ({"policy/a.ncl": "{ rules = { a = { tgs = 1 } } }"}, ("nickel-contract", "policy/a.ncl", 1)),
+        ({"policy": "not a folder"}, ("policy-is-link", "policy", None)),
+    ],
+)
+def test_what_will_count_is_checked(
+    sides: Sides, head: dict[str, Content], expected: tuple[str, str, int | None]
+) -> None:
+    """Whoever proposes it is told before it breaks everything; until then it counts for nothing."""
+    heard: list[str] = []
+    base: dict[str, Content] = {**SHOP, "lian.ncl": GOOD}
+    sides.commit(base, {**base, **head, "images/api/a": b"2"})
+    before, after = sides.merged(secret=heard.extend)
+    assert [(problem.code, problem.file, problem.line) for problem in after.problems] == [expected]
+    (path,) = head
+    verb, what = ("changes", "lian.ncl") if path == "lian.ncl" else ("adds", "policy")
+    counts = "settings" if what == "lian.ncl" else "rules"
+    assert f"topic {verb} {what}: until it is merged, the {counts} are those of main" in after.notes
+    assert after.fleet == before.fleet == sides.whole("main").fleet
+    assert (after.rules, heard) == (before.rules, ["TOKEN", "TOKEN"])
+    assert touched(before, after) == named("shop/api")
+    assert all(wanted.materials for wanted in after.wanted.values())
+
+
+def test_what_the_settings_import_counts_as_theirs(sides: Sides) -> None:
+    base: dict[str, Content] = {**SHOP, "lian.ncl": '{ fleet = import "name.ncl" }', "name.ncl": '"acme"'}
+    sides.commit(base, {**base, "name.ncl": '"other"'})
+    note = "topic changes what is imported by lian.ncl: until it is merged, the settings are those of main"
+    assert sides.merged()[1].notes[:-1] == (note,)
+    sides.commit(base, {**base, "name.ncl": '"oth'})
+    _, after = sides.merged()
+    assert ([problem.code for problem in after.problems], after.notes[:-1]) == (["nickel-syntax"], (note,))
+
+
+def test_settings_that_are_deleted_are_told(sides: Sides) -> None:
+    sides.commit({**SHOP, "lian.ncl": GOOD}, SHOP)
+    _, after = sides.merged()
+    told = "topic deletes lian.ncl: until it is merged, the settings are those of main, and then the defaults"
+    assert (after.notes[:-1], after.problems) == ((told,), ())
+
+
+def test_settings_that_will_hold_everything_are_told(sides: Sides) -> None:
+    sides.commit(SHOP, {**SHOP, "lian.ncl": '{ cache.build_mode = \'Session, cache.actor = "alice" }'})
+    _, after = sides.merged()
+    assert not after.problems
+    assert "once this is merged, artifacts are held for it" in " ".join(after.notes)
+
+
 def test_what_settings_name_is_read_from_the_base(sides: Sides) -> None:
     sides.commit({**SHOP, "ca.pem": b"good"}, {**SHOP, "ca.pem": b"evil"})
     source = MergedSource(str(sides.repo.path), "main", "topic", **sides.more)

@@ -76,7 +76,7 @@ def test_the_preview_keeps_its_word(shop: Bench) -> None:
     assert (
         {name: c["key"] for name, c in made.items() if c["action"] == "build"} == said == {"shop/s03": said["shop/s03"]}
     )
-    assert shop.lian("diff", "--base", "main", "--head", "topic").out.endswith(": no artifacts\n")
+    assert shop.lian("diff", "--base", "main", "--head", "topic").out.endswith(": no artifact differs\n")
 
 
 def test_what_cannot_be_read_is_told_as_that_and_never_as_taken_out(shop: Bench) -> None:
@@ -134,6 +134,19 @@ def test_what_a_stranger_proposes_decides_nothing(shop: Bench) -> None:
     assert not (shop.repo / "pwned").exists()
 
 
+def test_settings_and_rules_that_would_break_everything_are_no_green_preview(shop: Bench) -> None:
+    own = (shop.repo / "lian.ncl").read_bytes()
+    shop.commit({"lian.ncl": "{ fleet = "})
+    ran = shop.lian("diff", "--base", "main", "--head", "topic", "--format", "markdown", code=1)
+    assert "### lian: 1 problem, " in ran.out
+    assert "at lian.ncl:1:" in ran.out
+    assert "topic changes lian.ncl: until it is merged, the settings are those of main" in ran.err
+    shop.commit({"lian.ncl": own, "policy/a.ncl": "{ rules = { a = { tgs = 1 } } }\n", "images/s01/a": "x\n"})
+    ran = shop.lian("diff", "--base", "main", "--head", "topic", code=1)
+    assert "at policy/a.ncl:1:" in ran.err
+    assert ran.out.endswith(": 1 to build, 1 problem\n")
+
+
 def test_the_rules_are_those_of_the_base(shop: Bench) -> None:
     """A proposal cannot lift a rule that it breaks; one that the base breaks as well is not its doing."""
     rule = '{ rules = { released = { tags.deny = ["latest"], artifacts = ["shop/s0*"], except = ["shop/s02"] } } }\n'
@@ -177,4 +190,5 @@ def test_only_what_has_changed_since(shop: Bench) -> None:
     assert "1 to build, 1 in sync" in shop.lian("diff", "--changed-since", "main", code=2).out
     assert shop.reconcile("--changed-since", "main")["shop/s03"]["status"] == "done"
     assert set(shop.reconcile("--changed-since", "main")) == {"shop/s03", "shop/base"}
-    assert shop.lian("diff", "--changed-since", "HEAD").out.endswith(": no artifacts\n")
+    assert shop.lian("diff", "--changed-since", "HEAD").out.endswith(": no artifact differs\n")
+    assert shop.lian("reconcile", "--once", "--changed-since", "HEAD").out.endswith(": nothing to do\n")

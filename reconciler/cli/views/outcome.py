@@ -75,7 +75,8 @@ def show(
     if outcome.forecast and (told := forecast.scored(outcome.forecast)):
         writer.wrapped([("forecast", "dim"), ": "], told, indent=2)
     problems = [number(outcome.problems)] if outcome.problems else []
-    last = ", ".join([summary(outcome), *problems])
+    chosen_none = plan is not None and plan.others and not outcome.results
+    last = ", ".join(["nothing to do" if chosen_none else summary(outcome), *problems])
     writer.wrapped([(built_from(outcome.revision), "dim"), ": "], last, "bold", indent=2)
 
 

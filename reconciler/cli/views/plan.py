@@ -41,6 +41,8 @@ TOLD_TOGETHER = 4
 NAMES_SHOWN = 6
 ORPHANS_SHOWN = 10
 TAGS_SHOWN = 3
+NOTHING_DIFFERS = "no artifact differs"
+"""Of a part of what a commit asks for, chosen by what has changed."""
 _NO_LONGER = {False: "no commit wants it any more", True: "not wanted once this is merged"}
 """Whether a merge is shown -> what is said of what is left over."""
 
@@ -88,12 +90,15 @@ def _named(called: str, commit: str) -> str:
 
 
 def summary(plan: Plan) -> str:
-    """`2 to build, 1 held, 9 in sync, 1 orphaned`, or that there is nothing to do."""
+    """`2 to build, 1 held, 9 in sync, 1 orphaned`, or that there is nothing to do: of some artifacts, or because the
+    commit has none."""
     if not plan.whole:
-        return "no artifacts"
+        return NOTHING_DIFFERS if plan.others else "no artifacts"
     left = sum(change.action is Action.NONE for change in plan.orphans)
     orphaned = f", {left:,} orphaned" if left else ""
     counts = {**plan.summary, Action.NONE: plan.summary[Action.NONE] - left}
+    if not plan.changes and left == len(plan.whole):
+        return f"nothing to build{orphaned}"
     if counts[Action.NONE] == len(plan.changes) == len(plan.whole) - left:
         return f"{count(len(plan.changes), 'artifact')} in sync, nothing to do{orphaned}"
     return ", ".join(f"{counts[action]:,} {words}" for action, words in _SUMMARY.items() if counts[action]) + orphaned
