@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.model.applied import APPLIED_PREFIX, History
 from reconciler.model.artifact import Artifact, BaseImage, Folder, ParentImage, Place
 from reconciler.model.credential import Bindings
-from reconciler.model.desired import Desired, Fetched, Materials, Needs, SentFolder, Wanted
+from reconciler.model.desired import Desired, Fetched, Materials, Needs, SentFolder, Unclear, Wanted
 from reconciler.model.fleet import (
     CACHE_PREFIX,
     ComputeProvider,
@@ -84,6 +84,8 @@ class Commit:
     """Its ancestors, oldest first."""
     problems: tuple[Problem, ...] = ()
     """What is invalid in it."""
+    unclear: Unclear = field(default_factory=Unclear)
+    """What of it cannot be read."""
     fleet: str = FLEET
     cache_prefix: str = CACHE_PREFIX
     secrets: Bindings = field(default_factory=Bindings)
@@ -119,6 +121,7 @@ class Commit:
             history=self.history,
             rules=Rulebook(self.rules),
             ladder=self.sizes.ladder,
+            unclear=self.unclear,
         )
 
     @property

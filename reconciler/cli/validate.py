@@ -46,5 +46,5 @@ def _show(desired: Desired, *, json: bool) -> None:
     view.blocks((problem for wanted in held for problem in wanted.holds), out, word="held", style="yellow")
     parts = [f"{count(good, 'artifact')} valid"]
     parts += [f"{len(held)} held"] if held else []
-    parts += [count(len(desired.problems), "problem")] if desired.problems else []
+    parts += [view.number(desired.problems)] if desired.problems else []
     out.line((f"revision {desired.revision[:12]}", "dim"), ": ", (", ".join(parts), "bold"))

@@ -15,7 +15,7 @@ from reconciler.desired.nickel.settings import SourceFile
 from reconciler.desired.places import DirectiveText
 from reconciler.desired.unheeded import Unheeded, compute, credentials, session
 from reconciler.model.artifact import GitFolder
-from reconciler.model.desired import Desired, Wanted
+from reconciler.model.desired import Desired, Unclear, Wanted
 from reconciler.model.fleet import Author
 from reconciler.model.problem import Problem
 from reconciler.model.tree import FILE
@@ -79,6 +79,14 @@ class Directives:
     """Whether these are all that the repo has."""
     strange: Mapping[str, Problem] = field(default_factory=dict)
     """File -> why the registry that it describes is not asked anything."""
+    linked: Mapping[str, Problem] = field(default_factory=dict)
+    """What would be a directive file, and is a symbolic link -> why it is not read."""
+
+    @property
+    def unreadable(self) -> dict[str, Problem]:
+        """Files of which nobody can say what they ask for -> what is wrong first with each; sorted."""
+        wrong = {path: one.problems[0] for path, one in self.evaluated.items() if one.value is None and one.problems}
+        return dict(sorted({**wrong, **self.linked}.items()))
 
     @property
     def values(self) -> list[Mapping[str, Any]]:
@@ -129,6 +137,8 @@ class Assembly:
     """What runners may be, where anything names a tier."""
     artifacts: dict[ArtifactName, Artifact] = field(default_factory=dict)
     holds: dict[ArtifactName, list[Problem]] = field(default_factory=dict)
+    misdeclared: dict[ArtifactName, Problem] = field(default_factory=dict)
+    """What is so wrong that it is not among `artifacts` -> what is wrong."""
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     registries: dict[str, tuple[RegistrySettings, str]] = field(default_factory=dict)
@@ -174,6 +184,9 @@ class Assembly:
             (*self.commit.notes, *self.unheeded.notes(), *self._in_vain(directives, wanted), *self.notes),
             self.commit.history,
             self.commit.source,
+            unclear=Unclear(
+                directives.unreadable, {n: p for n, p in self.misdeclared.items() if n not in self.artifacts}
+            ),
             lock=self.pinning.lock,
         )
 
@@ -212,7 +225,8 @@ class Assembly:
     ) -> None:
         """The artifacts of one file; all are held if its registry is `strange`."""
         path, declared = text.path, reader.read(text, value)
-        self.problems += declared.problems
+        self.problems += declared.wrong.values()
+        self.misdeclared |= declared.wrong
         self.unheeded.take_directive(path, value)
         holds = list(declared.holds)
         if self.nothing_builds and not holds:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,7 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What one directive file declares; `problems` are said of artifacts that are not in `artifacts`."""
+    """What one directive file declares; `wrong` are artifacts that are not in `artifacts`, and why."""
 
     artifacts: tuple[Artifact, ...] = ()
     holds: tuple[Problem, ...] = ()
@@ -60,7 +60,7 @@ class Declared:
     registry: RegistrySettings | None = None
     login: Problem | None = None
     """Why nothing can be decided of any artifact on `registry`, also of other files."""
-    problems: tuple[Problem, ...] = ()
+    wrong: Mapping[ArtifactName, Problem] = field(default_factory=dict)
 
 
 def registry_flag(text: str) -> RegistrySettings:
@@ -196,17 +196,17 @@ class DirectiveReader:
             own = _registry(value["registry"], self._home, Author.DIRECTIVE)
         registry = own or self._fleet.registry
         artifacts: list[Artifact] = []
-        problems: list[Problem] = []
+        wrongly: dict[ArtifactName, Problem] = {}
         for key, declared in sorted(value["artifacts"].items()):
             name = ArtifactName(value["workspace"], key)
             try:
                 artifacts.append(self._artifact(name, declared, value, registry, text))
             except _Wrong as wrong:
                 at = text.field(wrong.field if wrong.of_file else ("artifacts", key, *wrong.field))
-                wrongly = Problem("directive-invalid", f"{name}: {wrong}", artifact=str(name), hint=wrong.hint)
-                problems.append(wrongly.at(at))
+                problem = Problem("directive-invalid", f"{name}: {wrong}", artifact=str(name), hint=wrong.hint)
+                wrongly[name] = problem.at(at)
         login = unheeded.credentials(own, text) if own else None
-        return Declared(tuple(artifacts), self._holds(value, own, text), own, login, tuple(problems))
+        return Declared(tuple(artifacts), self._holds(value, own, text), own, login, wrongly)
 
     def _holds(
         self, value: Mapping[str, Any], own: RegistrySettings | None, text: DirectiveText

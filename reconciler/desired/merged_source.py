@@ -1,7 +1,8 @@
 """What merging one revision into another would make of the desired repo, as the port `Source` wants it (ADR 067).
 
 Whoever proposes a change is not trusted yet: settings are those of the revision that it would go into, and so is
-everything that they name. Of the change, directives are read, and what they build from.
+everything that they name; what it would make of them is checked and told. Of the change, directives are read, and what
+they build from.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.desired.assembly import SETTINGS, Directives
 from reconciler.desired.lock import Pinning
 from reconciler.desired.merge import merged
 from reconciler.desired.narrowing import changed_paths, concerned
+from reconciler.desired.not_yet import NotYet
 from reconciler.desired.proposed import Proposal
-from reconciler.desired.rules import FOLDER as POLICY_FOLDER
 from reconciler.desired.source import GitSource
 from reconciler.desired.tree import CommitTree
 from reconciler.model.lock import NAME as LOCK
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import pygit2
 
-    from reconciler.desired.assembly import ReadCommit
+    from reconciler.desired.assembly import Directives, ReadCommit
     from reconciler.desired.inputs import Side
     from reconciler.desired.merge import Merge
     from reconciler.desired.narrowing import Said
@@ -68,7 +68,15 @@ class MergedSource(GitSource):
 
     async def load(self) -> Desired:
         """See the port."""
-        return replace(await super().load(), unread=self._unread)
+        desired, commit = await super().load(), self._loaded
+        told = NotYet(commit.ruling, commit.tree, self._base, self._head, commit.home, self._evaluator)
+        await told.look(self._settings_said, self._settings, self._sizes_under)
+        return replace(
+            desired,
+            problems=(*told.problems, *desired.problems),
+            notes=(*(() if self._fetched else told.notes), *desired.notes),
+            unread=self._unread,
+        )
 
     async def blob(self, path: str) -> bytes:
         """See the port. It is what settings name, so it is read where the settings are."""
@@ -80,13 +88,7 @@ class MergedSource(GitSource):
         self._merge = merge = merged(repository, self._base, self._head)
         ruling = CommitTree(merge.objects, merge.base.tree, f"{self._base} ({merge.base.commit[:_SHORT]})")
         tree = CommitTree(merge.objects, merge.tree)
-        notes = () if self._fetched else tuple(self._not_heeded(ruling, tree))
-        return self._commit_of(repository, merge.head.commit, tree, notes, ruling)
-
-    def _not_heeded(self, ruling: CommitTree, tree: CommitTree) -> Iterator[str]:
-        for path, what in ((SETTINGS, "settings"), (POLICY_FOLDER, "rules")):
-            if ruling.at(path) != tree.at(path):
-                yield f"{self._head} changes {path}: until it is merged, the {what} are those of {self._base}"
+        return self._commit_of(repository, merge.head.commit, tree, ruled_by=ruling)
 
     async def _directives(self, tree: CommitTree, globs: tuple[str, ...]) -> Directives:
         ruling = self._loaded.ruling

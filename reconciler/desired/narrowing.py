@@ -90,8 +90,9 @@ class _Declared:
 def concerned(
     before: Said, after: Said, changed: Iterable[str], tree: CommitTree, holds_file: HoldsFile
 ) -> frozenset[str]:
-    """The files that declare what may differ, what stands on that, all that these stand on, and what wants the same
-    name or image. `changed` are the paths at which the commits differ, `tree` is that of `after`."""
+    """The files that declare what may differ, what stands on that or on what no file declares, all that these stand
+    on, and what wants the same name or image. `changed` are the paths at which the commits differ, `tree` is that of
+    `after`."""
     touch = Touch(set(changed))
     files = {path for path in before.keys() | after.keys() if _differs(before, after, path)}
     declared = [one for path, value in after.items() if value is not None for one in _declared(path, value)]
@@ -101,7 +102,9 @@ def concerned(
         for one in declared
         if one.file in files or one.name in rivals or one.image in rivals or _is_touched(one, touch, tree, holds_file)
     }
-    behind = _with_dependants(own, declared)
+    names = {one.name for one in declared}
+    nowhere = {parent for one in declared for parent in one.parents if parent not in names}
+    behind = _with_dependants(own | nowhere, declared)
     files |= {one.file for one in declared if one.name in behind}
     return frozenset(_with_parents(files, declared))
 

@@ -44,7 +44,7 @@ class Proposal:
         for path, value in self.after.items():
             if value and "registry" in value and canonical(value["registry"]) not in known:
                 message = f"{path} describes a registry as nothing in {self.base} does, so it is not asked yet"
-                yield path, Problem("registry-proposed", message, path, hint=_REGISTRY_HINT)
+                yield path, Problem("registry-proposed", message, path, hint=_REGISTRY_HINT, next=Next.HOLD)
 
     def repositories(
         self, access: GitAccess, moved: Callable[[str, str], bool]

@@ -280,14 +280,15 @@ class GitSource:
         named = [
             (path, node) for path, node in matched if path.endswith(".ncl") and path != SETTINGS and not is_policy(path)
         ]
-        problems = [is_link(path) for path, node in named if node.mode == SYMLINK]
+        linked = {path: is_link(path) for path, node in named if node.mode == SYMLINK}
+        problems = list(linked.values())
         if not named:
             problems.append(_no_directives(tree.called, globs))
         files = {path: node for path, node in named if node.mode != SYMLINK and self._reads(path)}
         asked = [SourceFile(path, node.id) for path, node in files.items()]
         evaluated = await evaluate(tree, asked, BUILD_DIRECTIVES, self._evaluator)
         problems += [problem for path in files for problem in evaluated[path].problems]
-        return Directives(files, evaluated, tuple(problems), all_of_them=self._files is None)
+        return Directives(files, evaluated, tuple(problems), all_of_them=self._files is None, linked=linked)
 
     def _reads(self, path: str) -> bool:
         return self._files is None or path in self._files
@@ -304,7 +305,10 @@ class GitSource:
 
     async def _sizes(self) -> tuple[Sizes, Problem | None]:
         """Those of the commit's settings, and what is wrong with its ladder. Raises LianError."""
-        tree = self._loaded.ruling
+        return await self._sizes_under(self._loaded.ruling, self._settings_said)
+
+    async def _sizes_under(self, tree: CommitTree, settings: Mapping[str, Any]) -> tuple[Sizes, Problem | None]:
+        """Those of a tree's settings, likewise."""
 
         def place(field: tuple[str, ...]) -> Place:
             node = tree.at(SETTINGS)
@@ -314,7 +318,7 @@ class GitSource:
         defaults = shipped[ShippedTiers.FILE.path]
         if defaults.value is None:
             raise LianError(defaults.problems)
-        return read_sizes(defaults.value, self._settings_said, place)
+        return read_sizes(defaults.value, settings, place)
 
     # -- what the rest of a pass asks of the commit last loaded ---------------------------------------------------
 

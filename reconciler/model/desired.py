@@ -142,6 +142,20 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Unclear:
+    """What of a commit's directives is so wrong that nobody can say what they ask for."""
+
+    files: Mapping[str, Problem] = field(default_factory=dict)
+    """Directive files that cannot be read, sorted -> what is wrong first with each. They may declare anything."""
+    artifacts: Mapping[ArtifactName, Problem] = field(default_factory=dict)
+    """Declared by files that can be read, and in no `Desired.wanted` -> what is wrong with each."""
+
+    def may_declare(self, name: ArtifactName) -> bool:
+        """Whether an artifact that is not wanted, as far as can be told, may be asked for all the same."""
+        return bool(self.files) or name in self.artifacts
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """Everything one commit asks for. `problems` are what is invalid in it; the rest stands all the same."""
 
@@ -163,6 +177,8 @@ class Desired:
     """What artifacts have to keep. It is here as it was read; `plan.rules` judges."""
     ladder: Ladder | None = field(default=None, repr=False)
     """What runners may be, where anything names a tier."""
+    unclear: Unclear = field(default_factory=Unclear, repr=False)
+    """What is not in `wanted` and may be asked for all the same."""
     unread: frozenset[str] = field(default=frozenset(), repr=False)
     """Names of what the commit asks for beside, where a part of its directives was read."""
     others: Mapping[ArtifactName, Wanted] = field(default_factory=dict, repr=False)

@@ -198,6 +198,8 @@ class Plan:
     """Where this is not what a pass would do, but what one would do once this is merged."""
     forecast: PassForecast | None = None
     """None where nothing is to be built, or nobody looked into it."""
+    others: int = 0
+    """How many artifacts the commit asks for beside these."""
 
     @property
     def summary(self) -> dict[str, int]:

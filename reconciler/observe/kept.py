@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -105,5 +106,7 @@ def unread(refs: Sequence[str], revision: str, problems: Iterable[Problem]) -> t
         for problem in distinct[:TOLD]
     ]
     if more := len(distinct) - len(told):
-        told.append(Problem("revision-unread", f"{where} has {more} more problems", hint=hint or "see lian validate"))
+        told.append(
+            Problem("revision-unread", f"{where} has {count(more, 'more problem')}", hint=hint or "see lian validate")
+        )
     return tuple(told)

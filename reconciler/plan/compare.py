@@ -15,6 +15,7 @@ from reconciler.model.problem import Next
 from reconciler.model.reference import Reference
 from reconciler.plan.drift import TagDrift
 from reconciler.plan.explain import reasons as explain
+from reconciler.plan.unclear import held_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +50,7 @@ def make_plan(resolution: Resolution, observed: Observed, overrides: Overrides =
     invalid = frozenset(problem.artifact for problem in desired.problems)
     changes: dict[ArtifactName, Change] = {}
     for name in resolution.order:
-        holding = _Holding(desired.wanted[name], invalid)
+        holding = _Holding(desired.wanted[name], desired, invalid)
         match resolution.identities[name]:
             case Held(problems, because_of):
                 changes[name] = holding.change(problems, because_of and desired.wanted[because_of])
@@ -58,7 +59,8 @@ def make_plan(resolution: Resolution, observed: Observed, overrides: Overrides =
                 changes[name] = _behind(change, changes)
             case Keyed() as identity:
                 changes[name] = _View(resolution, observed, holding, overrides).keyed(identity)
-    return Plan(desired.revision, tuple(changes.values()), desired.problems)
+    others = len(desired.others) + len(desired.unread)
+    return Plan(desired.revision, tuple(changes.values()), desired.problems, others=others)
 
 
 def _behind(change: Change, changes: Mapping[ArtifactName, Change]) -> Change:
@@ -84,21 +86,27 @@ class _Holding:
     """How one artifact is held."""
 
     wanted: Wanted
+    desired: Desired
     invalid: frozenset[str | None]
     """Names of the artifacts that are wrong in the commit."""
 
     def change(self, problems: tuple[Problem, ...], because_of: Wanted | None = None) -> Change:
         """Because of itself, or of a parent that is."""
         a, held = self.wanted.artifact, because_of or self.wanted
-        if str(held.artifact.name) in self.invalid:
-            code = ReasonCode.INVALID
-        elif held.materials is None and not any(p.next in _OF_THE_WORLD for p in problems):
-            code = ReasonCode.UNSUPPORTED  # the source holds what it could read and lian cannot serve yet
-        else:
-            code = ReasonCode.UNKNOWN
-        subject = str(held.artifact.name) if because_of else None
-        reasons = tuple(Reason(code, None, problem.code, subject=subject) for problem in problems)
-        return Change(a.name, a.image, a.tags, a.platforms, Action.HOLD, reasons, holds=problems)
+        reasons = []
+        for problem in problems:
+            parent = held_for(held.artifact, problem, self.desired)
+            code = self._code(held, parent, problems)
+            whose = parent or (held.artifact.name if because_of else None)
+            reasons.append(Reason(code, None, problem.code, subject=str(whose) if whose else None))
+        return Change(a.name, a.image, a.tags, a.platforms, Action.HOLD, tuple(reasons), holds=problems)
+
+    def _code(self, held: Wanted, parent: ArtifactName | None, problems: tuple[Problem, ...]) -> ReasonCode:
+        if str(parent or held.artifact.name) in self.invalid:
+            return ReasonCode.INVALID
+        if held.materials is None and not any(p.next in _OF_THE_WORLD for p in problems):
+            return ReasonCode.UNSUPPORTED  # the source holds what it could read and lian cannot serve yet
+        return ReasonCode.UNKNOWN
 
 
 @dataclass(slots=True)

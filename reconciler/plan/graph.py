@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.cache.home import cache_layout, reserved, session_layout
 from reconciler.model.problem import Problem
 from reconciler.model.wording import meant
+from reconciler.plan.unclear import unread_parents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 def checked(desired: Desired) -> Desired:
     """The same desired state, with every artifact held that cannot stand beside the others.
 
-    The problems found are added to `Desired.problems`; artifacts that no problem names are left as they are.
+    The problems found are added to `Desired.problems`; artifacts that no problem names are left as they are. What
+    stands on what nobody can tell of is held only: it is not wrong itself.
     """
     found = [*_clashes(desired), *_mixed(desired), *_reserved(desired), *_parents(desired), *_cycles(desired)]
-    if not found:
+    unsure = list(unread_parents(desired))
+    if not found and not unsure:
         return desired
     wanted = dict(desired.wanted)
+    for name, problem in unsure:
+        wanted[name] = replace(wanted[name], materials=None, holds=(*wanted[name].holds, problem))
     for name, problem in found:
         wanted[name] = invalid(wanted[name].held(problem))
     return replace(desired, wanted=wanted, problems=(*desired.problems, *(problem for _, problem in found)))
@@ -86,6 +91,8 @@ def _parents(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:
         artifact = desired.wanted[name].artifact
         for parent in artifact.parents:
             if parent not in desired.wanted:
+                if desired.unclear.may_declare(parent):
+                    continue  # it is held, and not for a mistake of its own
                 hint = meant(str(parent), names, "name an artifact of some directive")
                 message = f"{name} stands on {parent}, and no directive declares that artifact"
                 yield _problem(artifact, "parent-unknown", message, hint)

@@ -15,6 +15,7 @@ from reconciler.plan.limit import limited
 from reconciler.plan.origins import between
 from reconciler.plan.select import narrowed, select, with_parents
 from reconciler.plan.touched import dropped, touched
+from reconciler.plan.unclear import with_unclear
 from reconciler.reconcile import LISTINGS_AT_ONCE, judged, plan_for, with_history
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ async def preview_once(ports: Previewing, options: Options) -> Work:
     asked_for = await ports.source.load()
     old = ports.before()
     before = checked(await old.load())
-    told, gone = touched(before, checked(asked_for)), dropped(before, asked_for)
-    after = await judged(asked_for, ports.source)
+    own = touched(before, checked(asked_for))
+    after = with_unclear(before, await judged(asked_for, ports.source))
+    told, gone = own | (after.wanted.keys() - asked_for.wanted.keys()), dropped(before, after)
     if not options.selection.is_whole:
         told, gone = told & (select(after, options.selection) or frozenset()), frozenset()
     work = await plan_for(ports, narrowed(after, with_parents(after, told)), replace(options, max_builds=None))

@@ -50,6 +50,14 @@ def test_it_says_what_merging_builds() -> None:
     assert "<details><summary>1 note</summary>" in comment
 
 
+def test_what_is_wrong_comes_first_and_is_not_folded() -> None:
+    wrong = [Problem("lock-invalid", "lian.lock cannot be read", "lian.lock", 1, 1, artifact=a) for a in ("a/b", "a/c")]
+    comment = view.document(Plan("b" * 40, (change("shop/api", "a"),), tuple(wrong), merge=MERGE))
+    assert comment.split("\n")[2] == "### lian: 1 problem, 1 to build"
+    assert comment.index("error[lock-invalid]") < comment.index("+ build")
+    assert "<details><summary>1 problem" not in comment
+
+
 def test_nothing_to_do_is_short() -> None:
     assert view.document(Plan("b" * 40, merge=MERGE)).count("\n") == 5
 

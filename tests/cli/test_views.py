@@ -295,6 +295,7 @@ def test_a_plan_reads_well() -> None:
     assert "in sync\n" in shown(plan_view.show, plan, detailed=True)
     assert "1 artifact in sync, nothing to do" in shown(plan_view.show, Plan("f" * 40, plan.changes[3:]))
     assert "no artifacts" in shown(plan_view.show, Plan("f" * 40))
+    assert "no artifact differs" in shown(plan_view.show, Plan("f" * 40, others=3))
 
 
 def test_what_many_have_as_their_cause_is_told_once_in_80_columns() -> None:
@@ -322,6 +323,14 @@ def test_what_many_have_as_their_cause_is_told_once_in_80_columns() -> None:
     ("new", "subject", "told"),
     [
         ("registry-unreachable", None, "held, because something could not be read (registry-unreachable)"),
+        (
+            "registry-proposed",
+            None,
+            "held, because its registry is not asked before this is merged (registry-proposed)",
+        ),
+        ("parent-unread", "w/b", "held, because w/b is in no directive that can be read (parent-unread)"),
+        ("directive-unread", None, "held, because a directive that may declare it cannot be read (directive-unread)"),
+        ("registry-proposed", "w/b", "held, because w/b is held (registry-proposed)"),
         ("mostly-vanished", None, "held, because most of what was applied before is gone (mostly-vanished)"),
         ("tag-foreign", "shop/base", "held, because shop/base is held (tag-foreign)"),
         ("mostly-vanished", "shop/base", "held, because shop/base is held (mostly-vanished)"),

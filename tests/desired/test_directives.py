@@ -221,7 +221,7 @@ def test_everything_an_artifact_says_is_kept(text: DirectiveText) -> None:
         runner={"cpu": 2, "memory_gb": 8.5},
     )
     (artifact,) = declared.artifacts
-    assert declared.problems == declared.holds == ()
+    assert (declared.wrong, declared.holds) == ({}, ())
     assert (artifact.name, artifact.place.line) == (ArtifactName("shop", "api"), 4)
     assert artifact.tags == ("1.4", "stable")
     assert artifact.context == Folder("app", ("src", "lib"))
@@ -264,7 +264,7 @@ def test_what_the_contract_cannot_say_is_a_problem_with_its_place(
 ) -> None:
     declared = read(text, change)
     assert declared.artifacts == ()
-    (problem,) = declared.problems
+    (problem,) = declared.wrong.values()
     assert (problem.code, problem.file, problem.line, problem.artifact) == (
         "directive-invalid",
         "shop.ncl",

@@ -23,6 +23,7 @@ from reconciler.model.reference import Reference
 from reconciler.plan.graph import checked
 from reconciler.plan.select import Selection, select
 from reconciler.plan.touched import dropped, touched
+from reconciler.plan.unclear import with_unclear
 from tests.desired.repos import SYMLINK, Content, Repo
 from tests.desired.test_source import directives, images
 
@@ -103,6 +104,66 @@ def test_the_settings_are_those_of_the_base(sides: Sides) -> None:
     assert heard == ["TOKEN", "TOKEN"]
     assert "topic changes lian.ncl: until it is merged, the settings are those of main" in after.notes
     assert touched(before, after) == frozenset()
+
+
+GOOD = """{ fleet = "acme", secrets.shop.token = { source = 'Env, name = "TOKEN" } }"""
+SSH = '{ compute = { provider = \'Ssh, hosts = ["host:70000"] } }'
+STEPS = '{ compute = { provider = \'Local, tiers = ["nope"] } }'
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        ({"lian.ncl": "{ fleet = "}, ("nickel-syntax", "lian.ncl", 1)),
+        ({"lian.ncl": '{\n  flet = "acme",\n}'}, ("nickel-contract", "lian.ncl", 2)),
+        ({"lian.ncl": SSH}, ("host-invalid", "lian.ncl", None)),
+        ({"lian.ncl": STEPS}, ("tier-unknown", "lian.ncl", 1)),
+        ({"lian.ncl": (SYMLINK, b"other.ncl")}, ("directive-is-link", "lian.ncl", None)),
+        ({"policy/a.ncl": "{ rules = { a = { tgs = 1 } } }"}, ("nickel-contract", "policy/a.ncl", 1)),
+        ({"policy": "not a folder"}, ("policy-is-link", "policy", None)),
+    ],
+)
+def test_what_will_count_is_checked(
+    sides: Sides, head: dict[str, Content], expected: tuple[str, str, int | None]
+) -> None:
+    """Whoever proposes it is told before it breaks everything; until then it counts for nothing."""
+    heard: list[str] = []
+    base: dict[str, Content] = {**SHOP, "lian.ncl": GOOD}
+    sides.commit(base, {**base, **head, "images/api/a": b"2"})
+    before, after = sides.merged(secret=heard.extend)
+    assert [(problem.code, problem.file, problem.line) for problem in after.problems] == [expected]
+    (path,) = head
+    verb, what = ("changes", "lian.ncl") if path == "lian.ncl" else ("adds", "policy")
+    counts = "settings" if what == "lian.ncl" else "rules"
+    assert f"topic {verb} {what}: until it is merged, the {counts} are those of main" in after.notes
+    assert after.fleet == before.fleet == sides.whole("main").fleet
+    assert (after.rules, heard) == (before.rules, ["TOKEN", "TOKEN"])
+    assert touched(before, after) == named("shop/api")
+    assert all(wanted.materials for wanted in after.wanted.values())
+
+
+def test_what_the_settings_import_counts_as_theirs(sides: Sides) -> None:
+    base: dict[str, Content] = {**SHOP, "lian.ncl": '{ fleet = import "name.ncl" }', "name.ncl": '"acme"'}
+    sides.commit(base, {**base, "name.ncl": '"other"'})
+    note = "topic changes what is imported by lian.ncl: until it is merged, the settings are those of main"
+    assert sides.merged()[1].notes[:-1] == (note,)
+    sides.commit(base, {**base, "name.ncl": '"oth'})
+    _, after = sides.merged()
+    assert ([problem.code for problem in after.problems], after.notes[:-1]) == (["nickel-syntax"], (note,))
+
+
+def test_settings_that_are_deleted_are_told(sides: Sides) -> None:
+    sides.commit({**SHOP, "lian.ncl": GOOD}, SHOP)
+    _, after = sides.merged()
+    told = "topic deletes lian.ncl: until it is merged, the settings are those of main, and then the defaults"
+    assert (after.notes[:-1], after.problems) == ((told,), ())
+
+
+def test_settings_that_will_hold_everything_are_told(sides: Sides) -> None:
+    sides.commit(SHOP, {**SHOP, "lian.ncl": '{ cache.build_mode = \'Session, cache.actor = "alice" }'})
+    _, after = sides.merged()
+    assert not after.problems
+    assert "once this is merged, artifacts are held for it" in " ".join(after.notes)
 
 
 def test_what_settings_name_is_read_from_the_base(sides: Sides) -> None:
@@ -269,9 +330,45 @@ def test_what_stands_on_it_is_read_too_and_what_that_stands_on(sides: Sides) -> 
     assert not checked(after).problems
 
 
+ON_BASE = (
+    'job = lian.make_artifact { image = "ops/job", context.path = "images/job", contexts.base.artifact = "shop/%s" }'
+)
+OVER = {**SHOP, "directives/ops.ncl": directives("ops", ON_BASE % "base"), **images("job")}
+TIERED = directives("shop", "api", 'base = lian.make_artifact { image = "shop/base", runner.tier = "x" }')
+
+
+@pytest.mark.parametrize(
+    ("broken", "files", "artifacts"),
+    [
+        (directives("shop", "base", "api").replace('"shop"', '"shop', 1), ["directives/shop.ncl"], set()),
+        ((SYMLINK, b"ops.ncl"), ["directives/shop.ncl"], set()),
+        (TIERED, [], named("shop/base")),
+    ],
+)
+def test_what_stands_on_what_cannot_be_read_is_read(
+    sides: Sides, broken: Content, files: list[str], artifacts: set[ArtifactName]
+) -> None:
+    sides.commit(OVER, {**OVER, "directives/shop.ncl": broken})
+    before, after = map(checked, sides.merged())
+    assert (list(after.unclear.files), set(after.unclear.artifacts)) == (files, artifacts)
+    assert len(after.problems) == 1
+    job = ArtifactName.parse("ops/job")
+    assert [hold.code for hold in after.wanted[job].holds] == ["parent-unread" if files else "directive-invalid"]
+    assert job in touched(before, after)
+    gone = with_unclear(before, after).wanted.keys() - after.wanted.keys()
+    assert gone == (named("shop/base", "shop/api") if files else named("shop/base"))
+
+
+def test_what_stands_on_what_is_taken_out_is_read(sides: Sides) -> None:
+    sides.commit(OVER, {**OVER, "directives/shop.ncl": directives("shop", "api")})
+    _, after = sides.merged()
+    assert [problem.code for problem in checked(after).problems] == ["parent-unknown"]
+
+
 # -- however a fleet is laid out, the narrow reading tells what the whole one does ---------------------------------
 
 NAMES = tuple("abcdef")
+DIRECTIVES = ["directives/w0.ncl", "directives/w1.ncl", "directives/w2.ncl"]
 paths = st.sampled_from([f"images/{name}" for name in NAMES] + ["images", "shared", "link"])
 files = st.sampled_from(
     [
@@ -298,6 +395,8 @@ def edits(draw: st.DrawFn) -> dict[str, Content | None]:
     found: dict[str, Content | None] = {}
     for path in draw(st.lists(files, max_size=3, unique=True)):
         found[path] = draw(st.none() | st.sampled_from(CONTENTS[path.rpartition("/")[2]]))
+    for path in draw(st.lists(st.sampled_from(DIRECTIVES), max_size=2, unique=True)):
+        found[path] = draw(st.sampled_from([None, "{ workspace = ", (SYMLINK, b"w0.ncl")]))
     if draw(st.booleans()):
         name = draw(st.sampled_from(NAMES))
         found[f"images/{name}/Dockerfile"] = (SYMLINK, b"../../shared/Dockerfile")
@@ -325,7 +424,7 @@ def fleets(draw: st.DrawFn) -> dict[str, Content]:
                 dockerfile = f', dockerfile = "../images/{name}/Dockerfile"' if draw(st.booleans()) else ""
             parent = draw(st.sampled_from(NAMES[:at])) if at and draw(st.booleans()) else None
             named = f', contexts.dep = {{ artifact = "w{NAMES.index(parent) // 2}/{parent}" }}' if parent else ""
-            tags = ', tags = [(import "lib/names.ncl").tag]' if draw(st.booleans()) else ""
+            tags = ', tags = [(import "../lib/names.ncl").tag]' if draw(st.booleans()) else ""
             lines.append(
                 f'{name} = lian.make_artifact {{ image = "shop/{name}", '
                 f'context.path = "{context}"{dockerfile}{named}{tags} }}'
@@ -356,5 +455,10 @@ def test_the_narrow_reading_tells_what_the_whole_one_does(
     whole_before, whole_after = (checked(sides.whole(rev)) for rev in ("main", "topic"))
     expected = touched(whole_before, whole_after)
     assert touched(before, after) == expected
+    assert after.unclear == whole_after.unclear
     assert dropped(before, after) == dropped(whole_before, whole_after)
+    held, whole_held = with_unclear(before, after).wanted, with_unclear(whole_before, whole_after).wanted
+    assert {n: held[n] for n in held.keys() - after.wanted.keys()} == {
+        n: whole_held[n] for n in whole_held.keys() - whole_after.wanted.keys()
+    }
     assert {n: asked(after.wanted[n]) for n in expected} == {n: asked(whole_after.wanted[n]) for n in expected}

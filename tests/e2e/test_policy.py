@@ -73,7 +73,7 @@ def test_diff_tells_them_too_and_plans_the_rest(bench: Bench) -> None:
     actions = {change["artifact"]: change["action"] for change in document["changes"]}
     assert actions == {"shop/bad": "hold", "shop/good": "build"}
     human = bench.lian("diff", code=1)
-    assert human.out.count("held, because it is invalid (policy-violation)") == 1
+    assert human.out.count("held, because it breaks a rule (policy-violation)") == 1
     assert bench.lian("diff", "--only", "shop/good", code=2).err == ""
     assert "[policy-violation]" not in human.out  # told once, on stderr
     assert "held[policy-violation]" in bench.lian("why", "shop/bad", code=4).out

@@ -76,7 +76,33 @@ def test_the_preview_keeps_its_word(shop: Bench) -> None:
     assert (
         {name: c["key"] for name, c in made.items() if c["action"] == "build"} == said == {"shop/s03": said["shop/s03"]}
     )
-    assert shop.lian("diff", "--base", "main", "--head", "topic").out.endswith(": no artifacts\n")
+    assert shop.lian("diff", "--base", "main", "--head", "topic").out.endswith(": no artifact differs\n")
+
+
+def test_what_cannot_be_read_is_told_as_that_and_never_as_taken_out(shop: Bench) -> None:
+    on = 'image = "ops/%s", context.path = "images/s01", contexts.base = { artifact = "shop/base" }'
+    shop.git("checkout", "-q", "main")
+    shop.commit({"directives/ops.ncl": directive("ops", {f"o{n}": on % f"o{n}" for n in range(6)})})
+    shop.git("checkout", "-qB", "topic")
+    text = (shop.repo / "directives/shop.ncl").read_text("utf-8")
+    shop.commit({"directives/shop.ncl": text.replace('"shop"', '"shop', 1)})
+    told = preview(shop, "--out", "plan.json", code=1)
+    assert "! hold  12 artifacts" in told
+    assert "and 6 behind, held with them" in told
+    assert "orphan" not in told
+    assert told.splitlines()[-1].endswith(": 12 held, 1 problem")
+    document = shop.lian("diff", "--base", "main", "--head", "topic", "--json", code=1).json
+    assert {change["action"] for change in document["changes"]} == {"hold"}
+    assert {reason["code"] for change in document["changes"] for reason in change["reasons"]} == {"unknown"}
+    assert "orphaned" not in (shop.repo / "plan.json").read_text("utf-8")
+    comment = preview(shop, "--format", "markdown", code=1)
+    assert "### lian: 1 problem, 12 held\n" in comment
+    assert comment.index("error[nickel-syntax]") < comment.index("! hold")
+    alone = shop.lian("diff", "--rev", "topic", code=1).out
+    assert "parent-unknown" not in alone
+    assert alone.count("held[parent-unread]") == 1
+    assert "directives/shop.ncl cannot be" in alone
+    assert "6 held, 1 problem" in alone
 
 
 def test_a_comment_for_the_forge(shop: Bench) -> None:
@@ -106,6 +132,19 @@ def test_what_a_stranger_proposes_decides_nothing(shop: Bench) -> None:
     assert (change["artifact"], change["action"]) == ("evil/x", "hold")
     assert [problem["code"] for problem in change["holds"]] == ["registry-proposed"]
     assert not (shop.repo / "pwned").exists()
+
+
+def test_settings_and_rules_that_would_break_everything_are_no_green_preview(shop: Bench) -> None:
+    own = (shop.repo / "lian.ncl").read_bytes()
+    shop.commit({"lian.ncl": "{ fleet = "})
+    ran = shop.lian("diff", "--base", "main", "--head", "topic", "--format", "markdown", code=1)
+    assert "### lian: 1 problem, " in ran.out
+    assert "at lian.ncl:1:" in ran.out
+    assert "topic changes lian.ncl: until it is merged, the settings are those of main" in ran.err
+    shop.commit({"lian.ncl": own, "policy/a.ncl": "{ rules = { a = { tgs = 1 } } }\n", "images/s01/a": "x\n"})
+    ran = shop.lian("diff", "--base", "main", "--head", "topic", code=1)
+    assert "at policy/a.ncl:1:" in ran.err
+    assert ran.out.endswith(": 1 to build, 1 problem\n")
 
 
 def test_the_rules_are_those_of_the_base(shop: Bench) -> None:
@@ -151,4 +190,5 @@ def test_only_what_has_changed_since(shop: Bench) -> None:
     assert "1 to build, 1 in sync" in shop.lian("diff", "--changed-since", "main", code=2).out
     assert shop.reconcile("--changed-since", "main")["shop/s03"]["status"] == "done"
     assert set(shop.reconcile("--changed-since", "main")) == {"shop/s03", "shop/base"}
-    assert shop.lian("diff", "--changed-since", "HEAD").out.endswith(": no artifacts\n")
+    assert shop.lian("diff", "--changed-since", "HEAD").out.endswith(": no artifact differs\n")
+    assert shop.lian("reconcile", "--once", "--changed-since", "HEAD").out.endswith(": nothing to do\n")

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.model.desired import Origin
+from reconciler.model.desired import Origin, Unclear
 from reconciler.model.plan import Action, FileChange, FileStatus, Moved, ReasonCode
+from reconciler.model.problem import Problem
+from reconciler.plan.causes import grouped
 from reconciler.plan.select import Selection
 from reconciler.ports.bundle import Previewing
 from reconciler.preview.once import preview_once
@@ -156,6 +158,45 @@ def test_what_is_taken_out_is_named(world: World) -> None:
     plan = previewed(world, MAIN.changed(artifacts=(BASE, CHILD))).plan
     assert [(str(c.artifact), c.action) for c in plan.orphans] == [("w/other", Action.NONE)]
     assert not plan.drift
+
+
+SYNTAX = Problem("nickel-syntax", "Nickel cannot read this", "directives/w.ncl", 7, 3)
+
+
+@pytest.mark.parametrize("file", ["directives/w.ncl", "directives/renamed.ncl"])
+def test_what_cannot_be_read_is_not_taken_out(world: World, file: str) -> None:
+    """Also where it may have been moved to what cannot be read."""
+    applied(world)
+    wrong = replace(SYNTAX, file=file)
+    head = MAIN.changed(artifacts=(CHILD,), problems=(wrong,), unclear=Unclear({file: wrong}))
+    plan = previewed(world, head).plan
+    assert (plan.orphans, plan.drift, plan.problems) == ((), False, (wrong,))
+    assert {(c.artifact.artifact, c.action, c.holds[0].code, c.holds[0].file) for c in plan.changes} == {
+        ("base", Action.HOLD, "directive-unread", file),
+        ("child", Action.HOLD, "parent-unread", file),
+        ("other", Action.HOLD, "directive-unread", file),
+    }
+    assert {(group.action, len(group.own), len(group.behind)) for group in grouped(plan)} == {(Action.HOLD, 2, 1)}
+    assert [change.artifact for change in previewed(world, head, "w/other").plan.changes] == [OTHER.name]
+
+
+def test_what_is_declared_wrongly_is_not_taken_out(world: World) -> None:
+    wrong = Problem("directive-invalid", "there is no such tier", "directives/w.ncl", 5, 9, artifact="w/base")
+    head = MAIN.changed(artifacts=(CHILD,), problems=(wrong,), unclear=Unclear(artifacts={BASE.name: wrong}))
+    plan = previewed(world, head).plan
+    assert {c.artifact.artifact: (c.action, c.holds) for c in plan.changes} == {
+        "base": (Action.HOLD, (wrong,)),
+        "child": (Action.HOLD, (wrong,)),
+    }
+    assert [change.artifact for change in plan.orphans] == [OTHER.name]
+
+
+def test_what_the_base_cannot_read_either_is_no_ones_change(world: World) -> None:
+    unclear = Unclear({"directives/w.ncl": SYNTAX})
+    world.source.commit = MAIN.changed(artifacts=(CHILD, OTHER), problems=(SYNTAX,), unclear=unclear)
+    plan = previewed(world, world.source.commit.changed(files={"w/other/a": b"2"})).plan
+    assert set(told(plan)) == {"other"}
+    assert plan.problems == (SYNTAX,)
 
 
 def test_globs_choose_of_what_is_changed(world: World) -> None:

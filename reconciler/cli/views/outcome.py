@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views import cache_use, forecast
-from reconciler.cli.views.problems import ARTIFACTS_SHOWN, blocks
+from reconciler.cli.views.problems import ARTIFACTS_SHOWN, blocks, number
 from reconciler.cli.views.reasons import place
 from reconciler.cli.views.text import Writer
 from reconciler.cli.views.tries import sentences
 from reconciler.model.outcome import Status
 from reconciler.model.plan import Action
-from reconciler.model.wording import built_from, count
+from reconciler.model.wording import built_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -76,8 +76,9 @@ def show(
         writer.wrapped([("cache", "dim"), ": "], told, indent=2)
     if outcome.forecast and (told := forecast.scored(outcome.forecast)):
         writer.wrapped([("forecast", "dim"), ": "], told, indent=2)
-    problems = [count(len(outcome.problems), "problem")] if outcome.problems else []
-    last = ", ".join([summary(outcome), *problems])
+    problems = [number(outcome.problems)] if outcome.problems else []
+    chosen_none = plan is not None and plan.others and not outcome.results
+    last = ", ".join(["nothing to do" if chosen_none else summary(outcome), *problems])
     writer.wrapped([(built_from(outcome.revision), "dim"), ": "], last, "bold", indent=2)
 
 

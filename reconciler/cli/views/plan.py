@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views import forecast
-from reconciler.cli.views.problems import blocks
+from reconciler.cli.views.problems import blocks, number
 from reconciler.cli.views.reasons import place, sentence, sentences
 from reconciler.cli.views.text import Writer
 from reconciler.model.plan import Action
@@ -41,6 +41,8 @@ TOLD_TOGETHER = 4
 NAMES_SHOWN = 6
 ORPHANS_SHOWN = 10
 TAGS_SHOWN = 3
+NOTHING_DIFFERS = "no artifact differs"
+"""Of a part of what a commit asks for, chosen by what has changed."""
 _NO_LONGER = {False: "no commit wants it any more", True: "not wanted once this is merged"}
 """Whether a merge is shown -> what is said of what is left over."""
 
@@ -54,7 +56,7 @@ def show(plan: Plan, stream: IO[str], *, detailed: bool = False) -> None:
         writer.line()
     if plan.forecast:
         forecast.of_pass(plan.forecast, writer)
-    last = ", ".join([summary(plan), *([count(len(plan.problems), "problem")] if plan.problems else [])])
+    last = ", ".join([summary(plan), *([number(plan.problems)] if plan.problems else [])])
     writer.wrapped([(f"{_about(plan)}: ", "dim")], last, "bold", indent=2)
 
 
@@ -88,12 +90,15 @@ def _named(called: str, commit: str) -> str:
 
 
 def summary(plan: Plan) -> str:
-    """`2 to build, 1 held, 9 in sync, 1 orphaned`, or that there is nothing to do."""
+    """`2 to build, 1 held, 9 in sync, 1 orphaned`, or that there is nothing to do: of some artifacts, or because the
+    commit has none."""
     if not plan.whole:
-        return "no artifacts"
+        return NOTHING_DIFFERS if plan.others else "no artifacts"
     left = sum(change.action is Action.NONE for change in plan.orphans)
     orphaned = f", {left:,} orphaned" if left else ""
     counts = {**plan.summary, Action.NONE: plan.summary[Action.NONE] - left}
+    if not plan.changes and left == len(plan.whole):
+        return f"nothing to build{orphaned}"
     if counts[Action.NONE] == len(plan.changes) == len(plan.whole) - left:
         return f"{count(len(plan.changes), 'artifact')} in sync, nothing to do{orphaned}"
     return ", ".join(f"{counts[action]:,} {words}" for action, words in _SUMMARY.items() if counts[action]) + orphaned

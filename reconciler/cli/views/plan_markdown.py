@@ -1,5 +1,6 @@
-"""The plan as a comment on a pull request: blocks that forges colour as a difference, long ones folded, and in all no
-longer than a comment may be. What others have written (names, paths) stands in blocks alone, where it means nothing."""
+"""The plan as a comment on a pull request: what is wrong first, blocks that forges colour as a difference, long ones
+folded, and in all no longer than a comment may be. What others have written (names, paths) stands in blocks alone,
+where it means nothing."""
 
 from __future__ import annotations
 
@@ -31,13 +32,14 @@ _SHORT = 7
 
 def document(plan: Plan, notes: Sequence[str] = ()) -> str:
     """The whole comment, ending in a newline."""
-    told = [MARKER, f"### lian: {text.summary(plan)}", _about(plan)]
+    wrong = [problem_view.number(plan.problems)] if plan.problems else []
+    told = [MARKER, f"### lian: {', '.join([*wrong, text.summary(plan)])}", _about(plan)]
+    if plan.problems:
+        told.append(_block(_problems(plan.problems)))
     if plan.changes or plan.orphans:
         told.append(_block(_shown(plan, detailed=False)))
     if len(plan.changes) > 1:
         told.append(_folded("every artifact", _shown(plan, detailed=True)))
-    if plan.problems:
-        told.append(_folded(count(len(plan.problems), "problem"), _problems(plan.problems)))
     if notes:
         told.append(_folded(count(len(notes), "note"), "\n".join(map(printable, notes))))
     return "\n\n".join(told) + "\n"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views.text import Writer, as_json
-from reconciler.model.wording import some
+from reconciler.model.wording import count, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +36,11 @@ def blocks(problems: Iterable[Problem], writer: Writer, *, word: str = "error", 
             named.append(problem.artifact)
     for problem, named in artifacts.items():
         block(replace(problem, artifact=some(named, ARTIFACTS_SHOWN) or None), writer, word=word, style=style)
+
+
+def number(problems: Iterable[Problem]) -> str:
+    """`2 problems`: as many as have a block of their own."""
+    return count(len({replace(problem, artifact=None) for problem in problems}), "problem")
 
 
 def block(problem: Problem, writer: Writer, *, word: str = "error", style: str = "red", wrapped: bool = False) -> None:

@@ -103,18 +103,32 @@ _WHAT = {
 }
 
 
+_WHY = {
+    "mostly-vanished": "most of what was applied before is gone",
+    "lock-invalid": "lian.lock cannot be read",
+    "policy-unknown": "the policy cannot be read",
+    "policy-violation": "it breaks a rule",
+    "directive-unread": "a directive that may declare it cannot be read",
+    "registry-proposed": "its registry is not asked before this is merged",
+    "git-proposed": "the repository that it is built from is not asked before this is merged",
+}
+"""Code of a problem -> what holds, where its reason's code alone would say something else."""
+
+
 def _holding(reason: Reason) -> str:
     """What holds; a subject is what the artifact stands on, and is held itself."""
     who = reason.subject or "it"
+    if reason.subject is None and reason.new in _WHY:
+        return _WHY[reason.new]
     match reason.code:
         case Code.INVALID:
             return f"{who} is invalid"
         case Code.UNSUPPORTED:
-            return f"{who} needs what is not there yet"
+            return f"{who} cannot be built as it is asked for"
+        case _ if reason.new == "parent-unread":
+            return f"{who} is in no directive that can be read"
         case _ if reason.subject:
             return f"{who} is held"
-        case _ if reason.new == "mostly-vanished":
-            return "most of what was applied before is gone"
         case _:
             return "something could not be read"
 
