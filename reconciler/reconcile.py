@@ -223,7 +223,7 @@ async def _orphans(ports: Reading, desired: Desired, options: Options) -> Orphan
         return (), ()
     if options.orphans is Orphans.HEALED and desired.fleet.policy.drift.orphaned is not Response.HEAL:
         return (), ()
-    from reconciler.observe.kept import load_kept  # a pass does without, unless the policy is to heal
+    from reconciler.observe.kept import load_kept, unknown_wishes  # a pass does without, unless the policy is to heal
     from reconciler.observe.unwanted import find_applied, find_tags
     from reconciler.plan.orphans import left_to, orphans, strangers, suspects
 
@@ -239,8 +239,11 @@ async def _orphans(ports: Reading, desired: Desired, options: Options) -> Orphan
         found.lineage |= await lineage(ports.source, (one.revision for one in entries.values()), desired.revision)
     except LianError as error:
         return (), (f"what no commit wants any more was not looked for: {error.problems[0].message}",)
-    if problems := (*kept.problems, *(problem for one in kept.desired for problem in one.problems)):
-        return (), (f"what no commit wants any more is not known: {problems[0].message}",)
+    if problems := unknown_wishes(kept, kept.desired):
+        first, more = problems[0], len(problems) - 1
+        others = f"; {count(more, 'other problem')} of this kind: see `lian prune --dry-run`" if more else ""
+        why = f"{first.message}: {first.cause}" if first.cause else first.message
+        return (), (f"what no commit wants any more is not known, since {why}{others}",)
     return orphans(desired, found, kept.desired), left_to(strangers(desired, found))
 
 
