@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from reconciler.apply.in_sync import all_in_sync
 from reconciler.apply.work import Work
 from reconciler.collector import paused
-from reconciler.identity.resolve import Resolution
+from reconciler.identity.resolve import Held, Resolution, placed
 from reconciler.model.event import Ended, Noted, Planned
 from reconciler.model.observed import Observed, Questions
 from reconciler.model.outcome import Status
@@ -156,12 +156,21 @@ async def plan_for(ports: Reading, desired: Desired, options: Options, orphans: 
     needed = paused()(resolution.still_needed)
     while questions := needed(observed):  # one round for each level of the graph, each in bulk
         observed.take(await ask(questions, ports.registry))
+    await _place_held(resolution, ports.source)
     left, notes = orphans
     plan = await decide(ports, resolution, observed, options.overrides, left)
     plan = limited(plan, options.max_builds)
     changes = await with_history(ports, await _explained(plan.changes, resolution, observed, ports))
     notes = (*notes, *not_audited(desired.fleet.policy, observed))
     return Work(replace(plan, changes=changes), resolution, observed, notes)
+
+
+async def _place_held(resolution: Resolution, source: Source) -> None:
+    """Say in which line the images are named that hold artifacts. Raises LianError for a broken repository."""
+    held = {name: one for name, one in resolution.identities.items() if isinstance(one, Held) and one.written}
+    if held:
+        places = await source.places(frozenset(each for one in held.values() for each in one.written if each.image))
+        resolution.identities.update({name: placed(one, places) for name, one in held.items()})
 
 
 async def _changed(ports: Reading, desired: Desired, selection: Selection) -> frozenset[ArtifactName] | None:
