@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from reconciler.apply.in_sync import all_in_sync
 from reconciler.apply.work import Work
 from reconciler.collector import paused
-from reconciler.identity.resolve import Resolution
+from reconciler.identity.resolve import Held, Resolution, placed
 from reconciler.model.event import Ended, Noted, Planned
 from reconciler.model.observed import Observed, Questions
 from reconciler.model.outcome import Status
@@ -156,12 +156,21 @@ async def plan_for(ports: Reading, desired: Desired, options: Options, orphans: 
     needed = paused()(resolution.still_needed)
     while questions := needed(observed):  # one round for each level of the graph, each in bulk
         observed.take(await ask(questions, ports.registry))
+    await _place_held(resolution, ports.source)
     left, notes = orphans
     plan = await decide(ports, resolution, observed, options.overrides, left)
     plan = limited(plan, options.max_builds)
     changes = await with_history(ports, await _explained(plan.changes, resolution, observed, ports))
     notes = (*notes, *not_audited(desired.fleet.policy, observed))
     return Work(replace(plan, changes=changes), resolution, observed, notes)
+
+
+async def _place_held(resolution: Resolution, source: Source) -> None:
+    """Say in which line the images are named that hold artifacts. Raises LianError for a broken repository."""
+    held = {name: one for name, one in resolution.identities.items() if isinstance(one, Held) and one.written}
+    if held:
+        places = await source.places(frozenset(each for one in held.values() for each in one.written if each.image))
+        resolution.identities.update({name: placed(one, places) for name, one in held.items()})
 
 
 async def _changed(ports: Reading, desired: Desired, selection: Selection) -> frozenset[ArtifactName] | None:
@@ -223,7 +232,7 @@ async def _orphans(ports: Reading, desired: Desired, options: Options) -> Orphan
         return (), ()
     if options.orphans is Orphans.HEALED and desired.fleet.policy.drift.orphaned is not Response.HEAL:
         return (), ()
-    from reconciler.observe.kept import load_kept  # a pass does without, unless the policy is to heal
+    from reconciler.observe.kept import load_kept, unknown_wishes  # a pass does without, unless the policy is to heal
     from reconciler.observe.unwanted import find_applied, find_tags
     from reconciler.plan.orphans import left_to, orphans, strangers, suspects
 
@@ -239,8 +248,11 @@ async def _orphans(ports: Reading, desired: Desired, options: Options) -> Orphan
         found.lineage |= await lineage(ports.source, (one.revision for one in entries.values()), desired.revision)
     except LianError as error:
         return (), (f"what no commit wants any more was not looked for: {error.problems[0].message}",)
-    if problems := (*kept.problems, *(problem for one in kept.desired for problem in one.problems)):
-        return (), (f"what no commit wants any more is not known: {problems[0].message}",)
+    if problems := unknown_wishes(kept, kept.desired):
+        first, more = problems[0], len(problems) - 1
+        others = f"; {count(more, 'other problem')} of this kind: see `lian prune --dry-run`" if more else ""
+        why = f"{first.message}: {first.cause}" if first.cause else first.message
+        return (), (f"what no commit wants any more is not known, since {why}{others}",)
     return orphans(desired, found, kept.desired), left_to(strangers(desired, found))
 
 

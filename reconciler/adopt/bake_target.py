@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.adopt.build import Build, FromBuild, SecretFrom
 from reconciler.adopt.fields import UNCARRIED, uncarried
 from reconciler.adopt.remark import Remark, Weight
-from reconciler.adopt.secrecy import names_secret
+from reconciler.adopt.secrecy import looks_secret
 from reconciler.adopt.sources import Uncarried, context_of, dockerfile_of, source_of
 from reconciler.model.artifact import Folder
 from reconciler.model.problem import LianError, Problem
@@ -150,7 +150,7 @@ class TargetReader:
 
     def _args(self, target: dict[str, Any]) -> dict[str, str]:
         args = dict(self._pairs(target, "args"))
-        for name in filter(names_secret, args):
+        for name in (name for name, value in args.items() if looks_secret(name, value)):
             message = "the arg looks like a secret, and args can be read from the image"
             hint = "hand it to the build as a secret: `RUN --mount=type=secret,id=…`"
             self._remark(Weight.NOTE, "secret-in-arg", message, f"args.{name}", hint)

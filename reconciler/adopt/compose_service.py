@@ -10,12 +10,13 @@ from reconciler.adopt.build import Build, FromBuild, SecretFrom
 from reconciler.adopt.compose_merge import PAIRS, as_build, pairs
 from reconciler.adopt.fields import UNCARRIED, uncarried
 from reconciler.adopt.remark import Remark, Weight
-from reconciler.adopt.secrecy import names_secret
+from reconciler.adopt.secrecy import looks_secret, masked
 from reconciler.adopt.sources import Uncarried, context_of, dockerfile_of, source_of
 from reconciler.adopt.variables import Unusable, expand
 from reconciler.model.artifact import Folder
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.wording import meant
+from reconciler.plan.secret_looks import secret_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -122,26 +123,32 @@ class _Reading:
             return None
         for use in expanded.uses:
             self._used(use, node, path)
+        given = [use.name for use in expanded.uses if use.given]
+        if given and secret_form(expanded.text):  # though perhaps none of them is one by itself
+            self._withhold(" and ".join(dict.fromkeys(given)), node, path)
         if node.scalar is not None and node.scalar.written is not None:
             message = f"{node.scalar.written} without quotes is read as {node.scalar.text}, as compose does"
             self._remark(Weight.NOTE, "scalar-read", message, node, path, "put it in quotes if that is not meant")
         return expanded.text
 
     def _used(self, use: Use, node: Node, path: str) -> None:
-        if use.given and names_secret(use.name):
-            message = f"{use.name} of .env looks like a secret, and a directive is committed"
-            hint = "hand it to the build as a secret; args can be read from the image"
-            self._leave_out("secret-in-variable", message, node, path, hint)
+        if use.given and looks_secret(use.name, use.value):
+            self._withhold(use.name, node, path)
         elif use.given:
             message = f"${{{use.name}}} is written as .env has it: {use.value}"
             self._remark(Weight.SETTLED, "variable-settled", message, node, path)
         elif use.has_default:
-            message = f"${{{use.name}}} is written as its default: {use.value}"
+            message = f"${{{use.name}}} is written as its default: {masked(use.name, use.value)}"
             self._remark(Weight.SETTLED, "variable-settled", message, node, path)
         else:
             message = f"${{{use.name}}} has neither a value in .env nor a default, and is written as nothing"
             hint = "write the value into the directive"
             self._remark(Weight.SETTLED, "variable-empty", message, node, path, hint)
+
+    def _withhold(self, names: str, node: Node, path: str) -> None:
+        message = f"what {names} of .env gives looks like a secret, and a directive is committed"
+        hint = "hand it to the build as a secret: `RUN --mount=type=secret,id=…`"
+        self._leave_out("secret-in-variable", message, node, path, hint)
 
     def _said(self, name: str) -> str | None:
         """A scalar field of `build`; empty is as not there."""
@@ -217,11 +224,9 @@ class _Reading:
                 value = self._text(node, path)
                 if value is not None:
                     args[name] = value
-                self._hidden(name, node, path)
-            elif name in self.reader.values and names_secret(name):
-                message = f"{name} of .env looks like a secret, and a directive is committed"
-                hint = "hand it to the build as a secret; args can be read from the image"
-                self._leave_out("secret-in-variable", message, node, path, hint)
+                self._hidden(name, value or "", node, path)
+            elif name in self.reader.values and looks_secret(name, self.reader.values[name]):
+                self._withhold(name, node, path)
             elif name in self.reader.values:
                 args[name] = self.reader.values[name]
                 message = f"the arg is written as .env has it: {args[name]}"
@@ -232,8 +237,8 @@ class _Reading:
                 self._remark(Weight.SETTLED, "arg-open", message, node, path, hint)
         return args
 
-    def _hidden(self, name: str, node: Node, path: str) -> None:
-        if names_secret(name):
+    def _hidden(self, name: str, value: str, node: Node, path: str) -> None:
+        if looks_secret(name, value):
             message = "the arg looks like a secret, and args can be read from the image"
             hint = "hand it to the build as a secret: `RUN --mount=type=secret,id=…`"
             self._remark(Weight.NOTE, "secret-in-arg", message, node, path, hint)

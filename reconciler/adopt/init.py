@@ -14,15 +14,18 @@ from reconciler.adopt.names import name_of
 from reconciler.adopt.notes import notes
 from reconciler.adopt.remark import Weight
 from reconciler.adopt.written import DIRECTIVES, IGNORED, OWN, SETTINGS, adopted_files, ignores_own, starter
+from reconciler.model.artifact import Folder
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from reconciler.adopt.build import Found
     from reconciler.adopt.remark import Remark
     from reconciler.ports.project import Bake, Dockerfiles, Grammar, Project
+
+_DOTENV = ".env"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +127,36 @@ def _initiation(
     if taken:
         raise LianError([_taken(path) for path in taken])
     ignored = gitignore is None or ignores_own(gitignore.decode("utf-8", "replace"))
-    commands = _commands(project, asked, files, ignored)
+    contexts = () if project.has_commit or adopted is None else _contexts(adopted)
+    commands = _commands(project, asked, (files, frozenset(contexts)), ignored)
     source, file = (found.kind, found.file) if found else ("nothing", None)
     return Initiation(source, file, workspace, dict(sorted(files.items())), adopted, remarks, commands)
 
 
-def _commands(project: Project, asked: Asked, files: Mapping[str, str], ignored: bool) -> tuple[str, ...]:
-    added = sorted({path.partition("/")[0] for path in files} | (set() if ignored else {IGNORED}))
+def _contexts(adopted: Adopted) -> Iterator[str]:
+    """The folders that builds read: nothing of them is committed yet."""
+    for one in adopted.carried:
+        for context in (one.build.context, *one.build.contexts.values()):
+            if isinstance(context, Folder):
+                yield context.path
+
+
+def _commands(
+    project: Project, asked: Asked, paths: tuple[Collection[str], Collection[str]], ignored: bool
+) -> tuple[str, ...]:
+    """`paths` are the files that are written and the folders that are to be committed with them. All of the folder may
+    hold a `.env`, which is never to be."""
+    files, contexts = paths
+    added = sorted({*(path.partition("/")[0] for path in files), *contexts} | (set() if ignored else {IGNORED}))
+    everything = "." in added
+    lines = (project.read(IGNORED) or b"").decode("utf-8", "replace").split()
+    secret = everything and project.read(_DOTENV) is not None and _DOTENV not in lines
     return (
         *(() if asked.folder == "." else (f"cd {shlex.quote(asked.folder)}",)),
         *(() if project.in_git else ("git init",)),
         *(() if ignored else (f"echo {OWN} >> {IGNORED}",)),
-        f"git add {' '.join(added)}",
+        *((f"echo {_DOTENV} >> {IGNORED}",) if secret else ()),
+        "git add -A" if everything else f"git add {' '.join(map(shlex.quote, added))}",
         "git commit -m 'Images by lian'",
         "lian diff",
         "lian reconcile --once",

@@ -102,7 +102,12 @@ class Finder:
         if found is None or found[1].mode != FOLDER:
             what = "is a file, not a folder" if found else f"does not exist in {self.side.tree.called}"
             message = f"{self.artifact.name}: the context {folder.path} {what}"
-            hint = "commit it; git keeps no empty folders" if not found else "name the folder it lies in"
+            if found:
+                hint = "name the folder it lies in"
+            elif self.side.origin is None:
+                hint = "commit it; git keeps no empty folders"
+            else:
+                hint = "correct `path`, or `rev` if the folder is there in another commit of that repository"
             problems.append(self._problem("context-missing", message, where, hint))
             return None
         missing = self.side.contexts.missing(found[0], _include(folder))

@@ -66,6 +66,11 @@ class FolderProject:
         """Whether there is a repository."""
         return self._repository is not None
 
+    @property
+    def has_commit(self) -> bool:
+        """See Project."""
+        return self._repository is not None and not self._repository.head_is_unborn
+
     def find(self, wanted: Callable[[str], bool]) -> tuple[str, ...]:
         """See Project."""
         seen, found = 0, []

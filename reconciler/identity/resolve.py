@@ -6,7 +6,7 @@ the registry are missing; when it says none, `identities` is complete.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,6 +18,7 @@ from reconciler.model.observed import Absent, Found, Observed, Questions, Unknow
 from reconciler.model.policy import Response
 from reconciler.model.problem import Problem
 from reconciler.model.reference import Reference
+from reconciler.model.rule import Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -58,6 +59,8 @@ class Held:
     problems: tuple[Problem, ...]
     because_of: ArtifactName | None = None
     """The parent whose hold this one inherits."""
+    written: tuple[Written, ...] = ()
+    """Where the images stand that the problems are of, each as its problem; empty for others."""
 
 
 Identity: TypeAlias = "Keyed | Pending | Held"
@@ -236,8 +239,9 @@ class Resolution:
             bases = images_of(wanted.artifact, materials)
             if missing := [ref for ref in bases if ref not in observed.heads]:
                 return missing
-            if problems := _unreadable(bases, observed, wanted):
-                self.identities[name] = Held(problems)
+            if unreadable := _unreadable(bases, observed, wanted):
+                problems, written = zip(*unreadable, strict=True)
+                self.identities[name] = Held(problems, written=written)
                 return []
             self.images |= {ref: head.digest for ref in bases if isinstance(head := observed.heads[ref], Found)}
             self._based[name] = parents_in_use(wanted.artifact, materials)
@@ -429,8 +433,8 @@ class Resolution:
         return found or ({None} if absent else set())
 
 
-def _unreadable(bases: Iterable[Reference], observed: Observed, wanted: Wanted) -> tuple[Problem, ...]:
-    """Problems of base images that no digest could be had for."""
+def _unreadable(bases: Iterable[Reference], observed: Observed, wanted: Wanted) -> list[tuple[Problem, Written]]:
+    """Problems of base images that no digest could be had for, and where those are named."""
     problems = []
     for reference in sorted(bases):
         head = observed.heads[reference]
@@ -438,17 +442,27 @@ def _unreadable(bases: Iterable[Reference], observed: Observed, wanted: Wanted) 
             problems.append(_named_in(wanted, reference, unread_base(reference, head.problem)))
         elif isinstance(head, Absent):
             problems.append(_named_in(wanted, reference, missing_base(reference)))
-    return tuple(problems)
+    return problems
 
 
-def _named_in(wanted: Wanted, reference: Reference, problem: Problem) -> Problem:
-    """The problem, said of the file that names the image: the Dockerfile, else the directive's named context."""
+def _named_in(wanted: Wanted, reference: Reference, problem: Problem) -> tuple[Problem, Written]:
+    """The problem, said of the file that names the image: the Dockerfile, else the directive's named context. In which
+    line of the Dockerfile that is, only the source can tell."""
     artifact, materials = wanted.artifact, wanted.materials
     said = problem.of(str(artifact.name))
-    used = materials.needs.values() if materials else ()
-    if materials and any(reference in (*needs.images.values(), needs.frontend) for needs in used):
-        return said.at(Place(materials.dockerfile_path))
-    return said.at(artifact.place)
+    used = [needs.taken_in for needs in materials.needs.values()] if materials else []
+    name = next((name for named in used for name, image in named.items() if image == reference), None)
+    if materials and name is not None:
+        file = materials.dockerfile_path
+        return said.at(Place(file)), Written(artifact.name, file, image=name)
+    return said.at(artifact.place), Written(artifact.name, artifact.place.file)
+
+
+def placed(held: Held, places: Mapping[Written, Place]) -> Held:
+    """The same with lines and columns, where a place of something written tells them."""
+    told = zip(held.problems, held.written, strict=True)
+    problems = (p.at(places[w]) if w.image is not None and places[w].line else p for p, w in told)
+    return replace(held, problems=tuple(problems))
 
 
 def unread_base(reference: Reference, problem: Problem) -> Problem:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.model.artifact import ParentImage
 from reconciler.model.plan import Reason, ReasonCode
+from reconciler.plan.secret_looks import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,6 +33,9 @@ _MAPPINGS = {
     "fetched": ReasonCode.FETCHED_MOVED,
     "secrets": ReasonCode.SECRET_CHANGED,
 }
+_FREE = {"args", "labels"}
+"""Whose values people write as they like. Reasons are printed, sent and kept, so what looks like a secret is hidden in
+them from the start; records and keys have the values themselves."""
 
 
 def reasons(
@@ -73,7 +77,10 @@ def _between(artifact: Artifact, old: Mapping[str, Any], new: Mapping[str, Any],
         before, after = old.get(leaf, {}), new.get(leaf, {})
         for key in sorted(before.keys() | after.keys()):
             if before.get(key) != after.get(key):
-                yield Reason(code, _text(before.get(key)), _text(after.get(key)), subject=key)
+                was, now = (_text(value.get(key)) for value in (before, after))
+                if leaf in _FREE:
+                    was, now = (each and masked(key, each) for each in (was, now))
+                yield Reason(code, was, now, subject=key)
     before, after = old.get("contexts", {}), new.get("contexts", {})
     for name in sorted((before.keys() | after.keys()) - waiting):
         if before.get(name) != after.get(name):

@@ -23,7 +23,7 @@ from reconciler.plan.patterns import (
     shown,
     takes_value,
 )
-from reconciler.plan.secret_looks import looks_secret
+from reconciler.plan.secret_looks import looks_secret, masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -199,7 +199,7 @@ class Judge:
                 hint = f'add to `labels`: "{name}" = "…" (labels in the Dockerfile do not count)'
                 yield case.field("labels"), (part, f"requires the label {name}", hint)
             elif not takes_value(pattern, value):
-                message = f"wants the label {name} to match {pattern}, and it is {value}"
+                message = f"wants the label {name} to match {pattern}, and it is {masked(name, value)}"
                 yield case.field("labels", name), (part, message, f"give it a value that {pattern} matches")
 
     def _args(self, case: Case) -> Iterator[tuple[Written, _Said]]:

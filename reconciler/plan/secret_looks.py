@@ -1,4 +1,4 @@
-"""Whether a build argument looks like a secret. Arguments stay in an image's history, where everyone reads them.
+"""Whether a build argument or a label looks like a secret. Both stay in the image, where everyone reads them.
 
 Only what hardly ever is anything else: a false alarm stops a build. Digests, commits and versions have as much entropy
 as keys, so that is not asked.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from functools import cache
+
+from reconciler.model.secret import HIDDEN
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _LAST_WORDS = {
@@ -45,11 +47,22 @@ def _any_form() -> re.Pattern[str]:
 
 def looks_secret(name: str, value: str) -> str | None:
     """Why it does, as the rest of a sentence about the argument, without the value; None if it does not."""
-    if _any_form().search(value):
-        what = next(what for what, form in _FORMS.items() if re.search(form, value))
+    if what := secret_form(value):
         return f"has the form of {what}"
     if _PLAIN.fullmatch(value):
         return None
     words = tuple(word.upper() for word in _WORD.findall(name))
     last = next((words[-length:] for length in (1, 2) if words[-length:] in _LAST_WORDS), None)
     return f"is named like one (it ends in {'_'.join(last)})" if last else None
+
+
+def secret_form(value: str) -> str | None:
+    """What published form of a credential is in it, as `an npm token`; None if it has none."""
+    if not _any_form().search(value):
+        return None
+    return next(what for what, form in _FORMS.items() if re.search(form, value))
+
+
+def masked(name: str, value: str) -> str:
+    """The value as it may be told to people: hidden where it looks like a secret."""
+    return HIDDEN if looks_secret(name, value) else value

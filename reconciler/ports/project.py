@@ -31,6 +31,11 @@ class Project(Protocol):
         """Whether it is a git repository's working tree; only commits are desired."""
         ...
 
+    @property
+    def has_commit(self) -> bool:
+        """Whether anything is committed there yet."""
+        ...
+
     def find(self, wanted: Callable[[str], bool]) -> tuple[str, ...]:
         """The files whose names are wanted, sorted; not those of hidden folders, of folders that hold what others have
         made (node_modules, vendor), of repositories within, and of what git ignores. Raises LianError

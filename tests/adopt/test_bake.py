@@ -11,6 +11,7 @@ from reconciler.adopt.bake import Places
 from reconciler.adopt.bake_json import NeedsBuildx, print_bake
 from reconciler.model.problem import LianError
 from tests.adopt.folders import PLAIN, begun, codes, directives, refused, settings
+from tests.plan.test_secret_looks import SECRET_VALUES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +66,15 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert ("variable-settled", None) in codes(told, "settled")
     (tag, *_) = [remark for remark in told.remarks if remark.field == "variable.TAG"]
     assert (tag.message, tag.place.line) == ("the variable TAG is written as its default: 1.4", 3)
+
+
+@pytest.mark.parametrize("what", SECRET_VALUES)
+def test_a_secret_is_told_by_its_form_and_not_repeated(tmp_path: Path, what: str) -> None:
+    value = SECRET_VALUES[what]
+    bake = {"variable": {"DB": {"default": value}}, "target": {"default": {"args": {"A": "${DB}"}}}}
+    told = begun(tmp_path, {"docker-bake.json": json.dumps(bake), "Dockerfile": PLAIN})
+    assert ("secret-in-arg", "default") in codes(told, "note")
+    assert value not in str(told.remarks)
 
 
 def test_targets_and_groups_may_be_chosen(tmp_path: Path) -> None:

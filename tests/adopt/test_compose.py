@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.adopt.folders import PLAIN, begun, codes, directives, refused, settings
+from tests.plan.test_secret_looks import SECRET_VALUES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,6 +146,37 @@ def test_what_would_be_another_image_is_left_out(tmp_path: Path, lines: str, cod
         tmp_path / "alone", {"compose.yaml": BUILD.format(lines), "a/Dockerfile": PLAIN, ".env": "API_TOKEN=x"}
     )
     assert code in {problem.code for problem in problems}
+
+
+@pytest.mark.parametrize("what", SECRET_VALUES)
+@pytest.mark.parametrize(
+    "line", ["args: {DB: '${DB}'}", "args: [DB]", "labels: {db: 'at ${DB}'}", "args: {DB: '${DB?}'}"]
+)
+def test_what_looks_like_a_secret_is_not_taken_from_dotenv(tmp_path: Path, what: str, line: str) -> None:
+    value = SECRET_VALUES[what]
+    files = {"compose.yaml": BUILD.format(f"      {line}") + "  good: {build: good}\n", "a/Dockerfile": PLAIN}
+    told = begun(tmp_path / "any", {**files, "good/Dockerfile": PLAIN, ".env": f'DB="{value}"\n'})
+    assert ("secret-in-variable", "a") in codes(told, "left-out")
+    assert value not in json.dumps(told.to_json(written=True))
+    assert value not in str(told.remarks)
+
+
+def test_a_password_put_into_a_url_is_not_taken_from_dotenv(tmp_path: Path) -> None:
+    files = {"compose.yaml": BUILD.format("      args: {DB: 'postgres://${U}:${P}@db/x'}"), "a/Dockerfile": PLAIN}
+    problems = refused(tmp_path / "any", {**files, ".env": "U=shop\nP=hunter2\n"})
+    assert [(each.code, each.line) for each in problems] == [("secret-in-variable", 5)]
+    assert "what U and P of .env gives looks like a secret" in problems[0].message
+    assert "hunter2" not in str(problems)
+
+
+@pytest.mark.parametrize("what", SECRET_VALUES)
+@pytest.mark.parametrize("said", ["{}", "${{NONE:-{}}}"])
+def test_a_secret_in_the_file_itself_is_told_and_not_repeated(tmp_path: Path, what: str, said: str) -> None:
+    value = SECRET_VALUES[what]
+    line = "      args: {DB: " + json.dumps(said.format(value)) + "}"
+    told = begun(tmp_path / "any", {"compose.yaml": BUILD.format(line), "a/Dockerfile": PLAIN})
+    assert ("secret-in-arg", "a") in codes(told, "note")
+    assert value not in str(told.remarks)
 
 
 def test_what_stands_on_something_left_out_is_left_out_too(tmp_path: Path) -> None:

@@ -47,6 +47,28 @@ def test_an_empty_folder_begins_with_one_image(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_what_builds_read_is_committed_too_where_nothing_is_yet(tmp_path: Path) -> None:
+    files = {"services/my api/Dockerfile": PLAIN, "job/Dockerfile": PLAIN}
+    assert "git add .gitignore directives job lian.ncl 'services/my api'" in begun(tmp_path / "new", files).next
+    repository = pygit2.init_repository(str(tmp_path / "old"))
+    assert "git add .gitignore directives job lian.ncl 'services/my api'" in begun(tmp_path / "old", files).next
+    who = pygit2.Signature("test", "test@example.invalid")
+    repository.create_commit("HEAD", who, who, "first", repository.index.write_tree(), [])
+    assert "git add .gitignore directives lian.ncl" in begun(tmp_path / "old").next
+
+
+@pytest.mark.parametrize(
+    ("files", "kept_out"),
+    [({}, False), ({".env": "A=b"}, True), ({".env": "A=b", ".gitignore": ".env\n.lian/\n"}, False)],
+)
+def test_all_of_a_folder_is_committed_without_its_variables(
+    tmp_path: Path, files: dict[str, str], kept_out: bool
+) -> None:
+    commands = begun(tmp_path, {"Dockerfile": PLAIN, **files}).next
+    assert "git add -A" in commands
+    assert ("echo .env >> .gitignore" in commands) is kept_out
+
+
 def test_a_repository_need_not_be_made(tmp_path: Path) -> None:
     pygit2.init_repository(str(tmp_path))
     assert "git init" not in begun(tmp_path).next

@@ -256,7 +256,7 @@ def test_hints_name_the_nearest() -> None:
     text = "FROM a AS runtime\nFROM runtime\n"
     assert problem(text, "runtme").hint == "did you mean runtime?"
     assert problem(text, "runtme").code == "dockerfile-target-unknown"
-    assert problem("FORM a\n").hint == "did you mean from?"
+    assert problem("FORM a\n").hint == "did you mean FROM?"
     assert problem("FROM a\nCOPY --form=a b c\n").hint == "did you mean from?"
     hint = problem("ARG VERSION\nFROM a:$VERSION\n").hint
     assert hint is not None and "VERSION" in hint
@@ -380,3 +380,8 @@ def test_references_refused(text: str) -> None:
 def test_platforms(text: str, normal: str) -> None:
     builder = parse_platform("linux/amd64", None)
     assert str(parse_platform(text, builder).normal) == normal
+
+
+def test_a_mistyped_instruction_is_told_as_people_write_it() -> None:
+    assert problem("FROM scratch\nRUUN x\n").hint == "did you mean RUN?"
+    assert problem("FROM scratch\ncoyp a b\n").hint == "did you mean COPY?"

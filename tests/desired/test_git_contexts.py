@@ -240,6 +240,7 @@ def test_what_is_wrong_there_is_told_with_its_repository(
     (problem,) = desired.problems
     assert problem.code == code
     assert problem.artifact == "shop/site"
+    assert "commit it" not in (problem.hint or ""), "that would be about this repository"
     told = f"{problem.message} {problem.file}"
     assert f"{server.url}/site.git" in told and commit[:12] in told
 

@@ -29,6 +29,16 @@ pytestmark = pytest.mark.buildkit
 
 EXPRESSION = re.compile(r"\$\{\{ *(.*?) *\}\}")
 STUB = '#!/bin/sh\necho "$0 $*" >>"$STUBS"\n'
+VENV = """#!/bin/sh
+[ "$1 $2" = "-m venv" ] || exec {python} "$@"
+mkdir -p "$3/bin" && cp {tools}/pip "$3/bin/" && cp {tools}/python3 "$3/bin/python"
+printf '#!{python}\\nimport runpy\\nrunpy.run_module("reconciler", run_name="__main__")\\n' >"$3/bin/lian"
+chmod +x "$3/bin/lian"
+"""
+PIPELINES = ("forgejo.yml", "github.yml", "gitlab.yml", "woodpecker.yml")
+SOURCE = f"git+https://git.example.org/tools/lian@{'0123456789' * 4}"
+INSTALL = 'pip install "lian @ $LIAN_SOURCE"'
+PASSWORD = "LIAN_REGISTRY_PASSWORD"
 
 
 @dataclass
@@ -81,11 +91,12 @@ class Runner:
             ("pip", STUB),
             ("gh", STUB),
             ("lian", f'#!/bin/sh\nexec {sys.executable} -m reconciler "$@"\n'),
+            ("python3", VENV.format(python=sys.executable, tools=tools)),
         ):
             (tools / name).write_text(text)
             (tools / name).chmod(0o755)
         path = f"{tools}{os.pathsep}{os.environ['PATH']}"
-        own = {"PATH": path, "STUBS": str(self.folder / "stubs.log")}
+        own = {"PATH": path, "STUBS": str(self.folder / "stubs.log"), "LIAN_SOURCE": SOURCE}
         return subprocess.run(
             ["bash", "-e", "-c", script],
             cwd=where,
@@ -159,7 +170,7 @@ def test_workflows(name: str, runner: Runner) -> None:
     runner.upstream.git("merge", "-q", "topic")
     done = steps(runner, runner.clone(head), jobs["reconcile"], known)
     assert "1 built" in done[-1].stdout
-    assert "pip install lian" in runner.stubs
+    assert f"pip install lian @ {SOURCE}" in runner.stubs
 
 
 def steps(
@@ -185,33 +196,41 @@ def test_gitlab(runner: Runner) -> None:
         "CI_API_V4_URL": f"{runner.forge.url}/api/v4",
         "CI_PROJECT_ID": "3",
         "CI_MERGE_REQUEST_IID": "7",
-        "COMMENT_TOKEN": "a-token",
     }
     where, job = runner.clone(head), jobs["preview"]
-    before = runner.run(where, "\n".join([*job["before_script"], *job["script"]]), env)
-    after = runner.run(where, "\n".join(job["after_script"]), env)
-    assert (before.returncode, after.returncode) == (0, 0), before.stderr + after.stderr
+    done = runner.run(where, "\n".join([*job["before_script"], *job["script"]]), env)
+    assert done.returncode == 0, done.stderr
+    assert jobs["comment"]["needs"] == ["preview"]  # and is given its plan.md
+    assert job["artifacts"]["paths"] == ["plan.md"]
+    done = runner.run(where, "\n".join(jobs["comment"]["script"]), env | {"COMMENT_TOKEN": "a-token"})
+    assert done.returncode == 0, done.stderr
     ((path, headers, body),) = runner.forge.heard
     assert path == "/api/v4/projects/3/merge_requests/7/notes"
     assert headers["PRIVATE-TOKEN"] == "a-token"
     assert parse_qs(body.decode())["body"] == [(where / "plan.md").read_text()]
     runner.upstream.git("merge", "-q", "topic")
-    job = jobs["reconcile"]
-    done = runner.run(runner.clone(head), "\n".join([*job["before_script"], *job["script"]]), {})
-    assert "1 built" in done.stdout
+    assert jobs["reconcile"]["needs"] == ["install"]
+    assert jobs["install"]["artifacts"]["paths"] == [".lian/venv"]
+    where, other = runner.clone(head), runner.clone(head)
+    done = runner.run(where, "\n".join(jobs["install"]["script"]), {})
+    assert done.returncode == 0, done.stderr
+    (where / ".lian").rename(other / ".lian")  # as an artifact, in the folder of another job
+    assert "1 built" in runner.run(other, "\n".join(jobs["reconcile"]["script"]), {}).stdout
 
 
 def test_woodpecker(runner: Runner) -> None:
     head = runner.upstream.git("rev-parse", "topic")
     document = pipeline("woodpecker.yml")
     assert document["clone"][0]["settings"] == {"partial": False, "depth": 0}
-    preview, reconcile = document["steps"]
+    preview, install, reconcile = document["steps"]
     env = {"CI_COMMIT_TARGET_BRANCH": "main", "CI_COMMIT_SHA": head}
     done = runner.run(runner.clone(head), "\n".join(preview["commands"]), env)
     assert done.returncode == 0, done.stderr
     assert "+ build shop/api" in done.stdout
     runner.upstream.git("merge", "-q", "topic")
-    assert "1 built" in runner.run(runner.clone(head), "\n".join(reconcile["commands"]), {}).stdout
+    where = runner.clone(head)  # one folder for all steps
+    assert runner.run(where, "\n".join(install["commands"]), {}).returncode == 0
+    assert "1 built" in runner.run(where, "\n".join(reconcile["commands"]), {}).stdout
 
 
 @pytest.mark.parametrize("name", ["github.yml", "forgejo.yml"])
@@ -226,3 +245,54 @@ def test_a_preview_without_a_plan_fails_and_says_why(name: str, runner: Runner) 
     (done,) = steps(runner, where, {**job, "steps": preview}, known)
     assert done.returncode == 1
     assert "directives/shop.ncl:1" in (where / "plan.md").read_text()
+
+
+def scripts(name: str) -> Iterator[tuple[str, str, str]]:
+    """Of each step: its name, its script, and all that its environment is made of: its own, its job's, the pipeline's.
+    What GitLab gives to a job depends on the `environment` that the job names."""
+    document = pipeline(name)
+    if name == "gitlab.yml":
+        for key, job in document.items():
+            if isinstance(job, dict) and "script" in job:
+                around = [document["variables"], job.get("variables"), job.get("environment")]
+                yield key, "\n".join([*job.get("before_script", ()), *job["script"]]), json.dumps(around)
+    elif name == "woodpecker.yml":
+        for step in document["steps"]:
+            yield step["name"], "\n".join(step["commands"]), json.dumps(step.get("environment"))
+    else:
+        for job in document["jobs"].values():
+            for step in (each for each in job["steps"] if "run" in each):
+                yield step["name"], step["run"], json.dumps([document["env"], job.get("env"), step.get("env")])
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_what_installs_names_a_source_and_is_given_no_credential(name: str) -> None:
+    found = [(script, environment) for _, script, environment in scripts(name) if "pip" in script]
+    assert len(found) == 2
+    for script, environment in found:
+        (line,) = (line for line in script.splitlines() if "pip" in line)
+        assert line.endswith(INSTALL)
+        assert not re.search(r'PASSWORD|TOKEN|secret|"registry"|"comments"', environment)
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_source_is_said_once_and_has_to_be_set(name: str) -> None:
+    document = pipeline(name)
+    said = document["variables"] if name in {"gitlab.yml", "woodpecker.yml"} else document["env"]
+    assert (said[0] if name == "woodpecker.yml" else said["LIAN_SOURCE"]) == ""
+
+
+@pytest.mark.parametrize("source", ["", "lian"])
+def test_pip_installs_nothing_without_a_source(source: str) -> None:
+    command = INSTALL.replace("pip", f"{sys.executable} -m pip --no-input --disable-pip-version-check")
+    done = subprocess.run(
+        ["bash", "-c", command], env={**os.environ, "LIAN_SOURCE": source}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "Invalid requirement: 'lian @" in done.stderr
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_password_is_given_to_the_pass_alone(name: str) -> None:
+    mark = '"registry"' if name == "gitlab.yml" else PASSWORD  # there, what the variables have as their scope
+    assert [step for step, _, environment in scripts(name) if mark in environment] == ["reconcile"]

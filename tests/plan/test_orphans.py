@@ -15,6 +15,7 @@ from reconciler.model.applied import APPLIED_TYPE, applied_at
 from reconciler.model.fleet import UNNAMED
 from reconciler.model.plan import Action, ReasonCode
 from reconciler.model.policy import DriftPolicy, Policy, PrunePolicy, Response
+from reconciler.model.problem import Problem
 from reconciler.observe.ask import read_applied
 from reconciler.plan.orphans import left_to
 from reconciler.plan.select import Selection
@@ -71,6 +72,7 @@ def told(work: Work) -> dict[str, tuple[str, tuple[str, ...]]]:
     return {str(c.artifact): (c.action.value, c.tags) for c in work.plan.orphans}
 
 
+WRONG = Problem("dockerfile-instruction", "unknown instruction: RUUN", "api/Dockerfile")
 BOTH = {"shop/old": ("none", ("1.0", "latest")), "web/site": ("none", ("site",))}
 
 
@@ -228,11 +230,15 @@ def test_what_another_branch_wants_is_no_orphan(world: World) -> None:
 def test_a_branch_that_cannot_be_read_leaves_it_open(world: World) -> None:
     policy(world, Response.HEAL)
     world.revisions.refs["refs/heads/odd"] = replace(
-        first(), revision="c" * 40, problems=(problem("directive-invalid").problems[0],)
+        first(), revision="c" * 40, problems=(replace(WRONG, line=3, artifact="shop/api"), replace(WRONG, line=5))
     )
     work = diff(world)
     assert told(work) == {}
-    assert "is not known" in work.notes[0]
+    assert work.notes == (
+        "what no commit wants any more is not known, since what refs/heads/odd (cccccccccccc) wants is not known "
+        "completely: api/Dockerfile:3: unknown instruction: RUUN; 1 other problem of this kind: "
+        "see `lian prune --dry-run`",
+    )
     assert {str(r.artifact) for r in passed(world).results} == {"shop/api"}
 
 

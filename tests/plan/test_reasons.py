@@ -20,6 +20,7 @@ from reconciler.model.plan import Action, ReasonCode
 from reconciler.plan.compare import make_plan
 from tests.commits import AMD64, ARM64, Commit, artifact
 from tests.plan.evidence import Evidence, plan, resolved
+from tests.plan.test_secret_looks import SECRET_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -102,6 +103,30 @@ def test_reasons_are_the_differences_and_all_of_them(before: Commit, now: Commit
     assert {(reason.old, reason.new) for reason in change.reasons} == {(a, b) for _, a, b in expected}
     for reason in change.reasons:
         assert reason.subject is None or (reason.subject, reason.old, reason.new) in expected
+
+
+@pytest.mark.parametrize("what", SECRET_VALUES)
+@pytest.mark.parametrize("kind", ["args", "labels"])
+def test_a_value_that_looks_like_a_secret_is_hidden_in_reasons_and_counts_all_the_same(what: str, kind: str) -> None:
+    def said(a: str, b: str) -> Commit:
+        values = {"A": a, "B": b}
+        return Commit((artifact("shop/api", args=values) if kind == "args" else artifact("shop/api", labels=values),))
+
+    before, now = SECRET_VALUES[what], f"{SECRET_VALUES[what]} again"
+    commit, evidence = said(before, "1"), Evidence()
+    evidence.apply(commit.desired)
+    commit = said(now, "2")
+    (change,) = plan(commit, evidence).changes
+    told = [(reason.subject, reason.old, reason.new) for reason in change.reasons]
+    assert (change.action, told) == (Action.BUILD, [("A", "***", "***"), ("B", "1", "2")])
+
+
+def test_a_value_whose_name_says_so_is_hidden_too() -> None:
+    commit, evidence = Commit((artifact("shop/api"),)), Evidence()
+    evidence.apply(commit.desired)
+    commit = commit.changed(artifacts=(artifact("shop/api", args={"NPM_TOKEN": "hunter2"}),))
+    (change,) = plan(commit, evidence).changes
+    assert [(reason.old, reason.new) for reason in change.reasons] == [(None, "***")]
 
 
 def print_plans() -> None:

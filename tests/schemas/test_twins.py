@@ -375,7 +375,7 @@ LEAVES: dict[str, tuple[str, str, list[str], int]] = {
     "ImageReference": ("build_directives", "image_reference", ["alpine:3", "a@sha256:" + "0" * 64], 512),
     "Digest": ("build_result", "digest", ["sha256:" + "0" * 64, "sha512:" + "f" * 128], 135),
     "Commit": ("build_result", "commit", ["0" * 40, "a" * 64], 64),
-    "Platform": ("build_directives", "platform", ["linux/amd64", "linux/arm/v7"], 64),
+    "Platform": ("build_directives", "built_platform", ["linux/amd64", "linux/arm/v7", "wasip1/wasm"], 64),
     "RelativePath": ("build_directives", "path", [".", "a/b", "..a", "a/./b", "é"], 1024),
     "FilePath": ("build_directives", "file_path", ["/srv/x", ".lian"], 1024),
     "Target": ("build_directives", "target", ["test"], 128),

@@ -10,6 +10,7 @@ from reconciler.desired.dockerfile.fault import Fault, nearest
 from reconciler.desired.dockerfile.lines import Instruction, heredoc_in
 from reconciler.desired.dockerfile.words import csv_fields
 from reconciler.desired.go_text import GO_SPACE
+from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +71,7 @@ def read_instruction(instruction: Instruction) -> From | Step:
     """Raises Fault for what BuildKit refuses before it builds anything."""
     reader = _READERS.get(instruction.keyword)
     if reader is None:
-        hint = nearest(instruction.name, _READERS)
+        hint = meant(instruction.name.upper(), map(str.upper, _READERS), "") or None
         raise Fault("syntax", f"unknown instruction: {instruction.name}", hint=hint)
     return reader(instruction)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from reconciler.model.wording import meant
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -119,7 +121,8 @@ class _Reader:
         else:
             repeated = _repeated(_instance(error)) if keyword == "uniqueItems" else None
             got = _quoted(error.instance) if repeated is None else f"{_quoted(repeated)} more than once"
-            yield Finding(path, f"{_subject(path)} is not valid: expected {self._expected(error)}, got {got}")
+            message = f"{_subject(path)} is not valid: expected {self._expected(error)}, got {got}"
+            yield Finding(path, message, _example(error) if keyword == "pattern" else None)
 
     def _extra(self, error: ValidationError, path: Path) -> Iterator[Finding]:
         from difflib import get_close_matches  # for mistakes alone
@@ -182,6 +185,14 @@ class _Reader:
             return None
         text = text.rstrip(".")
         return text[0].lower() + text[1:] if text[:2].istitle() or text.startswith("A ") else text
+
+
+def _example(error: ValidationError) -> str | None:
+    """What may have been meant, where the schema has examples of what matches."""
+    examples: list[str] = _schema(error).get("examples", [])
+    if not examples:
+        return None
+    return meant(str(error.instance), examples, f"such as {', '.join(examples[:3])}", likeness=0.8)
 
 
 def _distance(errors: Sequence[ValidationError]) -> tuple[int, int]:

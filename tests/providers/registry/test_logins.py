@@ -115,8 +115,10 @@ def test_what_a_source_may_hold(text: str, user: str | None, expected: Credentia
 
 def test_a_variable_that_is_not_set_is_named() -> None:
     problem = refused(HOST, settings(credentials=NAMED), environ={})
-    assert problem.code == "credential-missing"
+    assert (problem.code, problem.file) == ("credential-missing", "lian.ncl")
     assert "REGISTRY_PASSWORD" in problem.message
+    said = settings(credentials=NAMED, by=Author.OPERATOR)
+    assert refused(HOST, said, environ={}).file is None, "lian.ncl does not say it"
 
 
 # -- a pull request must not be able to lead a credential elsewhere -------------------------------------------------

@@ -17,7 +17,7 @@ then not heeded.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from reconciler.model.secret import Secret
     from reconciler.providers.registry.http.auth import Credentials
 
+SETTINGS = "lian.ncl"
+"""Where the fleet's owner binds logins."""
 USER, PASSWORD, HOSTS = "LIAN_REGISTRY_USER", "LIAN_REGISTRY_PASSWORD", "LIAN_CREDENTIAL_HOSTS"
 _OF_VARIABLES = Origin(
     f"{USER} and {PASSWORD}",
@@ -82,7 +84,12 @@ class Logins:
             cause = f"{HOSTS} is {listed}" if listed else "a directive names it, and not lian.ncl"
             raise LianError(problems.login_forbidden(settings.host, HOSTS, cause))
         assert self.read is not None, "wiring gives it"
-        return await self.read(ref, f"{what} of the registry {settings.host}")
+        try:
+            return await self.read(ref, f"{what} of the registry {settings.host}")
+        except LianError as error:
+            if settings.by is not Author.OWNER:
+                raise
+            raise LianError([replace(each, file=each.file or SETTINGS) for each in error.problems]) from error
 
     def _may(self, settings: RegistrySettings) -> bool:
         """Whether this host may have a credential on the word of whoever describes it."""
