@@ -19,7 +19,7 @@ from reconciler.model.moving import PartKind, parts_of
 from reconciler.model.observed import Absent, Found, Unknown
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.reference import Reference
-from reconciler.model.wording import nearest, some
+from reconciler.model.wording import asked_back, likest, some
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -125,8 +125,9 @@ def _named(globs: tuple[str, ...] | None, known: Collection[Part]) -> set[Part]:
 def _unknown(glob: str, known: Collection[Part]) -> Problem:
     """People leave out hosts and folders; what is meant is told by its whole name."""
     spelled = {text: part.name for part in known for name in part.names for text in (name.rpartition("/")[2], name)}
-    near = nearest(glob, spelled)
-    hint = f"did you mean {spelled[near]}?" if near else f"{NAME} and `lian lock --check` name them all"
+    near = sorted({part.name for part in known if any(name.endswith(f"/{glob}") for name in part.names)})
+    near = near or sorted({spelled[text] for text in likest(glob, spelled)})
+    hint = asked_back(near) if near else f"{NAME} and `lian lock --check` name them all"
     return Problem("lock-name-unknown", f"nothing that moves is called {glob}", "--update", hint=hint)
 
 

@@ -198,6 +198,8 @@ def test_an_update_moves_what_it_names_and_nothing_else() -> None:
     [
         ("alpin", "did you mean docker.io/library/alpine:3?"),
         ("tool", "did you mean reg.example/team/tools:1?"),
+        ("team/tools", "did you mean reg.example/team/tools:1?"),
+        ("tools:1", "did you mean reg.example/team/tools:1?"),
         ("qqq", "lian.lock and `lian lock --check` name them all"),
     ],
 )
