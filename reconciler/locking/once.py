@@ -93,15 +93,25 @@ async def lock_once(ports: Locking, options: Options) -> LockReport:
 
 async def check(ports: Locking) -> LockReport:
     """What the commit's own lock lacks, and what it has in vain; asks nobody, writes nothing. Raises LianError if no
-    commit or no lock can be read."""
+    commit can be read, or not its lock."""
     desired = await ports.source.load()
     uses = _Uses.of(desired)
     pins = (await ports.locks.committed() or Lock()).pins
     lacking = [LockChange(p, LockAction.LACKING, artifacts=who) for p, who in uses.parts.items() if p not in pins]
     unused = [LockChange(part, LockAction.UNUSED, old=pins[part]) for part in uses.unused(pins, desired)]
     changes = (*lacking, *unused)
-    kept = len(pins) - len(unused)
-    return LockReport(desired.revision, changes, kept, problems=desired.problems, notes=(*desired.notes, *uses.note))
+    kept, notes = len(pins) - len(unused), (*desired.notes, *uses.note)
+    mended = bool(changes) and await _is_mended(ports, changes)
+    return LockReport(desired.revision, changes, kept, problems=desired.problems, mended=mended, notes=notes)
+
+
+async def _is_mended(ports: Locking, changes: Collection[LockChange]) -> bool:
+    """Whether the working tree's lock only has to be committed."""
+    try:
+        pins = (await ports.locks.read() or Lock()).pins
+    except LianError:  # there is no such file here, or none that can be read: `lian lock` is what to try, and says why
+        return False
+    return all((change.part in pins) is (change.action is LockAction.LACKING) for change in changes)
 
 
 def _named(globs: tuple[str, ...] | None, known: Collection[Part]) -> set[Part]:
