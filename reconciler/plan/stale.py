@@ -93,11 +93,12 @@ def _asked_otherwise(
     """How what the commit asks for is not what the plan is about."""
     if (bound.image, bound.tags, bound.platforms) != (change.image, change.tags, change.platforms):
         return Stale("it is wanted under another image, other tags or for other platforms", _wanted(change, bound))
+    keyed = bound.key is not None and change.key is not None
+    if keyed and bound.key == change.key:
+        return None
     if bound.inputs != inputs_of(change.artifact, resolution):
         return Stale("it is made of something else now", _leaves(change, bound, resolution))
-    if bound.key is not None and change.key is not None:
-        if bound.key == change.key:
-            return None
+    if keyed:
         return Stale("what it stands on came out otherwise", _leaves(change, bound, resolution))
     wanted = resolution.desired.wanted.get(change.artifact)  # what is left over has no parents
     parents = sorted({*wanted.artifact.parents}.intersection(behind)) if wanted else []
