@@ -29,7 +29,7 @@ from reconciler.plan.limit import limited
 from reconciler.plan.origins import with_origins
 from reconciler.plan.rules import refuse_force, ruled, violations
 from reconciler.plan.saved import done_already, followed, forced_images, notes, of_this_fleet, to_plan
-from reconciler.plan.select import Selection, named, narrowed, select, sole
+from reconciler.plan.select import Selection, named, narrowed, select, sole, with_parents
 from reconciler.plan.story import tell, untold
 from reconciler.plan.touched import touched
 from reconciler.plan.vanished import some_are_gone, unless_vanished
@@ -149,7 +149,7 @@ async def plan_for(ports: Reading, desired: Desired, options: Options, orphans: 
     """The plan of what is asked for, whatever of it was chosen, and of the `orphans` that were found. Raises
     LianError."""
     moment = ports.clock()
-    forced = named(desired, options.forced)
+    forced = named(desired, options.forced, "--force")
     refuse_force(desired, forced)
     resolution = Resolution(desired, moment, audited(desired, moment), forced)
     observed = Observed()
@@ -322,15 +322,15 @@ async def sign_once(ports: Ports, options: Options) -> Outcome:
     return await sign_in_sync(work, ports)
 
 
-async def why_once(ports: Reading, glob: str) -> Story:
+async def why_once(ports: Reading, typed: str) -> Story:
     """The story of one artifact, with its build record also when it is in sync, and what is foreseen when it is not.
 
     Raises LianError `selection-empty` if there is no such artifact, `artifact-ambiguous` if there are several, or if no
     plan could be made.
     """
-    options = Options(Selection((glob,)))
+    options = Options(adjusted=lambda desired: narrowed(desired, with_parents(desired, {sole(desired, typed)})))
     work = await plan_once(ports, options)
-    name = sole(work.resolution.desired, glob)
+    name = sole(work.resolution.desired, typed)
     work = await foreseen(ports, work, options)
     change = next(change for change in work.plan.changes if change.artifact == name)
     while questions := untold(change, work.observed):

@@ -168,6 +168,7 @@ problems = st.builds(
     cause=st.none() | texts,
     hint=st.none() | texts,
     next=st.sampled_from(Next),
+    shared=st.none() | texts,
 )
 _SCALAR_LEAVES = st.fixed_dictionaries(
     {"context": hexes(64), "dockerfile": hexes(64)},

@@ -32,8 +32,10 @@ def all_in_sync(work: Work) -> Outcome | None:
 
 def in_sync(change: Change, work: Work) -> Result | None:
     """The result of a change that says so; None for any other."""
+    if change.action is not Action.NONE or change.digest is None:
+        return None  # of what a saved plan alone speaks of, nothing else is known
     identity = work.resolution.identities[change.artifact]
-    if change.action is not Action.NONE or change.digest is None or not isinstance(identity, Keyed):
+    if not isinstance(identity, Keyed):
         return None
     platforms = _seen_platforms(change, identity, change.digest, work)
     return Result(change.artifact, Action.NONE, Status.NONE, change.digest, platforms=platforms)

@@ -131,11 +131,11 @@ def _wished(wish: Wish) -> dict[str, Any]:
     }
 
 
-async def explain(ports: Reading, glob: str) -> Explanation:
+async def explain(ports: Reading, typed: str) -> Explanation:
     """Why an artifact's build gets what it gets. Raises LianError `selection-empty` if there is no such artifact,
     `artifact-ambiguous` if there are several, or if no commit can be read."""
     desired = await load(ports)
-    name = sole(desired, glob)
+    name = sole(desired, typed)
     sizes, known, unread = await _known(ports, desired, [name])
     wanted = desired.wanted[name]
     sizing = size(wanted.artifact, wanted.spec, known[name], sizes)

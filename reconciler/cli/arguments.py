@@ -175,10 +175,9 @@ def _diff(command: Parser) -> None:
     merge = command.add_argument_group("for a pull request")
     merge.add_argument("--base", metavar="REV", help="show what merging --head into this would build")
     merge.add_argument("--head", metavar="REV", help="what would be merged [--rev]")
-    command.add_argument(
-        "--format", choices=PLAN_FORMATS, default="text", help="text, markdown (a comment), json [text]"
-    )
-    command.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--format", choices=PLAN_FORMATS, default="text", help="text, markdown (a comment), json [text]")
+    form.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
     command.add_argument("--out", metavar="FILE", help="write the plan down too, for lian reconcile --once --plan")
     overrides(command)
 
@@ -346,13 +345,14 @@ def _cache_prune(command: Parser) -> None:
 
 def _images(command: Parser) -> None:
     chosen(command)
-    command.add_argument(
+    form = command.add_mutually_exclusive_group()
+    form.add_argument(
         "--format",
         choices=IMAGE_FORMATS,
         default="text",
         help="text (artifact, reference), json, env (SHOP_API_IMAGE=…), kustomize (a component), helm (values) [text]",
     )
-    command.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
+    form.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
 
 
 def _lock(command: Parser) -> None:

@@ -85,7 +85,9 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 
 def _usable(arguments: argparse.Namespace) -> None:
-    """Raises LianError `usage` for flags that say nothing together."""
+    """Raises LianError `usage` for flags that say nothing, together or alone."""
+    if arguments.out:
+        plan_file.refuse_stream(arguments.out, "--out")
     if arguments.head and not arguments.base:
         raise LianError(
             Problem("usage", "--head is what would be merged, and nothing says into what", hint="add --base")

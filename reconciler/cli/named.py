@@ -7,10 +7,10 @@ from reconciler.model.problem import LianError, Problem
 
 
 def artifact_named(text: str) -> str:
-    """The glob for it, see plan.select.sole. Raises LianError `artifact-name`."""
+    """The same text, for plan.select.sole. Raises LianError `artifact-name`."""
     try:
         ArtifactName.parse(text, workspace="any")
-        return text if "/" in text else f"*/{text}"
+        return text
     except ValueError as error:
         hint = "`lian diff --detailed` lists all artifacts"
         raise LianError(Problem("artifact-name", str(error), hint=hint)) from error

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 _ANEW = "make a new plan: lian diff --out"
 
 
+def refuse_stream(path: str, flag: str) -> None:
+    """Raises LianError `usage` for `-`: a plan goes into a file that is kept, and what is printed has the streams."""
+    if path == "-":
+        hint = f"name a file; {flag} ./- is one that is called so"
+        raise LianError(Problem("usage", f"{flag} takes a file, and - stands for none", hint=hint))
+
+
 def write(path: str, plan: SavedPlan) -> None:
     """Into the file that a link leads to, or into a pipe. Raises LianError `plan-unwritable`; what a file held before
     stays then."""
@@ -45,7 +52,9 @@ def _behind_links(path: Path) -> Path:
 
 
 def read(path: str) -> SavedPlan:
-    """Raises LianError `plan-unreadable`, `plan-invalid` for a file that is no whole and unchanged plan."""
+    """Raises LianError `plan-unreadable`, `plan-invalid` for a file that is no whole and unchanged plan, `usage` for
+    `-`."""
+    refuse_stream(path, "--plan")
     try:
         text = Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -86,7 +86,10 @@ def complete(work: Coroutine[Any, Any, int]) -> int:
 
 
 def selection(arguments: argparse.Namespace) -> Selection:
-    """Which artifacts the flags choose."""
+    """Which artifacts the flags choose. Raises LianError `usage` for flags that say nothing together."""
+    if arguments.dependants and not arguments.only:
+        message = "--dependants says what is chosen besides, and nothing is chosen"
+        raise LianError(Problem("usage", message, hint="add --only GLOB"))
     return Selection(tuple(arguments.only), tuple(arguments.left_out), arguments.dependants, arguments.changed_since)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler import wiring
 from reconciler.cli import exits
 from reconciler.cli.reconcile import one_pass, repeat
-from reconciler.cli.run import bug, on_stop
+from reconciler.cli.run import bug, on_stop, selection
 from reconciler.cli.views import outcome as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.text import Writer
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 when stopped between passes, 130 when a pass was cut short by the signal."""
+    """0 when stopped between passes, 130 when a pass was cut short by the signal. Raises LianError `usage` for flags
+    with which no pass could be made."""
+    selection(arguments)
     return asyncio.run(_watch(arguments))
 
 

@@ -23,9 +23,9 @@ def run(arguments: argparse.Namespace) -> int:
     return complete(_why(arguments, artifact_named(arguments.artifact)))
 
 
-async def _why(arguments: argparse.Namespace, glob: str) -> int:
+async def _why(arguments: argparse.Namespace, typed: str) -> int:
     async with wiring.reading(wiring.Choice.of(arguments)) as ports:
-        story = await why_once(ports, glob)
+        story = await why_once(ports, typed)
     if arguments.json:
         sys.stdout.write(as_json(story.to_json()))
     else:

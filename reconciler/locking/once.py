@@ -19,7 +19,7 @@ from reconciler.model.moving import PartKind, parts_of
 from reconciler.model.observed import Absent, Found, Unknown
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.reference import Reference
-from reconciler.model.wording import nearest, some
+from reconciler.model.wording import asked_back, likest, some
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -93,15 +93,25 @@ async def lock_once(ports: Locking, options: Options) -> LockReport:
 
 async def check(ports: Locking) -> LockReport:
     """What the commit's own lock lacks, and what it has in vain; asks nobody, writes nothing. Raises LianError if no
-    commit or no lock can be read."""
+    commit can be read, or not its lock."""
     desired = await ports.source.load()
     uses = _Uses.of(desired)
     pins = (await ports.locks.committed() or Lock()).pins
     lacking = [LockChange(p, LockAction.LACKING, artifacts=who) for p, who in uses.parts.items() if p not in pins]
     unused = [LockChange(part, LockAction.UNUSED, old=pins[part]) for part in uses.unused(pins, desired)]
     changes = (*lacking, *unused)
-    kept = len(pins) - len(unused)
-    return LockReport(desired.revision, changes, kept, problems=desired.problems, notes=(*desired.notes, *uses.note))
+    kept, notes = len(pins) - len(unused), (*desired.notes, *uses.note)
+    mended = bool(changes) and await _is_mended(ports, changes)
+    return LockReport(desired.revision, changes, kept, problems=desired.problems, mended=mended, notes=notes)
+
+
+async def _is_mended(ports: Locking, changes: Collection[LockChange]) -> bool:
+    """Whether the working tree's lock only has to be committed."""
+    try:
+        pins = (await ports.locks.read() or Lock()).pins
+    except LianError:  # there is no such file here, or none that can be read: `lian lock` is what to try, and says why
+        return False
+    return all((change.part in pins) is (change.action is LockAction.LACKING) for change in changes)
 
 
 def _named(globs: tuple[str, ...] | None, known: Collection[Part]) -> set[Part]:
@@ -125,8 +135,9 @@ def _named(globs: tuple[str, ...] | None, known: Collection[Part]) -> set[Part]:
 def _unknown(glob: str, known: Collection[Part]) -> Problem:
     """People leave out hosts and folders; what is meant is told by its whole name."""
     spelled = {text: part.name for part in known for name in part.names for text in (name.rpartition("/")[2], name)}
-    near = nearest(glob, spelled)
-    hint = f"did you mean {spelled[near]}?" if near else f"{NAME} and `lian lock --check` name them all"
+    near = sorted({part.name for part in known if any(name.endswith(f"/{glob}") for name in part.names)})
+    near = near or sorted({spelled[text] for text in likest(glob, spelled)})
+    hint = asked_back(near) if near else f"{NAME} and `lian lock --check` name them all"
     return Problem("lock-name-unknown", f"nothing that moves is called {glob}", "--update", hint=hint)
 
 

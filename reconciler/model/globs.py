@@ -20,6 +20,18 @@ def is_plain(glob: str) -> bool:
     return _SIGNS.isdisjoint(glob)
 
 
+def is_unclosed(glob: str) -> bool:
+    """Whether it begins a set of characters that has no end: such a `[` is taken as it is written."""
+    at = glob.find("[")
+    while at >= 0:
+        begin = at + 1 + glob.startswith("!", at + 1)
+        end = glob.find("]", begin + 1)  # one right at the beginning is a character of the set
+        if end < 0:
+            return True
+        at = glob.find("[", end)
+    return False
+
+
 def matcher(globs: Sequence[str]) -> Callable[[str], bool]:
     """What tells whether one of the globs takes a text. Compiled once, however often it is asked for."""
     return _matcher(tuple(globs))

@@ -61,6 +61,8 @@ class LockReport:
     """What is wrong in the commit: what it uses is not all known, so nothing is taken for unused."""
     unresolved: tuple[Problem, ...] = ()
     """Why nothing is written."""
+    mended: bool = False
+    """A check found that the working tree's lock has all that the commit's lacks, and nothing in vain."""
     notes: tuple[str, ...] = ()
     """Sentences for people."""
 
@@ -72,6 +74,7 @@ class LockReport:
             "revision": self.revision,
             "written": self.written,
             "kept": self.kept,
+            "mended": self.mended,
             "changes": [change.to_json() for change in self.changes],
             "problems": [problem.to_json() for problem in self.problems],
             "unresolved": [problem.to_json() for problem in self.unresolved],

@@ -84,11 +84,14 @@ class Problem:
     cause: str | None = None
     hint: str | None = None
     next: Next = Next.PERSON
+    shared: str | None = None
+    """The message without what is one artifact's alone, for one fault that many may have, each at its own place: people
+    are told of all of them together."""
 
     def __post_init__(self) -> None:
         if not _CODE.fullmatch(self.code):
             raise ValueError(f"a problem's code is kebab-case, not {self.code!r}")
-        for field in ("message", "cause", "hint"):
+        for field in ("message", "cause", "hint", "shared"):
             value = getattr(self, field)
             if value is not None:
                 object.__setattr__(self, field, redact(value))
@@ -116,7 +119,7 @@ class Problem:
         return cls(str(document["code"]), str(document["message"]), cause=cause, hint=hint)
 
     def to_json(self) -> dict[str, Any]:
-        """The form of schemas/json/problems.json; absent parts are null."""
+        """The form of schemas/json/problems.json; absent parts are null. What is told together stands apart there."""
         return {
             "code": self.code,
             "message": self.message,

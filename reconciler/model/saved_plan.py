@@ -40,12 +40,17 @@ class Bound:
     built: str | None = None
     """Of what is forced, when the newest build of what was there had started (RFC 3339, in UTC); empty where none was
     there, None where that is not known."""
+    made_of: Mapping[Platform, Mapping[str, Any]] | None = None
+    """Of what is built or retagged, the inputs themselves as far as they were known: they decide nothing, and tell what
+    has moved since."""
 
     def to_json(self) -> dict[str, Any]:
         """What the plan's own document does not say."""
         starts = {tag: str(digest) if digest else None for tag, digest in sorted(self.starts.items())}
         built = {} if self.built is None else {"built": self.built}
-        return {"host": self.image.host, "inputs": self.inputs, "starts": starts, **built}
+        made_of = {str(platform): inputs for platform, inputs in (self.made_of or {}).items()}
+        told = {} if self.made_of is None else {"made_of": made_of}
+        return {"host": self.image.host, "inputs": self.inputs, "starts": starts, **built, **told}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,12 @@ def _bound(change: Mapping[str, Any], told: Mapping[str, Any]) -> Bound:
         forced=any(reason["code"] == ReasonCode.FORCED for reason in change["reasons"]),
         held=next((problem["code"] for problem in change["holds"]), None),
         built=told.get("built"),
+        made_of=_made_of(told["made_of"]) if "made_of" in told else None,
     )
+
+
+def _made_of(told: Mapping[str, Mapping[str, Any]]) -> Mapping[Platform, Mapping[str, Any]]:
+    return {Platform.parse(platform): inputs for platform, inputs in told.items()}
 
 
 def _repository(image: str, host: str) -> Repository:

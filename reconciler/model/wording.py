@@ -35,3 +35,20 @@ def nearest(typed: str, known: Iterable[str], *, likeness: float = 0.6) -> str |
     from difflib import get_close_matches  # for mistakes alone
 
     return next(iter(get_close_matches(typed, sorted(known), n=1, cutoff=likeness)), None)
+
+
+def likest(typed: str, known: Iterable[str], *, likeness: float = 0.6) -> list[str]:
+    """All that are as much alike as the nearest is, sorted; none where nothing is as much alike as that."""
+    from difflib import SequenceMatcher, get_close_matches  # for mistakes alone
+
+    names = sorted(known)
+    near = get_close_matches(typed, names, n=max(len(names), 1), cutoff=likeness)
+    measured = [(SequenceMatcher(None, name, typed).ratio(), name) for name in near]
+    most = max((ratio for ratio, _ in measured), default=0.0)
+    return sorted(name for ratio, name in measured if ratio == most)
+
+
+def asked_back(names: Sequence[str], shown: int = 3) -> str:
+    """`did you mean a?`, `did you mean a or b?`, `did you mean a, b, c or one of 9 more?`."""
+    *first, last = names[:shown] if len(names) <= shown else (*names[:shown], f"one of {len(names) - shown:,} more")
+    return f"did you mean {', '.join(first)} or {last}?" if first else f"did you mean {last}?"

@@ -20,6 +20,8 @@ Causes: TypeAlias = "tuple[Reason, ...]"
 _ABOUT_A_PARENT = {ReasonCode.PARENT_CHANGED, ReasonCode.UNKNOWN, ReasonCode.INVALID, ReasonCode.UNSUPPORTED}
 _OWN_VALUES = {ReasonCode.ABSENT, ReasonCode.TAG_DIFFERS}
 """Each artifact has its own tags and digests."""
+_OF_THE_PASS = {ReasonCode.LIMITED, ReasonCode.STALE}
+"""A person chose that the pass does not do it: no cause for there being something to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def _roots(
         causes = known.get(parent) if parent else None
         followed += causes is not None
         found |= dict.fromkeys((_shared(reason),) if causes is None else causes)
-    return tuple(found), followed == len(change.reasons)
+    return tuple(found), 0 < followed == sum(reason.code not in _OF_THE_PASS for reason in change.reasons)
 
 
 def _shared(reason: Reason) -> Reason:

@@ -26,7 +26,7 @@ from reconciler.plan.patterns import (
 from reconciler.plan.secret_looks import looks_secret, masked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from reconciler.model.artifact import Place
     from reconciler.model.desired import Wanted
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from reconciler.model.tier import Ladder
 
 _SHOWN = 3
+_OF_MANY: Mapping[FieldPath, str] = dict.fromkeys(
+    (("image", "deny"), ("image", "allow")), "does not let these images be pushed to where they go"
+)
+"""Part of a rule -> what is said of many artifacts, where the message names what is one's alone."""
 _LIMITS = (("cpu", "cpu"), ("memory_gb", "GB of memory"), ("time_budget", "minutes"))
 
 
@@ -49,11 +53,14 @@ class Violation:
     part: FieldPath
     message: str
     hint: str
+    shared: str
+    """The message without what is this artifact's alone."""
 
     def problem(self, place: Place) -> Problem:
         """As it is told; `place` is that of what is written."""
         cause, who = told_of(self.rule, self.part), str(self.artifact)
-        return Problem("policy-violation", self.message, artifact=who, cause=cause, hint=self.hint).at(place)
+        told = Problem("policy-violation", self.message, artifact=who, cause=cause, hint=self.hint, shared=self.shared)
+        return told.at(place)
 
 
 def told_of(rule: Rule, part: FieldPath) -> str:
@@ -142,9 +149,9 @@ class Judge:
         """What it says against an artifact that it is about."""
         for check in self._checks:
             for written, (part, message, hint) in check(case):
-                yield Violation(
-                    case.artifact.name, written, self.rule, part, f"the rule {self.rule.name} {message}", hint
-                )
+                said = f"the rule {self.rule.name} {message}"
+                shared = f"the rule {self.rule.name} {_OF_MANY.get(part, message)}"
+                yield Violation(case.artifact.name, written, self.rule, part, said, hint, shared)
 
     def _bases(self, case: Case) -> Iterator[tuple[Written, _Said]]:
         for image, name, in_context in case.images:

@@ -74,6 +74,7 @@ def refuse_force(desired: Desired, forced: Collection[ArtifactName]) -> None:
             artifact=str(name),
             cause=told_of(rule, ("force",)),
             hint=hint,
+            shared=f"the rule {rule.name} does not let these be forced",
         )
         for name, rule in denied
     ]

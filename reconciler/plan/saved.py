@@ -3,26 +3,21 @@ it was decided on still stands."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.identity.keys import content_tag
-from reconciler.identity.resolve import Held
-from reconciler.model.artifact import ParentImage
-from reconciler.model.canonical import fingerprint
-from reconciler.model.observed import Absent, Found
 from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.model.reference import Reference
 from reconciler.model.saved_plan import Bound, SavedPlan
 from reconciler.model.wording import some
 from reconciler.plan.select import with_parents
+from reconciler.plan.stale import Stale, difference, inputs_of, made_of, pointing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from reconciler.identity.resolve import Resolution
-    from reconciler.model.artifact import Artifact
     from reconciler.model.desired import Desired
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
@@ -54,11 +49,14 @@ def to_plan(plan: SavedPlan, desired: Desired) -> frozenset[ArtifactName]:
 
 
 def followed(now: Plan, plan: SavedPlan, resolution: Resolution, observed: Observed, *, strict: bool) -> Plan:
-    """What a pass finds to do now, held wherever the saved plan does not say the same; what is done already stays done.
-    With `strict` one that differs holds all. Linear in changes."""
-    changes = [_followed(c, plan.bound.get(c.artifact), resolution, observed) for c in now.changes]
-    orphans = [_left_over(c, plan, resolution, observed) for c in now.orphans]
-    changes += _gone(plan, now.changes)
+    """What a pass finds to do now, held wherever the saved plan does not say the same; what is done already stays done,
+    and what is in sync as something else than the plan says was not done. With `strict` one that differs holds all.
+    Linear in changes."""
+    follower = _Follower(plan, resolution, observed, _remedy(plan, now.revision))
+    changes = [follower.wanted(change) for change in now.changes]
+    orphans = [follower.left_over(change) for change in now.orphans]
+    changes += follower.gone(now.changes)
+    orphans += follower.wanted_again()
     stale = [str(change.artifact) for change in (*changes, *orphans) if _is_stale(change)]
     if strict and stale:
         told = some(stale, NAMED)
@@ -81,7 +79,7 @@ def done_already(now: Plan, plan: SavedPlan, observed: Observed) -> frozenset[Ar
 
 def notes(found: Plan, now: Plan, plan: SavedPlan) -> Iterator[str]:
     """What a pass has to say beside its results: `found` is what it would do without the plan, `now` what it does."""
-    pairs = zip(found.orphans, now.orphans, strict=True)
+    pairs = zip(found.orphans, now.orphans, strict=False)  # what the plan alone speaks of comes last, and is held
     if left := [
         str(then.artifact) for there, then in pairs if there.action is Action.PRUNE and then.action is Action.NONE
     ]:
@@ -99,12 +97,13 @@ def _bound(change: Change, resolution: Resolution, observed: Observed) -> Bound:
         tags=change.tags,
         platforms=change.platforms,
         key=change.key,
-        inputs=_inputs(change.artifact, resolution),
+        inputs=inputs_of(change.artifact, resolution),
         digest=change.digest,
-        starts=_pointing(change, observed),
+        starts=pointing(change, observed),
         forced=_is_forced(change),
         held=next((problem.code for problem in change.holds), None),
         built=_built(change, observed) if _is_forced(change) else None,
+        made_of=None if change.action in _IDLE else made_of(change.artifact, resolution),
     )
 
 
@@ -130,104 +129,92 @@ def _built_since(change: Change, bound: Bound, observed: Observed) -> bool:
     return bound.built is not None and any(r.key == change.key and r.started > bound.built for r in records)
 
 
-def _pointing(change: Change, observed: Observed) -> dict[str, Digest | None]:
-    """Tag -> what it points at, None for one that is not there; without those that could not be read."""
-    heads = {tag: observed.heads.get(Reference(change.image, tag)) for tag in change.tags}
-    found: dict[str, Digest | None] = {tag: head.digest for tag, head in heads.items() if isinstance(head, Found)}
-    return found | {tag: None for tag, head in heads.items() if isinstance(head, Absent)}
+@dataclass(frozen=True, slots=True)
+class _Follower:
+    """One plan that is followed, on what is found now."""
+
+    plan: SavedPlan
+    resolution: Resolution
+    observed: Observed
+    hint: str
+    stale: set[ArtifactName] = field(default_factory=set)
+    """What was not as the plan says, so far."""
+
+    def wanted(self, change: Change) -> Change:
+        """Of what the commit asks for."""
+        now = self._followed(change, self.plan.bound.get(change.artifact))
+        if _is_stale(now):
+            self.stale.add(change.artifact)
+        return now
+
+    def left_over(self, change: Change) -> Change:
+        """Of what is not wanted any more, only what the plan takes away goes. The rest is none of its business,
+        whatever the policy says: a plan of a merge cannot know yet what the policy will find."""
+        bound = self.plan.orphans.get((change.artifact, change.image))
+        if bound is None or bound.action is Action.NONE:
+            return replace(change, action=Action.NONE, holds=(), left=change.tags)
+        return change if change.action in _IDLE else self._followed(change, bound)
+
+    def _followed(self, change: Change, bound: Bound | None) -> Change:
+        if change.action is Action.HOLD or (bound is None and change.action is Action.NONE):
+            return change
+        if bound is not None and bound.action is Action.HOLD:
+            return change if change.action is Action.NONE else _held_by_plan(change, bound)
+        why = difference(change, bound, self.resolution, self.observed, self.stale)
+        return _held(change, why, self.hint) if why else change
+
+    def gone(self, now: Iterable[Change]) -> Iterator[Change]:
+        """What the plan was to do with artifacts that are not there any more."""
+        there = {change.artifact for change in now}
+        for name, bound in self.plan.bound.items():
+            if name not in there and bound.action not in _IDLE:
+                yield self._held(name, bound, Stale("the commit does not ask for it any more"))
+
+    def wanted_again(self) -> Iterator[Change]:
+        """What the plan was to take away, and the commit asks for."""
+        desired = self.resolution.desired
+        for (name, image), bound in self.plan.orphans.items():
+            one = desired.wanted.get(name) or desired.others.get(name)
+            if bound.action is Action.PRUNE and one is not None and one.artifact.image == image:
+                yield self._held(name, bound, Stale("the plan takes it away, and the commit asks for it"))
+
+    def _held(self, name: ArtifactName, bound: Bound, why: Stale) -> Change:
+        reasons = (Reason(ReasonCode.ORPHANED, subject=str(name)),)
+        return _held(Change(name, bound.image, bound.tags, bound.platforms, bound.action, reasons), why, self.hint)
 
 
-def _inputs(name: ArtifactName, resolution: Resolution) -> str | None:
-    """Of what an artifact's key is made but for its parents' images, which may be built first."""
-    identity = resolution.identities.get(name)
-    if identity is None or isinstance(identity, Held):
-        return None
-    artifact = resolution.desired.wanted[name].artifact
-    return fingerprint({str(platform): _own(artifact, leaves) for platform, leaves in identity.inputs.items()})
-
-
-def _own(artifact: Artifact, leaves: Mapping[str, object]) -> dict[str, object]:
-    contexts = leaves.get("contexts", {})
-    assert isinstance(contexts, dict)
-    own = {name: leaf for name, leaf in contexts.items() if not isinstance(artifact.contexts[name], ParentImage)}
-    return {**leaves, "contexts": own}
-
-
-def _followed(change: Change, bound: Bound | None, resolution: Resolution, observed: Observed) -> Change:
-    if change.action in _IDLE:
-        return change
-    if bound is not None and bound.action is Action.HOLD:
-        return _held_by_plan(change, bound)
-    why = _difference(change, bound, resolution, observed)
-    return _held(change, why) if why else change
-
-
-def _left_over(change: Change, plan: SavedPlan, resolution: Resolution, observed: Observed) -> Change:
-    """Of what is not wanted any more, only what the plan takes away goes. The rest is none of its business, whatever
-    the policy says: a plan of a merge cannot know yet what the policy will find."""
-    bound = plan.orphans.get((change.artifact, change.image))
-    if bound is None or bound.action is Action.NONE:
-        return replace(change, action=Action.NONE, holds=(), left=change.tags)
-    return _followed(change, bound, resolution, observed)
-
-
-def _difference(change: Change, bound: Bound | None, resolution: Resolution, observed: Observed) -> str | None:
-    """In which way the world is not the plan's any more; None if it is."""
-    if bound is None or bound.action is Action.NONE:
-        return "the plan leaves it as it was, and it drifts now"
-    if (bound.image, bound.tags, bound.platforms) != (change.image, change.tags, change.platforms):
-        return "it is wanted under another image, other tags or for other platforms"
-    if bound.inputs != _inputs(change.artifact, resolution):
-        return "it is made of something else now"
-    if bound.key is not None and change.key is not None and bound.key != change.key:
-        return "what it stands on came out otherwise"
-    if not _leads_to_the_same(change, bound):
-        return f"the plan was to {bound.action} it, and now it would be a {change.action}"
-    for tag, digest in _pointing(change, observed).items():
-        if digest not in {bound.starts.get(tag), change.digest}:
-            return f"the tag {tag} was moved meanwhile"
-    return None
-
-
-def _leads_to_the_same(change: Change, bound: Bound) -> bool:
-    """Also what is left to do of a build that was cut off: its image is there, and its tags are not all."""
-    if bound.action is change.action:
-        return bound.action is not Action.RETAG or bound.digest == change.digest
-    return bound.action is Action.BUILD and change.action is Action.RETAG
-
-
-def _gone(plan: SavedPlan, now: Iterable[Change]) -> Iterator[Change]:
-    """What the plan was to do with artifacts that are not there any more."""
-    there = {change.artifact for change in now}
-    for name, bound in plan.bound.items():
-        if name not in there and bound.action not in _IDLE:
-            reasons = (Reason(ReasonCode.ORPHANED, subject=str(name)),)
-            change = Change(name, bound.image, bound.tags, bound.platforms, bound.action, reasons)
-            yield _held(change, "the commit does not ask for it any more")
-
-
-def _held(change: Change, why: str) -> Change:
-    return _holding(change, "plan-stale", f"the plan is out of date: {why}", "make a new plan: lian diff --out")
+def _held(change: Change, why: Stale, hint: str) -> Change:
+    message = f"the plan is out of date: {why.message}"
+    return _holding(change, Problem("plan-stale", message, cause=why.moved, hint=hint))
 
 
 def _held_by_plan(change: Change, bound: Bound) -> Change:
     """What was held when the plan was made was not decided on: that is as it was shown, and nothing is out of date."""
     hint = "make a new plan once that is settled: lian diff --out"
-    return _holding(change, "plan-held", f"the plan itself holds it: {bound.held}", hint)
+    return _holding(change, Problem("plan-held", f"the plan itself holds it: {bound.held}", hint=hint))
 
 
 def _held_by_others(change: Change, stale: str) -> Change:
     if change.action in _IDLE:
         return change
     message = f"the plan is out of date for {stale}, and it is to be all or nothing"
-    return _holding(change, "plan-strict", message, "make a new plan, or leave --strict out")
+    return _holding(change, Problem("plan-strict", message, hint="make a new plan, or leave --strict out"))
 
 
-def _holding(change: Change, code: str, message: str, hint: str) -> Change:
-    problem = Problem(code, message, artifact=str(change.artifact), hint=hint, next=Next.PERSON)
-    reasons = (Reason(ReasonCode.STALE, None, code), *change.reasons)
-    return replace(change, action=Action.HOLD, reasons=reasons, holds=(problem,), conditional=False, replaces=False)
+def _holding(change: Change, problem: Problem) -> Change:
+    told = replace(problem, artifact=str(change.artifact), next=Next.PERSON)
+    own = (reason for reason in change.reasons if reason.code is not ReasonCode.IN_SYNC)
+    reasons = (Reason(ReasonCode.STALE, None, problem.code), *own)
+    return replace(change, action=Action.HOLD, reasons=reasons, holds=(told,), conditional=False, replaces=False)
 
 
 def _is_stale(change: Change) -> bool:
     return any(problem.code == "plan-stale" for problem in change.holds)
+
+
+def _remedy(plan: SavedPlan, revision: str) -> str:
+    """What to try where the plan does not say what is found at this commit."""
+    merge = plan.plan.get("merge")
+    if merge and merge["base"] == revision:
+        return "merge what the plan is of first: this commit is the one that it was to be merged into"
+    return "make a new plan: lian diff --out"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.globs import is_plain, matcher
 from reconciler.model.problem import LianError, Problem
-from reconciler.model.wording import meant, some
+from reconciler.model.wording import some
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence, Set
@@ -48,7 +48,7 @@ def select(
     chosen = _matching(desired, selection.only) if selection.only else set(desired.wanted)
     if selection.dependants:
         chosen = with_dependants(desired, chosen)
-    left_out = with_dependants(desired, _matching(desired, selection.excluded))
+    left_out = with_dependants(desired, _matching(desired, selection.excluded, "--except"))
     if chosen and not chosen - left_out and not desired.unread:
         message = f"nothing is left: {', '.join(selection.excluded)} leaves out all that is chosen"
         hint = "what stands on an artifact that is left out is left out with it"
@@ -57,28 +57,35 @@ def select(
     return with_parents(desired, kept)
 
 
-def named(desired: Desired, globs: Sequence[str]) -> frozenset[ArtifactName]:
-    """The artifacts that match a glob, and no others. Raises LianError `selection-empty` for one that matches
-    nothing."""
-    return frozenset(_matching(desired, globs))
+def named(desired: Desired, globs: Sequence[str], flag: str | None = None) -> frozenset[ArtifactName]:
+    """The artifacts that match a glob, and no others. Raises LianError `selection-empty` for one that matches nothing,
+    said of the `flag` that it was given with."""
+    return frozenset(_matching(desired, globs, flag))
 
 
-def sole(desired: Desired, glob: str) -> ArtifactName:
-    """The one artifact that matches. Raises LianError `selection-empty`, `artifact-ambiguous`."""
-    first, *more = sorted(_matching(desired, [glob]))
-    if more:
-        message = f"{len(more) + 1} artifacts are called {glob.rpartition('/')[2]}: {some([first, *more], _TOLD)}"
+def sole(desired: Desired, typed: str) -> ArtifactName:
+    """The one artifact that is called so, with its workspace or by its own name. Raises LianError `selection-empty`,
+    `artifact-ambiguous`."""
+    found = sorted(name for name in desired.wanted if typed in {str(name), name.artifact})
+    if not found:
+        from reconciler.plan.unmatched import unnamed  # for mistakes alone
+
+        raise LianError((*desired.problems, unnamed(desired, typed)))
+    if len(found) > 1:
+        message = f"{len(found)} artifacts are called {typed}: {some(found, _TOLD)}"
         raise LianError(Problem("artifact-ambiguous", message, hint="name the workspace too: WORKSPACE/ARTIFACT"))
-    return first
+    return found[0]
 
 
-def _matching(desired: Desired, globs: Sequence[str]) -> set[ArtifactName]:
+def _matching(desired: Desired, globs: Sequence[str], flag: str | None = None) -> set[ArtifactName]:
     chosen: set[ArtifactName] = set()
     names = {str(name): name for name in desired.wanted} if globs else {}
     for glob in globs:
         matches = _taken(names, glob)
         if not matches and not any(map(matcher([glob]), desired.unread)):
-            raise LianError((*desired.problems, _nothing(desired, glob)))
+            from reconciler.plan.unmatched import unmatched  # for mistakes alone
+
+            raise LianError((*desired.problems, unmatched(desired, glob, flag)))
         chosen |= matches
     return chosen
 
@@ -123,11 +130,3 @@ def with_dependants(desired: Desired, chosen: set[ArtifactName]) -> set[Artifact
         reached |= new
         open_.extend(new)
     return reached
-
-
-def _nothing(desired: Desired, glob: str) -> Problem:
-    names = [*(str(name) for name in desired.wanted), *desired.unread]
-    otherwise = f"choose one of the {len(names)} that `lian diff --detailed` lists"
-    known = {*names, *(f"{name.workspace}/*" for name in desired.wanted)} if "*" in glob else names
-    hint = meant(glob, known, otherwise, likeness=0.4)
-    return Problem("selection-empty", f"no artifact matches {glob!r}", hint=hint)

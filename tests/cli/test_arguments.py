@@ -166,6 +166,18 @@ def test_a_mistake_ends_with_1_and_says_how(line: str, told: str, capsys: pytest
     assert "secret" not in shown.err
 
 
+@pytest.mark.parametrize(
+    "line", ["diff --json --format markdown", "diff --format text --json", "images --format env --json"]
+)
+def test_one_form_is_asked_for(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last one is not taken silently."""
+    with pytest.raises(SystemExit) as ended:
+        parse(line.split(), {})
+    shown = capsys.readouterr()
+    assert ended.value.code == 1
+    assert "not allowed with argument --" in json.loads(shown.out)["problems"][0]["message"]
+
+
 SEED = "SUAAAAICAMCAKBQHBAEQUCYMBUHA6EARCIJRIFIWC4MBSGQ3DQOR4H776Y"
 
 

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.cli import plan_file, reconcile
+from reconciler.cli import diff, plan_file, reconcile, watch
 from reconciler.cli.arguments import parse
 from reconciler.model.plan import Plan
 from reconciler.model.problem import LianError
 from reconciler.model.saved_plan import SavedPlan
+from tests.e2e.bench import Bench
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import ModuleType
 
 PLAN = SavedPlan("acme", Plan("0" * 40).to_json(), {})
 
@@ -28,6 +30,26 @@ def test_what_chooses_is_refused_where_the_plan_does(words: str) -> None:
         reconcile.run(parse(["reconcile", "--once", "--plan", "plan.json", *words.split()], {}))
     flag = words.partition(" ")[0]
     assert refused.value.problems[0].message == f"{flag} chooses what to do, and with --plan the plan says that"
+
+
+@pytest.mark.parametrize(
+    ("verb", "line"), [(reconcile, "reconcile --once --plan -"), (diff, "diff --out -"), (diff, "diff --json --out -")]
+)
+def test_a_stream_is_no_file(verb: ModuleType, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LianError, match=r"usage: --(plan|out) takes a file") as refused:
+        verb.run(parse([*line.split(), "--repo", str(tmp_path)], {}))
+    assert "name a file" in (refused.value.problems[0].hint or "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("line", ["diff --dependants", "reconcile --once --dependants", "watch --dependants"])
+def test_dependants_of_nothing_are_refused(line: str, tmp_path: Path) -> None:
+    verb = {"diff": diff, "reconcile": reconcile, "watch": watch}[line.partition(" ")[0]]
+    Bench.new(tmp_path)
+    with pytest.raises(LianError, match="usage: --dependants") as refused:
+        verb.run(parse([*line.split(), "--repo", str(tmp_path / "repo"), "--cache", str(tmp_path / "cache")], {}))
+    assert refused.value.problems[0].hint == "add --only GLOB"
 
 
 def test_it_is_written_whole_and_leaves_nothing_beside(tmp_path: Path) -> None:

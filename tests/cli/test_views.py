@@ -396,6 +396,32 @@ def test_problems_come_in_the_order_of_files_and_lines() -> None:
     assert re.findall(r"error\[(.)\]", shown(problems_view.show, problems)) == ["a", "b", "c"]
 
 
+def test_what_is_one_fault_of_many_is_told_once_with_a_few_places() -> None:
+    one = Problem("policy-violation", "the rule r does not let a be pushed", cause="because", shared="the rule r: none")
+    many = [
+        replace(
+            one, message=f"the rule r does not let {n} be pushed", file="d.ncl", line=n, column=2, artifact=f"w/a{n}"
+        )
+        for n in range(1, 42)
+    ]
+    written = shown(problems_view.show, many)
+    assert written == (
+        "error[policy-violation]: the rule r: none\n"
+        "  at d.ncl:1:2 (w/a1), d.ncl:2:2 (w/a2), d.ncl:3:2 (w/a3) and 38 more\n"
+        "  cause: because\n"
+    )
+    alone = shown(problems_view.show, many[:1])
+    assert "error[policy-violation]: the rule r does not let 1 be pushed\n  at d.ncl:1:2 (w/a1)\n" in alone
+    of_one_place = shown(problems_view.show, [replace(problem, line=1) for problem in many])
+    assert "at d.ncl:1:2 (w/a1, w/a10, w/a11 and 38 more)" in of_one_place
+    assert all(problem["message"] in {one.message for one in many} for problem in (one.to_json() for one in many))
+
+
+def test_other_problems_are_told_at_each_place() -> None:
+    problems = [Problem("c", "m", file="a", line=line, artifact=f"w/a{line}") for line in range(9)]
+    assert shown(problems_view.show, problems).count("error[c]") == 9
+
+
 def test_a_writer_writes_one_line() -> None:
     stream = io.StringIO()
     Writer(stream).line(NASTY, (NASTY, "red"))

@@ -11,6 +11,7 @@ import pytest
 from reconciler import wiring
 from reconciler.cli import exits, watch
 from reconciler.desired.refs import NoTrigger
+from reconciler.model.problem import LianError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -27,7 +28,8 @@ async def _working(choice: object) -> AsyncIterator[_Bench]:
 
 
 def _arguments(**more: Any) -> argparse.Namespace:
-    return argparse.Namespace(interval=0.001, **{"debug": False, **more})
+    chosen = {"only": [], "left_out": [], "dependants": False, "changed_since": None}
+    return argparse.Namespace(interval=0.001, **{"debug": False, **chosen, **more})
 
 
 @pytest.fixture
@@ -59,3 +61,9 @@ def test_with_debug_it_is_raised(passes: list[str]) -> None:
     with pytest.raises(RuntimeError, match="planted"):
         watch.run(_arguments(debug=True))
     assert len(passes) == 1
+
+
+def test_flags_that_say_nothing_together_are_refused_before_any_pass(passes: list[str]) -> None:
+    with pytest.raises(LianError, match="usage: --dependants"):
+        watch.run(_arguments(dependants=True))
+    assert passes == []

@@ -74,7 +74,9 @@ def test_nothing_moves_until_the_lock_does(tmp_path: Path, server: RegistryServe
     # locked as it stands, only the file's content is news: it was no input before
     assert {c["name"]: c["new"] for c in report(bench)["changes"]}[base] == new
     validator("lock").validate(json.loads((bench.repo / "lian.lock").read_text()))
-    assert report(bench, "--check", code=2)["changes"][0]["action"] == "lacking"
+    lacking = report(bench, "--check", code=2)
+    assert (lacking["changes"][0]["action"], lacking["mended"]) == ("lacking", True)
+    assert bench.lian("lock", "--check", code=2).out.endswith("commit it\n")
     bench.commit()
     assert report(bench, "--check")["changes"] == []
     (only,) = reasons(bench)

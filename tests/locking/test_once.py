@@ -49,6 +49,7 @@ class World:
     now: dict[Part, str | Problem | None] = field(default_factory=dict)
     """Part -> digest or commit; a problem where nobody can tell, None where it is certainly not there."""
     tree: Lock | None = None
+    tree_problem: Problem | None = None
     in_commit: Lock | None = None
     asked: list[Part] = field(default_factory=list)
     written: int = 0
@@ -92,6 +93,8 @@ class World:
         return self.in_commit
 
     async def read(self) -> Lock | None:
+        if self.tree_problem:
+            raise LianError(self.tree_problem)
         return self.tree
 
     async def write(self, lock: Lock) -> bool:
@@ -198,6 +201,8 @@ def test_an_update_moves_what_it_names_and_nothing_else() -> None:
     [
         ("alpin", "did you mean docker.io/library/alpine:3?"),
         ("tool", "did you mean reg.example/team/tools:1?"),
+        ("team/tools", "did you mean reg.example/team/tools:1?"),
+        ("tools:1", "did you mean reg.example/team/tools:1?"),
         ("qqq", "lian.lock and `lian lock --check` name them all"),
     ],
 )
@@ -238,7 +243,24 @@ def test_a_check_asks_nobody_and_looks_at_the_commit() -> None:
         ("docker.io/library/node:22", "lacking"),
         ("docker.io/library/debian:12", "unused"),
     ]
-    assert (made.asked, report.written) == ([], False)
+    assert (made.asked, report.written, report.mended) == ([], False, False)
+
+
+def test_what_only_has_to_be_committed_is_known() -> None:
+    made = world({"shop/api": NAMES[:2]}, in_commit=Lock({Reference.parse("debian:12"): digest("old")}))
+    lock(made)
+    report = asyncio.run(check(made.ports))
+    assert (len(report.changes), report.mended) == (3, True)
+    made.in_commit = made.tree
+    report = asyncio.run(check(made.ports))
+    assert (report.changes, report.mended) == ((), False)
+
+
+def test_a_check_needs_no_working_tree() -> None:
+    made = world({"shop/api": NAMES[:2]})
+    made.tree_problem = Problem("lock-unwritable", "there is no working tree")
+    report = asyncio.run(check(made.ports))
+    assert (len(report.changes), report.mended) == (2, False)
 
 
 def test_nothing_that_moves_needs_no_lock() -> None:

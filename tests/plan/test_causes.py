@@ -86,6 +86,20 @@ def test_a_base_image_of_an_artifacts_name_is_no_parent() -> None:
     assert [group.causes for group in grouped(Plan("0" * 40, (parent, child)))] == [(parent.reasons[0],), (moved,)]
 
 
+@pytest.mark.parametrize(
+    ("most", "own", "behind"),
+    [(0, ["w/base"], ["w/n0", "w/n1", "w/n2"]), (1, [], ["w/n0", "w/n1", "w/n2"]), (2, [], ["w/n1", "w/n2"])],
+)
+def test_a_limit_does_not_make_the_parents_change_the_childrens(
+    world: World, most: int, own: list[str], behind: list[str]
+) -> None:
+    world.source.commit = world.source.commit.changed({"w/base/Dockerfile": b"FROM scratch\nLABEL a=b\n"})
+    plan = asyncio.run(plan_once(world.ports(), Options(max_builds=most))).plan
+    (held,) = (group for group in grouped(plan) if group.action is Action.HOLD)
+    assert told(held) == (own, behind)
+    assert [cause.code for cause in held.causes] == [ReasonCode.LIMITED, ReasonCode.DOCKERFILE_CHANGED]
+
+
 @given(st.lists(some.changes, max_size=8, unique_by=lambda change: change.artifact))
 def test_everything_that_changes_is_told_once_and_every_difference_is_at_a_root(changes: list[Change]) -> None:
     found = grouped(Plan("0" * 40, tuple(changes)))

@@ -21,7 +21,7 @@ from reconciler.model.tier import BuildSpec, RunnerOverride
 from reconciler.plan.rules import ruled, violations
 from reconciler.plan.select import Selection
 from reconciler.reconcile import Options, judged, load, plan_once, reconcile_once
-from tests.commits import AMD64, ARM64, Commit, artifact
+from tests.commits import AMD64, ARM64, HOST, Commit, artifact
 from tests.fakes import World, problem
 
 if TYPE_CHECKING:
@@ -241,6 +241,7 @@ def test_a_violation_names_both_places() -> None:
         "w/api",
         "policy/p.ncl:4:10 (tags.deny): it moves",
         "name a tag other than latest",
+        shared="the rule no-latest denies the tag latest",
     )
     assert one.place_of("tags", "allow") == places["tags",]
     assert one.place_of("bases", "allow") == PLACE
@@ -346,3 +347,14 @@ def test_ten_thousand_are_judged_in_linear_time() -> None:
 def test_what_is_written_can_be_a_key() -> None:
     one = Written(artifact("w/a").name, "f", (("a", "b"),))
     assert {one: 1}[replace(one)] == 1
+
+
+def test_what_a_rule_says_of_many_names_none_of_them() -> None:
+    """So that it is told once, whatever differs between them."""
+    commit = Commit((artifact("w/one"), artifact("w/two")))
+    rules = (rule(image=Choice(("x/*",))), rule("q", labels={"team": "*"}), rule("t", tags=Choice(None, ("latest",))))
+    told = [one.problem(PLACE) for one in violations(replace(commit, rules=rules).desired)]
+    assert len(told) == 6
+    assert len({(problem.code, problem.shared, problem.cause, problem.hint) for problem in told}) == 3
+    pushed = {problem.message for problem in told if problem.shared != problem.message}
+    assert pushed == {f"the rule r does not let images be pushed to {HOST}/w/{n}" for n in ("one", "two")}

@@ -325,3 +325,113 @@ def test_its_reasons_say_that_it_is_stale(world: World) -> None:
     work = asyncio.run(plan_once(world.ports(), Options(saved=plan)))
     other = next(change for change in work.plan.changes if change.artifact.artifact == "other")
     assert [reason.code for reason in other.reasons] == [ReasonCode.STALE, ReasonCode.ABSENT, ReasonCode.ABSENT]
+
+
+def notes(world: World) -> list[str]:
+    return [event.text for event in world.recorder.of(Noted) if isinstance(event, Noted)]
+
+
+def moved(outcome: Outcome) -> dict[str, str | None]:
+    """Artifact -> what has moved, of what is out of date."""
+    problems = ((result.artifact.artifact, result.problem) for result in outcome.results)
+    return {name: problem.cause for name, problem in problems if problem and problem.code == "plan-stale"}
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_was_reverted_since_was_not_done(world: World, strict: bool) -> None:
+    """All is in sync, and not as the plan says: neither what was changed itself, nor what stands on it."""
+    applied(world)
+    before = world.source.commit
+    world.source.commit = before.changed(files={"w/base/Dockerfile": b"FROM scratch\nLABEL a=b\n"})
+    plan = written(world)
+    assert plan.bound[MADE[1].name].key is None
+    world.source.commit = before
+    outcome = applied(world, plan, strict=strict)
+    assert causes(outcome) == {
+        "base": "it is made of something else now",
+        "child": "what it stands on is not what the plan says",
+    }
+    assert "dockerfile changed (" in (moved(outcome)["base"] or "")
+    assert moved(outcome)["child"] == "w/base"
+    assert exits.of_outcome(outcome) == exits.HELD
+    assert not any("has been done" in note for note in notes(world))
+
+
+def test_what_was_done_and_reverted_since_is_not_done(world: World) -> None:
+    applied(world)
+    world.source.commit = world.source.commit.changed(files=NEW)
+    plan = written(world)
+    assert exits.of_outcome(applied(world, plan)) == exits.DONE
+    world.source.commit = world.source.commit.changed(files=FILES)
+    applied(world)
+    assert causes(applied(world, plan)) == {"other": "it is made of something else now"}
+
+
+def test_tags_that_the_plan_adds_and_the_commit_does_not_want_were_not_set(world: World) -> None:
+    applied(world)
+    before = world.source.commit
+    more = artifact("w/other", tags=("latest", "1.0", "2.0"))
+    world.source.commit = before.changed(artifacts=(*MADE[:2], more))
+    plan = written(world)
+    assert plan.bound[more.name].action is Action.RETAG
+    world.source.commit = before
+    outcome = applied(world, plan)
+    assert causes(outcome) == {"other": "it is wanted under another image, other tags or for other platforms"}
+    assert moved(outcome) == {"other": "tags: latest, 1.0, 2.0 → latest, 1.0"}
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_is_not_wanted_any_more_is_named_where_the_rest_is_in_sync(world: World, strict: bool) -> None:
+    applied(world)
+    before = world.source.commit
+    world.source.commit = before.changed(
+        artifacts=(*MADE, artifact("w/new")), files={"w/new/Dockerfile": b"FROM scratch\n"}
+    )
+    plan = written(world, Options(Selection(("w/new", "w/other"))))
+    world.source.commit = before
+    outcome = applied(world, plan, strict=strict)
+    assert causes(outcome) == {"new": "the commit does not ask for it any more"}
+    assert statuses(outcome)["other"] is Status.NONE
+    assert exits.of_outcome(outcome) == exits.HELD
+
+
+def test_what_is_wanted_again_was_not_taken_away(world: World) -> None:
+    world.source.commit = world.source.commit.changed(policy=Policy(drift=DriftPolicy(orphaned=Response.HEAL)))
+    applied(world)
+    before = world.source.commit
+    world.source.commit = before.changed(artifacts=MADE[:2])
+    plan = written(world, Options(orphans=Orphans.TOLD))
+    world.source.commit = before
+    outcome = asyncio.run(reconcile_once(world.ports(), Options(saved=plan, orphans=Orphans.HEALED)))[1]
+    assert causes(outcome) == {"other": "the plan takes it away, and the commit asks for it"}
+    assert (MADE[2].image, "latest") in world.registry.tags
+    assert not any("has been done" in note for note in notes(world))
+
+
+def test_it_says_what_has_moved(world: World) -> None:
+    args = artifact("w/other", tags=("latest", "1.0"), args={"VERSION": "1.4", "SAME": "1"})
+    world.source.commit = world.source.commit.changed(artifacts=(*MADE[:2], args))
+    plan = written(world)
+    other = artifact("w/other", tags=("latest", "1.0"), args={"VERSION": "1.5", "SAME": "1"})
+    world.source.commit = world.source.commit.changed(
+        artifacts=(*MADE[:2], other), files={"w/other/a": b"1", "w/other/Dockerfile": b"FROM scratch\nCOPY a /\n"}
+    )
+    told = moved(applied(world, plan))["other"] or ""
+    assert [part.split(" (")[0] for part in told.split(", ")] == [
+        "context changed",
+        "dockerfile changed",
+        "args changed: VERSION",
+    ]
+    assert told.endswith("(1.4 → 1.5)")
+
+
+def test_it_says_where_a_tag_was_and_is(world: World) -> None:
+    heal = Policy(drift=DriftPolicy(foreign=Response.HEAL))
+    applied(world)
+    world.source.commit = world.source.commit.changed(files=NEW, policy=heal)
+    plan = written(world)
+    base, other = MADE[0].image, MADE[2].image
+    was, away = world.registry.tags[other, "1.0"], world.registry.tags[base, "latest"]
+    world.registry.manifests[other, away] = world.registry.manifests[base, away]
+    world.registry.tags[other, "1.0"] = away
+    assert moved(applied(world, plan)) == {"other": f"{was.hex[:12]} → {away.hex[:12]}"}

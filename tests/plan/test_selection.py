@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.cli import exits
+from reconciler.model.globs import is_unclosed
 from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Status
 from reconciler.model.plan import Action, ReasonCode
 from reconciler.model.policy import Policy
 from reconciler.model.problem import LianError
-from reconciler.plan.select import Selection, named, sole
+from reconciler.plan.select import Selection, named, narrowed, select, sole
 from reconciler.reconcile import Options, plan_once, reconcile_once
 from tests.commits import Commit, artifact
 from tests.fakes import World
@@ -220,9 +221,93 @@ def test_thousands_of_names_are_looked_up() -> None:
 
 def test_an_artifact_is_meant_by_its_own_name_where_one_is_called_so() -> None:
     two = Commit((artifact("shop/api"), artifact("shop/web"), artifact("pay/api"))).desired
-    assert sole(two, "*/web") == ArtifactName("shop", "web")
+    assert sole(two, "web") == ArtifactName("shop", "web")
     assert sole(two, "shop/api") == ArtifactName("shop", "api")
     with pytest.raises(LianError, match=r"artifact-ambiguous.*pay/api, shop/api"):
-        sole(two, "*/api")
+        sole(two, "api")
     with pytest.raises(LianError, match="selection-empty"):
-        sole(two, "*/nothing")
+        sole(two, "nothing")
+
+
+SHOP = Commit(
+    (
+        *(artifact(f"shop/s{n:02}") for n in range(1, 14)),
+        artifact("shop/base"),
+        artifact("ops/o07"),
+        artifact("ops/api"),
+    )
+).desired
+
+
+def told(error: pytest.ExceptionInfo[LianError]) -> tuple[str, str, str]:
+    """Code, message with its place, hint."""
+    problem = error.value.problems[-1]
+    return problem.code, f"{problem.message} {problem.place}".strip(), problem.hint or ""
+
+
+@pytest.mark.parametrize(
+    ("glob", "message", "hint"),
+    [
+        ("ops", "no artifact matches 'ops'", "did you mean ops/*?"),
+        ("ops/", "no artifact matches 'ops/'", "did you mean ops/*?"),
+        ("opps/*", "no artifact matches 'opps/*'", "did you mean ops/*?"),
+        ("api", "no artifact matches 'api'", "did you mean ops/api?"),
+        ("shop/bas", "no artifact matches 'shop/bas'", "did you mean shop/base?"),
+        ("shop/s00", "no artifact matches 'shop/s00'", "did you mean shop/s01, shop/s02, shop/s03 or one of 7 more?"),
+        ("far/away", "no artifact matches 'far/away'", "choose one of the 16 that `lian diff --detailed` lists"),
+        (
+            "shop/[a",
+            "no artifact matches 'shop/[a': its [ is never closed",
+            "close it: [abc] takes one of these letters",
+        ),
+    ],
+)
+def test_what_may_have_been_meant_by_a_glob(glob: str, message: str, hint: str) -> None:
+    for selection in (Selection((glob,)), Selection(("shop/base", glob))):
+        with pytest.raises(LianError) as error:
+            select(SHOP, selection)
+        assert told(error) == ("selection-empty", message, hint)
+    with pytest.raises(LianError) as error:
+        select(SHOP, Selection(excluded=(glob,)))
+    assert told(error) == ("selection-empty", f"{message} --except", hint)
+
+
+@pytest.mark.parametrize("glob", ["shop/s01", "shop/*"])
+def test_what_is_left_out_is_there_all_the_same(glob: str) -> None:
+    chosen = narrowed(SHOP, frozenset({ArtifactName("ops", "o07")}))
+    with pytest.raises(LianError) as error:
+        named(chosen, [glob], "--force")
+    message = f"no artifact that is chosen matches {glob!r}: there is such a one, and it is left out --force"
+    assert told(error) == ("selection-empty", message, "choose it too, or leave --force out")
+
+
+@pytest.mark.parametrize(
+    ("typed", "message", "hint"),
+    [
+        ("nope", "no artifact is called nope", "name one of the 16 that `lian diff --detailed` lists"),
+        ("s1", "no artifact is called s1", "did you mean shop/s01, shop/s10, shop/s11 or one of 2 more?"),
+        ("bse", "no artifact is called bse", "did you mean shop/base?"),
+        ("ops/ap", "no artifact is called ops/ap", "did you mean ops/api?"),
+    ],
+)
+def test_what_may_have_been_meant_by_a_name(typed: str, message: str, hint: str) -> None:
+    with pytest.raises(LianError) as error:
+        sole(SHOP, typed)
+    assert told(error) == ("selection-empty", message, hint)
+
+
+def test_one_that_could_not_be_read_is_not_missing() -> None:
+    with pytest.raises(LianError) as error:
+        sole(replace(SHOP, unread=frozenset({"shop/broken"})), "broken")
+    assert told(error) == ("selection-empty", "what broken is cannot be read", "mend what is told of its file")
+
+
+@pytest.mark.parametrize("glob", ["[", "a[b", "[]", "[!]", "[]a", "[a][b"])
+def test_a_set_that_is_never_closed(glob: str) -> None:
+    assert is_unclosed(glob)
+    assert not fnmatchcase(glob.rpartition("[")[0].replace("[a]", "a") + "b", glob), "to fnmatch it is a set"
+
+
+@pytest.mark.parametrize("glob", ["", "a]", "[a]", "[]]", "[!a]", "[!]]", "[[]", "[a][b]", "shop/*"])
+def test_a_set_that_is_closed(glob: str) -> None:
+    assert not is_unclosed(glob)

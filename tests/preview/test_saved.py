@@ -51,3 +51,17 @@ def test_what_is_taken_out_is_left_to_the_next_whole_pass(world: World, strict: 
     assert "what is no longer wanted is left to the next pass without a plan, which takes it away: w/other" in notes
     whole = asyncio.run(reconcile_once(world.ports(), Options(orphans=Orphans.HEALED)))[1]
     assert [(r.artifact.artifact, r.action) for r in whole.results if r.status is Status.DONE] == [("other", "prune")]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_before_the_merge_nothing_of_it_was_done(world: World, strict: bool) -> None:
+    applied(world)
+    work = previewed(world, world.source.commit.changed(files=dict(CHANGED.files)))
+    plan = SavedPlan.from_json(saved(work.plan, work.resolution, work.observed).to_json())
+    outcome = asyncio.run(reconcile_once(world.ports(), Options(saved=plan, strict=strict)))[1]
+    assert exits.of_outcome(outcome) == exits.HELD
+    stale = [result.problem for result in outcome.results if result.problem]
+    assert {problem.code for problem in stale} == {"plan-stale"}
+    assert {(problem.hint or "").partition(":")[0] for problem in stale} == {"merge what the plan is of first"}
+    notes = [event.text for event in world.recorder.of(Noted) if isinstance(event, Noted)]
+    assert not any("has been done" in note for note in notes)

@@ -26,10 +26,10 @@ def run(arguments: argparse.Namespace) -> int:
     return complete(_refs(arguments, artifact_named(arguments.artifact), _mode(arguments.actor)))
 
 
-async def _refs(arguments: argparse.Namespace, glob: str, mode: BuildMode) -> int:
+async def _refs(arguments: argparse.Namespace, typed: str, mode: BuildMode) -> int:
     async with wiring.reading(wiring.Choice.of(arguments)) as ports:
         desired = await load(ports)
-    told = refs_of(desired, sole(desired, glob), mode, tuple(arguments.cache_from), arguments.cache_to)
+    told = refs_of(desired, sole(desired, typed), mode, tuple(arguments.cache_from), arguments.cache_to)
     if arguments.json:
         sys.stdout.write(as_json(told.to_json()))
     else:

@@ -23,9 +23,9 @@ def run(arguments: argparse.Namespace) -> int:
     return complete(_explain(arguments, artifact_named(arguments.artifact)))
 
 
-async def _explain(arguments: argparse.Namespace, glob: str) -> int:
+async def _explain(arguments: argparse.Namespace, typed: str) -> int:
     async with wiring.reading(wiring.Choice.of(arguments)) as ports:
-        told = await explain(ports, glob)
+        told = await explain(ports, typed)
     notes(told.notes, sys.stderr)
     problems.show(told.unread, sys.stderr)
     if arguments.json:

@@ -81,7 +81,8 @@ def _found(told: LockReport) -> str:
     unused = len(told.changes) - lacking
     if not told.changes:
         return f"{NAME} of {_revision(told)} pins all that moves: {count(told.kept, 'entry', 'entries')}"
-    return f"{NAME} of {_revision(told)}: {lacking} lacking, {unused} unused, {told.kept} in use; `lian lock` mends it"
+    end = "that of the working tree is as it should be: commit it" if told.mended else "`lian lock` mends it"
+    return f"{NAME} of {_revision(told)}: {lacking} lacking, {unused} unused, {told.kept} in use; {end}"
 
 
 def _revision(told: LockReport) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views import cache_use, forecast
-from reconciler.cli.views.problems import ARTIFACTS_SHOWN, blocks, number
+from reconciler.cli.views.problems import ARTIFACTS_SHOWN, blocks, in_common, number
 from reconciler.cli.views.reasons import place
 from reconciler.cli.views.text import Writer
 from reconciler.cli.views.tries import sentences
@@ -64,9 +63,9 @@ def show(
     held = (result.problem for result in outcome.results if result.problem and result.status is Status.HELD)
     known = set(outcome.problems)
     blocks((problem for problem in held if problem not in known), writer, word="held", style="yellow")
-    for problem, those in _by_problem(outcome.results).items():
+    for those in _by_problem(outcome.results):
         writer.line()
-        blocks([problem.of(str(result.artifact)) for result in those], writer)
+        blocks([result.problem.of(str(result.artifact)) for result in those if result.problem], writer)
         if repeat is not None and any(result.action is Action.BUILD for result in those):
             named = those if len(those) <= ARTIFACTS_SHOWN else ()
             only = [word for result in named for word in ("--only", str(result.artifact))]
@@ -82,13 +81,13 @@ def show(
     writer.wrapped([(built_from(outcome.revision), "dim"), ": "], last, "bold", indent=2)
 
 
-def _by_problem(results: Iterable[Result]) -> dict[Problem, list[Result]]:
+def _by_problem(results: Iterable[Result]) -> Iterable[list[Result]]:
     """What has failed, by what is wrong: with many artifacts it may be one thing."""
     found: dict[Problem, list[Result]] = {}
     for result in results:
         if result.problem and result.status is Status.FAILED:
-            found.setdefault(replace(result.problem, artifact=None), []).append(result)
-    return found
+            found.setdefault(in_common(result.problem), []).append(result)
+    return found.values()
 
 
 def _headed(result: Result) -> tuple[Part, ...]:

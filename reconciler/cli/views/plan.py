@@ -45,6 +45,9 @@ NOTHING_DIFFERS = "no artifact differs"
 """Of a part of what a commit asks for, chosen by what has changed."""
 _NO_LONGER = {False: "no commit wants it any more", True: "not wanted once this is merged"}
 """Whether a merge is shown -> what is said of what is left over."""
+_BEHIND = "each unless what it stands on comes out identical"
+_BEHIND_HELD = {True: "held with them", False: "behind what changed"}
+"""Whether something is held that has the cause itself -> what is said of what has it by what it stands on."""
 
 
 def show(plan: Plan, stream: IO[str], *, detailed: bool = False) -> None:
@@ -146,7 +149,7 @@ def _group(group: Group, writer: Writer) -> None:
     if group.own:
         writer.wrapped([_INDENT], _names(group.own), "bold", indent=len(_INDENT))
     if group.behind:
-        what = "held with them" if group.action is Action.HOLD else "each unless what it stands on comes out identical"
+        what = _BEHIND_HELD[bool(group.own)] if group.action is Action.HOLD else _BEHIND
         told = f"and {len(group.behind):,} behind, {what}: " if group.own else f"{what}: "
         writer.wrapped([_INDENT], told + _names(group.behind), indent=len(_INDENT) + 2)
 

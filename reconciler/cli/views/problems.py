@@ -28,24 +28,33 @@ def show(problems: Iterable[Problem], stream: IO[str]) -> None:
 
 
 def blocks(problems: Iterable[Problem], writer: Writer, *, word: str = "error", style: str = "red") -> None:
-    """A block for each distinct problem, in the order given, with the artifacts that have it."""
-    artifacts: dict[Problem, list[str]] = {}
+    """A block for each distinct problem, in the order given, with the artifacts that have it; and for each fault that
+    many have in their own places, with a few of these."""
+    alike: dict[Problem, list[Problem]] = {}
     for problem in problems:
-        named = artifacts.setdefault(replace(problem, artifact=None), [])
-        if problem.artifact and problem.artifact not in named:
-            named.append(problem.artifact)
-    for problem, named in artifacts.items():
-        block(replace(problem, artifact=some(named, ARTIFACTS_SHOWN) or None), writer, word=word, style=style)
+        alike.setdefault(in_common(problem), []).append(problem)
+    for told, those in alike.items():
+        first = those[0]
+        message = told.message if any(one.message != first.message for one in those) else first.message
+        block(replace(first, message=message), writer, word=word, style=style, where=_where(those))
 
 
 def number(problems: Iterable[Problem]) -> str:
     """`2 problems`: as many as have a block of their own."""
-    return count(len({replace(problem, artifact=None) for problem in problems}), "problem")
+    return count(len({in_common(problem) for problem in problems}), "problem")
 
 
-def block(problem: Problem, writer: Writer, *, word: str = "error", style: str = "red", wrapped: bool = False) -> None:
-    """One problem; `word` says how grave it is. Its lines are broken on a terminal, and stay whole where others look
-    for them unless they are to be `wrapped`."""
+def block(
+    problem: Problem,
+    writer: Writer,
+    *,
+    word: str = "error",
+    style: str = "red",
+    wrapped: bool = False,
+    where: str | None = None,
+) -> None:
+    """One problem; `word` says how grave it is, `where` in place of its own place and artifact where it is. Its lines
+    are broken on a terminal, and stay whole where others look for them unless they are to be `wrapped`."""
 
     def line(lead: Sequence[Part], text: str, look: str | None = None, *, indent: int) -> None:
         if wrapped or writer.terminal:
@@ -57,15 +66,35 @@ def block(problem: Problem, writer: Writer, *, word: str = "error", style: str =
     line([(f"{word}[{problem.code}]", style), ": "], message, "bold", indent=2)
     for text in more:
         line(["  "], text, indent=2)
-    artifact = f"({problem.artifact})" if problem.artifact else ""
-    if problem.place or artifact:
-        line(["  ", ("at ", "dim")], " ".join(part for part in (problem.place, artifact) if part), indent=4)
+    if where := where or _where([problem]):
+        line(["  ", ("at ", "dim")], where, indent=4)
     for label, told in (("cause", problem.cause), ("try", problem.hint)):
         if told:
             first, *rest = told.rstrip().split("\n")
             line(["  ", (f"{label}: ", "dim")], first, indent=4)
             for text in rest:
                 line(["    "], text, indent=4)
+
+
+def in_common(problem: Problem) -> Problem:
+    """What it has in common with those that are told together with it."""
+    bare = replace(problem, artifact=None)
+    return bare if bare.shared is None else replace(bare, message=bare.shared, file=None, line=None, column=None)
+
+
+def _where(problems: Iterable[Problem]) -> str:
+    """`file:line:column (artifact)`, of one place with some of its artifacts, of several with one each."""
+    places: dict[str, dict[str, None]] = {}
+    for problem in problems:
+        places.setdefault(problem.place, {}).update({problem.artifact: None} if problem.artifact else {})
+    if len(places) == 1:
+        ((place, artifacts),) = places.items()
+        return _at(place, some([*artifacts], ARTIFACTS_SHOWN))
+    return some([_at(place, one) for place, artifacts in places.items() for one in artifacts or [""]], ARTIFACTS_SHOWN)
+
+
+def _at(place: str, artifacts: str) -> str:
+    return " ".join(filter(None, (place, f"({artifacts})" if artifacts else "")))
 
 
 def _order(problem: Problem) -> tuple[str, int, int, str, str]:
