@@ -38,6 +38,12 @@ _FREE = {"args", "labels"}
 them from the start; records and keys have the values themselves."""
 
 
+def shown(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """A platform's inputs as they may be sent and kept: what looks like a secret is hidden in them."""
+    free = {leaf: {key: masked(key, each) for key, each in inputs[leaf].items()} for leaf in _FREE & inputs.keys()}
+    return {**inputs, **free}
+
+
 def reasons(
     artifact: Artifact, record: BuildRecord, inputs: Mapping[Platform, Mapping[str, Any]], waiting: set[str]
 ) -> tuple[Reason, ...]:

@@ -12,7 +12,7 @@ from reconciler.model.observed import Absent, Found
 from reconciler.model.plan import Action
 from reconciler.model.reference import Reference
 from reconciler.model.wording import some
-from reconciler.plan.explain import differences
+from reconciler.plan.explain import differences, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -68,9 +68,11 @@ def inputs_of(name: ArtifactName, resolution: Resolution) -> str | None:
 
 
 def made_of(name: ArtifactName, resolution: Resolution) -> Mapping[Platform, Inputs] | None:
-    """The inputs themselves, as far as they are known."""
+    """The inputs themselves, as far as they are known, without what looks like a secret: a plan is handed on."""
     identity = resolution.identities.get(name)
-    return None if identity is None or isinstance(identity, Held) else identity.inputs
+    if identity is None or isinstance(identity, Held):
+        return None
+    return {platform: shown(inputs) for platform, inputs in identity.inputs.items()}
 
 
 def pointing(change: Change, observed: Observed) -> dict[str, Digest | None]:

@@ -435,3 +435,18 @@ def test_it_says_where_a_tag_was_and_is(world: World) -> None:
     world.registry.manifests[other, away] = world.registry.manifests[base, away]
     world.registry.tags[other, "1.0"] = away
     assert moved(applied(world, plan)) == {"other": f"{was.hex[:12]} → {away.hex[:12]}"}
+
+
+def test_what_looks_like_a_secret_is_not_in_it(world: World) -> None:
+    token = "npm_" + "a1B2" * 9
+    args = {"NPM": token, "VERSION": "1"}
+    world.source.commit = Commit((artifact("w/other", args=args, labels={"my.password": "hunter22"}),), FILES)
+    plan = written(world)
+    assert not {token, "hunter22"} & set(json.dumps(plan.to_json()).split('"'))
+    assert statuses(applied(world, plan)) == {"other": Status.DONE}, "what is hidden decides nothing"
+    plan = written(world, Options(forced=("w/other",)))
+    world.source.commit = world.source.commit.changed(artifacts=(artifact("w/other", args={**args, "VERSION": "2"}),))
+    (cause,) = moved(applied(world, plan)).values()
+    assert cause is not None
+    assert "args changed: VERSION (1 → 2)" in cause
+    assert token not in cause
