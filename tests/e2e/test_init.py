@@ -42,8 +42,7 @@ def test_a_compose_project_is_valid_as_committed(tmp_path: Path) -> None:
     with git_server(proto.path.parent) as server:
         text = COMPOSE["compose.yaml"].replace("https://example.org/proto.git#v3:", f"{server.url}/proto.git#main:")
         bench, _ = begin(tmp_path, {**COMPOSE, "compose.yaml": text, ".gitignore": ".lian/\n"})
-        bench.git("add", "-A")
-        bench.git("commit", "-qm", "contexts")
+        bench.commit(message="contexts")
         told = bench.lian("validate", code=4).out
         assert server.listed
     assert "2 artifacts valid, 1 held" in told
@@ -55,8 +54,7 @@ def test_dockerfiles_are_valid_as_committed(tmp_path: Path) -> None:
     bench, document = begin(
         tmp_path, {"a/Dockerfile": "FROM scratch\nCOPY . /\n", "b/Dockerfile": "FROM scratch\nCOPY . /\n"}
     )
-    bench.git("add", "-A")
-    bench.git("commit", "-qm", "contexts")
+    bench.commit(message="contexts")
     assert [each["artifact"] for each in document["artifacts"]] == ["shop/a", "shop/b"]
     assert "2 artifacts valid" in bench.lian("validate").out
     assert "2 to build" in bench.lian("diff", code=2).out
@@ -69,8 +67,7 @@ def test_hcl_is_valid_as_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     text = 'target "default" { contexts = { base = "target:base" } }\ntarget "base" { context = "base" }\n'
     files = {"docker-bake.hcl": text, "Dockerfile": "FROM base\n", "base/Dockerfile": "FROM scratch\nCOPY . /\n"}
     bench, _ = begin(tmp_path / "x", files)
-    bench.git("add", "-A")
-    bench.git("commit", "-qm", "contexts")
+    bench.commit(message="contexts")
     assert "2 artifacts valid" in bench.lian("validate").out
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.collector import paused
 from reconciler.model.artifact import Place
 from reconciler.model.outcome import Status
 from reconciler.model.plan import Action, ReasonCode
@@ -334,11 +335,13 @@ def test_ten_thousand_are_judged_in_linear_time() -> None:
     def seconds(number: int) -> float:
         made = tuple(artifact(f"w{i % 50}/a{i}") for i in range(number))
         desired = Commit(made, rules=tuple(rule(f"r{j}", tags=Choice(None, ("latest",))) for j in range(2))).desired
-        start = time.process_time()
-        told = violations(desired)
-        ruled(desired, [one.problem(PLACE) for one in told])
+        with paused():  # what other tests have left in memory is searched by the collector too
+            start = time.process_time()
+            told = violations(desired)
+            ruled(desired, [one.problem(PLACE) for one in told])
+            taken = time.process_time() - start
         assert len(told) == 2 * number
-        return time.process_time() - start
+        return taken
 
     seconds(200)
     assert min(seconds(4000) for _ in range(3)) < 3.2 * min(seconds(2000) for _ in range(3))
