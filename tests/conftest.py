@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import uuid
@@ -42,8 +43,8 @@ _LEFT = pytest.StashKey[list[str]]()
 # The shared suites' assertions explain themselves as a test module's do, wherever they are imported first.
 pytest.register_assert_rewrite("tests.ports.registry_suite", "tests.ports.compute_suite", "tests.ports.provider_suite")
 
-# A shared machine makes single examples slow now and then; that is no fault of the code.
-hypothesis.settings.register_profile("lian", deadline=None)
+# A shared machine makes single examples slow now and then; that is no fault of the code. Each run draws others.
+hypothesis.settings.register_profile("lian", deadline=None, max_examples=60)
 hypothesis.settings.load_profile("lian")
 
 
@@ -74,6 +75,8 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long ones first: short ones can be shared out evenly among workers at the end."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None and _LONG.isdisjoint(item.path.parts))
+    gc.freeze()  # thousands of tests and all modules stay to the end: no search for cycles need go through them
+    gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
