@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import uuid
@@ -75,8 +74,6 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long ones first: short ones can be shared out evenly among workers at the end."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None and _LONG.isdisjoint(item.path.parts))
-    gc.freeze()  # thousands of tests and all modules stay to the end: no search for cycles need go through them
-    gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
