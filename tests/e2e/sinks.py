@@ -99,8 +99,9 @@ class Sinks:
             self.seen[sink].add(where)
 
     def look_below(self, sink: str, folder: Path) -> None:
-        """At all files of a folder, and their names."""
-        for path in folder.rglob("*"):
+        """At all files of a folder, and their names. What others take away meanwhile is theirs."""
+        walked = os.walk(folder)  # unlike a glob it goes on where a folder goes away
+        for path in (Path(where, name) for where, folders, files in walked for name in (*folders, *files)):
             with contextlib.suppress(OSError):
                 if path.is_file() and not path.is_symlink() and path.stat().st_size <= LARGEST:
                     self.look(sink, str(path), path.read_bytes())
