@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from reconciler.apply.attesting import Recorded
 from reconciler.apply.building import SECOND_TRY_SECONDS, Building
 from reconciler.apply.caching import LOOK_SECONDS, Caches
 from reconciler.apply.course import Course
+from reconciler.apply.doubts import Doubts
 from reconciler.apply.held import HeldBack
 from reconciler.apply.hosts import freshness_of
 from reconciler.apply.measuring import run_of
@@ -19,7 +19,7 @@ from reconciler.apply.oom_kills import OomKills
 from reconciler.apply.record import Facts, attach, carry_over, single_out
 from reconciler.apply.send import Parcel, Sender
 from reconciler.apply.settling import content_tags, platforms_in
-from reconciler.apply.tries import PAUSES, FailureClass, OnRunner, Tries, failure_class
+from reconciler.apply.tries import FailureClass, OnRunner, Tries, failure_class
 from reconciler.identity.resolve import Keyed, identify
 from reconciler.model.attempt import Again
 from reconciler.model.cache import Ci
@@ -85,11 +85,10 @@ class Worker:
     shares: Mapping[ArtifactName, str]
     """With whom each of them shares it."""
     _senders: dict[str, Sender] = field(default_factory=dict)
-    _doubted: set[str] = field(default_factory=set)
-    """Hosts of registries that may be gone: what is built for them cannot be pushed."""
-    _gone: set[str] = field(default_factory=set)
-    """Those of them that were given a moment."""
-    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _doubts: Doubts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._doubts = Doubts(self.ports)
 
     async def close(self) -> None:
         """End what is still being sent; called before the runners are returned."""
@@ -208,7 +207,7 @@ class Worker:
                 spent = self.runners.spent(course.share)
                 again = tries.after(problem, time.monotonic() - began, spent=spent)
                 if failure_class(problem) is FailureClass.INFRASTRUCTURE:
-                    self._doubted.add(course.wanted.artifact.image.host)
+                    self._doubts.suspect(course.wanted.artifact.image)
                     if not spent:
                         self._give_up(course.share, stay)
                 if again is None:
@@ -222,24 +221,6 @@ class Worker:
             self.ports.recorder.record(Retrying(name, tries.failed[-1], tries.tier))
             await self.ports.pause(tries.pause)
 
-    async def _see_registry(self, course: Course) -> None:
-        """Where a build has failed that may have, because its image's registry is gone: that can be asked, or no runner
-        would help. It is given a moment, once in a pass. Raises LianError."""
-        image = course.wanted.artifact.image
-        async with self._asking:
-            if image.host not in self._doubted:
-                return
-            try:
-                await known_heads(self.ports.registry, image, [course.identity.tag()])
-            except LianError:
-                if image.host in self._gone:
-                    raise
-                self._gone.add(image.host)
-                await self.ports.pause(PAUSES[-1])
-                await known_heads(self.ports.registry, image, [course.identity.tag()])
-            self._gone.discard(image.host)
-            self._doubted.discard(image.host)
-
     def _give_up(self, share: str, stay: Stay | None) -> None:
         """Whoever comes next gets another runner than this one, or than the one that could not be had."""
         if stay is not None:
@@ -248,8 +229,8 @@ class Worker:
             self.runners.renew(share)
 
     async def _enter(self, course: Course) -> Stay:
-        """Raises OnRunner if no runner can be had."""
-        await self._see_registry(course)
+        """Raises OnRunner if no runner can be had, LianError if what is built could not be pushed."""
+        await self._doubts.settle(course.wanted.artifact.image, course.identity.tag())
         self.ports.recorder.record(Waiting(course.name, "a runner"))
         self._make_log_folder()
         tier = course.tries.tier

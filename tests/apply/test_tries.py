@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.apply.doubts import MOMENT_SECONDS
 from reconciler.apply.pool import Room, Stay
 from reconciler.apply.runners import MOST_LOST, Runners
 from reconciler.apply.tries import (
@@ -532,7 +533,7 @@ def test_where_the_registry_is_gone_no_more_runners_are_rented(tmp_path: Path, b
     if back_after is None:
         assert {result.status for result in outcome.results} == {Status.FAILED}
         assert {result.problem.code for result in outcome.results if result.problem} == {"registry-unreachable"}
-        assert (len(shop.builder.requests), sum(shop.pauses)) == (2, PAUSES[0] * 2 + PAUSES[1])
+        assert (len(shop.builder.requests), sum(shop.pauses)) == (2, PAUSES[0] * 2 + MOMENT_SECONDS)
     else:
         assert {result.status for result in outcome.results} == {Status.DONE}
     assert gone.asked
