@@ -6,6 +6,8 @@ import fcntl
 import io
 import os
 import struct
+import subprocess
+import sys
 import termios
 from typing import TYPE_CHECKING
 
@@ -56,6 +58,21 @@ def test_no_line_is_wider_than_it_may_be_and_no_word_is_lost(words: list[str], w
     assert not any(line.endswith(" ") for line in written.splitlines()[:-1])
     assert written.split() == ["-", *words]
     assert all(cells(line) <= wide or len(line.split()) == 1 for line in written.splitlines())
+
+
+def test_signs_of_lian_and_latin_letters_take_one_column_and_nothing_is_loaded_for_them() -> None:
+    script = """
+import sys
+from reconciler.cli.views.text import cells
+codes = (*range(0x20, 0x7f), *range(0xa0, 0x300), *range(0x2010, 0x2028), *range(0x2190, 0x2194))
+signs = [chr(code) for code in codes]
+assert all(cells(sign) == 1 for sign in signs)
+assert "rich" not in sys.modules
+from rich.cells import cell_len
+print([sign for sign in signs if cell_len(sign) != 1])
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout in {"[]\n", "['\\xad']\n"}, "but for a soft hyphen, which terminals show or not"
 
 
 def test_columns_stay_aligned_where_characters_are_twice_as_wide() -> None:

@@ -24,6 +24,8 @@ _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "
 _MEASURE = re.compile(r"(?<=[0-9]) (?=(?:s|min|h|d|[KMGT]?i?B|cpu)\b)")
 _JOINT = "\x00"
 """Stands for the space between a number and its unit while lines are broken: no printable text holds it."""
+_OF_OTHER_WIDTH = re.compile("[^\x00-\u02ff\u2010-\u2027\u2190-\u2193]")
+"""What may take two columns or none: most of what is not Latin, a dash, an ellipsis or an arrow."""
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, marks that turn the direction of text, and lone surrogates, which no stream takes."""
 
@@ -44,7 +46,7 @@ def columns(stream: IO[str]) -> int:
 
 def cells(text: str) -> int:
     """The columns that it takes on a terminal: of many scripts' characters each takes two, or none (UAX #11)."""
-    if text.isascii():
+    if text.isascii() or not _OF_OTHER_WIDTH.search(text):
         return len(text)
     from rich.cells import cell_len
 
