@@ -192,7 +192,7 @@ class Resolution:
         self._donors.clear()
         undecided = []
         for name in self._open:
-            if self._waits_for.get(name) in self._unsettled or not self._is_settled(name, observed, asked):
+            if self._waits_for.get(name) in self._unsettled or not self._settle(name, observed, asked):
                 undecided.append(name)
             else:
                 self._unsettled.discard(name)
@@ -201,8 +201,8 @@ class Resolution:
             return Questions(frozenset(asked.heads), whole=frozenset(asked.whole))
         return self._about_drift(observed)
 
-    def _is_settled(self, name: ArtifactName, observed: Observed, asked: _Asked) -> bool:
-        """Try to settle one artifact; what is missing for it is added to what is asked."""
+    def _settle(self, name: ArtifactName, observed: Observed, asked: _Asked) -> bool:
+        """Try to settle one artifact, and tell whether it is; what is missing for it is added to what is asked."""
         wanted = self.desired.wanted[name]
         missing = self._unseen(wanted, observed)
         if name not in self.identities:
