@@ -165,12 +165,11 @@ class BuildSource(GitSource):
     def _told_of(self, uncommitted: Sequence[str]) -> tuple[str, ...]:
         """What is not committed of the context and of what decides with it; anywhere where a directive file says what
         is built."""
-        changed = uncommitted
         if isinstance(self._asked, ByFlags) and self._below != ".":
-            changed = [path for path in changed if _concerns(path, self._below)]
-        if not changed:
+            uncommitted = [path for path in uncommitted if _concerns(path, self._below)]
+        if not uncommitted:
             return ()
-        return (f"warning: what is not committed is not built: {some(changed, _SHOWN)} (commit it first)",)
+        return (f"warning: what is not committed is not built: {some(uncommitted, _SHOWN)} (commit it first)",)
 
     # -- what is asked for
 

@@ -69,8 +69,9 @@ class MergedSource(GitSource):
     async def load(self) -> Desired:
         """See the port."""
         desired, commit = await super().load(), self._loaded
-        told = NotYet(commit.ruling, commit.tree, self._base, self._head, commit.home, self._evaluator)
-        await told.look(self._settings_said, self._settings, self._sizes_under)
+        sides = commit.ruling, commit.tree, self._base, self._head
+        told = NotYet(*sides, commit.home, self._evaluator, self._settings, self._sizes_under)
+        await told.look(self._settings_said)
         return replace(
             desired,
             problems=(*told.problems, *desired.problems),

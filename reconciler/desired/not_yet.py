@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class NotYet:
     """Two trees: the settings and rules of `ruling` count, those of `tree` will. `base` and `head` are what the sides
-    are called, `home` is where relative paths start."""
+    are called, `home` is where relative paths start; `settings` and `sizes` read those of a tree."""
 
     ruling: CommitTree
     tree: CommitTree
@@ -38,21 +38,18 @@ class NotYet:
     head: str
     home: Path
     evaluator: EvaluatorSettings
+    settings: Callable[[CommitTree], Awaitable[Evaluated]]
+    sizes: Callable[[CommitTree, Value], Awaitable[tuple[Sizes, Problem | None]]]
     problems: list[Problem] = field(default_factory=list)
     """What is wrong with what will count."""
     notes: list[str] = field(default_factory=list)
 
-    async def look(
-        self,
-        now: Value,
-        settings: Callable[[CommitTree], Awaitable[Evaluated]],
-        sizes: Callable[[CommitTree, Value], Awaitable[tuple[Sizes, Problem | None]]],
-    ) -> None:
-        """Fill in what there is to tell. `now` are the settings in force; the rest reads those of a tree."""
+    async def look(self, now: Value) -> None:
+        """Fill in what there is to tell. `now` are the settings in force."""
         if self.ruling.root == self.tree.root:
             return
         try:
-            await self._settings(now, settings, sizes)
+            await self._settings(now)
         except LianError as error:
             self.problems += error.problems
             self._note(SETTINGS, "settings")
@@ -60,14 +57,9 @@ class NotYet:
             self._note(POLICY_FOLDER, "rules")
             self.problems += (await read_rules(self.tree, self.evaluator)).problems
 
-    async def _settings(
-        self,
-        now: Value,
-        settings: Callable[[CommitTree], Awaitable[Evaluated]],
-        sizes: Callable[[CommitTree, Value], Awaitable[tuple[Sizes, Problem | None]]],
-    ) -> None:
+    async def _settings(self, now: Value) -> None:
         """Raises LianError for settings that cannot be read."""
-        then = await settings(self.tree)
+        then = await self.settings(self.tree)
         if then.value is None:
             raise LianError(then.problems)
         if self._verb(SETTINGS) or then.value != now:
@@ -76,7 +68,7 @@ class NotYet:
             return
         self.notes += self._holding(then.value)
         if names_tiers(then.value, ()):
-            _, wrong = await sizes(self.tree, then.value)
+            _, wrong = await self.sizes(self.tree, then.value)
             self.problems += [wrong] if wrong else []
 
     def _holding(self, value: Value) -> Iterator[str]:
