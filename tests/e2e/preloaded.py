@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
+GRACE_SECONDS = 5.0
+"""How long more is waited for of what had to be killed."""
 _AT_START = ("PYTHON", "HOME", "XDG_", "GIT_", "SSL_", "LD_", "TMPDIR", "LANG", "LC_")
 """What begins so is looked at while modules are loaded, and never again."""
 
@@ -58,22 +60,27 @@ def run(
 
 
 def _read(streams: Sequence[int], pid: int, end: float) -> tuple[bytes, bytes, bool]:
-    """All of both, and whether the process had to be killed for it."""
+    """All of both, and whether the process had to be killed for it; what others still hold open then is not waited
+    for."""
     found: dict[int, list[bytes]] = {stream: [] for stream in streams}
     late = False
     with selectors.DefaultSelector() as ready:
         for stream in streams:
             ready.register(stream, selectors.EVENT_READ)
         while ready.get_map():
-            for key, _ in ready.select(max(0.0, end - time.monotonic())) if not late else ready.select(5.0):
+            events = ready.select(GRACE_SECONDS if late else max(0.0, end - time.monotonic()))
+            for key, _ in events:
                 if part := os.read(key.fd, 1 << 16):
                     found[key.fd].append(part)
                 else:
                     ready.unregister(key.fd)
-                    os.close(key.fd)
-            if not late and time.monotonic() >= end and ready.get_map():
+            if late and not events:
+                break
+            if not late and time.monotonic() >= end:
                 os.kill(pid, signal.SIGKILL)
                 late = True
+    for stream in streams:
+        os.close(stream)
     out, err = (b"".join(found[stream]) for stream in streams)
     return out, err, late
 
