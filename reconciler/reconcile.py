@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from reconciler.apply.in_sync import all_in_sync
 from reconciler.apply.work import Work
@@ -53,9 +53,14 @@ LISTINGS_AT_ONCE = 8
 """Listings of changed contexts that are read at a time; each may be large."""
 
 
-Orphaned: TypeAlias = "tuple[tuple[Change, ...], tuple[str, ...]]"
-"""What is left over, and notes where that is not known."""
-NO_ORPHANS: Orphaned = ((), ())
+@dataclass(frozen=True, slots=True)
+class Orphaned:
+    """What is left over, and what is to be said of it."""
+
+    changes: tuple[Change, ...] = ()
+    notes: tuple[str, ...] = ()
+    unknown: str | None = None
+    """Why nobody can tell what is left over; None where it was looked for, or nobody asked."""
 
 
 class Orphans(Enum):
@@ -126,7 +131,7 @@ async def plan_once(ports: Reading, options: Options) -> Work:
 async def _follow(ports: Reading, desired: Desired, options: Options, plan: SavedPlan) -> Work:
     """What the plan says and still stands. Raises LianError `plan-foreign`."""
     of_this_fleet(plan, desired)
-    left = await _orphans(ports, desired, options) if plan.orphans else NO_ORPHANS
+    left = await _orphans(ports, desired, options, whatever_the_policy=True) if plan.takes_away else Orphaned()
     chosen = narrowed(desired, to_plan(plan, desired))
     forced = plan.forced & desired.wanted.keys()
     while True:  # once, and again for each level of forced ones that are done: until then nothing is known of the next
@@ -135,7 +140,9 @@ async def _follow(ports: Reading, desired: Desired, options: Options, plan: Save
         if not (done := done_already(work.plan, plan, work.observed)):
             break
         forced -= done
-    now = followed(work.plan, plan, work.resolution, work.observed, strict=options.strict)
+    now = followed(
+        work.plan, plan, work.resolution, work.observed, strict=options.strict, unread_orphans=left.unknown
+    )
     return replace(work, plan=now, notes=(*work.notes, *notes(work.plan, now, plan)))
 
 
@@ -145,7 +152,7 @@ async def read_forced(ports: Reading, work: Work) -> None:
         work.observed.take(await ask(Questions(records=images), ports.registry))
 
 
-async def plan_for(ports: Reading, desired: Desired, options: Options, orphans: Orphaned = NO_ORPHANS) -> Work:
+async def plan_for(ports: Reading, desired: Desired, options: Options, orphans: Orphaned = Orphaned()) -> Work:
     """The plan of what is asked for, whatever of it was chosen, and of the `orphans` that were found. Raises
     LianError."""
     moment = ports.clock()
@@ -157,11 +164,10 @@ async def plan_for(ports: Reading, desired: Desired, options: Options, orphans: 
     while questions := needed(observed):  # one round for each level of the graph, each in bulk
         observed.take(await ask(questions, ports.registry))
     await _place_held(resolution, ports.source)
-    left, notes = orphans
-    plan = await decide(ports, resolution, observed, options.overrides, left)
+    plan = await decide(ports, resolution, observed, options.overrides, orphans.changes)
     plan = limited(plan, options.max_builds)
     changes = await with_history(ports, await _explained(plan.changes, resolution, observed, ports))
-    notes = (*notes, *not_audited(desired.fleet.policy, observed))
+    notes = (*orphans.notes, *not_audited(desired.fleet.policy, observed))
     return Work(replace(plan, changes=changes), resolution, observed, notes)
 
 
@@ -226,12 +232,17 @@ async def foreseen(ports: Reading, work: Work, options: Options) -> Work:
     return replace(work, plan=plan, sized=known, urgency=urgency(plan, desired))
 
 
-async def _orphans(ports: Reading, desired: Desired, options: Options) -> Orphaned:
+async def _orphans(
+    ports: Reading, desired: Desired, options: Options, *, whatever_the_policy: bool = False
+) -> Orphaned:
     """What is there and no commit wants any more; or why that is not told. Only a whole pass can know."""
-    if not options.selection.is_whole or desired.problems or options.orphans is Orphans.IGNORED:
-        return (), ()
-    if options.orphans is Orphans.HEALED and desired.fleet.policy.drift.orphaned is not Response.HEAL:
-        return (), ()
+    if not options.selection.is_whole or options.orphans is Orphans.IGNORED:
+        return Orphaned()
+    heals = desired.fleet.policy.drift.orphaned is Response.HEAL
+    if options.orphans is Orphans.HEALED and not heals and not whatever_the_policy:
+        return Orphaned()
+    if desired.problems:
+        return Orphaned(unknown="some directives are invalid")
     from reconciler.observe.kept import load_kept, unknown_wishes  # a pass does without, unless the policy is to heal
     from reconciler.observe.unwanted import find_applied, find_tags
     from reconciler.plan.orphans import left_to, orphans, strangers, suspects
@@ -242,18 +253,19 @@ async def _orphans(ports: Reading, desired: Desired, options: Options) -> Orphan
     try:
         found = await find_applied(ports, desired, wanted)
         if not (entries := suspects(desired, found)):
-            return (), ()
+            return Orphaned()
         found.take(await find_tags(ports.registry, entries.keys()))
         kept = await load_kept(ports.revisions, desired.fleet.policy.prune.revisions, desired.revision)
         found.lineage |= await lineage(ports.source, (one.revision for one in entries.values()), desired.revision)
     except LianError as error:
-        return (), (f"what no commit wants any more was not looked for: {error.problems[0].message}",)
+        why = error.problems[0].message
+        return Orphaned(notes=(f"what no commit wants any more was not looked for: {why}",), unknown=why)
     if problems := unknown_wishes(kept, kept.desired):
         first, more = problems[0], len(problems) - 1
         others = f"; {count(more, 'other problem')} of this kind: see `lian prune --dry-run`" if more else ""
         why = f"{first.message}: {first.cause}" if first.cause else first.message
-        return (), (f"what no commit wants any more is not known, since {why}{others}",)
-    return orphans(desired, found, kept.desired), left_to(strangers(desired, found))
+        return Orphaned(notes=(f"what no commit wants any more is not known, since {why}{others}",), unknown=why)
+    return Orphaned(orphans(desired, found, kept.desired), left_to(strangers(desired, found)))
 
 
 async def reconcile_once(ports: Ports, options: Options) -> tuple[Plan, Outcome]:

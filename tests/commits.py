@@ -177,7 +177,8 @@ def _needs(a: Artifact, dockerfile: str, pins: Mapping[str, str]) -> Needs:
     words = [w for line in dockerfile.splitlines() for w in _sources(line)]
     images = {w: Reference.parse(w) for w in words if w not in a.contexts and w != "scratch"}
     fetched = tuple(Fetched(url, Part(PartKind.URL, url), 2, pin) for url, pin in sorted(pins.items()))
-    return Needs(images, tuple(sorted({w for w in words if w in a.contexts})), fetched=fetched)
+    stages = tuple(line.rpartition(" AS ")[2] for line in dockerfile.splitlines() if " AS " in line)
+    return Needs(images, tuple(sorted({w for w in words if w in a.contexts})), fetched=fetched, stages=stages)
 
 
 def _sources(line: str) -> Iterable[str]:

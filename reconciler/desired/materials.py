@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from reconciler.desired.tree import CommitTree
     from reconciler.model.artifact import Artifact, Place
 
-READER_VERSION = 5
+READER_VERSION = 6
 """Part of every memo key: raise it when a Dockerfile or an ignore file is read differently."""
 _BATCH = 2_000
 _UNREADABLE = BROKEN_REPOSITORY | {"git-unreachable", "git-rev-unknown", "git-login-missing", "git-login-refused",
@@ -206,6 +206,7 @@ def _needs_kept(needs: Mapping[Platform, Needs]) -> str:
             [_mount_kept(mount) for mount in need.mounts],
             [[f.location, f.part.kind.value, f.part.name, f.part.rev, f.line] for f in need.fetched],
             str(need.frontend) if need.frontend else None,
+            list(need.stages),
         ]
         for platform, need in needs.items()
     }
@@ -227,6 +228,7 @@ def _needs_revived(kept: str) -> Mapping[Platform, Needs]:
             tuple(CacheMount(name, Owner(*owner) if owner else None) for name, *owner in mounts),
             tuple(Fetched(where, Part(PartKind(kind), name, rev), line) for where, kind, name, rev, line in fetched),
             Reference.parse(frontend) if frontend else None,
+            tuple(stages),
         )
-        for platform, (images, used, mounts, fetched, frontend) in json.loads(kept).items()
+        for platform, (images, used, mounts, fetched, frontend, stages) in json.loads(kept).items()
     }

@@ -71,7 +71,7 @@ def read_needs(content: bytes, path: str, artifact: Artifact, place: Callable[[t
                 found = [reader.ask(platform, target) for target in targets]
                 mounts, unkept = _kept_mounts(found, kept)
                 if targets:
-                    into[platform] = _joined(found, path, mounts)
+                    into[platform] = _joined(found, reader.facts, mounts)
                 used |= {name for each in found for name in each.contexts}
                 notes |= dict.fromkeys((*_remote(found), *unkept))
             except LianError as error:
@@ -90,15 +90,14 @@ def image_places(content: bytes, path: str, artifact: Artifact) -> Mapping[str, 
     found: dict[str, Place] = {}
     try:
         reader = _Reader(read_dockerfile(content, path), artifact, _context_names(artifact))
-        needs = [
-            need
-            for platform in artifact.platforms
-            for target in (artifact.target, *artifact.checks)
-            for need in reader.ask(platform, target).images
-        ]
+        targets = (artifact.target, *artifact.checks)
+        asked = [reader.ask(platform, target) for platform in artifact.platforms for target in targets]
         lines = content.decode("utf-8", "replace").split("\n")
-        for need in needs:
-            found.setdefault(_name(need, path), _place(need, path, lines))
+        for each in asked:
+            for need in each.images:
+                found.setdefault(_name(need, path), _place(need, path, lines))
+            if each.frontend:
+                found.setdefault(str(Reference.parse(each.frontend)), _syntax_place(reader.facts, lines))
     except LianError:
         return found
     return found
@@ -110,6 +109,15 @@ def _place(need: ImageNeed, path: str, lines: Sequence[str]) -> Place:
     if need.line is None or need.line > len(lines):
         return Place(path)
     return Place(path, need.line, lines[need.line - 1].find(need.written) + 1)
+
+
+def _syntax_place(facts: DockerfileFacts, lines: Sequence[str]) -> Place:
+    """The image's name in the file's `syntax` line; the file alone where a build argument chooses the frontend."""
+    for number, line in enumerate(lines if facts.frontend else (), 1):
+        before, found, _ = line.partition(facts.frontend or "")
+        if found and "syntax" in before.lower():
+            return Place(facts.source, number, len(before) + 1)
+    return Place(facts.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +194,13 @@ def _context_names(artifact: Artifact) -> dict[str, str]:
     return names
 
 
-def _joined(found: Sequence[Requirements], path: str, mounts: tuple[CacheMount, ...]) -> Needs:
+def _joined(found: Sequence[Requirements], facts: DockerfileFacts, mounts: tuple[CacheMount, ...]) -> Needs:
     images: dict[str, Reference] = {}
     contexts: set[str] = set()
     for each in found:
         contexts |= set(each.contexts)
         for need in each.images:
-            images[_name(need, path)] = Reference.parse(need.reference)
+            images[_name(need, facts.source)] = Reference.parse(need.reference)
     frontend = next((each.frontend for each in found if each.frontend), None)
     return Needs(
         dict(sorted(images.items())),
@@ -200,6 +208,7 @@ def _joined(found: Sequence[Requirements], path: str, mounts: tuple[CacheMount, 
         mounts,
         _fetched(found),
         Reference.parse(frontend) if frontend else None,
+        tuple(stage.name for stage in facts.stages if stage.name) if images else (),
     )
 
 

@@ -19,6 +19,7 @@ from reconciler.model.policy import Response
 from reconciler.model.problem import Problem
 from reconciler.model.reference import Reference
 from reconciler.model.rule import Written
+from reconciler.model.wording import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -450,10 +451,12 @@ def _named_in(wanted: Wanted, reference: Reference, problem: Problem) -> tuple[P
     line of the Dockerfile that is, only the source can tell."""
     artifact, materials = wanted.artifact, wanted.materials
     said = problem.of(str(artifact.name))
-    used = [needs.taken_in for needs in materials.needs.values()] if materials else []
-    name = next((name for named in used for name, image in named.items() if image == reference), None)
-    if materials and name is not None:
-        file = materials.dockerfile_path
+    used = materials.needs.values() if materials else ()
+    known = ((name, needs) for needs in used for name, image in needs.taken_in.items() if image == reference)
+    if materials and (found := next(known, None)):
+        (name, needs), file = found, materials.dockerfile_path
+        if stage := nearest(name.removesuffix(":latest"), needs.stages):
+            said = replace(said, hint=f"did you mean the stage {stage}? If not, {said.hint}")
         return said.at(Place(file)), Written(artifact.name, file, image=name)
     return said.at(artifact.place), Written(artifact.name, artifact.place.file)
 

@@ -97,6 +97,8 @@ class Needs:
     """By location. Those that are pinned are part of the key."""
     frontend: Reference | None = None
     """The image that its `# syntax=` line names, where that is not what BuildKit has inside."""
+    stages: tuple[str, ...] = ()
+    """Names of the Dockerfile's stages: an image that nobody has may be one of them, mistyped. No part of a key."""
 
     @property
     def taken_in(self) -> dict[str, Reference]:

@@ -68,6 +68,11 @@ class SavedPlan:
         """What is built anew though it is in sync."""
         return frozenset(name for name, bound in self.bound.items() if bound.forced)
 
+    @property
+    def takes_away(self) -> bool:
+        """True if anything goes that nobody wants any more."""
+        return any(bound.action is Action.PRUNE for bound in self.orphans.values())
+
     def to_json(self) -> dict[str, Any]:
         """The file's document, with a seal over all of it: a file that was cut off or edited is noticed. Whoever edits
         on purpose can seal again, and gains nothing: a plan only narrows what a pass finds by itself."""

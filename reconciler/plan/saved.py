@@ -48,15 +48,23 @@ def to_plan(plan: SavedPlan, desired: Desired) -> frozenset[ArtifactName]:
     return with_parents(desired, plan.bound.keys() & desired.wanted.keys())
 
 
-def followed(now: Plan, plan: SavedPlan, resolution: Resolution, observed: Observed, *, strict: bool) -> Plan:
+def followed(
+    now: Plan,
+    plan: SavedPlan,
+    resolution: Resolution,
+    observed: Observed,
+    *,
+    strict: bool,
+    unread_orphans: str | None = None,
+) -> Plan:
     """What a pass finds to do now, held wherever the saved plan does not say the same; what is done already stays done,
     and what is in sync as something else than the plan says was not done. With `strict` one that differs holds all.
-    Linear in changes."""
+    `unread_orphans` tells why nobody knows what is left over, None if it is known. Linear in changes."""
     follower = _Follower(plan, resolution, observed, _remedy(plan, now.revision))
     changes = [follower.wanted(change) for change in now.changes]
     orphans = [follower.left_over(change) for change in now.orphans]
     changes += follower.gone(now.changes)
-    orphans += follower.wanted_again()
+    orphans += follower.wanted_again() if unread_orphans is None else follower.unread(unread_orphans)
     stale = [str(change.artifact) for change in (*changes, *orphans) if _is_stale(change)]
     if strict and stale:
         told = some(stale, NAMED)
@@ -153,7 +161,14 @@ class _Follower:
         bound = self.plan.orphans.get((change.artifact, change.image))
         if bound is None or bound.action is Action.NONE:
             return replace(change, action=Action.NONE, holds=(), left=change.tags)
+        if bound.action is Action.PRUNE and change.action is Action.NONE and self._stays(change, bound):
+            return _held(change, Stale("the plan takes it away, and lian.ncl has it reported only"), self.hint)
         return change if change.action in _IDLE else self._followed(change, bound)
+
+    def _stays(self, change: Change, bound: Bound) -> bool:
+        """Whether there is a tag that the plan takes away; what `keep_tags` are about it does not."""
+        keeps = self.resolution.desired.fleet.policy.prune.keeps
+        return any(tag in bound.tags and not keeps(tag) for tag in change.tags)
 
     def _followed(self, change: Change, bound: Bound | None) -> Change:
         if change.action is Action.HOLD or (bound is None and change.action is Action.NONE):
@@ -178,9 +193,21 @@ class _Follower:
             if bound.action is Action.PRUNE and one is not None and one.artifact.image == image:
                 yield self._held(name, bound, Stale("the plan takes it away, and the commit asks for it"))
 
+    def unread(self, cause: str) -> Iterator[Change]:
+        """What the plan takes away, and nobody knows whether it is there, or wanted."""
+        message = "the plan takes it away, and what no commit wants any more is not known"
+        problem = Problem("orphans-unread", message, cause=cause, hint="carry out the plan again once it is")
+        for (name, _), bound in self.plan.orphans.items():
+            if bound.action is Action.PRUNE:
+                yield _holding(self._gone(name, bound), problem, ReasonCode.UNKNOWN)
+
     def _held(self, name: ArtifactName, bound: Bound, why: Stale) -> Change:
+        return _held(self._gone(name, bound), why, self.hint)
+
+    @staticmethod
+    def _gone(name: ArtifactName, bound: Bound) -> Change:
         reasons = (Reason(ReasonCode.ORPHANED, subject=str(name)),)
-        return _held(Change(name, bound.image, bound.tags, bound.platforms, bound.action, reasons), why, self.hint)
+        return Change(name, bound.image, bound.tags, bound.platforms, bound.action, reasons)
 
 
 def _held(change: Change, why: Stale, hint: str) -> Change:
@@ -201,10 +228,10 @@ def _held_by_others(change: Change, stale: str) -> Change:
     return _holding(change, Problem("plan-strict", message, hint="make a new plan, or leave --strict out"))
 
 
-def _holding(change: Change, problem: Problem) -> Change:
+def _holding(change: Change, problem: Problem, code: ReasonCode = ReasonCode.STALE) -> Change:
     told = replace(problem, artifact=str(change.artifact), next=Next.PERSON)
     own = (reason for reason in change.reasons if reason.code is not ReasonCode.IN_SYNC)
-    reasons = (Reason(ReasonCode.STALE, None, problem.code), *own)
+    reasons = (Reason(code, None, problem.code), *own)
     return replace(change, action=Action.HOLD, reasons=reasons, holds=(told,), conditional=False, replaces=False)
 
 

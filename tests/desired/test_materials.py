@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from reconciler.desired.contexts import Contexts
 from reconciler.desired.materials import Found, MaterialsReader
 from reconciler.desired.memo import Memo
+from reconciler.desired.needs import image_places
 from reconciler.model.artifact import Artifact, BaseImage, Folder, GitFolder, ParentImage, Place
 from reconciler.model.desired import Needs, SentFolder
 from reconciler.model.moving import Part, PartKind
@@ -268,6 +269,26 @@ def test_named_contexts_take_the_place_of_images(repo: Repo) -> None:
     contexts = {"python:3.12": BaseImage(Reference.parse("mirror.example.org/python:3.12")), "base": PARENT}
     found = read(repo, {"Dockerfile": b"FROM python:3.12\nFROM base\nCOPY --from=0 / /\n"}, contexts=contexts)
     assert needs(found) == Needs({}, ("base", "python:3.12"))
+
+
+def test_stages_are_named_where_an_image_may_be_one_of_them(repo: Repo) -> None:
+    dockerfile = b"FROM scratch AS Builder\nFROM scratch\nCOPY --from=biulder / /\n"
+    assert needs(read(repo, {"Dockerfile": dockerfile})).stages == ("builder",)
+    assert needs(read(repo, {"Dockerfile": b"FROM scratch AS builder\n"})).stages == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "args", "place"),
+    [
+        ("# escape=`\n#  SYNTAX = mirror.example/docker/dockerfile:1\nFROM scratch\n", {}, "Dockerfile:2:13"),
+        ("FROM scratch\n", {"BUILDKIT_SYNTAX": "mirror.example/docker/dockerfile:1"}, None),
+        ("# syntax=docker/dockerfile:1\nFROM scratch\n", {}, None),
+    ],
+)
+def test_a_frontend_is_shown_where_the_file_names_it(text: str, args: dict[str, str], place: str | None) -> None:
+    found = image_places(text.encode(), "Dockerfile", artifact(args=args))
+    told = {name: Problem("c", "m").at(at).place for name, at in found.items()}
+    assert told == ({"mirror.example/docker/dockerfile:1": place} if place else {})
 
 
 def test_checks_have_needs_of_their_own(repo: Repo) -> None:

@@ -137,6 +137,15 @@ def test_a_base_that_cannot_be_looked_up_is_said_of_the_dockerfile() -> None:
     assert (problem.code, problem.place) == ("base-missing", "shop/a/Dockerfile")
 
 
+def test_a_base_that_may_be_a_mistyped_stage_is_asked_back() -> None:
+    commit = Commit((artifact("shop/a"),), {"shop/a/Dockerfile": b"FROM scratch AS builder\nFROM biulder\n"})
+    evidence = Evidence()
+    evidence.heads[Reference(Repository("docker.io", "library/biulder"), "latest")] = None
+    problem = held_for(commit, evidence, "a")
+    assert problem.code == "base-missing"
+    assert (problem.hint or "").startswith("did you mean the stage builder? If not, check the name in the Dockerfile;")
+
+
 def test_a_base_of_a_named_context_is_said_of_the_directive() -> None:
     dockerfile = {"shop/a/Dockerfile": b"FROM tools\n"}
     declared = artifact("shop/a", contexts={"tools": "image:docker.io/library/nosuchbase:1"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,8 +15,8 @@ from reconciler.model.digest import Digest
 from reconciler.model.event import Noted
 from reconciler.model.outcome import Status
 from reconciler.model.plan import Action, ReasonCode
-from reconciler.model.policy import DriftPolicy, Policy, Response
-from reconciler.model.problem import LianError
+from reconciler.model.policy import DriftPolicy, Policy, PrunePolicy, Response
+from reconciler.model.problem import LianError, Problem
 from reconciler.model.saved_plan import SavedPlan
 from reconciler.plan.saved import saved
 from reconciler.plan.select import Selection
@@ -261,6 +262,41 @@ def test_orphans_go_only_if_it_says_so(world: World) -> None:
     assert plan.orphans
     heard = asyncio.run(reconcile_once(world.ports(), Options(saved=plan, orphans=Orphans.HEALED)))[1]
     assert [r.action for r in heard.results if r.artifact.artifact == "other"] == [Action.PRUNE]
+
+
+def test_what_it_takes_away_and_the_policy_does_not_any_more_is_not_done(world: World) -> None:
+    """`latest` goes, `1.0` is kept: once that is done, the plan has nothing left to do."""
+    heal = Policy(drift=DriftPolicy(orphaned=Response.HEAL), prune=PrunePolicy(keep_tags=("1.*",)))
+    world.source.commit = world.source.commit.changed(policy=heal)
+    applied(world)
+    world.source.commit = without = world.source.commit.changed(artifacts=MADE[:2])
+    plan = written(world, Options(orphans=Orphans.TOLD))
+    world.source.commit = without.changed(policy=replace(heal, drift=DriftPolicy()))
+    options = Options(saved=plan, orphans=Orphans.HEALED)
+    outcome = asyncio.run(reconcile_once(world.ports(), options))[1]
+    assert causes(outcome) == {"other": "the plan takes it away, and lian.ncl has it reported only"}
+    assert (MADE[2].image, "latest") in world.registry.tags
+    world.source.commit = without
+    for action in (Action.PRUNE, Action.NONE):
+        outcome = asyncio.run(reconcile_once(world.ports(), options))[1]
+        assert [r.action for r in outcome.results if r.artifact.artifact == "other"] in ([action], [])
+        assert causes(outcome) == {}
+    assert (MADE[2].image, "latest") not in world.registry.tags
+    assert (MADE[2].image, "1.0") in world.registry.tags
+
+
+def test_what_it_takes_away_is_held_where_nobody_knows_whether_it_is_wanted(world: World) -> None:
+    world.source.commit = world.source.commit.changed(policy=Policy(drift=DriftPolicy(orphaned=Response.HEAL)))
+    applied(world)
+    world.source.commit = world.source.commit.changed(artifacts=MADE[:2])
+    plan = written(world, Options(orphans=Orphans.TOLD))
+    wrong = (Problem("dockerfile-syntax", "unknown instruction: RUUN"),)
+    world.revisions.refs["refs/heads/odd"] = replace(Commit(MADE, FILES), revision="c" * 40, problems=wrong)
+    outcome = asyncio.run(reconcile_once(world.ports(), Options(saved=plan, orphans=Orphans.HEALED)))[1]
+    (held,) = [r for r in outcome.results if r.artifact.artifact == "other"]
+    assert held.problem is not None
+    assert (held.status, held.problem.code) == (Status.HELD, "orphans-unread")
+    assert not any("nothing is left to do" in note for note in notes(world))
 
 
 @pytest.mark.parametrize("response", [Response.REPORT, Response.HEAL])
