@@ -140,9 +140,7 @@ async def _follow(ports: Reading, desired: Desired, options: Options, plan: Save
         if not (done := done_already(work.plan, plan, work.observed)):
             break
         forced -= done
-    now = followed(
-        work.plan, plan, work.resolution, work.observed, strict=options.strict, unread_orphans=left.unknown
-    )
+    now = followed(work.plan, plan, work.resolution, work.observed, strict=options.strict, unread_orphans=left.unknown)
     return replace(work, plan=now, notes=(*work.notes, *notes(work.plan, now, plan)))
 
 
