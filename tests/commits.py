@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.applied import APPLIED_PREFIX, History
-from reconciler.model.artifact import Artifact, BaseImage, Folder, ParentImage, Place
+from reconciler.model.artifact import Artifact, BaseImage, Folder, GitFolder, ParentImage, Place
 from reconciler.model.credential import Bindings
 from reconciler.model.desired import Desired, Fetched, Materials, Needs, SentFolder, Unclear, Wanted
 from reconciler.model.fleet import (
@@ -46,7 +46,7 @@ AMD64, ARM64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm64")
 def artifact(
     name: str, *, image: str | None = None, contexts: Mapping[str, str] | None = None, **more: Any
 ) -> Artifact:
-    """An artifact; a context is `artifact:NAME`, `image:REFERENCE` or a folder's path."""
+    """An artifact; a context is `artifact:NAME`, `image:REFERENCE`, `git:URL@REV` or a folder's path."""
     parsed = ArtifactName.parse(name)
     usual: dict[str, Any] = {
         "tags": ("latest",),
@@ -65,6 +65,9 @@ def _context(text: str) -> NamedContext:
     kind, _, rest = text.partition(":")
     if kind == "artifact":
         return ParentImage(ArtifactName.parse(rest))
+    if kind == "git":
+        url, _, rev = rest.rpartition("@")
+        return GitFolder(url, rev)
     return BaseImage(Reference.parse(rest)) if kind == "image" else Folder(text)
 
 

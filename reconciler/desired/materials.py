@@ -19,7 +19,7 @@ from reconciler.desired.tree import BROKEN_REPOSITORY
 from reconciler.model.artifact import Folder, GitFolder
 from reconciler.model.cache import CacheMount, Owner
 from reconciler.model.canonical import canonical, fingerprint
-from reconciler.model.desired import Fetched, Materials, Needs, SentFolder
+from reconciler.model.desired import Fetched, Materials, Needs, Remote, SentFolder
 from reconciler.model.moving import Part, PartKind
 from reconciler.model.platform import Platform
 from reconciler.model.problem import LianError, Problem
@@ -207,6 +207,7 @@ def _needs_kept(needs: Mapping[Platform, Needs]) -> str:
             [[f.location, f.part.kind.value, f.part.name, f.part.rev, f.line] for f in need.fetched],
             str(need.frontend) if need.frontend else None,
             list(need.stages),
+            list(need.remotes),
         ]
         for platform, need in needs.items()
     }
@@ -229,6 +230,7 @@ def _needs_revived(kept: str) -> Mapping[Platform, Needs]:
             tuple(Fetched(where, Part(PartKind(kind), name, rev), line) for where, kind, name, rev, line in fetched),
             Reference.parse(frontend) if frontend else None,
             tuple(stages),
+            tuple(Remote(*remote) for remote in remotes),
         )
-        for platform, (images, used, mounts, fetched, frontend, stages) in json.loads(kept).items()
+        for platform, (images, used, mounts, fetched, frontend, stages, remotes) in json.loads(kept).items()
     }

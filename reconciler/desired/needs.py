@@ -10,7 +10,7 @@ from reconciler.desired.dockerfile import CacheMountSeen, RemoteSource, read_doc
 from reconciler.desired.dockerfile.names import NameFault, parse_reference
 from reconciler.model.artifact import Place
 from reconciler.model.cache import MAX_MOUNTS
-from reconciler.model.desired import Fetched, Needs
+from reconciler.model.desired import Fetched, Needs, Remote
 from reconciler.model.problem import LianError, Problem, redact
 from reconciler.model.reference import Reference
 
@@ -209,6 +209,7 @@ def _joined(found: Sequence[Requirements], facts: DockerfileFacts, mounts: tuple
         _fetched(found),
         Reference.parse(frontend) if frontend else None,
         tuple(stage.name for stage in facts.stages if stage.name) if images else (),
+        tuple(dict.fromkeys(Remote(r.location, r.written, r.line, r.pinned) for e in found for r in e.remote_sources)),
     )
 
 

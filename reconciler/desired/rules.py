@@ -118,6 +118,8 @@ def _rule(name: str, one: Mapping[str, Any], place: Place, places: Mapping[Field
         excepted=tuple(one.get("except", ())),
         bases=_choice(one.get("bases", _NONE)),
         pinned=one.get("bases", _NONE).get("pinned", False),
+        sources=_choice(one.get("sources", _NONE)),
+        sources_pinned=one.get("sources", _NONE).get("pinned", False),
         image=_choice(one.get("image", _NONE)),
         tags=_choice(one.get("tags", _NONE)),
         platforms=_platforms(platforms["allow"]) if "allow" in platforms else None,

@@ -40,6 +40,9 @@ class WrittenPlaces:
         images: dict[tuple[ArtifactName, str], Mapping[str, Place]] = {}
         found: dict[Written, Place] = {}
         for one in written:
+            if one.line is not None:
+                found[one] = Place(self._shown(one.artifact, one.file), one.line)
+                continue
             if one.image is None:
                 if one.file not in texts:
                     texts[one.file] = self._text(one.file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.model.applied import History
 from reconciler.model.rule import Rulebook
@@ -82,6 +82,18 @@ class Fetched:
     """What it is pinned to: the digest of its content, or a commit."""
 
 
+class Remote(NamedTuple):
+    """What an ADD fetches from a URL or from git, whether or not anything pins it."""
+
+    location: str | None
+    """As BuildKit is told it; None where only the build will know."""
+    written: str
+    """As in the Dockerfile."""
+    line: int
+    pinned: bool
+    """Whether the Dockerfile itself says what it has to be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a Dockerfile asks from outside for one platform, of the stages that its target reaches."""
@@ -99,6 +111,8 @@ class Needs:
     """The image that its `# syntax=` line names, where that is not what BuildKit has inside."""
     stages: tuple[str, ...] = ()
     """Names of the Dockerfile's stages: an image that nobody has may be one of them, mistyped. No part of a key."""
+    remotes: tuple[Remote, ...] = ()
+    """Those of `fetched` and all others: what rules are about. No part of a key."""
 
     @property
     def taken_in(self) -> dict[str, Reference]:

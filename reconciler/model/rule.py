@@ -62,6 +62,9 @@ class Rule:
     bases: Choice = field(default_factory=Choice)
     pinned: bool = False
     """Whether bases have to be fixed by digest, in their names or in lian.lock."""
+    sources: Choice = field(default_factory=Choice)
+    sources_pinned: bool = False
+    """Whether what is fetched from git or from URLs has to be fixed: by commit or checksum, or in lian.lock."""
     image: Choice = field(default_factory=Choice)
     tags: Choice = field(default_factory=Choice)
     platforms: frozenset[Platform] | None = None
@@ -104,8 +107,8 @@ class Rulebook:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Something that a commit says of an artifact in one of its files: in a field, or as the name of an image in a
-    Dockerfile. Where that is, the source can tell."""
+    """Something that a commit says of an artifact in one of its files: in a field, or in a Dockerfile as the name of
+    an image or in a line. Where that is, the source can tell."""
 
     artifact: ArtifactName
     file: str
@@ -113,3 +116,5 @@ class Written:
     """Where it may stand, the likeliest first."""
     image: str | None = None
     """As in desired.Needs: the image as the Dockerfile names it."""
+    line: int | None = None
+    """That of the Dockerfile's instruction, for what is no image."""

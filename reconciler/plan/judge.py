@@ -1,8 +1,4 @@
-"""One rule against one artifact after another.
-
-Judged is what the commit asks for: what directives and `.build-spec.ncl` files say, and the images that a build really
-takes in, on each platform. What cannot be known (an artifact whose materials could not be read) is held anyway.
-"""
+"""One rule against one artifact after another."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.model import duration
-from reconciler.model.artifact import BaseImage
 from reconciler.model.globs import matcher
 from reconciler.model.problem import Problem
 from reconciler.model.rule import Choice, Most, Written
@@ -20,20 +15,23 @@ from reconciler.plan.patterns import (
     first_match,
     first_name,
     first_repository,
+    first_source,
     shown,
     takes_value,
 )
 from reconciler.plan.secret_looks import looks_secret, masked
+from reconciler.plan.source_places import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from reconciler.model.artifact import Place
-    from reconciler.model.desired import Wanted
+    from reconciler.model.lock import Lock
     from reconciler.model.name import ArtifactName
     from reconciler.model.reference import Reference
     from reconciler.model.rule import FieldPath, Rule
     from reconciler.model.tier import Ladder
+    from reconciler.plan.case import Case, Source
 
 _SHOWN = 3
 _OF_MANY: Mapping[FieldPath, str] = dict.fromkeys(
@@ -70,48 +68,6 @@ def told_of(rule: Rule, part: FieldPath) -> str:
     return f"{place} ({'.'.join(part)})" + (f": {rule.because}" if rule.because else "")
 
 
-class Case:
-    """One artifact that is judged."""
-
-    def __init__(self, wanted: Wanted) -> None:
-        self.artifact, self.spec, self._materials = wanted.artifact, wanted.spec, wanted.materials
-        self._images: tuple[tuple[Reference, str, bool], ...] | None = None
-
-    @property
-    def images(self) -> tuple[tuple[Reference, str, bool], ...]:
-        """Every image from outside that its builds and its checks use, once for each name: the image, the name, and
-        whether that is of a named context (else of the Dockerfile)."""
-        if self._images is None:
-            self._images = tuple(dict.fromkeys(self._taken_in()))
-        return self._images
-
-    def _taken_in(self) -> Iterator[tuple[Reference, str, bool]]:
-        materials = self._materials
-        for needs in (*materials.needs.values(), *materials.check_needs.values()) if materials else ():
-            yield from ((image, name, False) for name, image in needs.taken_in.items())
-            for name in needs.contexts:
-                context = self.artifact.contexts[name]
-                if isinstance(context, BaseImage):
-                    yield context.reference, name, True
-
-    def field(self, *path: str) -> Written:
-        """A field of its directive, by its path below the artifact."""
-        return Written(
-            self.artifact.name, self.artifact.place.file, (("artifacts", self.artifact.name.artifact, *path),)
-        )
-
-    def of_runner(self, name: str) -> Written:
-        """A field of its runner; a directive file may say it for all of its artifacts."""
-        own = self.field("runner", name)
-        return Written(own.artifact, own.file, (*own.fields, ("runner", name)))
-
-    def name_of(self, image: str, in_context: bool) -> Written:
-        """Where an image that is taken in has its name."""
-        if in_context or self._materials is None:
-            return self.field("contexts", image)
-        return Written(self.artifact.name, self._materials.dockerfile_path, image=image)
-
-
 _Said: TypeAlias = "tuple[FieldPath, str, str]"
 """Which part of a rule, what it has to say, what to try."""
 _Check: TypeAlias = "Callable[[Case], Iterator[tuple[Written, _Said]]]"
@@ -120,15 +76,16 @@ _Check: TypeAlias = "Callable[[Case], Iterator[tuple[Written, _Said]]]"
 class Judge:
     """One rule, ready for many artifacts."""
 
-    def __init__(self, rule: Rule, ladder: Ladder | None) -> None:
-        """`ladder` holds the sizes of tiers."""
+    def __init__(self, rule: Rule, ladder: Ladder | None, lock: Lock | None) -> None:
+        """`ladder` holds the sizes of tiers, `lock` what is pinned."""
         self.rule = rule
-        self._ladder = ladder
+        self._ladder, self._lock = ladder, lock
         self._about, self._not_about = matcher(rule.artifacts), matcher(rule.excepted)
         self._on_image: dict[Reference, tuple[_Said, ...]] = {}
         """What it says of images; thousands of artifacts stand on few."""
         asked: tuple[tuple[object, _Check], ...] = (
             (rule.bases != Choice() or rule.pinned, self._bases),
+            (rule.sources != Choice() or rule.sources_pinned, self._sources),
             (rule.image != Choice(), self._image),
             (rule.tags != Choice(), self._tags),
             (rule.platforms is not None or rule.required_platforms, self._platforms),
@@ -170,6 +127,23 @@ class Judge:
         if self.rule.pinned and image.digest is None:
             hint = f"pin it: `lian lock`, or write {image}@sha256:… with the digest that it has now"
             yield ("bases", "pinned"), f"wants bases by digest, and {image} is named without", hint
+
+    def _sources(self, case: Case) -> Iterator[tuple[Written, _Said]]:
+        allow, deny = self.rule.sources.allow, self.rule.sources.deny
+        for source in case.sources(self._lock):
+            place = place_of(source.location) if source.location else None
+            if pattern := first_source(deny, place):
+                hint = f"fetch from another place than {pattern}"
+                yield source.written, (("sources", "deny"), f"denies the source {source.text}", hint)
+            elif place is None and deny:
+                yield source.written, (("sources", "deny"), *_unsure(source))
+            if allow is not None and not first_source(allow, place):
+                hint = _one_of("fetch from", allow) or "take it from this repo, or from an artifact of it"
+                said = (f"does not allow the source {source.text}", hint) if place else _unsure(source)
+                yield source.written, (("sources", "allow"), *said)
+            if self.rule.sources_pinned and not source.pinned:
+                message = f"wants sources to be fixed, and {source.text} may change"
+                yield source.written, (("sources", "pinned"), message, f"pin it: `lian lock`, or {source.remedy}")
 
     def _image(self, case: Case) -> Iterator[tuple[Written, _Said]]:
         image, allow = case.artifact.image, self.rule.image.allow
@@ -255,6 +229,12 @@ class Judge:
         if age is None or age > duration.seconds(most):
             message, hint = f"requires a `max_age` of at most {most}", f'set max_age = "{most}"'
             yield case.field("max_age"), (("max_age",), message, hint)
+
+
+def _unsure(source: Source) -> tuple[str, str]:
+    """Of what is fetched from a place that nobody can be sure of: that is no permission."""
+    why = "only the build will know what that is" if source.location is None else "a server may read that otherwise"
+    return f"cannot tell where {source.text} leads: {why}", "write the URL out, without variables and without dots"
 
 
 def _chosen(what: str, text: str, choice: Choice) -> Iterator[_Said]:

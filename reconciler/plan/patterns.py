@@ -8,6 +8,8 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
+from reconciler.plan.source_places import GIT
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -53,6 +55,17 @@ def shown(repository: Repository) -> str:
 def first_repository(patterns: Iterable[str], repository: Repository) -> str | None:
     """The first pattern, `HOST/PATH`, that takes the repository."""
     return next((pattern for pattern in patterns if _is_there(pattern, repository)), None)
+
+
+def first_source(patterns: Iterable[str], place: str | None) -> str | None:
+    """The first pattern, `HOST/PATH`, that takes a place as `source_places.place_of` tells it; `*` alone takes any,
+    known or not."""
+    return next((pattern for pattern in patterns if pattern == _ANY or (place and _is_source(pattern, place))), None)
+
+
+def _is_source(pattern: str, place: str) -> bool:
+    (host, _, path), (there, _, below) = pattern.partition("/"), place.partition("/")
+    return bool(_simple(_host(host))(there) and _simple(path.removesuffix(GIT))(below))
 
 
 def _parts(pattern: str) -> tuple[str, str | None]:

@@ -22,10 +22,11 @@ def violations(desired: Desired) -> list[Violation]:
     """Every violation of every rule, by artifact and rule; the same thing once, however many platforms have it."""
     if not desired.rules.rules:
         return []
-    from reconciler.plan.judge import Case, Judge  # few repos have a policy
+    from reconciler.plan.case import Case  # few repos have a policy
+    from reconciler.plan.judge import Judge
 
     found: dict[tuple[Written, Place, str], Violation] = {}
-    judges = [Judge(rule, desired.ladder) for rule in desired.rules.rules]
+    judges = [Judge(rule, desired.ladder, desired.lock) for rule in desired.rules.rules]
     for name, wanted in desired.wanted.items():
         said, case = str(name), Case(wanted)
         for judge in judges:

@@ -79,6 +79,28 @@ def test_diff_tells_them_too_and_plans_the_rest(bench: Bench) -> None:
     assert "held[policy-violation]" in bench.lian("why", "shop/bad", code=4).out
 
 
+def test_sources_are_told_with_their_line(bench: Bench) -> None:
+    rule = '{ rules.known.sources = { allow = ["dl.example.org/*"], deny = ["*/evil/*"], pinned = true } }'
+    adds = "FROM scratch\nADD https://dl.example.org/x \\\n  /x\nADD git@git.example.org:evil/r.git#main /r\n"
+    bench.commit(
+        {
+            "policy/platform.ncl": rule,
+            "directives/shop.ncl": directive("shop", {"good": GOOD, "bad": 'image = "shop/bad", context.path = "bad"'}),
+            "bad/Dockerfile": adds,
+        }
+    )
+    problems = checked("problems", bench.lian("validate", "--json", code=1).out)["problems"]
+    assert [
+        (p["line"], p["cause"].rpartition("(")[2], p["message"].removeprefix("the rule known ")) for p in problems
+    ] == [
+        (2, "sources.pinned)", "wants sources to be fixed, and https://dl.example.org/x may change"),
+        (4, "sources.deny)", "denies the source git@git.example.org:evil/r.git#main"),
+        (4, "sources.allow)", "does not allow the source git@git.example.org:evil/r.git#main"),
+        (4, "sources.pinned)", "wants sources to be fixed, and git@git.example.org:evil/r.git#main may change"),
+    ]
+    assert {(p["file"], p["artifact"]) for p in problems} == {("bad/Dockerfile", "shop/bad")}
+
+
 def test_what_is_mended_or_excepted_passes(bench: Bench) -> None:
     mended = 'image = "shop/bad", context.path = "good", tags = ["2"]'
     bench.commit(

@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 
 from reconciler.collector import paused
 from reconciler.model.artifact import Place
+from reconciler.model.desired import Desired, Fetched, Remote
+from reconciler.model.lock import Lock
+from reconciler.model.moving import Part, PartKind
 from reconciler.model.outcome import Status
 from reconciler.model.plan import Action, ReasonCode
 from reconciler.model.problem import LianError, Problem
@@ -102,6 +105,70 @@ def test_a_check_is_judged_as_the_build_is() -> None:
 def test_what_cannot_be_read_is_not_judged_by_its_bases() -> None:
     commit = replace(api(OUTSIDE), holds={"w/api": problem().problems[0]})
     assert found(commit, rule(bases=Choice(()), tags=Choice(None, ("latest",)))) == [("tags", "denies the tag latest")]
+
+
+GIT = "git:https://git.example/team/app.git@main"
+
+
+def test_sources_are_git_contexts_used_or_not() -> None:
+    commit = api({"w/api/Dockerfile": b"FROM scratch\n"}, contexts={"lib": GIT})
+    assert found(commit, rule(sources=Choice(("git.example/team/*",)))) == []
+    assert found(commit, rule(sources=Choice(("git.example/other/*",)))) == [
+        ("contexts.lib.git", "does not allow the source https://git.example/team/app.git@main")
+    ]
+    assert found(commit, rule(sources=Choice(None, ("git.example/team/*",)))) == [
+        ("contexts.lib.git", "denies the source https://git.example/team/app.git@main")
+    ]
+
+
+def test_a_git_context_is_fixed_by_its_commit_or_the_lock() -> None:
+    asked = rule(sources_pinned=True)
+    says = "wants sources to be fixed, and https://git.example/team/app.git@main may change"
+    loose = api(contexts={"lib": GIT})
+    assert found(loose, asked) == [("contexts.lib.git", says)]
+    assert found(api(contexts={"lib": GIT.replace("main", "a" * 40)}), asked) == []
+    desired = replace(loose, rules=(asked,)).desired
+    locked = Lock(git={("https://git.example/team/app.git", "main"): "a" * 40})
+    assert violations(replace(desired, lock=locked)) == []
+
+
+def adding(*remotes: Remote, fetched: tuple[Fetched, ...] = ()) -> Desired:
+    """An artifact whose Dockerfile fetches these."""
+    desired = api().desired
+    (name, wanted), *_ = desired.wanted.items()
+    assert wanted.materials is not None
+    needs = {p: replace(n, remotes=remotes, fetched=fetched) for p, n in wanted.materials.needs.items()}
+    return replace(desired, wanted={name: replace(wanted, materials=replace(wanted.materials, needs=needs))})
+
+
+def against(desired: Desired, *rules: Rule) -> list[tuple[int | None, str]]:
+    """(line of the Dockerfile, what is said)."""
+    told = violations(replace(desired, rules=Rulebook(rules)))
+    return [(v.written.line, v.message.removeprefix(f"the rule {v.rule.name} ")) for v in told]
+
+
+def test_what_a_dockerfile_fetches_is_a_source() -> None:
+    url = "https://dl.example/x.tgz"
+    desired = adding(Remote(url, "https://dl.example/$V.tgz", 3, pinned=True), Remote(None, "$URL", 4, pinned=False))
+    unsure = "cannot tell where $URL leads: only the build will know what that is"
+    assert against(desired, rule(sources=Choice(("git.example/*",)))) == [
+        (3, "does not allow the source https://dl.example/x.tgz"),
+        (4, unsure),
+    ]
+    assert against(desired, rule(sources=Choice(None, ("evil.example/*",)))) == [(4, unsure)]
+    assert against(desired, rule(sources=Choice(("*",)))) == []
+    assert against(desired, rule(sources_pinned=True)) == [(4, "wants sources to be fixed, and $URL may change")]
+    dots = adding(Remote("https://dl.example/ok/../evil", "https://dl.example/ok/../evil", 3, pinned=True))
+    said = "cannot tell where https://dl.example/ok/../evil leads: a server may read that otherwise"
+    assert against(dots, rule(sources=Choice(("dl.example/ok/*",)))) == [(3, said)]
+
+
+def test_what_the_lock_pins_of_it_is_fixed() -> None:
+    url = "https://dl.example/x.tgz"
+    pinned = Fetched(url, Part(PartKind.URL, url), 3, "sha256:" + "0" * 64)
+    loose = Remote(url, url, 3, pinned=False)
+    assert against(adding(loose, fetched=(pinned,)), rule(sources_pinned=True)) == []
+    assert len(against(adding(loose, fetched=(replace(pinned, pin=None),)), rule(sources_pinned=True))) == 1
 
 
 def test_where_an_image_is_pushed() -> None:
