@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler.identity.resolve import Held
 from reconciler.model.artifact import ParentImage
 from reconciler.model.canonical import fingerprint
 from reconciler.model.observed import Absent, Found
-from reconciler.model.plan import Action
+from reconciler.model.plan import Action, Reason, ReasonCode
 from reconciler.model.reference import Reference
 from reconciler.model.wording import some
 from reconciler.plan.explain import differences, shown
@@ -20,15 +20,18 @@ if TYPE_CHECKING:
     from reconciler.identity.inputs import Inputs
     from reconciler.identity.resolve import Resolution
     from reconciler.model.artifact import Artifact
+    from reconciler.model.desired import Needs
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
     from reconciler.model.observed import Observed
-    from reconciler.model.plan import Change, Reason
+    from reconciler.model.plan import Change
     from reconciler.model.platform import Platform
     from reconciler.model.saved_plan import Bound
 
 _SHOWN = 5
 """Things that have moved that are named for many."""
+_PARENT = "artifact"
+"""The key of a parent's name in the leaf of its context."""
 _LONGEST = 60
 """Characters of a value that are shown."""
 
@@ -59,20 +62,17 @@ def difference(
 
 
 def inputs_of(name: ArtifactName, resolution: Resolution) -> str | None:
-    """Of what an artifact's key is made but for its parents' images, which may be built first: a hash."""
-    identity = resolution.identities.get(name)
-    if identity is None or isinstance(identity, Held):
-        return None
-    artifact = resolution.desired.wanted[name].artifact
-    return fingerprint({str(platform): _own(artifact, leaves) for platform, leaves in identity.inputs.items()})
+    """Of what an artifact's key is made, a hash: with the names of its parents and not their images, which may be built
+    first."""
+    made = _made_of(name, resolution)
+    return None if made is None else fingerprint({str(platform): _own(inputs) for platform, inputs in made.items()})
 
 
 def made_of(name: ArtifactName, resolution: Resolution) -> Mapping[Platform, Inputs] | None:
-    """The inputs themselves, as far as they are known, without what looks like a secret: a plan is handed on."""
-    identity = resolution.identities.get(name)
-    if identity is None or isinstance(identity, Held):
-        return None
-    return {platform: shown(inputs) for platform, inputs in identity.inputs.items()}
+    """The inputs themselves, as far as they are known, with the names of parents and without what looks like a secret:
+    a plan is handed on."""
+    made = _made_of(name, resolution)
+    return None if made is None else {platform: shown(inputs) for platform, inputs in made.items()}
 
 
 def pointing(change: Change, observed: Observed) -> dict[str, Digest | None]:
@@ -82,11 +82,36 @@ def pointing(change: Change, observed: Observed) -> dict[str, Digest | None]:
     return found | {tag: None for tag, head in heads.items() if isinstance(head, Absent)}
 
 
-def _own(artifact: Artifact, leaves: Mapping[str, object]) -> dict[str, object]:
-    contexts = leaves.get("contexts", {})
-    assert isinstance(contexts, dict)
-    own = {name: leaf for name, leaf in contexts.items() if not isinstance(artifact.contexts[name], ParentImage)}
-    return {**leaves, "contexts": own}
+def _made_of(name: ArtifactName, resolution: Resolution) -> dict[Platform, Inputs] | None:
+    """The inputs, with the name of the artifact beside its image in each leaf of a parent, known or not."""
+    identity, wanted = resolution.identities.get(name), resolution.desired.wanted.get(name)
+    if identity is None or isinstance(identity, Held) or wanted is None or wanted.materials is None:
+        return None
+    needs = wanted.materials.needs
+    return {
+        platform: _with_parents(wanted.artifact, needs[platform], inputs)
+        for platform, inputs in identity.inputs.items()
+    }
+
+
+def _with_parents(artifact: Artifact, needs: Needs, inputs: Inputs) -> Inputs:
+    used = ((name, artifact.contexts[name]) for name in needs.contexts)
+    parents = {name: str(context.artifact) for name, context in used if isinstance(context, ParentImage)}
+    if not parents:
+        return inputs
+    contexts = inputs.get("contexts", {})
+    named = {name: {**contexts.get(name, {}), _PARENT: parent} for name, parent in parents.items()}
+    return {**inputs, "contexts": {**contexts, **named}}
+
+
+def _own(inputs: Inputs) -> Inputs:
+    """Without the images of parents."""
+    contexts = inputs.get("contexts", {})
+    return {**inputs, "contexts": {name: _parent_of(leaf) or leaf for name, leaf in contexts.items()}}
+
+
+def _parent_of(leaf: Mapping[str, str]) -> dict[str, str]:
+    return {_PARENT: leaf[_PARENT]} if _PARENT in leaf else {}
 
 
 def _asked_otherwise(
@@ -115,7 +140,8 @@ def _leads_elsewhere(change: Change, bound: Bound, observed: Observed) -> Stale 
     if bound.action is not change.action and (bound.action, change.action) != (Action.BUILD, Action.RETAG):
         return Stale(f"the plan was to {bound.action} it, and now it would be a {change.action}")
     for tag, digest in pointing(change, observed).items():
-        if digest not in {start := bound.starts.get(tag), change.digest}:
+        allowed = {start := bound.starts.get(tag), *([change.digest] if change.digest else [])}
+        if digest not in allowed:
             return Stale(f"the tag {tag} was moved meanwhile", _from_to(start, digest))
     return None
 
@@ -135,9 +161,29 @@ def _leaves(change: Change, bound: Bound, resolution: Resolution) -> str | None:
     if now is None or bound.made_of is None:
         return None
     artifact = resolution.desired.wanted[change.artifact].artifact
+    others = _other_parents(bound.made_of, now)
     parents = {name for name, context in artifact.contexts.items() if isinstance(context, ParentImage)}
-    unknown = parents if bound.key is None or change.key is None else set()
-    return _told(differences(artifact, bound.made_of, now, unknown))
+    unknown = parents if bound.key is None or change.key is None else {reason.subject or "" for reason in others}
+    return _told([*others, *differences(artifact, bound.made_of, now, unknown)])
+
+
+def _other_parents(
+    old: Mapping[Platform, Mapping[str, Any]], new: Mapping[Platform, Mapping[str, Any]]
+) -> list[Reason]:
+    """Where another artifact stands under the name of a context."""
+    found = []
+    for platform in old.keys() & new.keys():
+        before, after = (_parents_in(made[platform]) for made in (old, new))
+        found += [
+            Reason(ReasonCode.PARENT_CHANGED, before[name], after[name], subject=name)
+            for name in before.keys() & after.keys()
+            if before[name] != after[name]
+        ]
+    return sorted(dict.fromkeys(found), key=lambda reason: reason.subject or "")
+
+
+def _parents_in(inputs: Mapping[str, Any]) -> dict[str, str]:
+    return {name: leaf[_PARENT] for name, leaf in inputs.get("contexts", {}).items() if _PARENT in leaf}
 
 
 def _told(reasons: Collection[Reason]) -> str | None:

@@ -327,6 +327,41 @@ def test_what_nobody_wants_any_more_since_is_named_and_stays(world: World) -> No
     assert (MADE[2].image, "latest") in world.registry.tags
 
 
+def test_it_is_about_the_parents_that_it_was_made_with(world: World) -> None:
+    """Also where their images are not known yet: neither another parent, nor the same two the other way round."""
+    gold, two = artifact("w/gold"), {"base": "artifact:w/base", "gold": "artifact:w/gold"}
+    child = artifact("w/child", contexts=two)
+    files = {
+        **FILES,
+        "w/gold/Dockerfile": b"FROM scratch\n",
+        "w/child/Dockerfile": b"FROM base\nCOPY --from=gold / /\n",
+    }
+    world.source.commit = Commit((MADE[0], gold, child), files)
+    plan = written(world)
+    for contexts, cause in (
+        (two | {"gold": "artifact:w/base"}, "parent changed: gold (w/gold → w/base)"),
+        (
+            {"base": "artifact:w/gold", "gold": "artifact:w/base"},
+            "parent changed: base (w/base → w/gold), parent changed: gold (w/gold → w/base)",
+        ),
+    ):
+        world.source.commit = Commit((MADE[0], gold, artifact("w/child", contexts=contexts)), files)
+        work = asyncio.run(plan_once(world.ports(), Options(saved=plan)))
+        held = next(change for change in work.plan.changes if change.artifact == child.name)
+        assert [(p.code, p.cause) for p in held.holds] == [("plan-stale", cause)]
+
+
+def test_a_tag_that_was_taken_away_since_is_not_put_back(world: World) -> None:
+    """Somebody may have withdrawn it; a build would set it again."""
+    applied(world)
+    world.source.commit = world.source.commit.changed(files=NEW)
+    plan = written(world)
+    del world.registry.tags[MADE[2].image, "1.0"]
+    outcome = applied(world, plan)
+    assert causes(outcome) == {"other": "the tag 1.0 was moved meanwhile"}
+    assert (MADE[2].image, "1.0") not in world.registry.tags
+
+
 def test_another_fleets_is_refused(world: World) -> None:
     plan = written(world)
     world.source.commit = world.source.commit.changed(fleet="other")
