@@ -28,7 +28,15 @@ from reconciler.plan.graph import checked
 from reconciler.plan.limit import limited
 from reconciler.plan.origins import with_origins
 from reconciler.plan.rules import refuse_force, ruled, violations
-from reconciler.plan.saved import done_already, followed, forced_images, notes, of_this_fleet, to_plan
+from reconciler.plan.saved import (
+    done_already,
+    followed,
+    forced_images,
+    notes,
+    of_this_fleet,
+    tags_to_take,
+    to_plan,
+)
 from reconciler.plan.select import Selection, named, narrowed, select, sole, with_parents
 from reconciler.plan.story import tell, untold
 from reconciler.plan.touched import touched
@@ -131,7 +139,8 @@ async def plan_once(ports: Reading, options: Options) -> Work:
 async def _follow(ports: Reading, desired: Desired, options: Options, plan: SavedPlan) -> Work:
     """What the plan says and still stands. Raises LianError `plan-foreign`."""
     of_this_fleet(plan, desired)
-    left = await _orphans(ports, desired, options, whatever_the_policy=True) if plan.takes_away else Orphaned()
+    told = replace(options, orphans=Orphans.TOLD)
+    left = await _orphans(ports, desired, told) if plan.takes_away else Orphaned()
     chosen = narrowed(desired, to_plan(plan, desired))
     forced = plan.forced & desired.wanted.keys()
     while True:  # once, and again for each level of forced ones that are done: until then nothing is known of the next
@@ -140,6 +149,8 @@ async def _follow(ports: Reading, desired: Desired, options: Options, plan: Save
         if not (done := done_already(work.plan, plan, work.observed)):
             break
         forced -= done
+    gone = tags_to_take(plan, left.changes)
+    work.observed.take(await ask(Questions(heads=gone - work.observed.heads.keys()), ports.registry))
     now = followed(work.plan, plan, work.resolution, work.observed, strict=options.strict, unread_orphans=left.unknown)
     return replace(work, plan=now, notes=(*work.notes, *notes(work.plan, now, plan)))
 
@@ -230,14 +241,11 @@ async def foreseen(ports: Reading, work: Work, options: Options) -> Work:
     return replace(work, plan=plan, sized=known, urgency=urgency(plan, desired))
 
 
-async def _orphans(
-    ports: Reading, desired: Desired, options: Options, *, whatever_the_policy: bool = False
-) -> Orphaned:
+async def _orphans(ports: Reading, desired: Desired, options: Options) -> Orphaned:
     """What is there and no commit wants any more; or why that is not told. Only a whole pass can know."""
     if not options.selection.is_whole or options.orphans is Orphans.IGNORED:
         return Orphaned()
-    heals = desired.fleet.policy.drift.orphaned is Response.HEAL
-    if options.orphans is Orphans.HEALED and not heals and not whatever_the_policy:
+    if options.orphans is Orphans.HEALED and desired.fleet.policy.drift.orphaned is not Response.HEAL:
         return Orphaned()
     if desired.problems:
         return Orphaned(unknown="some directives are invalid")

@@ -43,6 +43,8 @@ class Bound:
     made_of: Mapping[Platform, Mapping[str, Any]] | None = None
     """Of what is built or retagged, the inputs themselves as far as they were known: they decide nothing, and tell what
     has moved since."""
+    left: tuple[str, ...] = ()
+    """Of its tags, those that stay where they are."""
 
     def to_json(self) -> dict[str, Any]:
         """What the plan's own document does not say."""
@@ -132,6 +134,7 @@ def _bound(change: Mapping[str, Any], told: Mapping[str, Any]) -> Bound:
         inputs=told["inputs"],
         digest=Digest.parse(change["digest"]) if change["digest"] else None,
         starts={tag: Digest.parse(digest) if digest else None for tag, digest in told["starts"].items()},
+        left=tuple(change["left"]),
         forced=any(reason["code"] == ReasonCode.FORCED for reason in change["reasons"]),
         held=next((problem["code"] for problem in change["holds"]), None),
         built=told.get("built"),

@@ -7,19 +7,21 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.identity.keys import content_tag
+from reconciler.model.digest import Digest
+from reconciler.model.observed import Found, Unknown
 from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.reference import Reference
 from reconciler.model.saved_plan import Bound, SavedPlan
 from reconciler.model.wording import some
 from reconciler.plan.select import with_parents
-from reconciler.plan.stale import Stale, difference, inputs_of, made_of, pointing
+from reconciler.plan.stale import Stale, difference, from_to, inputs_of, made_of, pointing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from reconciler.identity.resolve import Resolution
     from reconciler.model.desired import Desired
-    from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
     from reconciler.model.observed import Observed
     from reconciler.model.reference import Repository
@@ -32,7 +34,7 @@ _IDLE = {Action.NONE, Action.HOLD}
 def saved(plan: Plan, resolution: Resolution, observed: Observed) -> SavedPlan:
     """The plan as it can be written down."""
     bound = {change.artifact: _bound(change, resolution, observed) for change in plan.changes}
-    orphans = {(change.artifact, change.image): _bound(change, resolution, observed) for change in plan.orphans}
+    orphans = {(change.artifact, change.image): _bound_orphan(change) for change in plan.orphans}
     return SavedPlan(resolution.desired.fleet.name, plan.to_json(), bound, orphans)
 
 
@@ -64,12 +66,24 @@ def followed(
     changes = [follower.wanted(change) for change in now.changes]
     orphans = [follower.left_over(change) for change in now.orphans]
     changes += follower.gone(now.changes)
-    orphans += follower.wanted_again() if unread_orphans is None else follower.unread(unread_orphans)
+    orphans += follower.not_found(now.orphans, unread_orphans)
     stale = [str(change.artifact) for change in (*changes, *orphans) if _is_stale(change)]
     if strict and stale:
         told = some(stale, NAMED)
         changes, orphans = ([_held_by_others(c, told) for c in those] for those in (changes, orphans))
     return replace(now, changes=tuple(changes), orphans=tuple(orphans))
+
+
+def tags_to_take(plan: SavedPlan, found: Collection[Change]) -> frozenset[Reference]:
+    """The tags that the plan takes away, of what is not among the changes that were found: whether they are gone, the
+    registry alone can tell."""
+    known = {(change.artifact, change.image) for change in found}
+    return frozenset(
+        Reference(image, tag)
+        for (name, image), bound in plan.orphans.items()
+        if bound.action is Action.PRUNE and (name, image) not in known
+        for tag in _taken(bound)
+    )
 
 
 def forced_images(plan: Plan, observed: Observed) -> frozenset[tuple[Repository, Digest]]:
@@ -107,11 +121,28 @@ def _bound(change: Change, resolution: Resolution, observed: Observed) -> Bound:
         key=change.key,
         inputs=inputs_of(change.artifact, resolution),
         digest=change.digest,
+        left=change.left,
         starts=pointing(change, observed),
         forced=_is_forced(change),
         held=next((problem.code for problem in change.holds), None),
         built=_built(change, observed) if _is_forced(change) else None,
         made_of=None if change.action in _IDLE else made_of(change.artifact, resolution),
+    )
+
+
+def _bound_orphan(change: Change) -> Bound:
+    """Of what nobody wants: it has no inputs, and its reasons tell where its tags point."""
+    return Bound(
+        action=change.action,
+        image=change.image,
+        tags=change.tags,
+        platforms=change.platforms,
+        key=None,
+        inputs=None,
+        digest=change.digest,
+        left=change.left,
+        starts={reason.subject: Digest.parse(reason.old) for reason in change.reasons if reason.subject and reason.old},
+        held=next((problem.code for problem in change.holds), None),
     )
 
 
@@ -161,14 +192,18 @@ class _Follower:
         bound = self.plan.orphans.get((change.artifact, change.image))
         if bound is None or bound.action is Action.NONE:
             return replace(change, action=Action.NONE, holds=(), left=change.tags)
-        if bound.action is Action.PRUNE and change.action is Action.NONE and self._stays(change, bound):
-            return _held(change, Stale("the plan takes it away, and lian.ncl has it reported only"), self.hint)
-        return change if change.action in _IDLE else self._followed(change, bound)
-
-    def _stays(self, change: Change, bound: Bound) -> bool:
-        """Whether there is a tag that the plan takes away; what `keep_tags` are about it does not."""
-        keeps = self.resolution.desired.fleet.policy.prune.keeps
-        return any(tag in bound.tags and not keeps(tag) for tag in change.tags)
+        if bound.action is Action.PRUNE and change.action is Action.NONE and {*_taken(bound)}.intersection(change.tags):
+            return _held(change, Stale("the plan takes it away, and lian.ncl leaves it where it is"), self.hint)
+        if change.action in _IDLE:
+            return change
+        if bound.action is Action.HOLD:
+            return _held_by_plan(change, bound)
+        more = sorted({*change.tags}.difference(change.left, _taken(bound)))
+        return (
+            _held(change, Stale("it would take away more than the plan says", some(more, NAMED)), self.hint)
+            if more
+            else change
+        )
 
     def _followed(self, change: Change, bound: Bound | None) -> Change:
         if change.action is Action.HOLD or (bound is None and change.action is Action.NONE):
@@ -185,21 +220,37 @@ class _Follower:
             if name not in there and bound.action not in _IDLE:
                 yield self._held(name, bound, Stale("the commit does not ask for it any more"))
 
-    def wanted_again(self) -> Iterator[Change]:
-        """What the plan was to take away, and the commit asks for."""
-        desired = self.resolution.desired
+    def not_found(self, now: Iterable[Change], unread: str | None) -> Iterator[Change]:
+        """What the plan takes away, and was not found among what no commit wants any more: done if its tags are gone.
+        `unread` tells why nobody knows what no commit wants."""
+        found = {(change.artifact, change.image) for change in now}
         for (name, image), bound in self.plan.orphans.items():
-            one = desired.wanted.get(name) or desired.others.get(name)
-            if bound.action is Action.PRUNE and one is not None and one.artifact.image == image:
-                yield self._held(name, bound, Stale("the plan takes it away, and the commit asks for it"))
+            if bound.action is Action.PRUNE and (name, image) not in found:
+                problem = self._still_there(name, bound, unread)
+                if isinstance(problem, Stale):
+                    yield self._held(name, bound, problem)
+                elif problem is not None:
+                    yield _holding(self._gone(name, bound), problem, ReasonCode.UNKNOWN)
 
-    def unread(self, cause: str) -> Iterator[Change]:
-        """What the plan takes away, and nobody knows whether it is there, or wanted."""
-        message = "the plan takes it away, and what no commit wants any more is not known"
-        problem = Problem("orphans-unread", message, cause=cause, hint="carry out the plan again once it is")
-        for (name, _), bound in self.plan.orphans.items():
-            if bound.action is Action.PRUNE:
-                yield _holding(self._gone(name, bound), problem, ReasonCode.UNKNOWN)
+    def _still_there(self, name: ArtifactName, bound: Bound, unread: str | None) -> Stale | Problem | None:
+        """Why it is not taken away; None if it is gone."""
+        desired = self.resolution.desired
+        one = desired.wanted.get(name) or desired.others.get(name)
+        if one is not None and one.artifact.image == bound.image:
+            return Stale("the plan takes it away, and the commit asks for it")
+        for tag in _taken(bound):
+            match self.observed.heads[Reference(bound.image, tag)]:
+                case Unknown(problem):
+                    return problem
+                case Found(digest) if digest != bound.starts.get(tag):
+                    return Stale(f"the tag {tag} was moved meanwhile", from_to(bound.starts.get(tag), digest))
+                case Found() if unread is not None:
+                    message = "the plan takes it away, and what no commit wants any more is not known"
+                    hint = "carry out the plan again once that is known"
+                    return Problem("orphans-unread", message, cause=unread, hint=hint)
+                case Found():
+                    return Stale("the plan takes it away, and a branch or a newer commit wants it")
+        return None
 
     def _held(self, name: ArtifactName, bound: Bound, why: Stale) -> Change:
         return _held(self._gone(name, bound), why, self.hint)
@@ -236,7 +287,12 @@ def _holding(change: Change, problem: Problem, code: ReasonCode = ReasonCode.STA
 
 
 def _is_stale(change: Change) -> bool:
-    return any(problem.code == "plan-stale" for problem in change.holds)
+    return any(problem.code in {"plan-stale", "orphans-unread"} for problem in change.holds)
+
+
+def _taken(bound: Bound) -> list[str]:
+    """The tags that go."""
+    return [tag for tag in bound.tags if tag not in bound.left]
 
 
 def _remedy(plan: SavedPlan, revision: str) -> str:

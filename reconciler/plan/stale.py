@@ -136,13 +136,13 @@ def _leads_elsewhere(change: Change, bound: Bound, observed: Observed) -> Stale 
     """How what would be done, or the tags that it starts from, is not the plan's. What is left to do of a build that
     was cut off is: its image is there, and its tags are not all."""
     if bound.action is change.action is Action.RETAG and bound.digest != change.digest:
-        return Stale("another image of what it is made of is there now", _from_to(bound.digest, change.digest))
+        return Stale("another image of what it is made of is there now", from_to(bound.digest, change.digest))
     if bound.action is not change.action and (bound.action, change.action) != (Action.BUILD, Action.RETAG):
         return Stale(f"the plan was to {bound.action} it, and now it would be a {change.action}")
     for tag, digest in pointing(change, observed).items():
         allowed = {start := bound.starts.get(tag), *([change.digest] if change.digest else [])}
         if digest not in allowed:
-            return Stale(f"the tag {tag} was moved meanwhile", _from_to(start, digest))
+            return Stale(f"the tag {tag} was moved meanwhile", from_to(start, digest))
     return None
 
 
@@ -193,11 +193,12 @@ def _told(reasons: Collection[Reason]) -> str | None:
 
 def _words(reason: Reason) -> str:
     about = f": {reason.subject}" if reason.subject else ""
-    values = "" if reason.old is None and reason.new is None else f" ({_from_to(reason.old, reason.new)})"
+    values = "" if reason.old is None and reason.new is None else f" ({from_to(reason.old, reason.new)})"
     return reason.code.replace("-", " ") + about + values
 
 
-def _from_to(old: object, new: object) -> str:
+def from_to(old: object, new: object) -> str:
+    """`old → new`, digests and commits cut short."""
     return f"{_short(old)} → {_short(new)}"
 
 

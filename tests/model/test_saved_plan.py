@@ -34,6 +34,7 @@ def saved_plans(draw: st.DrawFn) -> SavedPlan:
             next((problem.code for problem in c.holds), None),
             draw(st.sampled_from([None, "", "2026-11-29T12:00:00.000000Z"])),
             draw(st.none() | st.just({p: {"context": "a", "args": {"A": "1"}, "fresh": 3} for p in c.platforms})),
+            c.left,
         )
         for name, c in changes.items()
     }

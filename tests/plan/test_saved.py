@@ -274,7 +274,7 @@ def test_what_it_takes_away_and_the_policy_does_not_any_more_is_not_done(world: 
     world.source.commit = without.changed(policy=replace(heal, drift=DriftPolicy()))
     options = Options(saved=plan, orphans=Orphans.HEALED)
     outcome = asyncio.run(reconcile_once(world.ports(), options))[1]
-    assert causes(outcome) == {"other": "the plan takes it away, and lian.ncl has it reported only"}
+    assert causes(outcome) == {"other": "the plan takes it away, and lian.ncl leaves it where it is"}
     assert (MADE[2].image, "latest") in world.registry.tags
     world.source.commit = without
     for action in (Action.PRUNE, Action.NONE):
@@ -297,6 +297,35 @@ def test_what_it_takes_away_is_held_where_nobody_knows_whether_it_is_wanted(worl
     assert held.problem is not None
     assert (held.status, held.problem.code) == (Status.HELD, "orphans-unread")
     assert not any("nothing is left to do" in note for note in notes(world))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_it_takes_away_is_done_only_where_its_tags_are_gone(world: World, strict: bool) -> None:
+    """A branch that wants it again, a tag that was moved, a registry that tells nothing: each is named."""
+    world.source.commit = world.source.commit.changed(policy=Policy(drift=DriftPolicy(orphaned=Response.HEAL)))
+    applied(world)
+    world.source.commit = world.source.commit.changed(artifacts=MADE[:2], files={"w/child/app": b"new"})
+    plan = written(world, Options(orphans=Orphans.TOLD))
+    options = Options(saved=plan, orphans=Orphans.HEALED, strict=strict)
+
+    def ends() -> str:
+        results = asyncio.run(reconcile_once(world.ports(), options))[1].results
+        assert ("child" in {r.artifact.artifact for r in results if r.status is Status.HELD}) is strict
+        (other,) = [r for r in results if r.artifact.artifact == "other"]
+        assert other.status is Status.HELD
+        assert other.problem is not None
+        return f"{other.problem.code} {other.problem.message.rpartition(': ')[2]}"
+
+    image = MADE[2].image
+    world.revisions.refs["refs/heads/b"] = replace(Commit(MADE, FILES), revision="c" * 40)
+    assert ends() == "plan-stale the plan takes it away, and a branch or a newer commit wants it"
+    del world.revisions.refs["refs/heads/b"]
+    world.registry.tags[image, "latest"] = world.registry.tags[image, "lian-applied-acme"]  # any other manifest
+    del world.registry.tags[image, "1.0"]
+    assert ends() == "plan-stale the tag latest was moved meanwhile"
+    world.registry.unreadable.add("latest")
+    (other,) = asyncio.run(plan_once(world.ports(), options)).plan.orphans
+    assert (other.action, [p.code for p in other.holds]) == (Action.HOLD, ["registry-down"])
 
 
 @pytest.mark.parametrize("response", [Response.REPORT, Response.HEAL])
