@@ -16,6 +16,7 @@ from reconciler.model.saved_plan import Bound, SavedPlan
 from reconciler.model.wording import some
 from reconciler.plan.select import with_parents
 from reconciler.plan.stale import Stale, difference, from_to, inputs_of, made_of, pointing
+from reconciler.plan.unclear import unread
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -198,12 +199,9 @@ class _Follower:
             return change
         if bound.action is Action.HOLD:
             return _held_by_plan(change, bound)
-        more = sorted({*change.tags}.difference(change.left, _taken(bound)))
-        return (
-            _held(change, Stale("it would take away more than the plan says", some(more, NAMED)), self.hint)
-            if more
-            else change
-        )
+        if more := sorted({*change.tags}.difference(change.left, _taken(bound))):
+            return _held(change, Stale("it would take away more than the plan says", some(more, NAMED)), self.hint)
+        return change
 
     def _followed(self, change: Change, bound: Bound | None) -> Change:
         if change.action is Action.HOLD or (bound is None and change.action is Action.NONE):
@@ -216,8 +214,13 @@ class _Follower:
     def gone(self, now: Iterable[Change]) -> Iterator[Change]:
         """What the plan was to do with artifacts that are not there any more."""
         there = {change.artifact for change in now}
+        unclear = self.resolution.desired.unclear
         for name, bound in self.plan.bound.items():
-            if name not in there and bound.action not in _IDLE:
+            if name in there or bound.action in _IDLE:
+                continue
+            if (problem := unread(unclear, name)) is not None:
+                yield _holding(self._gone(name, bound), problem, ReasonCode.UNKNOWN)
+            else:
                 yield self._held(name, bound, Stale("the commit does not ask for it any more"))
 
     def not_found(self, now: Iterable[Change], unread: str | None) -> Iterator[Change]:

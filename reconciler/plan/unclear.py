@@ -64,6 +64,14 @@ def with_unclear(before: Desired, after: Desired) -> Desired:
     return replace(after, wanted={**after.wanted, **held})
 
 
+def unread(unclear: Unclear, name: ArtifactName) -> Problem | None:
+    """Why nobody knows whether an artifact is still wanted that nothing which can be read declares; None if that is
+    known."""
+    if name in unclear.artifacts:
+        return unclear.artifacts[name]
+    return _of_artifacts(unclear, tuple(unclear.files)) if unclear.files else None
+
+
 def _of_files(unclear: Unclear) -> Problem:
     """Of what stands on artifacts that they may declare."""
     files = tuple(unclear.files)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.cli import exits
+from reconciler.model.desired import Unclear
 from reconciler.model.digest import Digest
 from reconciler.model.event import Noted
 from reconciler.model.outcome import Status
@@ -389,6 +390,20 @@ def test_a_tag_that_was_taken_away_since_is_not_put_back(world: World) -> None:
     outcome = applied(world, plan)
     assert causes(outcome) == {"other": "the tag 1.0 was moved meanwhile"}
     assert (MADE[2].image, "1.0") not in world.registry.tags
+
+
+def test_what_nobody_can_read_is_not_told_as_what_nobody_wants(world: World) -> None:
+    plan = written(world)
+    wrong = Problem("nickel-syntax", "Nickel cannot read this", "directives/w.ncl", 7, 3)
+    unclear = Unclear({"directives/w.ncl": wrong})
+    world.source.commit = world.source.commit.changed(artifacts=MADE[:2], problems=(wrong,), unclear=unclear)
+    (other,) = [r for r in applied(world, plan).results if r.artifact.artifact == "other"]
+    assert other.problem is not None
+    assert (other.status, other.problem.code, other.problem.place) == (
+        Status.HELD,
+        "directive-unread",
+        "directives/w.ncl:7:3",
+    )
 
 
 def test_another_fleets_is_refused(world: World) -> None:
