@@ -148,9 +148,10 @@ class _Asked:
 
     heads: set[Reference] = field(default_factory=set)
     whole: set[tuple[Repository, Digest]] = field(default_factory=set)
+    records: set[tuple[Repository, Digest]] = field(default_factory=set)
 
     def __bool__(self) -> bool:
-        return bool(self.heads or self.whole)
+        return bool(self.heads or self.whole or self.records)
 
 
 @dataclass(slots=True)
@@ -186,8 +187,8 @@ class Resolution:
     def still_needed(self, observed: Observed) -> Questions:
         """Advance as far as `observed` allows; return what has to be asked next, empty when all is settled.
 
-        Each call either asks something new or settles the rest, so the loop ends after at most one round for each
-        level of the graph and one for records.
+        Each call either asks something new or settles the rest, so the loop ends after at most two rounds for each
+        level of the graph and three for what explains the drift.
         """
         asked = _Asked()
         self._donors.clear()
@@ -199,7 +200,7 @@ class Resolution:
                 self._unsettled.discard(name)
         self._open = undecided
         if asked:
-            return Questions(frozenset(asked.heads), whole=frozenset(asked.whole))
+            return Questions(frozenset(asked.heads), records=frozenset(asked.records), whole=frozenset(asked.whole))
         return self._about_drift(observed)
 
     def _settle(self, name: ArtifactName, observed: Observed, asked: _Asked) -> bool:
@@ -210,12 +211,15 @@ class Resolution:
             missing += self._identify(wanted, observed)
         identity = self.identities.get(name)
         whole: set[tuple[Repository, Digest]] = set()
+        records: set[tuple[Repository, Digest]] = set()
         if isinstance(identity, Keyed):
             missing += [ref for ref in self._content(wanted, identity) if ref not in observed.heads]
             whole = self._unaudited(wanted.artifact.image, identity, observed)
+            records = {image for image in self._rivals(name, observed) if image not in observed.records}
         asked.heads.update(missing)
         asked.whole |= whole
-        return identity is not None and not missing and not whole
+        asked.records |= records
+        return identity is not None and not missing and not whole and not records
 
     def _unaudited(self, image: Repository, identity: Keyed, observed: Observed) -> set[tuple[Repository, Digest]]:
         """The image under the content tag, if all of it is to be looked for and has not been."""
@@ -223,6 +227,23 @@ class Resolution:
         if not isinstance(head, Found) or (image, head.digest) in observed.missing:
             return set()
         return {(image, head.digest)} if self.audited(image, head.digest) else set()
+
+    def _rivals(self, name: ArtifactName, observed: Observed) -> set[tuple[Repository, Digest]]:
+        """Of what others stand on, the images beside the content tag's that are named by tags which must never move:
+        if one is of the same inputs, it is that one that counts (see `fixed`)."""
+        if name not in self._families or not self.desired.fleet.policy.immutable_tags:
+            return set()
+        artifact, identity = self.desired.wanted[name].artifact, self.identities.get(name)
+        if not isinstance(identity, Keyed):
+            return set()
+        head = observed.heads.get(Reference(artifact.image, identity.tag()))
+        if not isinstance(head, Found):
+            return set()
+        named = observed.named(artifact.image, self._immutable_tags(artifact)).values()
+        return {(artifact.image, digest) for digest in named if digest != head.digest}
+
+    def _immutable_tags(self, artifact: Artifact) -> list[str]:
+        return [tag for tag in artifact.tags if self.desired.fleet.policy.immutable(tag)]
 
     def _unseen(self, wanted: Wanted, observed: Observed) -> list[Reference]:
         if wanted.materials is None:
@@ -290,9 +311,12 @@ class Resolution:
         if not isinstance(identity, Keyed):
             return {}
         repository = self.desired.wanted[parent].artifact.image
-        if self._unaudited(repository, identity, observed):
+        rivals = {image: observed.records.get(image) for image in self._rivals(parent, observed)}
+        if self._unaudited(repository, identity, observed) or None in rivals.values():
             return None
-        if self.rebuilt(parent, observed):
+        if (problem := self._unusable(parent, rivals.values(), observed)) is not None:
+            return Held((problem.of(str(parent)),), because_of=parent)
+        if self.rebuilt(parent, observed) or (rivals and self.fixed(parent, observed)):
             return {}
         found = {}
         for platform in platforms:
@@ -308,6 +332,14 @@ class Resolution:
                     pass
         return found
 
+    def _unusable(self, parent: ArtifactName, rivals: Iterable[object], observed: Observed) -> Problem | None:
+        """Why nothing can be built on what is there: which image counts is not known, or a part of it is known to be
+        missing, and the fleet wants that held."""
+        if unread := next((records.problem for records in rivals if isinstance(records, Unknown)), None):
+            return unread
+        lost = self._lost_parts(parent, observed)
+        return broken_parent(parent, lost[0]) if lost and self._answer_to_broken is Response.HOLD else None
+
     def _content(self, wanted: Wanted, identity: Keyed) -> set[Reference]:
         """The content tags to look at: the whole image's, and each platform's where children stand on it."""
         repository = wanted.artifact.image
@@ -319,13 +351,21 @@ class Resolution:
     def rebuilt(self, name: ArtifactName, observed: Observed) -> bool:
         """True if it is built anew though it is there: somebody wants that, or a part of it is known to be missing, and
         the fleet wants that mended."""
-        identity, image = self.identities[name], self.desired.wanted[name].artifact.image
         if name in self.forced:
             return True
-        if not isinstance(identity, Keyed) or self.desired.fleet.policy.drift.broken is not Response.HEAL:
-            return False
+        return self._answer_to_broken is Response.HEAL and bool(self._lost_parts(name, observed))
+
+    @property
+    def _answer_to_broken(self) -> Response:
+        return self.desired.fleet.policy.drift.broken
+
+    def _lost_parts(self, name: ArtifactName, observed: Observed) -> tuple[Digest, ...]:
+        """What is known to be missing of the image under the content tag."""
+        identity, image = self.identities[name], self.desired.wanted[name].artifact.image
+        if not isinstance(identity, Keyed):
+            return ()
         head = observed.heads.get(Reference(image, identity.tag()))
-        return isinstance(head, Found) and bool(observed.lacking(image, head.digest))
+        return observed.lacking(image, head.digest) if isinstance(head, Found) else ()
 
     def donor(self, name: ArtifactName, observed: Observed) -> tuple[Repository, Digest] | None:
         """Where an image of the same inputs stands already, in another repository of the same registry whose
@@ -409,7 +449,7 @@ class Resolution:
         """An image of this artifact's inputs that a tag names which must never move. Where two passes built the same
         inputs at once and got different images, that one counts, whatever the content tag names."""
         artifact, identity = self.desired.wanted[name].artifact, self.identities[name]
-        tags = [tag for tag in artifact.tags if self.desired.fleet.policy.immutable(tag)]
+        tags = self._immutable_tags(artifact)
         if not tags or not isinstance(identity, Keyed):
             return None
         digest = observed.built_as(artifact.image, tags, identity.key)
@@ -477,6 +517,15 @@ def unread_base(reference: Reference, problem: Problem) -> Problem:
         cause=": ".join(text for text in causes if text),
         hint=f"check the image's name; if it is right, {problem.hint}" if problem.hint else "check the image's name",
         next=problem.next,
+    )
+
+
+def broken_parent(parent: ArtifactName, part: Digest) -> Problem:
+    """An artifact of the fleet whose image lacks a part, where the fleet wants that held."""
+    return Problem(
+        "image-broken",
+        f"a part of the image of {parent} is not in the registry: {part.short}",
+        hint="push the missing part again, or let lian rebuild the image with policy.drift.broken = 'Heal in lian.ncl",
     )
 
 
