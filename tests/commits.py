@@ -73,7 +73,8 @@ def _context(text: str) -> NamedContext:
 
 @dataclass(frozen=True)
 class Commit:
-    """`files` by path. A Dockerfile's `FROM x` and `COPY --from=x` name a context of the artifact, or an image."""
+    """`files` by path. A Dockerfile's `FROM x` and `COPY --from=x` name a context of the artifact, or an image; behind
+    `CHECK` they do so for its checks alone."""
 
     artifacts: tuple[Artifact, ...]
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -170,10 +171,18 @@ class Commit:
                 dockerfile=hashlib.sha256(dockerfile).hexdigest(),
                 folders={n: self._sent(c.path) for n, c in a.contexts.items() if isinstance(c, Folder)},
                 needs=dict.fromkeys(a.platforms, needs),
-                check_needs=dict.fromkeys(a.platforms, needs) if a.checks else {},
+                check_needs=dict.fromkeys(a.platforms, _checked(a, dockerfile.decode(), needs)) if a.checks else {},
             ),
             spec=spec,
         )
+
+
+def _checked(a: Artifact, dockerfile: str, needs: Needs) -> Needs:
+    """What its checks take in: what the build does, and what lines say that begin with `CHECK`."""
+    more = "\n".join(line.removeprefix("CHECK ") for line in dockerfile.splitlines() if line.startswith("CHECK "))
+    found = _needs(a, more, {})
+    contexts = tuple(sorted({*needs.contexts, *found.contexts}))
+    return replace(needs, images={**needs.images, **found.images}, contexts=contexts)
 
 
 def _needs(a: Artifact, dockerfile: str, pins: Mapping[str, str]) -> Needs:

@@ -30,7 +30,7 @@ from reconciler.model.problem import LianError, Next, Problem
 from reconciler.observe.ask import known_heads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from reconciler.apply.work import Work
     from reconciler.model.desired import Desired, Wanted
@@ -177,6 +177,8 @@ class _Carrier:
             if result.status not in _GOOD:
                 return self._behind(change, result)
             parents |= {(parent, platform): digest for platform, digest in result.platforms.items()}
+            if lacking := set(wanted.artifact.platforms) - result.platforms.keys():
+                raise LianError(_unseen(parent, lacking))
         if isinstance(identity, Keyed):
             return await self.worker.build(wanted, identity, parents, change.left, replaces=change.replaces)
         # Early cutoff: the parents are there now; what they turned out to be may have been built on before.
@@ -227,6 +229,13 @@ def _parents(wanted: Wanted) -> set[ArtifactName]:
     if materials is None:
         return set()
     return {*parents_of_checks(wanted.artifact, materials), *parents_in_use(wanted.artifact, materials)}
+
+
+def _unseen(parent: ArtifactName, platforms: Collection[Platform]) -> Problem:
+    """A parent that is there, as its own result says, and nobody could look at what it is on each platform."""
+    told = ", ".join(sorted(map(str, platforms)))
+    hint = f"see what `lian why {parent}` says; the next pass looks again"
+    return Problem("parent-unseen", f"what {parent} is on {told} could not be looked up", hint=hint, next=Next.RETRY)
 
 
 def _bug(error: Exception) -> Problem:

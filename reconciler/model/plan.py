@@ -127,7 +127,8 @@ class Reason:
 class Change:
     """What happens to one artifact, and why; never without a reason.
 
-    `key` and `digest` are None where they cannot be known yet. `conditional` means: only if a parent in `waits_for`
+    `key` and `digest` are None where they cannot be known yet. `waits_for` are the artifacts that come first: what its
+    key depends on, and what its checks stand on. `conditional` means: only if a parent in `waits_for`
     comes out different (early cutoff). `left` are wanted tags that stay where someone else put them. `source` is the
     repository that the image is copied from instead of being built. `replaces` means that what is under the content
     tag is not good: it is built again, whatever is there.

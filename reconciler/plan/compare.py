@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.identity.keys import content_tag
-from reconciler.identity.resolve import Held, Keyed, Pending, Resolution
+from reconciler.identity.resolve import Held, Keyed, Pending, Resolution, parents_of_checks
 from reconciler.model.artifact import ParentImage
 from reconciler.model.observed import Absent, Found, Unknown
 from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
@@ -59,6 +59,8 @@ def make_plan(resolution: Resolution, observed: Observed, overrides: Overrides =
                 changes[name] = _behind(change, changes)
             case Keyed() as identity:
                 changes[name] = _View(resolution, observed, holding, overrides).keyed(identity)
+        if changes[name].action is Action.BUILD and desired.wanted[name].artifact.checks:
+            changes[name] = _behind_checks(changes[name], holding, resolution, observed, changes)
     others = len(desired.others) + len(desired.unread)
     return Plan(desired.revision, tuple(changes.values()), desired.problems, others=others)
 
@@ -79,6 +81,25 @@ def _behind(change: Change, changes: Mapping[ArtifactName, Change]) -> Change:
                 conditional=False,
             )
     return change
+
+
+def _behind_checks(
+    change: Change,
+    holding: _Holding,
+    resolution: Resolution,
+    observed: Observed,
+    changes: Mapping[ArtifactName, Change],
+) -> Change:
+    """A build that is checked first: it waits for what its checks stand on too, and is held if that is, or if nobody
+    can tell what is there of it."""
+    wanted = holding.wanted
+    parents = parents_of_checks(wanted.artifact, wanted.materials) if wanted.materials else ()
+    for parent in parents:
+        outputs = resolution.outputs(parent, wanted.artifact.platforms, observed)
+        if isinstance(outputs, Held):
+            return holding.change(outputs.problems, holding.desired.wanted[parent])
+    due = [parent for parent in parents if changes[parent].action is not Action.NONE]
+    return _behind(replace(change, waits_for=tuple(dict.fromkeys((*change.waits_for, *due)))), changes)
 
 
 @dataclass(slots=True)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
-from reconciler.identity.resolve import parents_of_checks
 from reconciler.model.forecast import Basis, BuildForecast, Expected, PassForecast, Span, Warmth
 from reconciler.model.plan import Action
 from reconciler.plan.schedule import Graph, longest_path, makespan, remaining
@@ -16,7 +15,7 @@ from reconciler.sizing.evidence import long_run, percentile
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reconciler.model.desired import Desired, Wanted
+    from reconciler.model.desired import Desired
     from reconciler.model.name import ArtifactName
     from reconciler.model.plan import Change, Plan
     from reconciler.sizing.choose import Sizing
@@ -74,7 +73,7 @@ def urgency(plan: Plan, desired: Desired) -> dict[ArtifactName, float]:
     """Build -> the seconds of the longest path of builds that begins with it: the one with more goes first. A build of
     which nothing is known is taken for a typical one of the plan."""
     builds = _builds(plan)
-    graph = _graph(builds, desired)
+    graph = _graph(builds)
     return dict(zip(graph.names, _order(builds, graph), strict=True))
 
 
@@ -89,7 +88,7 @@ def _of_pass(plan: Plan, desired: Desired, jobs: int, currency: str | None) -> P
     builds = _builds(plan)
     if not builds:
         return None
-    graph = _graph(builds, desired)
+    graph = _graph(builds)
     times = [_time(change) for change in builds]
     most = [time.p50 if time else 0.0 for time in times]
     slow = [time.p95 if time else 0.0 for time in times]
@@ -134,16 +133,9 @@ def _builds(plan: Plan) -> list[Change]:
     return [change for change in plan.changes if change.action is Action.BUILD]
 
 
-def _graph(builds: Sequence[Change], desired: Desired) -> Graph:
+def _graph(builds: Sequence[Change]) -> Graph:
     """Of builds, parents before children, each after those that it waits for."""
-    return Graph.of({change.artifact: _after(change, desired.wanted[change.artifact]) for change in builds})
-
-
-def _after(change: Change, wanted: Wanted) -> tuple[ArtifactName, ...]:
-    materials = wanted.materials
-    if materials is None or not materials.check_needs:
-        return change.waits_for
-    return tuple(dict.fromkeys((*change.waits_for, *parents_of_checks(wanted.artifact, materials))))
+    return Graph.of({change.artifact: change.waits_for for change in builds})
 
 
 def _time(change: Change) -> Expected | None:

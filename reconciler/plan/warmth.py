@@ -64,7 +64,7 @@ def _warmth(change: Change, places: tuple[Reference, ...], resolution: Resolutio
     heads = [observed.heads.get(place) for place in places]
     if not heads or any(isinstance(head, Absent) for head in heads):
         return Warmth.COLD
-    moved = change.waits_for or any(reason.code in _BELOW for reason in change.reasons)
+    moved = change.key is None or any(reason.code in _BELOW for reason in change.reasons)
     if moved or not all(isinstance(head, Found) for head in heads):
         return Warmth.UNKNOWN
     return _fresh(resolution.desired.wanted[change.artifact].artifact, resolution, observed)

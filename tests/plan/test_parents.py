@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.identity.resolve import Keyed
 from reconciler.model.outcome import Status
-from reconciler.model.plan import Action
+from reconciler.model.plan import Action, ReasonCode
 from reconciler.model.policy import DriftPolicy, Policy, Response
+from reconciler.model.problem import Problem
 from reconciler.reconcile import Options, plan_once, reconcile_once
 from tests.commits import AMD64, ARM64, Commit, artifact
 from tests.fakes import World, parts_of
@@ -75,3 +77,48 @@ def test_nothing_is_built_on_a_broken_parent_that_is_held(tmp_path: Path, respon
     assert changes["w/child"].action is expected
     if response is Response.HOLD:
         assert [p.code for p in changes["w/child"].holds] == ["image-broken"]
+
+
+CHECKED = (
+    artifact("w/tools", platforms=(AMD64, ARM64)),
+    artifact("w/app", contexts={"tools": "artifact:w/tools"}, checks=("test",), platforms=(AMD64, ARM64)),
+)
+WITH_CHECKS = {"w/tools/Dockerfile": b"FROM scratch\n", "w/app/Dockerfile": b"FROM scratch\nCHECK FROM tools\n"}
+
+
+PLAIN = Options()
+
+
+def actions(world: World, options: Options = PLAIN) -> dict[str, Action]:
+    return {str(c.artifact): c.action for c in asyncio.run(plan_once(world.ports(), options)).plan.changes}
+
+
+def test_what_only_checks_stand_on_is_waited_for_as_the_plan_says(tmp_path: Path) -> None:
+    world = World(Commit(CHECKED, WITH_CHECKS), tmp_path)
+    work = asyncio.run(plan_once(world.ports(), Options()))
+    app = next(change for change in work.plan.changes if change.artifact == CHECKED[1].name)
+    assert ([str(name) for name in app.waits_for], app.conditional, app.key is not None) == (["w/tools"], False, True)
+    assert actions(world, Options(max_builds=0)) == {"w/tools": Action.HOLD, "w/app": Action.HOLD}
+    held = Commit(CHECKED, WITH_CHECKS, holds={"w/tools": Problem("planted", "held by the test")})
+    world.source.commit = held
+    assert actions(world) == {"w/tools": Action.HOLD, "w/app": Action.HOLD}
+    results = asyncio.run(reconcile_once(world.ports(), Options()))[1].results
+    assert {r.status for r in results} == {Status.HELD}
+    world.source.commit = Commit(CHECKED, WITH_CHECKS)
+    asyncio.run(reconcile_once(world.ports(), Options()))
+    assert set(actions(world).values()) == {Action.NONE}
+    world.source.commit = held
+    assert actions(world) == {"w/tools": Action.HOLD, "w/app": Action.NONE}, "checks are of builds"
+
+
+def test_a_check_on_what_cannot_be_looked_up_holds(tmp_path: Path) -> None:
+    world = World(Commit(CHECKED, WITH_CHECKS), tmp_path)
+    asyncio.run(reconcile_once(world.ports(), Options()))
+    tools = asyncio.run(plan_once(world.ports(), Options())).resolution.identities[CHECKED[0].name]
+    assert isinstance(tools, Keyed)
+    world.registry.unreadable.add(tools.tag(ARM64))
+    world.source.commit = world.source.commit.changed({"w/app/app": b"new"})
+    work = asyncio.run(plan_once(world.ports(), Options()))
+    app = next(change for change in work.plan.changes if change.artifact == CHECKED[1].name)
+    assert (app.action, [problem.code for problem in app.holds]) == (Action.HOLD, ["registry-down"])
+    assert [(reason.code, reason.subject) for reason in app.reasons] == [(ReasonCode.UNKNOWN, "w/tools")]
