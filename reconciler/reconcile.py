@@ -25,7 +25,7 @@ from reconciler.plan.compare import Overrides, make_plan
 from reconciler.plan.drift import revisions_behind
 from reconciler.plan.files import are_behind, changed_files, listings_of, paths_behind, with_commits, with_files
 from reconciler.plan.graph import checked
-from reconciler.plan.limit import limited
+from reconciler.plan.limit import limited, may_build
 from reconciler.plan.origins import with_origins
 from reconciler.plan.rules import refuse_force, ruled, violations
 from reconciler.plan.saved import (
@@ -139,8 +139,8 @@ async def plan_once(ports: Reading, options: Options) -> Work:
 async def _follow(ports: Reading, desired: Desired, options: Options, plan: SavedPlan) -> Work:
     """What the plan says and still stands. Raises LianError `plan-foreign`."""
     of_this_fleet(plan, desired)
-    told = replace(options, orphans=Orphans.TOLD)
-    left = await _orphans(ports, desired, told) if plan.takes_away else Orphaned()
+    told = replace(options, orphans=Orphans.TOLD) if plan.takes_away else options
+    left = await _orphans(ports, desired, told) if plan.orphans else Orphaned()
     chosen = narrowed(desired, to_plan(plan, desired))
     forced = plan.forced & desired.wanted.keys()
     while True:  # once, and again for each level of forced ones that are done: until then nothing is known of the next
@@ -174,7 +174,7 @@ async def plan_for(ports: Reading, desired: Desired, options: Options, orphans: 
         observed.take(await ask(questions, ports.registry))
     await _place_held(resolution, ports.source)
     plan = await decide(ports, resolution, observed, options.overrides, orphans.changes)
-    plan = limited(plan, options.max_builds)
+    plan = limited(plan, desired, options.max_builds)
     changes = await with_history(ports, await _explained(plan.changes, resolution, observed, ports))
     notes = (*orphans.notes, *not_audited(desired.fleet.policy, observed))
     return Work(replace(plan, changes=changes), resolution, observed, notes)
@@ -227,7 +227,7 @@ async def foreseen(ports: Reading, work: Work, options: Options) -> Work:
     if not any(change.action in {Action.BUILD, Action.RETAG} for change in plan.changes):
         return work
     from reconciler.observe.foresight import look_for, sized  # most passes find all in sync, and are quicker without
-    from reconciler.plan.forecast import forecast, may_build, urgency
+    from reconciler.plan.forecast import forecast, urgency
     from reconciler.plan.warmth import caches_of, warmth
 
     if not (names := may_build(plan, desired)):

@@ -26,16 +26,6 @@ ANY_SECONDS = 1.0
 """What a build is taken for when builds are put in order and of none of them it is known: all are alike then."""
 
 
-def may_build(plan: Plan, desired: Desired) -> tuple[ArtifactName, ...]:
-    """What the plan builds, and what is to be copied, if it may turn out that it must not be."""
-    signed = desired.fleet.policy.sign is not None
-    return tuple(
-        c.artifact
-        for c in plan.changes
-        if c.action is Action.BUILD or (signed and c.action is Action.RETAG and c.source is not None)
-    )
-
-
 def forecast(plan: Plan, desired: Desired, sized: Sized, warmth: Mapping[ArtifactName, Warmth], jobs: int) -> Plan:
     """The plan, with a forecast of each build and of all of them, `jobs` at a time; as it is where nothing is built."""
     changes = tuple(

@@ -9,19 +9,31 @@ from reconciler.model.plan import Action, Reason, ReasonCode
 from reconciler.model.problem import Next, Problem
 
 if TYPE_CHECKING:
+    from reconciler.model.desired import Desired
     from reconciler.model.name import ArtifactName
     from reconciler.model.plan import Change, Plan
 
 
-def limited(plan: Plan, builds: int | None) -> Plan:
-    """The plan with the first `builds` of its builds, those that may turn out not to be needed included; the others are
-    held, and all that waits for them."""
+def may_build(plan: Plan, desired: Desired) -> tuple[ArtifactName, ...]:
+    """What the plan builds, and what is to be copied, if it may turn out that it must not be."""
+    signed = desired.fleet.policy.sign is not None
+    return tuple(
+        c.artifact
+        for c in plan.changes
+        if c.action is Action.BUILD or (signed and c.action is Action.RETAG and c.source is not None)
+    )
+
+
+def limited(plan: Plan, desired: Desired, builds: int | None) -> Plan:
+    """The plan with the first `builds` of what it may build, those that may turn out not to be needed included; the
+    others are held, and all that waits for them."""
     if builds is None:
         return plan
     changes: list[Change] = []
     held: set[ArtifactName] = set()
+    counted = frozenset(may_build(plan, desired))
     for change in plan.changes:
-        if change.action is Action.BUILD:
+        if change.artifact in counted:
             over = builds <= 0 or not held.isdisjoint(change.waits_for)
             builds -= not over
             if over:

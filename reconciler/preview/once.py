@@ -45,7 +45,9 @@ async def preview_once(ports: Previewing, options: Options) -> Work:
     work = await plan_for(ports, narrowed(after, with_parents(after, told)), replace(options, max_builds=None))
     sides = _Sides(old, before, ports.source, after, asyncio.Semaphore(LISTINGS_AT_ONCE))
     shown = replace(work.plan, changes=tuple(change for change in work.plan.changes if change.artifact in told))
-    changes = limited(shown, options.max_builds).changes  # of what is told: what drifts already is not the merge's
+    changes = limited(
+        shown, after, options.max_builds
+    ).changes  # of what is told: what drifts already is not the merge's
     plan = replace(
         work.plan,
         changes=await with_history(ports, await asyncio.gather(*map(sides.explained, changes))),

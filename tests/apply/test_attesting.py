@@ -247,6 +247,18 @@ def test_an_image_that_the_fleet_did_not_sign_is_built_and_not_copied(tmp_path: 
     assert kinds(found_on(world, *image_of(world, 1))) == ALL
 
 
+def test_a_copy_that_may_turn_into_a_build_counts_as_one(tmp_path: Path) -> None:
+    """A person who allows no build gets none."""
+    world = world_of(tmp_path, sign=None)
+    run(world)
+    with_copy(world, "shop/copy")
+    signing(world, FULL)
+    world.builder.built.clear()
+    _, outcome = asyncio.run(reconcile_once(world.ports(), Options(max_builds=0)))
+    assert ends(outcome)["shop/copy"] == ("hold", "held")
+    assert world.builder.built == []
+
+
 def test_a_copy_that_turns_into_a_build_keeps_its_runner(tmp_path: Path) -> None:
     """Others of its workspace that end first do not take it away."""
     world = world_of(tmp_path, sign=None)
