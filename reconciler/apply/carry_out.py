@@ -118,12 +118,11 @@ class _Carrier:
         try:
             result = await self._act(change)
         except HeldBack as error:
-            problem = error.problems[0].of(str(change.artifact))
-            result = Result(change.artifact, change.action, Status.HELD, problem=problem)
+            result = Result.ended(change.artifact, change.action, Status.HELD, error.problems)
         except LianError as error:
-            result = self._failed(change, error.problems[0])
+            result = Result.ended(change.artifact, change.action, Status.FAILED, error.problems)
         except Exception as error:  # noqa: BLE001 - a bug in one artifact must not stop the others; it is reported as one
-            result = self._failed(change, _bug(error))
+            result = Result.ended(change.artifact, change.action, Status.FAILED, [_bug(error)])
         if change.action is not Action.NONE or result.status is not Status.NONE:
             self.worker.ports.recorder.record(Finished(result))
         self.worker.places.ended(change.artifact)
@@ -131,15 +130,9 @@ class _Carrier:
             self.runners.done(share)
         return result
 
-    def _failed(self, change: Change, problem: Problem) -> Result:
-        return Result(change.artifact, change.action, Status.FAILED, problem=problem.of(str(change.artifact)))
-
     async def _act(self, change: Change) -> Result:
-        if (
-            change.action is Action.HOLD
-        ):  # of what a saved plan names, and no commit wants any more, nothing else is known
-            problem = change.holds[0] if change.holds else None
-            return Result(change.artifact, change.action, Status.HELD, problem=problem)
+        if change.action is Action.HOLD:  # of what a saved plan alone speaks of, nothing else is known
+            return Result.ended(change.artifact, change.action, Status.HELD, change.holds)
         wanted = self.work.resolution.desired.wanted[change.artifact]
         identity = self.work.resolution.identities[change.artifact]
         match change.action:

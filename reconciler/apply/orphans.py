@@ -28,14 +28,13 @@ async def take_away(ports: Ports, fleet: str, orphans: Iterable[Change]) -> tupl
 
 async def _end(ports: Ports, fleet: str, change: Change) -> Result:
     if change.action is not Action.PRUNE:
-        problem = change.holds[0] if change.holds else None
-        return Result(change.artifact, change.action, Status.HELD, change.digest, problem=problem)
+        return Result.ended(change.artifact, change.action, Status.HELD, change.holds, change.digest)
     ports.recorder.record(Started(change.artifact))
     start = time.monotonic()
     pruned = await prune(ports, fleet, _removal(change))
     status = _STATUS.get(pruned.status, Status.FAILED)
-    problem = pruned.problems[0].of(str(change.artifact)) if pruned.problems else None
-    result = Result(change.artifact, Action.PRUNE, status, change.digest, time.monotonic() - start, problem)
+    took = time.monotonic() - start
+    result = Result.ended(change.artifact, Action.PRUNE, status, pruned.problems, change.digest, took)
     ports.recorder.record(Finished(result))
     return result
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from reconciler.model.attempt import FailedTry
     from reconciler.model.cache_use import CacheUse
@@ -52,6 +52,27 @@ class Result:
     """How long the try took on its runner that went well: what forecasts are about. None where none did."""
     forecast: Expected | None = None
     """What the plan expected that to be."""
+    more: tuple[Problem, ...] = ()
+    """What else is wrong with it, beside `problem`: all of it is told at once."""
+
+    @classmethod
+    def ended(
+        cls,
+        artifact: ArtifactName,
+        action: Action,
+        status: Status,
+        problems: Sequence[Problem],
+        digest: Digest | None = None,
+        seconds: float = 0.0,
+    ) -> Result:
+        """The end of an artifact, and all of why; what is said of no other is said of this one."""
+        said = tuple(dict.fromkeys(p if p.artifact else p.of(str(artifact)) for p in problems))
+        return cls(artifact, action, status, digest, seconds, said[0] if said else None, more=said[1:])
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All that is wrong with it."""
+        return (self.problem, *self.more) if self.problem else self.more
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in outcome.json (schemas/json/outcome.json)."""
@@ -69,6 +90,7 @@ class Result:
             "tier": self.tier.document() if self.tier else None,
             "build_seconds": None if self.build_seconds is None else round(self.build_seconds, 3),
             "forecast": self.forecast.to_json() if self.forecast else None,
+            "more": [problem.to_json() for problem in self.more],
         }
 
 

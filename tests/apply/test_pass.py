@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.cli.views.outcome import show
 from reconciler.model.event import Ended, Finished, Noted, Planned, Started
 from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Outcome, Status
@@ -135,6 +137,20 @@ def test_one_failure_does_not_stop_the_others(tmp_path: Path, error: Exception) 
     told = outcome.results[0].problem
     assert told
     assert told.code == ("planted" if isinstance(error, LianError) else "internal-error")
+
+
+def test_all_that_is_wrong_with_one_is_told_at_once(one: World) -> None:
+    """Whoever mends the first would otherwise learn of the second from the next pass."""
+    one.source.commit = one.source.commit.changed(
+        {"shop/api/Dockerfile": b"FROM lost.example/a:1\nFROM lost.example/b:1\n"}
+    )
+    (result,) = run(one).results
+    assert [p.message for p in result.problems] == [
+        f"the base image lost.example/{name}:1 is not in its registry" for name in ("a", "b")
+    ]
+    out = io.StringIO()
+    show(Outcome("0" * 40, (result,)), out, None)
+    assert out.getvalue().count("held[base-missing]") == 2
 
 
 def test_dependants_are_skipped_with_the_cause(tmp_path: Path) -> None:

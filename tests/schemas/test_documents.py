@@ -146,7 +146,7 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
                 build_seconds=1.5,
                 forecast=_EXPECTED,
             ),
-            Result(_BASE, Action.BUILD, Status.FAILED, problem=_PROBLEM),
+            Result.ended(_BASE, Action.BUILD, Status.FAILED, [_PROBLEM, replace(_PROBLEM, code="another")]),
             *(Result(_API, Action.NONE, status) for status in (Status.SKIPPED, Status.HELD, Status.NONE)),
         ),
         (_PROBLEM,),

@@ -60,12 +60,12 @@ def show(
                 writer.wrapped(["  ", ("tried: ", "yellow")], tried, indent=4)
             for complaint in (c for use in result.caches.values() for c in cache_use.complaints(use)):
                 writer.wrapped(["  ", ("cache: ", "yellow")], complaint, indent=4)
-    held = (result.problem for result in outcome.results if result.problem and result.status is Status.HELD)
+    held = (problem for result in outcome.results if result.status is Status.HELD for problem in result.problems)
     known = set(outcome.problems)
     blocks((problem for problem in held if problem not in known), writer, word="held", style="yellow")
     for those in _by_problem(outcome.results):
         writer.line()
-        blocks([result.problem.of(str(result.artifact)) for result in those if result.problem], writer)
+        blocks([problem.of(str(result.artifact)) for result in those for problem in result.problems], writer)
         if repeat is not None and any(result.action is Action.BUILD for result in those):
             named = those if len(those) <= ARTIFACTS_SHOWN else ()
             only = [word for result in named for word in ("--only", str(result.artifact))]
@@ -83,10 +83,10 @@ def show(
 
 def _by_problem(results: Iterable[Result]) -> Iterable[list[Result]]:
     """What has failed, by what is wrong: with many artifacts it may be one thing."""
-    found: dict[Problem, list[Result]] = {}
+    found: dict[tuple[Problem, ...], list[Result]] = {}
     for result in results:
         if result.problem and result.status is Status.FAILED:
-            found.setdefault(in_common(result.problem), []).append(result)
+            found.setdefault(tuple(map(in_common, result.problems)), []).append(result)
     return found.values()
 
 
