@@ -184,7 +184,8 @@ async def _place_held(resolution: Resolution, source: Source) -> None:
     """Say in which line the images are named that hold artifacts. Raises LianError for a broken repository."""
     held = {name: one for name, one in resolution.identities.items() if isinstance(one, Held) and one.written}
     if held:
-        places = await source.places(frozenset(each for one in held.values() for each in one.written if each.image))
+        written = (each for one in held.values() for each in one.written)
+        places = await source.places(frozenset(each for each in written if each.image is not None))
         resolution.identities.update({name: placed(one, places) for name, one in held.items()})
 
 

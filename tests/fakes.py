@@ -102,6 +102,8 @@ class FakeSource:
 
     def __init__(self, commit: Commit, points: Points) -> None:
         self.commit, self.points = commit, points
+        self.line = 0
+        """In which line Dockerfiles name images."""
         self.descendants: set[str] = set()
         """Commits that this clone knows to come after its own."""
         self.missing: tuple[str, ...] = ()
@@ -113,7 +115,7 @@ class FakeSource:
 
     async def places(self, written: Collection[Written]) -> Mapping[Written, Place]:
         await self.points.at("places")
-        return {one: Place(one.file) for one in written}
+        return {one: Place(one.file, self.line if one.image is not None else 0) for one in written}
 
     async def descends(self, revision: str) -> bool | None:
         await self.points.at("descends")

@@ -280,9 +280,7 @@ class Resolution:
                 self._waits_for[wanted.artifact.name] = parent
                 return
             if isinstance(identity, Held):
-                self.identities[wanted.artifact.name] = Held(
-                    identity.problems, because_of=identity.because_of or parent
-                )
+                self.identities[wanted.artifact.name] = replace(identity, because_of=identity.because_of or parent)
                 return
             outputs = self.outputs(parent, wanted.artifact.platforms, observed)
             if outputs is None:

@@ -79,6 +79,15 @@ def test_nothing_is_built_on_a_broken_parent_that_is_held(tmp_path: Path, respon
         assert [p.code for p in changes["w/child"].holds] == ["image-broken"]
 
 
+def test_what_a_child_inherits_has_the_same_place(tmp_path: Path) -> None:
+    """Told apart from its parent's, one fault would look like two."""
+    files = {**STANDING, "w/base/Dockerfile": b"FROM lost.example/a:1\n"}
+    world = World(Commit(PAIR, files), tmp_path)
+    world.source.line = 1
+    changes = asyncio.run(plan_once(world.ports(), Options())).plan.changes
+    assert {p.place for change in changes for p in change.holds} == {"w/base/Dockerfile:1"}
+
+
 CHECKED = (
     artifact("w/tools", platforms=(AMD64, ARM64)),
     artifact("w/app", contexts={"tools": "artifact:w/tools"}, checks=("test",), platforms=(AMD64, ARM64)),
