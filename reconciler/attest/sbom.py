@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from reconciler.model.attestation import SBOM_PREDICATE, Statement, sbom_statement
-from reconciler.model.manifest import Descriptor, Manifest
+from reconciler.model.manifest import Descriptor, Manifest, layers_in
 from reconciler.model.problem import LianError, Problem
 
 if TYPE_CHECKING:
@@ -81,11 +81,8 @@ def apart(built: Manifest) -> tuple[Descriptor, tuple[Descriptor, ...]]:
 
 def sbom_layers(attestation: Manifest) -> tuple[Descriptor, ...]:
     """The layers of an attestation manifest that are SBOMs. Raises ValueError."""
-    document = attestation.document
-    layers = document.get("layers")
-    if layers is None and "layers" in document:  # as BuildKit writes none at all: the scanner has said nothing
-        return ()
-    if not isinstance(layers, list):
+    layers = layers_in(attestation.document)  # none at all: the scanner has said nothing
+    if layers is None:
         raise ValueError("its attestation manifest has no layers")
     descriptors = [Descriptor.from_json(layer) for layer in layers]
     return tuple(d for d in descriptors if d.annotations.get(PREDICATE_ANNOTATION) == SBOM_PREDICATE)

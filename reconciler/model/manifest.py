@@ -162,6 +162,15 @@ def packed(artifact_type: str, layer_type: str, data: bytes) -> tuple[Manifest, 
     return manifest, {Digest.of(EMPTY_BLOB): EMPTY_BLOB, Digest.of(data): data}
 
 
+def layers_in(document: Mapping[str, Any]) -> list[Any] | None:
+    """The layers of an image manifest: none where there is null, as BuildKit writes it for an image that has none.
+    None for what is no image manifest."""
+    layers = document.get("layers")
+    if layers is None and "layers" in document:
+        return []
+    return layers if isinstance(layers, list) else None
+
+
 def layer_of(manifest: Manifest, artifact_type: str, layer_type: str) -> Digest:
     """The layer that holds the document of such an artifact. Raises ValueError if the manifest is something else."""
     document = manifest.document

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.manifest import Descriptor
+from reconciler.model.manifest import Descriptor, layers_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +31,8 @@ def below(manifest: Manifest) -> Parts:
     document = manifest.document
     if isinstance(document.get("manifests"), list):
         return Parts(manifests=tuple(Descriptor.from_json(d) for d in document["manifests"]))
-    config, layers = document.get("config"), document.get("layers")
-    if not isinstance(config, dict) or not isinstance(layers, list):
+    config, layers = document.get("config"), layers_in(document)
+    if not isinstance(config, dict) or layers is None:
         raise ValueError("it is neither an image manifest nor an image index")
     here = [config, *(layer for layer in layers if not _is_elsewhere(layer))]
     elsewhere = [layer for layer in layers if _is_elsewhere(layer)]

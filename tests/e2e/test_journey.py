@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 import shutil
@@ -118,6 +119,28 @@ def test_the_image_holds_what_the_commit_says(tmp_path: Path) -> None:
     assert named == dict.fromkeys(["1.4", "stable", f"lian-{key[:40]}"], digest)
     files = layout_files(tmp_path / "registry", "shop/api", digest)
     assert (files["app.sh"], files["version"]) == (b"echo hello\n", b"1.4\n")
+
+
+@pytest.mark.parametrize("served", [False, True], ids=["layout", "registry"])
+def test_images_without_a_layer_are_images(tmp_path: Path, served: bool) -> None:
+    """Of a Dockerfile that says what an image is for and puts nothing into it, BuildKit writes `layers` as null."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(run_registry(tmp_path / "server")) if served else None
+        bench = Bench.new(tmp_path, server.url if server else f"oci-layout:{tmp_path / 'registry'}")
+        child = 'image = "shop/child", context.path = "child", contexts.about = { artifact = "about" }'
+        bench.commit(
+            {
+                "directives/shop.ncl": directive(
+                    "shop", {"about": 'image = "shop/about", context.path = "about"', "child": child}
+                ),
+                "about/Dockerfile": 'FROM scratch\nLABEL a=b\nCMD ["/x"]\n',
+                "child/Dockerfile": "FROM about\nCOPY f /f\n",
+                "child/f": "f",
+            }
+        )
+        assert {r["status"] for r in bench.reconcile().values()} == {"done"}
+        assert {r["status"] for r in bench.reconcile().values()} == {"none"}
+        bench.lian("verify")
 
 
 def test_a_registry_that_wants_credentials(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.manifest import ACCEPTED, IMAGE_INDEX, IMAGE_MANIFEST, MAX_MANIFEST, Manifest
+from reconciler.model.manifest import ACCEPTED, IMAGE_INDEX, IMAGE_MANIFEST, MAX_MANIFEST, Manifest, layers_in
 from reconciler.model.problem import LianError
 from reconciler.providers.registry import problems
 from reconciler.providers.registry.layout.index import LayoutIndex
@@ -104,7 +104,7 @@ def _media_type(document: dict[str, Any]) -> str | None:
         return stated if stated in ACCEPTED else None
     if isinstance(document.get("manifests"), list):
         return IMAGE_INDEX
-    return IMAGE_MANIFEST if isinstance(document.get("layers"), list) else None
+    return None if layers_in(document) is None else IMAGE_MANIFEST
 
 
 def _read(path: str, limit: int) -> bytes | None:
