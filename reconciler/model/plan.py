@@ -45,6 +45,7 @@ class ReasonCode(StrEnum):
     EPOCH_CHANGED = "epoch-changed"
     PLATFORM_MISSING = "platform-missing"
     EXPIRED = "expired"
+    MAX_AGE_CHANGED = "max-age-changed"
     FORCED = "forced"
     TAG_DIFFERS = "tag-differs"
     RETAGGED = "retagged"

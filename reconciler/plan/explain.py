@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from reconciler.identity.inputs import freshness
 from reconciler.model.artifact import ParentImage
 from reconciler.model.plan import Reason, ReasonCode
 from reconciler.plan.secret_looks import masked
@@ -21,7 +23,6 @@ _SCALARS = {
     "dockerfile": ReasonCode.DOCKERFILE_CHANGED,
     "target": ReasonCode.TARGET_CHANGED,
     "frontend": ReasonCode.FRONTEND_MOVED,
-    "fresh": ReasonCode.EXPIRED,
     "os_epoch": ReasonCode.EXPIRED,
     "source_date_epoch": ReasonCode.EPOCH_CHANGED,
     "builder": ReasonCode.BUILDER_CHANGED,
@@ -48,9 +49,8 @@ def reasons(
     artifact: Artifact, record: BuildRecord, inputs: Mapping[Platform, Mapping[str, Any]], waiting: set[str]
 ) -> tuple[Reason, ...]:
     """How inputs differ from those that a record tells of, see `differences`."""
-    return differences(
-        artifact, {platform: build.inputs for platform, build in record.platforms.items()}, inputs, waiting
-    )
+    old = {platform: build.inputs for platform, build in record.platforms.items()}
+    return differences(artifact, old, inputs, waiting, _moment(record.started))
 
 
 def differences(
@@ -58,10 +58,12 @@ def differences(
     old: Mapping[Platform, Mapping[str, Any]],
     inputs: Mapping[Platform, Mapping[str, Any]],
     waiting: set[str],
+    built: float | None = None,
 ) -> tuple[Reason, ...]:
     """The differences over all platforms, each once, the most telling first.
 
-    `waiting` names the contexts whose parents are not built yet: their leaves are left out of the comparison.
+    `waiting` names the contexts whose parents are not built yet: their leaves are left out of the comparison. `built`
+    is when the old ones were built from, in Unix seconds, where that is known.
     Empty where both agree.
     """
     found: dict[Reason, None] = {}
@@ -69,16 +71,21 @@ def differences(
         if platform not in old:
             found[Reason(ReasonCode.PLATFORM_MISSING, None, str(platform), subject=str(platform))] = None
             continue
-        found |= dict.fromkeys(_between(artifact, old[platform], new, waiting))
+        found |= dict.fromkeys(_between(artifact, old[platform], new, waiting, built))
     for platform in sorted(set(old) - set(inputs)):
         found[Reason(ReasonCode.PLATFORM_MISSING, str(platform), None, subject=str(platform))] = None
     return tuple(found)
 
 
-def _between(artifact: Artifact, old: Mapping[str, Any], new: Mapping[str, Any], waiting: set[str]) -> Iterator[Reason]:
+def _between(
+    artifact: Artifact, old: Mapping[str, Any], new: Mapping[str, Any], waiting: set[str], built: float | None
+) -> Iterator[Reason]:
     for leaf, code in _SCALARS.items():
         if old.get(leaf) != new.get(leaf):
             yield Reason(code, _text(old.get(leaf)), _text(new.get(leaf)), subject=_subject(leaf))
+    if old.get("fresh") != new.get("fresh"):
+        code = _aged(artifact, old.get("fresh"), new.get("fresh"), built)
+        yield Reason(code, _text(old.get("fresh")), _text(new.get("fresh")), subject="fresh")
     for leaf, code in _MAPPINGS.items():
         before, after = old.get(leaf, {}), new.get(leaf, {})
         for key in sorted(before.keys() | after.keys()):
@@ -97,8 +104,26 @@ def _between(artifact: Artifact, old: Mapping[str, Any], new: Mapping[str, Any],
             yield Reason(code, _leaf(before.get(name)), _leaf(after.get(name)), subject=subject)
 
 
+def _aged(artifact: Artifact, old: object, new: object, built: float | None) -> ReasonCode:
+    """Whether a window of `max_age` has passed, or windows are counted otherwise now: no number of a window tells how
+    long that was. Numbers that follow each other are of one count: a pass may begin in one window and build in the
+    next."""
+    if not isinstance(old, int) or not isinstance(new, int) or artifact.max_age is None or new < old:
+        return ReasonCode.MAX_AGE_CHANGED
+    if old + 1 < new and built is not None and freshness(artifact.name, artifact.max_age, built) == new:
+        return ReasonCode.MAX_AGE_CHANGED
+    return ReasonCode.EXPIRED
+
+
+def _moment(started: str) -> float | None:
+    try:
+        return datetime.fromisoformat(started).timestamp()
+    except ValueError:
+        return None
+
+
 def _subject(leaf: str) -> str | None:
-    return leaf if leaf in {"fresh", "os_epoch", "source_date_epoch"} else None
+    return leaf if leaf in {"os_epoch", "source_date_epoch"} else None
 
 
 def _text(value: object) -> str | None:

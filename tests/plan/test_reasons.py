@@ -46,6 +46,7 @@ def versions(draw: st.DrawFn) -> Commit:
         secrets=draw(FEW),
         target=draw(st.sampled_from([None, "x", "y"])),
         os_epoch=draw(st.sampled_from([None, "1", "2"])),
+        max_age=draw(st.sampled_from([None, 3_600, 86_400])),
         source_date_epoch=draw(st.integers(0, 2)),
         platforms=draw(st.sampled_from([(AMD64,), (ARM64,), (AMD64, ARM64)])),
     )
