@@ -19,7 +19,7 @@ from reconciler.model.run import Run, runs_from_json
 from reconciler.model.tree import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 ARTIFACT_TYPE = "application/vnd.lian.build-record.v1"
 RECORD_LAYER = "application/vnd.lian.build-record.v1+json"
@@ -132,6 +132,13 @@ class BuildRecord:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a build record: {error}") from error
+
+
+def nearest(records: Sequence[BuildRecord], artifact: str, fleet: str) -> tuple[BuildRecord, ...]:
+    """Those that tell of this artifact, in their order: its own. Where there are none, those of its name in another
+    fleet, as before the fleet was given one (ADR 049); else all: it was called otherwise then."""
+    named = tuple(record for record in records if record.artifact == artifact)
+    return tuple(record for record in named if record.fleet == fleet) or named or tuple(records)
 
 
 def origin(revision: str) -> dict[str, str | None]:

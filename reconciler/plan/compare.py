@@ -270,7 +270,7 @@ class _View:
         others = [reason for reason in moves if reason.code in _BY_OTHERS]
         if not moves:
             return [Reason(ReasonCode.ABSENT, subject=tag) for tag in self.artifact.tags]
-        for record in (records := self.drift.records):
+        for record in (records := self.drift.own_records):
             if differences := explain(self.artifact, record, identity.inputs, waiting):
                 return [*others, *differences]
         if waiting and records:
@@ -294,10 +294,10 @@ class _View:
 
     def _old_parent(self, parent: ArtifactName) -> str | None:
         """The parent's digest that the present image stands on, if a record tells; the new one is not known yet."""
-        if not self.drift.records:
+        if not (records := self.drift.own_records):
             return None
         names = [n for n, c in self.artifact.contexts.items() if isinstance(c, ParentImage) and c.artifact == parent]
-        for record in self.drift.records:
+        for record in records:
             for build in record.platforms.values():
                 leaves: Mapping[str, Mapping[str, str]] = build.inputs.get("contexts", {})
                 for name in names:

@@ -12,6 +12,7 @@ from reconciler.model.observed import Absent, Found, Unknown
 from reconciler.model.plan import Reason, ReasonCode
 from reconciler.model.policy import Response
 from reconciler.model.problem import Next, Problem
+from reconciler.model.record import nearest
 from reconciler.model.reference import Reference
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ class TagDrift:
         self.heads = {tag: heads[Reference(image, tag)] for tag in self.artifact.tags}
         there = (head.digest for head in self.heads.values() if isinstance(head, Found))
         self.records = tuple(record for digest in there for record in self.observed.records_of(image, digest))
+
+    @property
+    def own_records(self) -> tuple[BuildRecord, ...]:
+        """Those that tell of this artifact: others may have come out as the same image, from other inputs."""
+        return nearest(self.records, str(self.artifact.name), self.fleet)
 
     def moves(self, wanted: Digest | None) -> list[Reason]:
         """A reason for each tag that does not point at the wanted image; with None, for each that points at any."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.plan import Moved, ReasonCode
+from reconciler.model.record import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +27,7 @@ def with_origins(change: Change, resolution: Resolution, observed: Observed) -> 
     if materials is None or not (origins := materials.origins):
         return change
     records = observed.records_behind(change.image, change.tags)
+    records = nearest(records, str(change.artifact), resolution.desired.fleet.name)
 
     def before(reason: Reason, name: str) -> Origin | None:
         record = _before(reason, name, records)
