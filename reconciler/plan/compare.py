@@ -168,7 +168,7 @@ class _View:
         holding += [reason for reason, response in responses if response is Response.HOLD]
         if holding:
             rest = [reason for reason in change.reasons if reason not in holding]
-            problems = tuple(dict.fromkeys(self.drift.problem(reason) for reason in holding))
+            problems = tuple(dict.fromkeys(self.drift.problem(reason, change) for reason in holding))
             held = replace(change, action=Action.HOLD, reasons=(*holding, *rest), holds=problems)
             return replace(held, conditional=False, replaces=False)
         reported = [reason for reason, response in responses if response is Response.REPORT]

@@ -34,6 +34,15 @@ _MAPPINGS = {
     "fetched": ReasonCode.FETCHED_MOVED,
     "secrets": ReasonCode.SECRET_CHANGED,
 }
+OF_INPUTS = {
+    *_SCALARS.values(),
+    *_MAPPINGS.values(),
+    ReasonCode.MAX_AGE_CHANGED,
+    ReasonCode.NAMED_CONTEXT_CHANGED,
+    ReasonCode.PARENT_CHANGED,
+    ReasonCode.PLATFORM_MISSING,
+}
+"""The codes of what `differences` finds."""
 _FREE = {"args", "labels"}
 """Whose values people write as they like. Reasons are printed, sent and kept, so what looks like a secret is hidden in
 them from the start; records and keys have the values themselves."""

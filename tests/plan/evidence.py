@@ -168,9 +168,11 @@ class Evidence:
             )
 
 
-def resolved(commit: Commit, evidence: Evidence, moment: float = MOMENT) -> tuple[Resolution, Observed]:
+def resolved(
+    commit: Commit, evidence: Evidence, moment: float = MOMENT, forced: frozenset[ArtifactName] = frozenset()
+) -> tuple[Resolution, Observed]:
     """The identities, and what had to be asked for them."""
-    resolution = Resolution(checked(commit.desired), moment, lambda _repository, _digest: True)
+    resolution = Resolution(checked(commit.desired), moment, lambda _repository, _digest: True, forced)
     observed = Observed(lineage=evidence.lineage)
     while questions := resolution.still_needed(observed):
         observed.take(evidence.answer(questions))
