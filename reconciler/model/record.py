@@ -191,7 +191,7 @@ def _inputs(value: object) -> dict[str, Any]:
     """An input document in the form that comparing relies on; leaves of other names are taken as they are."""
     if not isinstance(value, dict):
         raise ValueError("not a build record: inputs are an object")
-    for leaf in ("args", "labels", "bases", "secrets"):
+    for leaf in ("args", "labels", "bases", "fetched", "secrets"):
         _texts(value.get(leaf, {}))
     contexts = value.get("contexts", {})
     if not isinstance(contexts, dict):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.identity.inputs import freshness
 from reconciler.model.artifact import ParentImage
 from reconciler.model.plan import Reason, ReasonCode
-from reconciler.plan.secret_looks import masked
+from reconciler.plan.secret_looks import masked, masked_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,10 +49,23 @@ _FREE = {"args", "labels"}
 them from the start; records and keys have the values themselves."""
 
 
-def shown(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def without_secrets(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """A platform's inputs as they may be sent and kept: what looks like a secret is hidden in them."""
-    free = {leaf: {key: masked(key, each) for key, each in inputs[leaf].items()} for leaf in _FREE & inputs.keys()}
-    return {**inputs, **free}
+    told = {leaf: {key: masked(key, each) for key, each in inputs[leaf].items()} for leaf in _FREE & inputs.keys()}
+    if "fetched" in inputs:
+        told["fetched"] = _fetched(inputs["fetched"], inputs.get("args", {}))
+    return {**inputs, **told}
+
+
+def _fetched(fetched: Mapping[str, str], args: Mapping[str, str]) -> dict[str, str]:
+    """Location -> what it is pinned to; those that are the same without their secrets are counted."""
+    told: dict[str, str] = {}
+    count: Counter[str] = Counter()
+    for location, pin in fetched.items():
+        place = masked_place(location, args)
+        count[place] += 1
+        told[place if count[place] == 1 else f"{place} ({count[place]})"] = pin
+    return told
 
 
 def reasons(
@@ -102,7 +116,7 @@ def _between(
                 was, now = (_text(value.get(key)) for value in (before, after))
                 if leaf in _FREE:
                     was, now = (each and masked(key, each) for each in (was, now))
-                yield Reason(code, was, now, subject=key)
+                yield Reason(code, was, now, subject=_named(leaf, key, old if key in before else new))
     before, after = old.get("contexts", {}), new.get("contexts", {})
     for name in sorted((before.keys() | after.keys()) - waiting):
         if before.get(name) != after.get(name):
@@ -111,6 +125,11 @@ def _between(
             code = ReasonCode.PARENT_CHANGED if parent else ReasonCode.NAMED_CONTEXT_CHANGED
             subject = str(context.artifact) if isinstance(context, ParentImage) else name
             yield Reason(code, _leaf(before.get(name)), _leaf(after.get(name)), subject=subject)
+
+
+def _named(leaf: str, key: str, inputs: Mapping[str, Any]) -> str:
+    """What a reason is about; `inputs` are those that have the key."""
+    return masked_place(key, inputs.get("args", {})) if leaf == "fetched" else key
 
 
 def _aged(artifact: Artifact, old: object, new: object, built: float | None) -> ReasonCode:

@@ -12,7 +12,7 @@ from reconciler.model.observed import Absent, Found
 from reconciler.model.plan import Action
 from reconciler.model.reference import Reference
 from reconciler.model.wording import some
-from reconciler.plan.explain import differences, shown
+from reconciler.plan.explain import differences, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -72,7 +72,7 @@ def made_of(name: ArtifactName, resolution: Resolution) -> Mapping[Platform, Inp
     identity = resolution.identities.get(name)
     if identity is None or isinstance(identity, Held):
         return None
-    return {platform: shown(inputs) for platform, inputs in identity.inputs.items()}
+    return {platform: without_secrets(inputs) for platform, inputs in identity.inputs.items()}
 
 
 def pointing(change: Change, observed: Observed) -> dict[str, Digest | None]:

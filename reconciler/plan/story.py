@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.identity.resolve import Keyed, Pending, Resolution
 from reconciler.model.observed import Found, Observed, Questions, Unknown
 from reconciler.model.record import nearest
 from reconciler.model.reference import Reference
+from reconciler.plan.explain import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,14 +20,15 @@ if TYPE_CHECKING:
     from reconciler.model.observed import Sighting
     from reconciler.model.plan import Change, Plan
     from reconciler.model.platform import Platform
-    from reconciler.model.record import BuildRecord
+    from reconciler.model.record import BuildRecord, PlatformBuild
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
     """`tags` holds what each wanted tag (and the content tag, if known) names, None for absent; `unread` why that is
     not known of the others. `record` is the artifact's newest of the image the tags point at, None where there is none,
-    or where `record_unread` says why it is not known."""
+    or where `record_unread` says why it is not known. In `inputs`, and in those of the record, what looks like a secret
+    is hidden: a story is handed on."""
 
     change: Change
     revision: str
@@ -80,7 +82,9 @@ def tell(plan: Plan, name: ArtifactName, resolution: Resolution, observed: Obser
         content,
         {tag: _digest(head) for tag, head in heads.items() if not isinstance(head, Unknown)},
         {tag: head.problem.message for tag, head in heads.items() if isinstance(head, Unknown)},
-        identity.inputs if isinstance(identity, Keyed | Pending) else {},
+        {p: without_secrets(inputs) for p, inputs in identity.inputs.items()}
+        if isinstance(identity, Keyed | Pending)
+        else {},
         tuple(changes[parent] for parent in parents if parent in changes),
         _record(observed, change, resolution.desired.fleet.name),
         _record_unread(observed, change),
@@ -102,7 +106,12 @@ def _record(observed: Observed, change: Change, fleet: str) -> BuildRecord | Non
     digest = image_of(change, observed)
     records = observed.records_of(change.image, digest) if digest else ()
     same = (record for record in records if record.key == change.key)
-    return next(iter((*same, *nearest(records, str(change.artifact), fleet))), None)
+    found = next(iter((*same, *nearest(records, str(change.artifact), fleet))), None)
+    return found and replace(found, platforms={p: _without_secrets(build) for p, build in found.platforms.items()})
+
+
+def _without_secrets(build: PlatformBuild) -> PlatformBuild:
+    return replace(build, inputs=without_secrets(build.inputs))
 
 
 def _record_unread(observed: Observed, change: Change) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,6 +104,24 @@ def test_the_story_has_the_record_also_when_in_sync(world: World) -> None:
     assert len(set(story.tags.values())) == 1
     with pytest.raises(LianError, match="selection-empty"):
         asyncio.run(why_once(world.ports(), "shop/web"))
+
+
+def test_the_story_holds_no_secret(world: World) -> None:
+    """Neither of what is wanted nor of what was built."""
+    (api,) = world.source.commit.artifacts
+    for value in ("hunter2", "hunter3"):
+        url = f"https://a.example/{value}/x"
+        commit = world.source.commit.changed(
+            artifacts=(replace(api, args={"NPM_TOKEN": value}),), pins={url: "sha256:1"}
+        )
+        world.source.commit = commit
+        if value == "hunter2":
+            asyncio.run(reconcile_once(world.ports(), Options()))
+    story = asyncio.run(why_once(world.ports(), "shop/api"))
+    document = json.dumps(story.to_json())
+    assert "hunter" not in document
+    assert document.count('{"NPM_TOKEN": "***"}') == 2
+    assert document.count("https://a.example/***/x") == 4
 
 
 def test_the_story_of_what_is_wrong_in_the_commit_asks_what_is_there(world: World) -> None:
