@@ -59,8 +59,14 @@ def _context_of(reason: Reason) -> str | None:
     return reason.subject if reason.code is ReasonCode.NAMED_CONTEXT_CHANGED else None
 
 
+def record_before(reason: Reason, records: Iterable[BuildRecord]) -> BuildRecord | None:
+    """The record that the old value of a reason about a context or a Dockerfile is from."""
+    name = _context_of(reason)
+    return None if name is None else _before(reason, name, records)
+
+
 def _before(reason: Reason, name: str, records: Iterable[BuildRecord]) -> BuildRecord | None:
-    """The record that the reason's old value is from."""
+    """The same of what was made of the context of that name."""
 
     def says(record: BuildRecord) -> bool:
         inputs = [build.inputs for build in record.platforms.values()]

@@ -72,6 +72,21 @@ def test_the_commit_behind_the_files_is_told(world: World) -> None:
     assert told == {ReasonCode.CONTEXT_CHANGED: now, ReasonCode.NAMED_CONTEXT_CHANGED: now}
 
 
+def test_a_commit_from_before_the_last_build_is_behind_nothing(world: World) -> None:
+    """Another file is the Dockerfile now, and it is old."""
+    first = world.source.commit
+    (api,) = first.artifacts
+    world.source.commit = first.changed({"shop/api/Other": b"# other\n" + _FILES["shop/api/Dockerfile"]})
+    asyncio.run(reconcile_once(world.ports(), Options()))
+    world.source.commit = world.source.commit.changed({"libs/a": b"2"}, artifacts=(replace(api, dockerfile="Other"),))
+    world.source.changed = {"shop/api/Other": world.source.commit.before[-1]}
+    told = {reason.code: (reason.files, reason.commit) for reason in change(world).reasons}
+    assert told == {
+        ReasonCode.DOCKERFILE_CHANGED: ((FileChange("shop/api/Other"),), None),
+        ReasonCode.NAMED_CONTEXT_CHANGED: ((FileChange("libs/a"),), world.source.commit.revision),
+    }
+
+
 def test_a_held_change_names_its_files_too(world: World) -> None:
     changed = world.source.commit.changed({"shop/api/main.go": b"2"}, policy=Policy(immutable_tags=("latest",)))
     world.source.commit = changed

@@ -95,6 +95,7 @@ def test_what_is_changed_and_what_stands_on_it(world: World) -> None:
     }
     files = plan.changes[0].reasons[0].files
     assert files == (FileChange("w/base/a", FileStatus.MODIFIED), FileChange("w/base/new", FileStatus.ADDED))
+    assert plan.changes[0].reasons[0].commit == CHANGED.revision
     assert plan.merge is not None
     assert (plan.merge.base, plan.merge.head, plan.revision) == (MAIN.revision, CHANGED.revision, CHANGED.revision)
 
