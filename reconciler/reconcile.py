@@ -23,7 +23,15 @@ from reconciler.observe.lineage import lineage
 from reconciler.plan.audit import audited, not_audited
 from reconciler.plan.compare import Overrides, make_plan
 from reconciler.plan.drift import revisions_behind
-from reconciler.plan.files import are_behind, changed_files, listings_of, paths_behind, with_commits, with_files
+from reconciler.plan.files import (
+    are_behind,
+    built_from,
+    changed_files,
+    files_behind,
+    listings_of,
+    with_commits,
+    with_files,
+)
 from reconciler.plan.graph import checked
 from reconciler.plan.limit import limited, may_build
 from reconciler.plan.origins import with_origins
@@ -53,6 +61,7 @@ if TYPE_CHECKING:
     from reconciler.model.problem import Problem
     from reconciler.model.reference import Repository
     from reconciler.model.saved_plan import SavedPlan
+    from reconciler.plan.files import Since
     from reconciler.plan.story import Story
     from reconciler.ports.bundle import Ports, Reading
     from reconciler.ports.source import Source
@@ -175,7 +184,8 @@ async def plan_for(ports: Reading, desired: Desired, options: Options, orphans: 
     await _place_held(resolution, ports.source)
     plan = await decide(ports, resolution, observed, options.overrides, orphans.changes)
     plan = limited(plan, desired, options.max_builds)
-    changes = await with_history(ports, await _explained(plan.changes, resolution, observed, ports))
+    explained = await _explained(plan.changes, resolution, observed, ports)
+    changes = await with_history(ports, explained, built_from(resolution, observed))
     notes = (*orphans.notes, *not_audited(desired.fleet.policy, observed))
     return Work(replace(plan, changes=changes), resolution, observed, notes)
 
@@ -197,11 +207,11 @@ async def _changed(ports: Reading, desired: Desired, selection: Selection) -> fr
     return touched(await judged(await then.load(), then), desired)
 
 
-async def with_history(ports: Reading, changes: Iterable[Change]) -> tuple[Change, ...]:
-    """The changes with the commits that are behind the files in their reasons."""
+async def with_history(ports: Reading, changes: Iterable[Change], since: Since) -> tuple[Change, ...]:
+    """The changes with the commits that are behind the files in their reasons, where those are not told yet."""
     told = tuple(changes)
-    paths = paths_behind(told)
-    return with_commits(told, await ports.source.last_changed(paths)) if paths else told
+    files = files_behind(told, since)
+    return with_commits(told, since, await ports.source.last_changed(files)) if files else told
 
 
 async def decide(

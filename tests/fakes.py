@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.event import Event
     from reconciler.model.observed import Sighting
+    from reconciler.model.plan import FileSince
     from reconciler.model.reference import Reference, Repository
     from reconciler.model.rule import Written
     from reconciler.model.tier import Sizes
@@ -108,6 +109,8 @@ class FakeSource:
         """Commits that this clone knows to come after its own."""
         self.missing: tuple[str, ...] = ()
         """Files that are not in the commit; all others are."""
+        self.changed: dict[str, str] = {}
+        """File -> the commit that changed it last, where that is not the newest."""
 
     async def load(self) -> Desired:
         await self.points.at("load")
@@ -123,9 +126,12 @@ class FakeSource:
             return True
         return False if revision in (self.commit.revision, *self.commit.before) else None
 
-    async def last_changed(self, paths: Collection[str]) -> Mapping[str, str]:
+    async def last_changed(self, files: Collection[FileSince]) -> Mapping[FileSince, str]:
         await self.points.at("history")
-        return dict.fromkeys(paths, self.commit.revision)
+        order = [self.commit.revision, *reversed(self.commit.before)]
+        found = {one: self.changed.get(one.path, self.commit.revision) for one in files}
+        newest = sorted(found, key=lambda one: order.index(found[one]))
+        return {one: found[one] for one in newest if found[one] not in _up_to(one.since, order)}
 
     async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
         await self.points.at("listing")
@@ -155,6 +161,11 @@ class FakeSource:
         if path in self.missing:
             raise problem("path-missing", f"the commit holds no file {path}")
         return self.commit.files.get(path, b"FROM scratch\n")
+
+
+def _up_to(revision: str, order: Sequence[str]) -> Sequence[str]:
+    """That commit and those before it."""
+    return order[order.index(revision) :] if revision in order else ()
 
 
 class FakeRevisions:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from reconciler.model.fleet import RegistrySettings
     from reconciler.model.lock import Lock
     from reconciler.model.name import ArtifactName
+    from reconciler.model.plan import FileSince
     from reconciler.model.rule import Rulebook, Written
     from reconciler.model.secret import Secret
     from reconciler.model.tier import Sizes
@@ -329,14 +330,14 @@ class GitSource:
             return None
         return await asyncio.to_thread(git.descends, commit.repository, revision, commit.revision)
 
-    async def last_changed(self, paths: Collection[str]) -> Mapping[str, str]:
+    async def last_changed(self, files: Collection[FileSince]) -> Mapping[FileSince, str]:
         """See the port."""
         from reconciler.desired.last_changed import last_changed  # for changes alone
 
         commit = self._loaded
-        if commit.repository is None or not paths:
+        if commit.repository is None or not files:
             return {}
-        return await asyncio.to_thread(last_changed, commit.repository, commit.revision, paths)
+        return await asyncio.to_thread(last_changed, commit.repository, commit.revision, files)
 
     async def sizes(self) -> Sizes:
         """See the port."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from reconciler.model.digest import Digest
@@ -45,6 +45,7 @@ class ReasonCode(StrEnum):
     EPOCH_CHANGED = "epoch-changed"
     PLATFORM_MISSING = "platform-missing"
     EXPIRED = "expired"
+    MAX_AGE_CHANGED = "max-age-changed"
     FORCED = "forced"
     TAG_DIFFERS = "tag-differs"
     RETAGGED = "retagged"
@@ -81,6 +82,13 @@ class FileChange:
         return {"path": self.path, "status": self.status.value}
 
 
+class FileSince(NamedTuple):
+    """A file, and the commit at which it was built from last; empty where nobody knows."""
+
+    path: str
+    since: str
+
+
 @dataclass(frozen=True, slots=True)
 class Moved:
     """A context from another repository: the commit of the last build, where it is known, or that of a merge's base;
@@ -99,7 +107,8 @@ class Moved:
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One reason with its old and new value; `subject` says of what (an argument, a base, a tag), `origin` that it is
-    about another repository, whose the files are then; `commit` is the last that changed one of the files."""
+    about another repository, whose the files are then; `commit` is the newest that changed one of the files since what
+    the old value is of, as far as they were looked at: of many the first few."""
 
     code: ReasonCode
     old: str | None = None

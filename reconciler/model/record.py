@@ -19,7 +19,7 @@ from reconciler.model.run import Run, runs_from_json
 from reconciler.model.tree import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 ARTIFACT_TYPE = "application/vnd.lian.build-record.v1"
 RECORD_LAYER = "application/vnd.lian.build-record.v1+json"
@@ -134,6 +134,13 @@ class BuildRecord:
             raise ValueError(f"not a build record: {error}") from error
 
 
+def nearest(records: Sequence[BuildRecord], artifact: str, fleet: str) -> tuple[BuildRecord, ...]:
+    """Those that tell of this artifact, in their order: its own. Where there are none, those of its name in another
+    fleet, as before the fleet was given one (ADR 049); else all: it was called otherwise then."""
+    named = tuple(record for record in records if record.artifact == artifact)
+    return tuple(record for record in named if record.fleet == fleet) or named or tuple(records)
+
+
 def origin(revision: str) -> dict[str, str | None]:
     """What was built from, as documents say it: a commit, or a folder, which has none."""
     return {"revision": revision} if revision else {"revision": None, "origin": FOLDER}
@@ -184,7 +191,7 @@ def _inputs(value: object) -> dict[str, Any]:
     """An input document in the form that comparing relies on; leaves of other names are taken as they are."""
     if not isinstance(value, dict):
         raise ValueError("not a build record: inputs are an object")
-    for leaf in ("args", "labels", "bases", "secrets"):
+    for leaf in ("args", "labels", "bases", "fetched", "secrets"):
         _texts(value.get(leaf, {}))
     contexts = value.get("contexts", {})
     if not isinstance(contexts, dict):

@@ -13,6 +13,7 @@ from reconciler.model.artifact import BaseImage, GitFolder
 from reconciler.model.git_url import as_commit
 from reconciler.model.moving import Part, PartKind
 from reconciler.model.rule import Written
+from reconciler.plan.secret_looks import masked_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,8 @@ class Case:
         for remote in dict.fromkeys(remote for one in needs for remote in one.remotes):
             assert materials is not None
             written = Written(self.artifact.name, materials.dockerfile_path, line=remote.line)
-            text = remote.written if remote.location is None else remote.location
+            place = remote.location
+            text = remote.written if place is None else masked_place(place, self.artifact.args)
             fixed = remote.pinned or remote.location in pinned
             yield Source(written, text, remote.location, fixed, "give the ADD a --checksum")
 

@@ -189,7 +189,7 @@ class _View:
         holding += [reason for reason, response in responses if response is Response.HOLD]
         if holding:
             rest = [reason for reason in change.reasons if reason not in holding]
-            problems = tuple(dict.fromkeys(self.drift.problem(reason) for reason in holding))
+            problems = tuple(dict.fromkeys(self.drift.problem(reason, change) for reason in holding))
             held = replace(change, action=Action.HOLD, reasons=(*holding, *rest), holds=problems)
             return replace(held, conditional=False, replaces=False)
         reported = [reason for reason, response in responses if response is Response.REPORT]
@@ -291,7 +291,7 @@ class _View:
         others = [reason for reason in moves if reason.code in _BY_OTHERS]
         if not moves:
             return [Reason(ReasonCode.ABSENT, subject=tag) for tag in self.artifact.tags]
-        for record in (records := self.drift.records):
+        for record in (records := self.drift.own_records):
             if differences := explain(self.artifact, record, identity.inputs, waiting):
                 return [*others, *differences]
         if waiting and records:
@@ -315,10 +315,10 @@ class _View:
 
     def _old_parent(self, parent: ArtifactName) -> str | None:
         """The parent's digest that the present image stands on, if a record tells; the new one is not known yet."""
-        if not self.drift.records:
+        if not (records := self.drift.own_records):
             return None
         names = [n for n, c in self.artifact.contexts.items() if isinstance(c, ParentImage) and c.artifact == parent]
-        for record in self.drift.records:
+        for record in records:
             for build in record.platforms.values():
                 leaves: Mapping[str, Mapping[str, str]] = build.inputs.get("contexts", {})
                 for name in names:

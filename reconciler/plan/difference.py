@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.identity.inputs import platform_inputs
 from reconciler.model.digest import Digest
+from reconciler.model.duration import written
+from reconciler.model.plan import Reason, ReasonCode
 from reconciler.plan.explain import differences
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from reconciler.identity.inputs import Inputs
     from reconciler.model.desired import Wanted
     from reconciler.model.name import ArtifactName
-    from reconciler.model.plan import Change, Reason
+    from reconciler.model.plan import Change
     from reconciler.model.platform import Platform
     from reconciler.model.reference import Reference
 
@@ -24,22 +26,30 @@ _SAME = Digest.parse("sha256:" + "0" * 64)
 
 
 def asked(before: Wanted, after: Wanted, builder: str | None) -> tuple[Reason, ...]:
-    """The differences of the inputs, as far as the commits decide them; none where one of them is held."""
+    """The differences of the inputs, as far as the commits decide them; none where one of them is held. In which window
+    of its `max_age` an artifact is decides no commit, but how long these are does."""
     if before.materials is None or after.materials is None:
         return ()
-    return differences(after.artifact, _inputs(before, builder), _inputs(after, builder), set())
+    own = differences(after.artifact, _inputs(before, builder), _inputs(after, builder), set())
+    old, new = (written(age) if (age := each.artifact.max_age) else None for each in (before, after))
+    return own if old == new else (*own, Reason(ReasonCode.MAX_AGE_CHANGED, old, new, subject="max_age"))
 
 
 def because(change: Change, reasons: tuple[Reason, ...]) -> Change:
     """The change with what a merge is the reason of first. Of one thing it says what the merge does to it, not how it
     differs from what was built last: that may have been another commit."""
-    told = {(reason.code, reason.subject) for reason in reasons}
-    rest = (reason for reason in change.reasons if (reason.code, reason.subject) not in told)
+    told = set(map(_about, reasons))
+    rest = (reason for reason in change.reasons if _about(reason) not in told)
     return replace(change, reasons=(*reasons, *rest))
 
 
+def _about(reason: Reason) -> tuple[ReasonCode, str | None]:
+    """There is one `max_age`, whether its lengths are told or its windows."""
+    return reason.code, None if reason.code is ReasonCode.MAX_AGE_CHANGED else reason.subject
+
+
 def _inputs(wanted: Wanted, builder: str | None) -> dict[Platform, Inputs]:
-    artifact, materials = wanted.artifact, wanted.materials
+    artifact, materials = replace(wanted.artifact, max_age=None), wanted.materials
     assert materials is not None
     images: Mapping[Reference, Digest] = _Any()
     parents: Mapping[ArtifactName, Digest] = dict.fromkeys(artifact.parents, _SAME)

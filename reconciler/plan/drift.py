@@ -12,7 +12,9 @@ from reconciler.model.observed import Absent, Found, Unknown
 from reconciler.model.plan import Reason, ReasonCode
 from reconciler.model.policy import Response
 from reconciler.model.problem import Next, Problem
+from reconciler.model.record import nearest
 from reconciler.model.reference import Reference
+from reconciler.plan.explain import OF_INPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from reconciler.model.artifact import Artifact
     from reconciler.model.digest import Digest
     from reconciler.model.observed import Observed, Sighting
+    from reconciler.model.plan import Change
     from reconciler.model.policy import Policy
     from reconciler.model.record import BuildRecord
     from reconciler.model.reference import Repository
@@ -50,6 +53,11 @@ class TagDrift:
         self.heads = {tag: heads[Reference(image, tag)] for tag in self.artifact.tags}
         there = (head.digest for head in self.heads.values() if isinstance(head, Found))
         self.records = tuple(record for digest in there for record in self.observed.records_of(image, digest))
+
+    @property
+    def own_records(self) -> tuple[BuildRecord, ...]:
+        """Those that tell of this artifact: others may have come out as the same image, from other inputs."""
+        return nearest(self.records, str(self.artifact.name), self.fleet)
 
     def moves(self, wanted: Digest | None) -> list[Reason]:
         """A reason for each tag that does not point at the wanted image; with None, for each that points at any."""
@@ -129,17 +137,44 @@ class TagDrift:
                 return Response.HOLD
         return Response.HEAL
 
-    def problem(self, reason: Reason) -> Problem:
-        """Why this reason holds the artifact, and what a person can do."""
+    def problem(self, reason: Reason, change: Change) -> Problem:
+        """Why this reason holds the artifact, for which the change is what there is to do, and what a person can do."""
         image, tag = self.artifact.image, reason.subject or ""
-        said = _SAID[reason.code]
-        hint = said.hint
-        if reason.code is ReasonCode.IMMUTABLE:
-            hint = f"write a new tag in the directive, such as {next_tag(tag)}"
+        said = self._fixed(reason, change) if reason.code is ReasonCode.IMMUTABLE else _SAID[reason.code]
         where = image if reason.code is ReasonCode.SUPERSEDED else f"{image}:{tag}" if tag else image
         message = said.message.format(where=where, old=_short(reason.old), new=_short(reason.new))
         next_ = Next.RETRY if reason.code is ReasonCode.SUPERSEDED else Next.PERSON
-        return Problem(said.code, message, hint=hint, next=next_).at(self.artifact.place).of(str(self.artifact.name))
+        problem = Problem(said.code, message, hint=said.hint, next=next_)
+        return problem.at(self.artifact.place).of(str(self.artifact.name))
+
+    def _fixed(self, reason: Reason, change: Change) -> _Said:
+        """Of a tag that must not move: only where the artifact is made of something else is another tag the way on."""
+        tag = reason.subject or ""
+        there = self.heads[tag]
+        assert isinstance(there, Found)
+        back = f"move it back to {_short(reason.new)}, or remove it" if reason.new else "remove it"
+        hint = f"{back}: lian sets a tag that is not there"
+        codes = {each.code for each in change.reasons if each.subject in {None, tag}}
+        match next(iter(codes & _BY_ANOTHER), None):
+            case ReasonCode.RETAGGED:
+                return _Said(_FIXED, "{where} must not move, and was moved to {old} by someone else", hint)
+            case ReasonCode.FOREIGN:
+                return _Said(_FIXED, "{where} must not move, and points at {old}, which lian did not make", hint)
+            case _ if self._is_of_other_inputs(there.digest, change):
+                hint = f"write a new tag in the directive, such as {next_tag(tag)}"
+                return _Said(_FIXED, "{where} must not move, and its inputs changed", hint)
+            case _ if ReasonCode.FORCED in codes:
+                hint = f"leave {self.artifact.name} out of --force"
+                return _Said(_FIXED, "{where} must not move, and a forced build would move it", hint)
+        return _Said(_FIXED, "{where} must not move, and points at another image, {old}", hint)
+
+    def _is_of_other_inputs(self, there: Digest, change: Change) -> bool:
+        """Whether the image that lian left under a tag is known to be of other inputs than those of the change."""
+        if change.key is None:  # parents are built first, and what differs beside them is known
+            unbuilt = (ReasonCode.PARENT_CHANGED, None)
+            return any(r.code in OF_INPUTS and (r.code, r.new) != unbuilt for r in change.reasons)
+        records = self.observed.records_of(self.artifact.image, there)
+        return bool(records) and all(record.key != change.key for record in records)
 
 
 _BY_ANOTHER = {ReasonCode.FOREIGN, ReasonCode.RETAGGED}
@@ -152,6 +187,7 @@ class _Said:
     hint: str
 
 
+_FIXED = "tag-immutable"
 _SAID = {
     ReasonCode.FOREIGN: _Said(
         "tag-foreign",
@@ -169,7 +205,6 @@ _SAID = {
         "a part of {where} is not in the registry: {old}",
         "push the missing part again, or let lian rebuild the image with policy.drift.broken = 'Heal in lian.ncl",
     ),
-    ReasonCode.IMMUTABLE: _Said("tag-immutable", "{where} must not move, and its inputs changed", ""),
     ReasonCode.SUPERSEDED: _Said(
         "superseded",
         "a newer commit, {old}, has been applied to {where}",

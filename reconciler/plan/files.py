@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from reconciler.model.plan import Action, FileChange, FileStatus, ReasonCode
+from reconciler.model.plan import Action, FileChange, FileSince, FileStatus, ReasonCode
+from reconciler.model.record import nearest
+from reconciler.plan.origins import record_before
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from reconciler.identity.resolve import Resolution
     from reconciler.model.desired import Materials, SentFolder
@@ -18,10 +20,13 @@ if TYPE_CHECKING:
     from reconciler.model.reference import Repository
     from reconciler.model.tree import Entry
 
+    Since: TypeAlias = Callable[[Change, Reason], str]
+    """The commit that the old value of a change's reason is of; empty where nobody knows."""
+
 _CONTEXTS = {ReasonCode.CONTEXT_CHANGED, ReasonCode.NAMED_CONTEXT_CHANGED}
 _OF_FILES = {*_CONTEXTS, ReasonCode.DOCKERFILE_CHANGED}
 ENOUGH = 20
-"""Files of one reason whose history is looked at."""
+"""Files of one reason whose history is looked at, the first by name."""
 _EXPLAINED = {Action.BUILD, Action.HOLD}
 
 
@@ -83,25 +88,49 @@ def folders_behind(
     return {reason: (was, now) for reason, was, now in pairs if was is not None and now is not None}
 
 
-def paths_behind(changes: Iterable[Change]) -> frozenset[str]:
-    """The files of this repository that are named in reasons: of each as many as tell who is behind it."""
-    reasons = (reason for change in changes for reason in change.reasons if reason.origin is None)
-    return frozenset(file.path for reason in reasons for file in reason.files[:ENOUGH])
+def built_from(resolution: Resolution, observed: Observed) -> Since:
+    """The commits of the records that reasons compare with."""
+    fleet = resolution.desired.fleet.name
+
+    def since(change: Change, reason: Reason) -> str:
+        records = observed.records_behind(change.image, change.tags)
+        record = record_before(reason, nearest(records, str(change.artifact), fleet))
+        return record.revision if record else ""
+
+    return since
 
 
-def with_commits(changes: Iterable[Change], last: Mapping[str, str]) -> tuple[Change, ...]:
-    """The changes with the commit behind each reason: the newest that changed one of its files. `last` has the commits
-    of the files, the newest first."""
+def files_behind(changes: Iterable[Change], since: Since) -> frozenset[FileSince]:
+    """The files of this repository that are named in reasons whose commit is not told yet: of each the first few."""
+    pairs = ((change, reason) for change in changes for reason in change.reasons if _is_to_tell(reason))
+    return frozenset(one for change, reason in pairs for one in _files(reason, since(change, reason)))
+
+
+def with_commits(changes: Iterable[Change], since: Since, last: Mapping[FileSince, str]) -> tuple[Change, ...]:
+    """The changes with the commit behind each reason: the newest that changed one of the files that were looked at.
+    `last` has the commits of the files, the newest first."""
     order = {commit: number for number, commit in enumerate(dict.fromkeys(last.values()))}
-    return tuple(_with_commits(change, last, order) if change.reasons else change for change in changes)
 
-
-def _with_commits(change: Change, last: Mapping[str, str], order: Mapping[str, int]) -> Change:
-    def behind(reason: Reason) -> Reason:
-        found = {last[file.path] for file in reason.files if file.path in last} if reason.origin is None else ()
+    def told(change: Change, reason: Reason) -> Reason:
+        if not _is_to_tell(reason):
+            return reason
+        found = {last[one] for one in _files(reason, since(change, reason)) if one in last}
         return replace(reason, commit=min(found, key=lambda one: order[one])) if found else reason
 
-    return replace(change, reasons=tuple(map(behind, change.reasons)))
+    def all_told(change: Change) -> Change:
+        if not any(map(_is_to_tell, change.reasons)):
+            return change
+        return replace(change, reasons=tuple(told(change, reason) for reason in change.reasons))
+
+    return tuple(map(all_told, changes))
+
+
+def _is_to_tell(reason: Reason) -> bool:
+    return bool(reason.files) and reason.origin is None and reason.commit is None
+
+
+def _files(reason: Reason, since: str) -> Iterator[FileSince]:
+    return (FileSince(file.path, since) for file in reason.files[:ENOUGH])
 
 
 def _is_echo(reason: Reason, dockerfile: str) -> bool:

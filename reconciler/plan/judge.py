@@ -16,7 +16,7 @@ from reconciler.plan.patterns import (
     first_name,
     first_repository,
     first_source,
-    shown,
+    named_by_patterns,
     takes_value,
 )
 from reconciler.plan.secret_looks import looks_secret, masked
@@ -147,7 +147,7 @@ class Judge:
 
     def _image(self, case: Case) -> Iterator[tuple[Written, _Said]]:
         image, allow = case.artifact.image, self.rule.image.allow
-        message = f"does not let images be pushed to {shown(image)}"
+        message = f"does not let images be pushed to {named_by_patterns(image)}"
         if pattern := first_repository(self.rule.image.deny, image):
             hint = f"name a repository other than {pattern}"
             yield case.field("image"), (("image", "deny"), message, hint)

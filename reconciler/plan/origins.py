@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.plan import Moved, ReasonCode
+from reconciler.model.record import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +27,7 @@ def with_origins(change: Change, resolution: Resolution, observed: Observed) -> 
     if materials is None or not (origins := materials.origins):
         return change
     records = observed.records_behind(change.image, change.tags)
+    records = nearest(records, str(change.artifact), resolution.desired.fleet.name)
 
     def before(reason: Reason, name: str) -> Origin | None:
         record = _before(reason, name, records)
@@ -57,8 +59,14 @@ def _context_of(reason: Reason) -> str | None:
     return reason.subject if reason.code is ReasonCode.NAMED_CONTEXT_CHANGED else None
 
 
+def record_before(reason: Reason, records: Iterable[BuildRecord]) -> BuildRecord | None:
+    """The record that the old value of a reason about a context or a Dockerfile is from."""
+    name = _context_of(reason)
+    return None if name is None else _before(reason, name, records)
+
+
 def _before(reason: Reason, name: str, records: Iterable[BuildRecord]) -> BuildRecord | None:
-    """The record that the reason's old value is from."""
+    """The same of what was made of the context of that name."""
 
     def says(record: BuildRecord) -> bool:
         inputs = [build.inputs for build in record.platforms.values()]

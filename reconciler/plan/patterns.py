@@ -47,7 +47,7 @@ def first_image(patterns: Iterable[str], image: Reference) -> str | None:
     return None
 
 
-def shown(repository: Repository) -> str:
+def named_by_patterns(repository: Repository) -> str:
     """A repository as patterns name it."""
     return f"{_ON_DISK}/{repository.path}" if repository.layout is not None else str(repository)
 

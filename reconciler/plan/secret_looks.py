@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from typing import TYPE_CHECKING
 
+from reconciler.model.problem import redact
 from reconciler.model.secret import HIDDEN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _LAST_WORDS = {
@@ -66,3 +71,12 @@ def secret_form(value: str) -> str | None:
 def masked(name: str, value: str) -> str:
     """The value as it may be told to people: hidden where it looks like a secret."""
     return HIDDEN if looks_secret(name, value) else value
+
+
+def masked_place(url: str, args: Mapping[str, str]) -> str:
+    """Where something is fetched from, as it may be told to people: without userinfo and query, without the values of
+    build arguments that look like secrets, which may have been put in anywhere, and without what is one by its form."""
+    for name, value in sorted(args.items(), key=lambda arg: -len(arg[1])):
+        if value != HIDDEN and looks_secret(name, value):
+            url = url.replace(value, HIDDEN)
+    return _any_form().sub(HIDDEN, redact(url))

@@ -12,7 +12,7 @@ from reconciler.model.observed import Absent, Found
 from reconciler.model.plan import Action, Reason, ReasonCode
 from reconciler.model.reference import Reference
 from reconciler.model.wording import some
-from reconciler.plan.explain import differences, shown
+from reconciler.plan.explain import differences, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -72,7 +72,7 @@ def made_of(name: ArtifactName, resolution: Resolution) -> Mapping[Platform, Inp
     """The inputs themselves, as far as they are known, with the names of parents and without what looks like a secret:
     a plan is handed on."""
     made = _made_of(name, resolution)
-    return None if made is None else {platform: shown(inputs) for platform, inputs in made.items()}
+    return None if made is None else {platform: without_secrets(inputs) for platform, inputs in made.items()}
 
 
 def pointing(change: Change, observed: Observed) -> dict[str, Digest | None]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.identity.resolve import Keyed, Pending, Resolution
 from reconciler.model.observed import Found, Observed, Questions, Unknown
+from reconciler.model.record import nearest
 from reconciler.model.reference import Reference
+from reconciler.plan.explain import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,14 +20,15 @@ if TYPE_CHECKING:
     from reconciler.model.observed import Sighting
     from reconciler.model.plan import Change, Plan
     from reconciler.model.platform import Platform
-    from reconciler.model.record import BuildRecord
+    from reconciler.model.record import BuildRecord, PlatformBuild
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
     """`tags` holds what each wanted tag (and the content tag, if known) names, None for absent; `unread` why that is
-    not known of the others. `record` is the newest of the image the tags point at, None where there is none, or where
-    `record_unread` says why it is not known."""
+    not known of the others. `record` is the artifact's newest of the image the tags point at, None where there is none,
+    or where `record_unread` says why it is not known. In `inputs`, and in those of the record, what looks like a secret
+    is hidden: a story is handed on."""
 
     change: Change
     revision: str
@@ -79,9 +82,11 @@ def tell(plan: Plan, name: ArtifactName, resolution: Resolution, observed: Obser
         content,
         {tag: _digest(head) for tag, head in heads.items() if not isinstance(head, Unknown)},
         {tag: head.problem.message for tag, head in heads.items() if isinstance(head, Unknown)},
-        identity.inputs if isinstance(identity, Keyed | Pending) else {},
+        {p: without_secrets(inputs) for p, inputs in identity.inputs.items()}
+        if isinstance(identity, Keyed | Pending)
+        else {},
         tuple(changes[parent] for parent in parents if parent in changes),
-        _record(observed, change),
+        _record(observed, change, resolution.desired.fleet.name),
         _record_unread(observed, change),
         plan.forecast.currency if plan.forecast else None,
     )
@@ -96,11 +101,17 @@ def _digest(head: Sighting) -> Digest | None:
     return head.digest if isinstance(head, Found) else None
 
 
-def _record(observed: Observed, change: Change) -> BuildRecord | None:
-    """The record for the change's key if the image has one, else its newest."""
+def _record(observed: Observed, change: Change, fleet: str) -> BuildRecord | None:
+    """The record for the change's key if the image has one, else the artifact's newest."""
     digest = image_of(change, observed)
     records = observed.records_of(change.image, digest) if digest else ()
-    return next((record for record in records if record.key == change.key), records[0] if records else None)
+    same = (record for record in records if record.key == change.key)
+    found = next(iter((*same, *nearest(records, str(change.artifact), fleet))), None)
+    return found and replace(found, platforms={p: _without_secrets(build) for p, build in found.platforms.items()})
+
+
+def _without_secrets(build: PlatformBuild) -> PlatformBuild:
+    return replace(build, inputs=without_secrets(build.inputs))
 
 
 def _record_unread(observed: Observed, change: Change) -> str | None:

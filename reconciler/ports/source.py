@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.artifact import Place
     from reconciler.model.desired import Desired, Materials, SentFolder
+    from reconciler.model.plan import FileSince
     from reconciler.model.rule import Written
     from reconciler.model.tier import Sizes
     from reconciler.model.tree import Entry
@@ -33,9 +34,9 @@ class Source(Protocol):
         not hold the commit or not all that lies between."""
         ...
 
-    async def last_changed(self, paths: Collection[str]) -> Mapping[str, str]:
-        """Path of a file -> the commit that changed it last, the newest first; without those for which
-        this clone does not tell, or that were changed too long ago to matter."""
+    async def last_changed(self, files: Collection[FileSince]) -> Mapping[FileSince, str]:
+        """The commit that changed each file last, the newest first; without those that were not changed since, those
+        for which this clone does not tell, and those that were changed too long ago to matter."""
         ...
 
     async def sizes(self) -> Sizes:

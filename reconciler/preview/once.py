@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.plan import Action, Change, Merge, Reason, ReasonCode
 from reconciler.model.wording import count, some
 from reconciler.plan.difference import asked, because
-from reconciler.plan.files import changed_files, folders_behind, naming
+from reconciler.plan.files import built_from, changed_files, folders_behind, naming
 from reconciler.plan.graph import checked
 from reconciler.plan.limit import limited
 from reconciler.plan.origins import between
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from reconciler.apply.work import Work
     from reconciler.model.desired import Desired, Wanted
     from reconciler.model.name import ArtifactName
+    from reconciler.plan.files import Since
     from reconciler.ports.bundle import Previewing
     from reconciler.ports.source import Source
     from reconciler.reconcile import Options
@@ -45,12 +46,11 @@ async def preview_once(ports: Previewing, options: Options) -> Work:
     work = await plan_for(ports, narrowed(after, with_parents(after, told)), replace(options, max_builds=None))
     sides = _Sides(old, before, ports.source, after, asyncio.Semaphore(LISTINGS_AT_ONCE))
     shown = replace(work.plan, changes=tuple(change for change in work.plan.changes if change.artifact in told))
-    changes = limited(
-        shown, after, options.max_builds
-    ).changes  # of what is told: what drifts already is not the merge's
+    changes = limited(shown, after, options.max_builds).changes  # what drifts already is not the merge's
+    explained = await asyncio.gather(*map(sides.explained, changes))
     plan = replace(
         work.plan,
-        changes=await with_history(ports, await asyncio.gather(*map(sides.explained, changes))),
+        changes=await with_history(ports, explained, _of_the_base(work, before)),
         orphans=tuple(_dropped(before.wanted[name]) for name in sorted(gone)),
         merge=Merge(before.revision, after.revision, ports.base, ports.head),
     )
@@ -79,6 +79,13 @@ class _Sides:
                 listings = await self.old.listing(one), await self.new.listing(other)
             files[reason] = changed_files(*listings, other.path)
         return because(change, naming(reasons, files, now.materials.dockerfile_path))
+
+
+def _of_the_base(work: Work, before: Desired) -> Since:
+    """What the merge is the reason of differs from its base; the rest is told as in any pass."""
+    built = built_from(work.resolution, work.observed)
+    own = {change.artifact: set(change.reasons) for change in work.plan.changes}
+    return lambda change, reason: built(change, reason) if reason in own[change.artifact] else before.revision
 
 
 def _dropped(wanted: Wanted) -> Change:

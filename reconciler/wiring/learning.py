@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reconciler.desired.source import GitSource
     from reconciler.model.artifact import Place
     from reconciler.model.desired import Desired, Materials, SentFolder
+    from reconciler.model.plan import FileSince
     from reconciler.model.rule import Written
     from reconciler.model.tier import Sizes
     from reconciler.model.tree import Entry
@@ -57,9 +58,9 @@ class Learning:
         """See the port."""
         return await self._source.descends(revision)
 
-    async def last_changed(self, paths: Collection[str]) -> Mapping[str, str]:
+    async def last_changed(self, files: Collection[FileSince]) -> Mapping[FileSince, str]:
         """See the port."""
-        return await self._source.last_changed(paths)
+        return await self._source.last_changed(files)
 
     async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
         """See the port."""

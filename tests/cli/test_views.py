@@ -63,6 +63,21 @@ def change(action: Action, *reasons: Reason, **more: Any) -> Change:
     return Change(a.name, a.image, a.tags, a.platforms, action, reasons or (Reason(ReasonCode.IN_SYNC),), **more)
 
 
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        (Reason(ReasonCode.EXPIRED, "1652", "1653", "fresh"), "older than its max_age"),
+        (Reason(ReasonCode.MAX_AGE_CHANGED, "1653", "386", "fresh"), "its max_age was changed"),
+        (Reason(ReasonCode.MAX_AGE_CHANGED, "1653", None, "fresh"), "its max_age was taken away"),
+        (Reason(ReasonCode.MAX_AGE_CHANGED, None, "386", "fresh"), "its max_age is new"),
+        (Reason(ReasonCode.MAX_AGE_CHANGED, "7d", "30d", "max_age"), "max_age: 7d → 30d"),
+        (Reason(ReasonCode.MAX_AGE_CHANGED, "7d", None, "max_age"), "max_age: 7d → (none)"),
+    ],
+)
+def test_only_what_is_older_is_told_as_older(reason: Reason, told: str) -> None:
+    assert sentence(reason) == told
+
+
 @given(some.plans, st.booleans())
 def test_a_plan_steers_nothing(plan: Plan, detailed: bool) -> None:
     assert not steers(shown(plan_view.show, plan, detailed=detailed))

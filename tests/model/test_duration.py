@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.duration import seconds
+from reconciler.model.duration import seconds, written
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,15 @@ def test_nothing_else_is_one(text: str) -> None:
         assert str(error).startswith("not a duration: ")
     else:
         assert right
+
+
+@pytest.mark.parametrize(("amount", "text"), [(60, "1m"), (5_400, "90m"), (7_200, "2h"), (604_800, "7d")])
+def test_seconds_as_they_are_written(amount: int, text: str) -> None:
+    assert written(amount) == text
+    assert seconds(text) == amount
+
+
+@pytest.mark.parametrize("amount", [0, 59, 61, -60])
+def test_what_is_no_whole_number_of_minutes_has_no_form(amount: int) -> None:
+    with pytest.raises(ValueError, match="minutes"):
+        written(amount)

@@ -131,6 +131,13 @@ def test_where_contexts_are_from_comes_back_and_is_left_out_where_there_is_nothi
     assert "contexts" not in RECORD.to_json()
 
 
+@pytest.mark.parametrize("fetched", [["x"], {"x": 1}])
+def test_inputs_that_could_not_be_compared_are_no_record(fetched: object) -> None:
+    build = {"key": "1" * 64, "inputs": {"fetched": fetched}, "digest": "sha256:" + "2" * 64}
+    with pytest.raises(ValueError, match="texts"):
+        BuildRecord.from_json({**RECORD.to_json(), "platforms": {"linux/amd64": build}})
+
+
 @pytest.mark.parametrize("told", [3, [1], {"": None}, {"": {"url": "x"}}, {"": {"url": 1, "rev": "r", "commit": "c"}}])
 def test_a_damaged_origin_costs_no_record(told: object) -> None:
     assert BuildRecord.from_json({**RECORD.to_json(), "contexts": told}) == RECORD

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.identity.resolve import Resolution, identify, images_of, parents_first, parents_in_use
@@ -109,7 +110,7 @@ class Evidence:
             identity = identify(wanted, images, parents, builder=desired.fleet.builder, moment=moment)
             digests = {p: Digest.of(canonical(inputs)) for p, inputs in identity.inputs.items()}
             outputs |= {(name, platform): digest for platform, digest in digests.items()}
-            self._publish(wanted.artifact.image, wanted.artifact.tags, str(name), identity, digests, desired)
+            self._publish(wanted.artifact.image, wanted.artifact.tags, str(name), identity, digests, desired, moment)
 
     def _publish(
         self,
@@ -119,6 +120,7 @@ class Evidence:
         identity: Keyed,
         digests: dict[Platform, Digest],
         desired: Desired,
+        moment: float,
     ) -> None:
         several = len(digests) > 1
         whole = Digest.of(canonical(sorted(map(str, digests.values())))) if several else next(iter(digests.values()))
@@ -127,8 +129,9 @@ class Evidence:
         for platform, digest in digests.items():
             self.heads[Reference(image, identity.tag(platform))] = Found(digest)
         builds = {p: PlatformBuild(identity.keys[p], identity.inputs[p], digests[p]) for p in digests}
+        started = datetime.fromtimestamp(moment, UTC).isoformat()
         record = BuildRecord(
-            name, desired.revision, identity.key, whole, builds, "2026-01-01T00:00:00Z", 1.0, fleet=desired.fleet.name
+            name, desired.revision, identity.key, whole, builds, started, 1.0, fleet=desired.fleet.name
         )
         applied = self.applied.get(image) or Applied(desired.fleet.name, desired.history)
         entry = AppliedTag(whole, name, desired.revision, desired.history.time)
@@ -165,9 +168,11 @@ class Evidence:
             )
 
 
-def resolved(commit: Commit, evidence: Evidence, moment: float = MOMENT) -> tuple[Resolution, Observed]:
+def resolved(
+    commit: Commit, evidence: Evidence, moment: float = MOMENT, forced: frozenset[ArtifactName] = frozenset()
+) -> tuple[Resolution, Observed]:
     """The identities, and what had to be asked for them."""
-    resolution = Resolution(checked(commit.desired), moment, lambda _repository, _digest: True)
+    resolution = Resolution(checked(commit.desired), moment, lambda _repository, _digest: True, forced)
     observed = Observed(lineage=evidence.lineage)
     while questions := resolution.still_needed(observed):
         observed.take(evidence.answer(questions))

@@ -13,7 +13,7 @@ from reconciler.model.applied import Applied, AppliedTag, History
 from reconciler.model.digest import Digest
 from reconciler.model.fleet import UNNAMED
 from reconciler.model.observed import ABSENT, Found, Observed, Unknown
-from reconciler.model.plan import Action, Reason, ReasonCode
+from reconciler.model.plan import Action, Change, Reason, ReasonCode
 from reconciler.model.policy import DriftPolicy, Policy, Response
 from reconciler.model.problem import Next, Problem
 from reconciler.model.record import BuildRecord
@@ -22,10 +22,10 @@ from reconciler.plan.compare import make_plan
 from reconciler.plan.drift import TagDrift, next_tag, revisions_behind
 from tests import strategies as some
 from tests.commits import FLEET, Commit, artifact
+from tests.plan.evidence import Evidence, resolved
 
 if TYPE_CHECKING:
     from reconciler.model.observed import Sighting
-    from reconciler.model.plan import Change
 
 WANTED, THERE, OTHER = (Digest.of(name) for name in (b"wanted", b"there", b"other"))
 OURS, NEWER, THEIRS = "a" * 40, "b" * 40, "c" * 40
@@ -225,16 +225,82 @@ def test_the_policy_answers_what_others_did(response: Response) -> None:
     [
         (Reason(ReasonCode.FOREIGN, str(THERE), None, "latest"), "tag-foreign", "shop/api:latest", Next.PERSON),
         (Reason(ReasonCode.RETAGGED, str(THERE), None, "latest"), "tag-retagged", "shop/api:latest", Next.PERSON),
-        (Reason(ReasonCode.IMMUTABLE, str(THERE), None, "1.0"), "tag-immutable", "such as 1.1", Next.PERSON),
+        (Reason(ReasonCode.IMMUTABLE, str(THERE), None, "1.0"), "tag-immutable", "must not move", Next.PERSON),
         (Reason(ReasonCode.SUPERSEDED, NEWER, OURS), "superseded", NEWER[:12], Next.RETRY),
         (Reason(ReasonCode.BROKEN, str(THERE)), "image-broken", THERE.hex[:12], Next.PERSON),
     ],
 )
 def test_a_hold_says_why_and_what_to_do(reason: Reason, code: str, says: str, next_: Next) -> None:
-    problem = drift().problem(reason)
+    problem = drift().problem(reason, Change(API.name, API.image, API.tags, (), Action.BUILD, (reason,)))
     assert (problem.code, problem.next, problem.artifact) == (code, next_, "shop/api")
     assert problem.hint
     assert says in f"{problem.message} {problem.hint}"
+
+
+FIXED = Policy(immutable_tags=("1.*",), drift=DriftPolicy(foreign=Response.HEAL))
+FIRST = Commit((artifact("shop/api", tags=("1.0",)),), {"shop/api/app": b"1"}, policy=FIXED)
+SECOND = FIRST.changed({"shop/api/app": b"2"})
+
+
+def stuck(commit: Commit, evidence: Evidence, *, forced: bool = False) -> tuple[str, str]:
+    """Message and hint of the fixed tag's problem."""
+    resolution, observed = resolved(commit, evidence, forced=frozenset({API.name} if forced else ()))
+    (change,) = make_plan(resolution, observed).changes
+    assert (change.action, [p.code for p in change.holds]) == (Action.HOLD, ["tag-immutable"])
+    return change.holds[0].message, change.holds[0].hint or ""
+
+
+def evidence_of(*commits: Commit) -> Evidence:
+    evidence = Evidence()
+    for commit in commits:
+        evidence.apply(commit.desired)
+    return evidence
+
+
+@pytest.mark.parametrize("was_there", [False, True], ids=["to be built", "built before"])
+def test_where_the_inputs_changed_a_fixed_tag_is_to_be_followed_by_another(*, was_there: bool) -> None:
+    evidence = evidence_of(*([SECOND] if was_there else []), FIRST)
+    message, hint = stuck(SECOND, evidence)
+    assert message.endswith("shop/api:1.0 must not move, and its inputs changed")
+    assert hint == "write a new tag in the directive, such as 1.1"
+
+
+def test_a_fixed_tag_that_someone_moved_has_the_same_inputs_as_ever() -> None:
+    evidence, fixed = evidence_of(FIRST, SECOND), Reference(API.image, "1.0")
+    there, wanted = evidence_of(FIRST).heads[fixed], evidence.heads[fixed]
+    assert isinstance(there, Found)
+    assert isinstance(wanted, Found)
+    evidence.heads[fixed] = there
+    message, hint = stuck(SECOND, evidence)
+    assert message.endswith(f"shop/api:1.0 must not move, and was moved to {there.digest.hex[:12]} by someone else")
+    assert hint == f"move it back to {wanted.digest.hex[:12]}, or remove it: lian sets a tag that is not there"
+
+
+def test_a_fixed_tag_at_a_foreign_image_has_the_same_inputs_as_ever() -> None:
+    evidence = evidence_of(FIRST)
+    evidence.heads[Reference(API.image, "1.0")] = Found(OTHER)
+    message, hint = stuck(FIRST, evidence)
+    assert message.endswith(f"shop/api:1.0 must not move, and points at {OTHER.hex[:12]}, which lian did not make")
+    assert "new tag" not in hint
+
+
+def test_a_forced_build_would_move_a_fixed_tag_whose_inputs_are_the_same() -> None:
+    message, hint = stuck(FIRST, evidence_of(FIRST), forced=True)
+    assert message.endswith("shop/api:1.0 must not move, and a forced build would move it")
+    assert hint == "leave shop/api out of --force"
+    assert "its inputs changed" in stuck(SECOND, evidence_of(FIRST), forced=True)[0]
+
+
+def test_what_waits_for_a_parent_says_whether_its_own_inputs_changed() -> None:
+    def child(app: bytes) -> Commit:
+        made = (artifact("shop/base"), artifact("shop/api", tags=("1.0",), contexts={"base": "artifact:shop/base"}))
+        files = {"shop/api/Dockerfile": b"FROM base\n", "shop/api/app": app, "shop/base/app": app}
+        return Commit(made, files, policy=FIXED)
+
+    resolution, observed = resolved(child(b"2"), evidence_of(child(b"1")))
+    held = make_plan(resolution, observed).changes[1].holds[0]
+    assert "its inputs changed" in held.message
+    assert held.hint == "write a new tag in the directive, such as 1.1"
 
 
 @pytest.mark.parametrize(

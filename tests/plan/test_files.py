@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,6 +72,21 @@ def test_the_commit_behind_the_files_is_told(world: World) -> None:
     assert told == {ReasonCode.CONTEXT_CHANGED: now, ReasonCode.NAMED_CONTEXT_CHANGED: now}
 
 
+def test_a_commit_from_before_the_last_build_is_behind_nothing(world: World) -> None:
+    """Another file is the Dockerfile now, and it is old."""
+    first = world.source.commit
+    (api,) = first.artifacts
+    world.source.commit = first.changed({"shop/api/Other": b"# other\n" + _FILES["shop/api/Dockerfile"]})
+    asyncio.run(reconcile_once(world.ports(), Options()))
+    world.source.commit = world.source.commit.changed({"libs/a": b"2"}, artifacts=(replace(api, dockerfile="Other"),))
+    world.source.changed = {"shop/api/Other": world.source.commit.before[-1]}
+    told = {reason.code: (reason.files, reason.commit) for reason in change(world).reasons}
+    assert told == {
+        ReasonCode.DOCKERFILE_CHANGED: ((FileChange("shop/api/Other"),), None),
+        ReasonCode.NAMED_CONTEXT_CHANGED: ((FileChange("libs/a"),), world.source.commit.revision),
+    }
+
+
 def test_a_held_change_names_its_files_too(world: World) -> None:
     changed = world.source.commit.changed({"shop/api/main.go": b"2"}, policy=Policy(immutable_tags=("latest",)))
     world.source.commit = changed
@@ -102,6 +119,24 @@ def test_the_story_has_the_record_also_when_in_sync(world: World) -> None:
     assert len(set(story.tags.values())) == 1
     with pytest.raises(LianError, match="selection-empty"):
         asyncio.run(why_once(world.ports(), "shop/web"))
+
+
+def test_the_story_holds_no_secret(world: World) -> None:
+    """Neither of what is wanted nor of what was built."""
+    (api,) = world.source.commit.artifacts
+    for value in ("hunter2", "hunter3"):
+        url = f"https://a.example/{value}/x"
+        commit = world.source.commit.changed(
+            artifacts=(replace(api, args={"NPM_TOKEN": value}),), pins={url: "sha256:1"}
+        )
+        world.source.commit = commit
+        if value == "hunter2":
+            asyncio.run(reconcile_once(world.ports(), Options()))
+    story = asyncio.run(why_once(world.ports(), "shop/api"))
+    document = json.dumps(story.to_json())
+    assert "hunter" not in document
+    assert document.count('{"NPM_TOKEN": "***"}') == 2
+    assert document.count("https://a.example/***/x") == 4
 
 
 def test_the_story_of_what_is_wrong_in_the_commit_asks_what_is_there(world: World) -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from reconciler.identity.resolve import Keyed
 from reconciler.model.name import ArtifactName
 from reconciler.model.plan import Action, ReasonCode
 from reconciler.plan.compare import make_plan
+from reconciler.plan.explain import without_secrets
 from tests.commits import AMD64, ARM64, Commit, artifact
 from tests.plan.evidence import Evidence, plan, resolved
 from tests.plan.test_secret_looks import SECRET_VALUES
@@ -46,6 +48,7 @@ def versions(draw: st.DrawFn) -> Commit:
         secrets=draw(FEW),
         target=draw(st.sampled_from([None, "x", "y"])),
         os_epoch=draw(st.sampled_from([None, "1", "2"])),
+        max_age=draw(st.sampled_from([None, 3_600, 86_400])),
         source_date_epoch=draw(st.integers(0, 2)),
         platforms=draw(st.sampled_from([(AMD64,), (ARM64,), (AMD64, ARM64)])),
     )
@@ -127,6 +130,48 @@ def test_a_value_whose_name_says_so_is_hidden_too() -> None:
     commit = commit.changed(artifacts=(artifact("shop/api", args={"NPM_TOKEN": "hunter2"}),))
     (change,) = plan(commit, evidence).changes
     assert [(reason.old, reason.new) for reason in change.reasons] == [(None, "***")]
+
+
+def fetching(url: str, pin: str = "sha256:1", **args: str) -> Commit:
+    return Commit((artifact("shop/api", args=args),), pins={url: pin})
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://a.example/x?t=hunter2", "https://a.example/x?***"),
+        ("https://ci:hunter2@a.example/x", "https://***@a.example/x"),
+        ("https://a.example/hunter2/x", "https://a.example/***/x"),
+        (f"https://a.example/{SECRET_VALUES['a GitHub token']}/x", "https://a.example/***/x"),
+        ("https://a.example/x.git#v1", "https://a.example/x.git#v1"),
+    ],
+)
+def test_what_is_fetched_is_named_without_secrets(url: str, told: str) -> None:
+    evidence, before = Evidence(), fetching(url, NPM_TOKEN="hunter2")
+    evidence.apply(before.desired)
+    (change,) = plan(fetching(url, "sha256:2", NPM_TOKEN="hunter2"), evidence).changes
+    assert [(r.code, r.subject, r.old, r.new) for r in change.reasons] == [
+        (ReasonCode.FETCHED_MOVED, told, "sha256:1", "sha256:2")
+    ]
+    inputs = without_secrets(inputs_of(before, Evidence())[AMD64])
+    assert (inputs["args"], inputs["fetched"]) == ({"NPM_TOKEN": "***"}, {told: "sha256:1"})
+
+
+def test_what_is_fetched_from_two_places_stays_two_without_their_secrets() -> None:
+    pins = {"https://a.example/x?t=1": "sha256:1", "https://a.example/x?t=2": "sha256:2"}
+    inputs = without_secrets(inputs_of(replace(fetching("x"), pins=pins), Evidence())[AMD64])
+    assert inputs["fetched"] == {"https://a.example/x?***": "sha256:1", "https://a.example/x?*** (2)": "sha256:2"}
+
+
+def test_a_secret_in_what_is_fetched_is_that_of_then_and_of_now() -> None:
+    evidence = Evidence()
+    evidence.apply(fetching("https://a.example/first/x", NPM_TOKEN="first").desired)
+    (change,) = plan(fetching("https://a.example/second/x", NPM_TOKEN="second"), evidence).changes
+    assert [(r.subject, r.old, r.new) for r in change.reasons] == [
+        ("NPM_TOKEN", "***", "***"),
+        ("https://a.example/***/x", "sha256:1", None),
+        ("https://a.example/***/x", None, "sha256:1"),
+    ]
 
 
 def print_plans() -> None:

@@ -163,6 +163,16 @@ def test_what_a_dockerfile_fetches_is_a_source() -> None:
     assert against(dots, rule(sources=Choice(("dl.example/ok/*",)))) == [(3, said)]
 
 
+def test_a_source_is_named_without_secrets() -> None:
+    desired = adding(Remote("https://dl.example/hunter2/x?t=1", "https://dl.example/$T/x", 3, pinned=True))
+    (name,) = desired.wanted
+    told = replace(desired.wanted[name].artifact, args={"NPM_TOKEN": "hunter2"})
+    secret = replace(desired, wanted={name: replace(desired.wanted[name], artifact=told)})
+    assert against(secret, rule(sources=Choice(("git.example/*",)))) == [
+        (3, "does not allow the source https://dl.example/***/x?***")
+    ]
+
+
 def test_what_the_lock_pins_of_it_is_fixed() -> None:
     url = "https://dl.example/x.tgz"
     pinned = Fetched(url, Part(PartKind.URL, url), 3, "sha256:" + "0" * 64)

@@ -95,6 +95,7 @@ def test_what_is_changed_and_what_stands_on_it(world: World) -> None:
     }
     files = plan.changes[0].reasons[0].files
     assert files == (FileChange("w/base/a", FileStatus.MODIFIED), FileChange("w/base/new", FileStatus.ADDED))
+    assert plan.changes[0].reasons[0].commit == CHANGED.revision
     assert plan.merge is not None
     assert (plan.merge.base, plan.merge.head, plan.revision) == (MAIN.revision, CHANGED.revision, CHANGED.revision)
 
@@ -122,6 +123,25 @@ def test_the_reasons_are_the_merges_whatever_was_built_last(world: World) -> Non
     world.source.commit = MAIN
     (reason,) = previewed(world, CHANGED).plan.changes[0].reasons
     assert [file.path for file in reason.files] == ["w/base/a", "w/base/new"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [(604_800, 2_592_000, ("7d", "30d")), (604_800, None, ("7d", None)), (None, 5_400, (None, "90m"))],
+)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_another_max_age_is_told_by_its_length(
+    world: World, before: int | None, after: int | None, told: tuple[str, str], *, is_there: bool
+) -> None:
+    """Which windows the two are in decides nothing: an old image would be of another one anyway."""
+    base = replace(BASE, max_age=before)
+    world.source.commit = MAIN.changed(artifacts=(base, CHILD, OTHER))
+    if is_there:
+        applied(world)
+    head = world.source.commit.changed(artifacts=(replace(base, max_age=after), CHILD, OTHER))
+    reason, *rest = previewed(world, head, "w/base").plan.changes[0].reasons
+    assert (reason.code, reason.subject, reason.old, reason.new) == (ReasonCode.MAX_AGE_CHANGED, "max_age", *told)
+    assert [each.code for each in rest] == ([] if is_there else [ReasonCode.ABSENT])
 
 
 def test_what_was_built_before_is_not_built_again(world: World) -> None:

@@ -63,8 +63,17 @@ def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True
             return f"platform {subject} is " + ("no longer wanted" if reason.new is None else "not in the image")
         case Code.EXPIRED if subject == "fresh":
             return "older than its max_age"
+        case Code.MAX_AGE_CHANGED if subject == "fresh":
+            return f"its max_age {_aged(reason)}"
         case _:
-            return f"{_WHAT[reason.code]}{' ' + subject if subject else ''}: {old} → {new}"
+            return f"{_WHAT[reason.code]}{f' {subject}' if subject not in {'', 'max_age'} else ''}: {old} → {new}"
+
+
+def _aged(reason: Reason) -> str:
+    """Where the numbers of windows are known alone."""
+    if reason.old is None:
+        return "is new"
+    return "was taken away" if reason.new is None else "was changed"
 
 
 def _differs(reason: Reason, detailed: bool) -> str:
@@ -100,6 +109,7 @@ _WHAT = {
     Code.BUILDER_CHANGED: "builder pin",
     Code.EPOCH_CHANGED: "source date epoch",
     Code.EXPIRED: "freshness",
+    Code.MAX_AGE_CHANGED: "max_age",
 }
 
 

@@ -14,7 +14,6 @@ from reconciler.cli.views.text import Writer
 from reconciler.cli.views.tries import sentence
 from reconciler.model.plan import Action
 from reconciler.model.wording import built_from, count
-from reconciler.plan.explain import shown
 
 if TYPE_CHECKING:
     from reconciler.model.plan import Change
@@ -34,7 +33,7 @@ def show(story: Story, stream: IO[str]) -> None:
         _tag(tag, f"unknown: {why}", "yellow", story, writer)
     for platform, inputs in story.inputs.items():
         writer.line(("inputs", "bold"), f"  {platform}")
-        for leaf, value in shown(inputs).items():
+        for leaf, value in inputs.items():
             if leaf != "platform":
                 _leaf(leaf, value, writer, 2)
     for parent in story.parents:
