@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+NAMED = 3
+"""Names that are told for many, where they are part of a sentence."""
+
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """`1 artifact`, `2,000 artifacts`; with a plural that is not the noun and an s, `2 repositories`."""
