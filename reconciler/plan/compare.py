@@ -71,13 +71,7 @@ def _behind(change: Change, changes: Mapping[ArtifactName, Change]) -> Change:
             reasons = [
                 Reason(ReasonCode.UNKNOWN, None, problem.code, subject=str(parent)) for problem in held.holds[:1]
             ]
-            return replace(
-                change,
-                action=Action.HOLD,
-                reasons=tuple(reasons),
-                holds=held.holds[:1],
-                conditional=False,
-            )
+            return change.held(reasons, held.holds[:1])
     return change
 
 
@@ -168,9 +162,7 @@ class _View:
         holding += [reason for reason, response in responses if response is Response.HOLD]
         if holding:
             rest = [reason for reason in change.reasons if reason not in holding]
-            problems = tuple(dict.fromkeys(self.drift.problem(reason) for reason in holding))
-            held = replace(change, action=Action.HOLD, reasons=(*holding, *rest), holds=problems)
-            return replace(held, conditional=False, replaces=False)
+            return change.held((*holding, *rest), dict.fromkeys(self.drift.problem(reason) for reason in holding))
         reported = [reason for reason, response in responses if response is Response.REPORT]
         if not reported:
             return change

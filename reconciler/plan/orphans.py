@@ -103,7 +103,7 @@ def _unless_most(changes: tuple[Change, ...], wanted: int) -> tuple[Change, ...]
 def _withheld(changes: Iterable[Change], held: Problem) -> tuple[Change, ...]:
     """The changes, but that nothing is taken away."""
     return tuple(
-        replace(change, action=Action.HOLD, holds=(held.of(str(change.artifact)),), left=())
+        replace(change.held(change.reasons, [held.of(str(change.artifact))]), left=())
         if change.action is Action.PRUNE
         else change
         for change in changes

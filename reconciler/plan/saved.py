@@ -231,8 +231,7 @@ def _held_by_others(change: Change, stale: str) -> Change:
 def _holding(change: Change, problem: Problem, code: ReasonCode = ReasonCode.STALE) -> Change:
     told = replace(problem, artifact=str(change.artifact), next=Next.PERSON)
     own = (reason for reason in change.reasons if reason.code is not ReasonCode.IN_SYNC)
-    reasons = (Reason(code, None, problem.code), *own)
-    return replace(change, action=Action.HOLD, reasons=reasons, holds=(told,), conditional=False, replaces=False)
+    return change.held((Reason(code, None, problem.code), *own), [told])
 
 
 def _is_stale(change: Change) -> bool:

@@ -74,9 +74,8 @@ def _heads(change: Change, tags: Iterable[str], observed: Observed) -> list[Sigh
 def _held(change: Change, problem: Problem) -> Change:
     if change.action not in _EFFECTS:
         return change
-    said = problem.of(str(change.artifact))
     reason = Reason(ReasonCode.UNKNOWN, None, problem.code)
-    return replace(change, action=Action.HOLD, reasons=(reason, *change.reasons), holds=(said,), conditional=False)
+    return change.held((reason, *change.reasons), [problem.of(str(change.artifact))])
 
 
 def _problem(gone: int, before: int, example: str) -> Problem:
