@@ -13,6 +13,7 @@ from reconciler.model.plan import Reason, ReasonCode
 from reconciler.model.policy import Response
 from reconciler.model.problem import Next, Problem
 from reconciler.model.reference import Reference
+from reconciler.model.wording import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -208,4 +209,4 @@ def next_tag(tag: str) -> str:
 
 
 def _short(value: str | None) -> str:
-    return (value or "").removeprefix("sha256:")[:12]
+    return short(value or "")

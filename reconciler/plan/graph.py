@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cache.home import cache_layout, reserved, session_layout
 from reconciler.model.problem import Problem
-from reconciler.model.wording import NAMED, meant, some
+from reconciler.model.wording import meant, some
 from reconciler.plan.unclear import unread_parents
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _clashes(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:
             continue
         told, both = [f"{a.name} ({a.place.file})" for a in artifacts], "both" if len(artifacts) == 2 else "all"
         for place, artifact in enumerate(artifacts):
-            others = some(told[:place] + told[place + 1 :], NAMED)
+            others = some(told[:place] + told[place + 1 :])
             yield _problem(
                 artifact,
                 "tag-conflict",

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from reconciler.model.observed import Observed
     from reconciler.model.reference import Repository
 
-NAMED = 3
-"""Artifacts that are named for many."""
 _IDLE = {Action.NONE, Action.HOLD}
 
 
@@ -67,7 +65,7 @@ def followed(
     orphans += follower.wanted_again() if unread_orphans is None else follower.unread(unread_orphans)
     stale = [str(change.artifact) for change in (*changes, *orphans) if _is_stale(change)]
     if strict and stale:
-        told = some(stale, NAMED)
+        told = some(stale)
         changes, orphans = ([_held_by_others(c, told) for c in those] for those in (changes, orphans))
     return replace(now, changes=tuple(changes), orphans=tuple(orphans))
 
@@ -91,7 +89,7 @@ def notes(found: Plan, now: Plan, plan: SavedPlan) -> Iterator[str]:
     if left := [
         str(then.artifact) for there, then in pairs if there.action is Action.PRUNE and then.action is Action.NONE
     ]:
-        told = some(left, NAMED)
+        told = some(left)
         yield f"what is no longer wanted is left to the next pass without a plan, which takes it away: {told}"
     was = any(bound.action not in _IDLE for bound in (*plan.bound.values(), *plan.orphans.values()))
     if was and all(change.action is Action.NONE for change in now.whole):

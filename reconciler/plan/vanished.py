@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Change, Plan
 
 FEWEST = 3
-"""Fewer images than that may well be gone on purpose."""
+"""Fewer than that may well be meant to go, though they are most."""
 _EFFECTS = {Action.BUILD, Action.RETAG, Action.PRUNE}
 
 

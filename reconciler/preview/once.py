@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from reconciler.ports.source import Source
     from reconciler.reconcile import Options
 
-_NAMED = 3
-
 
 async def preview_once(ports: Previewing, options: Options) -> Work:
     """The plan of a pass after the merge, as far as the merge is why: of artifacts that it changes, and of what stands
@@ -95,7 +93,7 @@ def _amiss_already(work: Work, told: frozenset[ArtifactName], base: str) -> Iter
     if drifting:
         drift, come = ("drifts", "comes") if len(drifting) == 1 else ("drift", "come")
         what = f"{count(len(drifting), 'artifact')} that this stands on"
-        yield f"{what} {drift} at {base} already, and {come} first: {some(drifting, _NAMED)}"
+        yield f"{what} {drift} at {base} already, and {come} first: {some(drifting)}"
     if held:
         what = f"{count(len(held), 'artifact')} that this stands on"
-        yield f"{what} {'is' if len(held) == 1 else 'are'} held at {base} already: {some(held, _NAMED)}"
+        yield f"{what} {'is' if len(held) == 1 else 'are'} held at {base} already: {some(held)}"
