@@ -145,9 +145,8 @@ class _Carrier:
         return Result(change.artifact, change.action, Status.FAILED, problem=problem.of(str(change.artifact)))
 
     async def _act(self, change: Change) -> Result:
-        if (
-            change.action is Action.HOLD
-        ):  # of what a saved plan names, and no commit wants any more, nothing else is known
+        if change.action is Action.HOLD:
+            # first: of what a saved plan names, and no commit wants any more, nothing else is known
             problem = change.holds[0] if change.holds else None
             return Result(change.artifact, change.action, Status.HELD, problem=problem)
         wanted = self.work.resolution.desired.wanted[change.artifact]
