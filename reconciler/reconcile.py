@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.apply.in_sync import all_in_sync
 from reconciler.apply.work import Work
 from reconciler.collector import paused
+from reconciler.finishing import all_of
 from reconciler.identity.resolve import Held, Resolution, placed
 from reconciler.model.event import Ended, Noted, Planned
 from reconciler.model.observed import Observed, Questions
@@ -373,7 +374,7 @@ async def _explained(
     """The changes with the files behind them."""
     gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
     some = [change for change in changes if are_behind(change)]
-    told = await asyncio.gather(*(_with_files(change, resolution, observed, ports, gate) for change in some))
+    told = await all_of(_with_files(change, resolution, observed, ports, gate) for change in some)
     known = {change.artifact: change for change in told}
     return tuple(known.get(change.artifact, change) for change in changes)
 

@@ -74,7 +74,17 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     places = Places(jobs, work.urgency, after if jobs > 1 else {})  # with one, no order makes the pass shorter
     foreseen = {change.artifact: change.forecast for change in plan.changes if change.forecast}
     worker = Worker(
-        ports, work.resolution, runners, limits, places, settler, attester, work.observed, sized, foreseen, shares
+        ports,
+        work.resolution,
+        runners=runners,
+        limits=limits,
+        places=places,
+        settler=settler,
+        attester=attester,
+        observed=work.observed,
+        sized=sized,
+        forecasts=foreseen,
+        shares=shares,
     )
     carrier = _Carrier(work, worker, tagger, runners, shares)
     problems = plan.problems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,14 @@ MOMENT_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Doubts:
-    """Of one pass, by host. Builds that ask at once wait for one another: what one has found out holds for all."""
+    """Of one pass, by host. Builds that ask the same one at once wait for one another: what one has found out holds for
+    all."""
 
     ports: Ports
     _hosts: set[str] = field(default_factory=set)
     _gone: set[str] = field(default_factory=set)
     """Those of them that were given their moment."""
-    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _asking: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     def suspect(self, image: Repository) -> None:
         """A build for it has failed, and that its registry is gone may be why."""
@@ -33,9 +35,11 @@ class Doubts:
 
     async def settle(self, image: Repository, tag: str) -> None:
         """If its registry is suspected, ask it for this tag: suspected no more where it answers. Raises LianError."""
-        async with self._asking:
+        if image.host not in self._hosts:
+            return
+        async with self._asking[image.host]:
             if image.host not in self._hosts:
-                return
+                return  # it has answered whoever was waited for
             try:
                 await known_heads(self.ports.registry, image, [tag])
             except LianError:

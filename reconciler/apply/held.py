@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.model.wording import short
 
 if TYPE_CHECKING:
     from reconciler.model.artifact import Artifact
@@ -20,7 +21,7 @@ def superseded(where: str, revision: str) -> Problem:
     """A newer commit's pass was first."""
     return Problem(
         "superseded",
-        f"a newer commit, {revision[:12]}, has been applied to {where} while this pass ran",
+        f"a newer commit, {short(revision)}, has been applied to {where} while this pass ran",
         hint="reconcile that commit or a later one; to go back on purpose give --allow-older",
         next=Next.RETRY,
     )

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from reconciler.model.tier import Tier
     from reconciler.ports.compute import Compute, Runner
 
-TOLD = 3
-"""Artifacts that are named in what a lease is for."""
 MOST_LOST = 6
 """Runners of one share in a pass that are given up and replaced."""
 START_SECONDS = RENT_SECONDS
@@ -246,7 +244,7 @@ class Runners:
 
 def _told(names: Iterable[ArtifactName]) -> str:
     """A few of them, and how many more."""
-    return some(sorted(map(str, names)), TOLD)
+    return some(sorted(map(str, names)))
 
 
 def _as_one(failures: Sequence[Exception]) -> Exception:

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from reconciler.ports.registry import Registry
     from reconciler.ports.signer import Verifier
 
-_LISTED = 3
-"""Digests that a problem names; the document has them all."""
-
 
 @dataclass(slots=True)
 class Examination:
@@ -137,7 +134,7 @@ class Examination:
         self._find(State.BROKEN, Problem("index-wrong", message, cause=cause, hint=hint))
 
     def _listed(self, code: str, what: str, digests: Sequence[Digest]) -> Problem:
-        cause = some(digests, _LISTED)
+        cause = some(digests)
         parts = count(len(digests), "part")
         return Problem(code, f"{parts} of {self._image} {'is' if len(digests) == 1 else 'are'} {what}", cause=cause)
 

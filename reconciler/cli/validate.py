@@ -10,7 +10,7 @@ from reconciler.cli import exits
 from reconciler.cli.run import complete
 from reconciler.cli.views import problems as view
 from reconciler.cli.views.text import Writer, notes
-from reconciler.model.wording import count
+from reconciler.model.wording import count, short
 from reconciler.reconcile import load
 
 if TYPE_CHECKING:
@@ -47,4 +47,4 @@ def _show(desired: Desired, *, json: bool) -> None:
     parts = [f"{count(good, 'artifact')} valid"]
     parts += [f"{len(held)} held"] if held else []
     parts += [view.number(desired.problems)] if desired.problems else []
-    out.line((f"revision {desired.revision[:12]}", "dim"), ": ", (", ".join(parts), "bold"))
+    out.line((f"revision {short(desired.revision)}", "dim"), ": ", (", ".join(parts), "bold"))

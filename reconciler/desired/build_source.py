@@ -28,7 +28,7 @@ from reconciler.model.one_build import ByFlags
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.rule import Rulebook
 from reconciler.model.tree import FILE, SYMLINK
-from reconciler.model.wording import meant, some
+from reconciler.model.wording import meant, short, some
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from reconciler.model.secret import Secret
 
 _NEWEST = "HEAD"
-_SHOWN = 3
-_SHORT = 12
 _HINTS = {
     "context-missing": "commit it; what git ignores can be built as a copy outside of the repository",
     "dockerfile-missing": "--dockerfile starts from the context's folder; what is not committed is not there",
@@ -139,7 +137,7 @@ class BuildSource(GitSource):
         commit = super()._read_commit(lambda: repository)
         if commit.tree.at(SETTINGS) is None:
             return commit
-        settings = f"settings: {SETTINGS} of {root} at {commit.revision[:_SHORT]}"
+        settings = f"settings: {SETTINGS} of {root} at {short(commit.revision)}"
         return replace(commit, notes=(settings, *commit.notes))
 
     def _read_folder(self) -> ReadCommit:
@@ -169,7 +167,7 @@ class BuildSource(GitSource):
             uncommitted = [path for path in uncommitted if _concerns(path, self._below)]
         if not uncommitted:
             return ()
-        return (f"warning: what is not committed is not built: {some(uncommitted, _SHOWN)} (commit it first)",)
+        return (f"warning: what is not committed is not built: {some(uncommitted)} (commit it first)",)
 
     # -- what is asked for
 

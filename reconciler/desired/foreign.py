@@ -23,6 +23,7 @@ from reconciler.model.desired import Origin
 from reconciler.model.git_url import GitUrl, as_commit
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.secret import Secret
+from reconciler.model.wording import short
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 AT_ONCE = 8
 """Repositories that are asked at a time."""
-_SHORT = 12
 _REFUSED = "git-url-refused"
 
 Place: TypeAlias = "tuple[str, str]"
@@ -221,7 +221,7 @@ def _side(place: Place, found: _Commit | Problem, memo: Memo) -> Side | Problem:
     url, rev = place
     commit = found.revision.commit
     origin = Origin(url, rev, commit)
-    called = f"commit {commit[:_SHORT]} of {url}"
+    called = f"commit {short(commit)} of {url}"
     tree = CommitTree(found.objects, found.revision.tree, called, origin.shown(""))
     return Side(tree, Contexts(tree, memo), origin)
 

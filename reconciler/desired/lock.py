@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from reconciler.model.platform import Platform
     from reconciler.model.reference import Reference
 
-_SHOWN = 3
 _REMEDY = "mend it, or take it from an older commit, or delete it and run `lian lock`"
 MAX_BYTES = 16 << 20
 """A lock of a hundred thousand entries is smaller."""
@@ -170,4 +169,4 @@ class Pinning:
 
 
 def _listed(parts: Collection[Part]) -> str:
-    return some([redact(str(part)) for part in parts], _SHOWN)
+    return some([redact(str(part)) for part in parts])

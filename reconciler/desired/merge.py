@@ -14,7 +14,7 @@ from pygit2.enums import MergeFavor, MergeFlag
 from reconciler.desired import git
 from reconciler.desired.tree import CommitTree, GitObjects, Objects
 from reconciler.model.problem import LianError, Problem
-from reconciler.model.wording import some
+from reconciler.model.wording import short, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _TOLD = 5
 """Files in conflict that are named."""
-_SHORT = 12
 
 
 class MergedObjects(Objects, Protocol):
@@ -106,7 +105,7 @@ def fork_point(repository: pygit2.Repository, one: tuple[str, str], other: tuple
         message = f"this clone does not reach back to where {other[0]} and {one[0]} have parted"
         hint = "fetch all of it: git fetch --unshallow (in CI: a checkout with fetch-depth 0)"
         raise LianError(Problem("clone-partial", message, hint=hint))
-    message = f"{other[0]} ({other[1][:_SHORT]}) and {one[0]} ({one[1][:_SHORT]}) have no commit in common"
+    message = f"{other[0]} ({short(other[1])}) and {one[0]} ({short(one[1])}) have no commit in common"
     raise LianError(Problem("revisions-unrelated", message, hint="give two revisions of one history"))
 
 

@@ -20,6 +20,7 @@ from reconciler.desired.source import GitSource
 from reconciler.desired.tree import CommitTree
 from reconciler.model.lock import NAME as LOCK
 from reconciler.model.lock import Lock
+from reconciler.model.wording import short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from reconciler.desired.narrowing import Said
     from reconciler.model.desired import Desired
     from reconciler.model.problem import Problem
-
-_SHORT = 12
 
 
 class MergedSource(GitSource):
@@ -87,7 +86,7 @@ class MergedSource(GitSource):
         repository = opened()
         self._evaluator = replace(self._evaluator, shared={})  # both sides have most files
         self._merge = merge = merged(repository, self._base, self._head)
-        ruling = CommitTree(merge.objects, merge.base.tree, f"{self._base} ({merge.base.commit[:_SHORT]})")
+        ruling = CommitTree(merge.objects, merge.base.tree, f"{self._base} ({short(merge.base.commit)})")
         tree = CommitTree(merge.objects, merge.tree)
         return self._commit_of(repository, merge.head.commit, tree, ruled_by=ruling)
 

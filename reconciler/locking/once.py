@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 8
 """Downloads at a time."""
-_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class _Uses:
         """Of what is not known."""
         if not self.unknown:
             return ()
-        return (f"what {some(self.unknown, _SHOWN)} would use is not known, so no entry is taken for unused",)
+        return (f"what {some(self.unknown)} would use is not known, so no entry is taken for unused",)
 
 
 async def lock_once(ports: Locking, options: Options) -> LockReport:

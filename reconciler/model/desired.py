@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.model.applied import History
 from reconciler.model.rule import Rulebook
+from reconciler.model.wording import short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from reconciler.model.reference import Reference
     from reconciler.model.tier import BuildSpec, Ladder
 
-_SHORT = 12
-
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -37,7 +36,7 @@ class Origin:
 
     def shown(self, path: str) -> str:
         """A path of it as people are told of it."""
-        return f"{self.url}@{self.commit[:_SHORT]}:{path}"
+        return f"{self.url}@{short(self.commit)}:{path}"
 
     def to_json(self) -> dict[str, str]:
         """As build records have it."""

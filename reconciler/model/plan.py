@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from reconciler.model.digest import Digest
     from reconciler.model.forecast import BuildForecast, PassForecast
     from reconciler.model.name import ArtifactName
@@ -149,6 +151,7 @@ class Change:
     platforms: tuple[Platform, ...]
     action: Action
     reasons: tuple[Reason, ...]
+    _: KW_ONLY
     key: str | None = None
     digest: Digest | None = None
     waits_for: tuple[ArtifactName, ...] = ()
@@ -159,6 +162,17 @@ class Change:
     replaces: bool = False
     forecast: BuildForecast | None = None
     """Of a build, where it was looked into."""
+
+    def held(self, reasons: Iterable[Reason], problems: Iterable[Problem]) -> Change:
+        """The same, waiting for a person or the next pass, for these reasons and no others."""
+        return replace(
+            self,
+            action=Action.HOLD,
+            reasons=tuple(reasons),
+            holds=tuple(problems),
+            conditional=False,
+            replaces=False,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in plan.json (schemas/json/plan.json)."""

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+NAMED = 3
+"""How many are named for many, unless there is a reason for another number."""
+
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """`1 artifact`, `2,000 artifacts`; with a plural that is not the noun and an s, `2 repositories`."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
-def some(names: Sequence[object], shown: int) -> str:
+def some(names: Sequence[object], shown: int = NAMED) -> str:
     """`a, b, c and 1,997 more`: the first few of them, in the order given."""
     more = len(names) - shown
     return ", ".join(map(str, names[:shown])) + (f" and {more:,} more" if more > 0 else "")
@@ -21,7 +24,12 @@ def some(names: Sequence[object], shown: int) -> str:
 
 def built_from(revision: str) -> str:
     """What was built, in few words; a folder that lies in no repository has no revision."""
-    return f"revision {revision[:12]}" if revision else "a folder"
+    return f"revision {short(revision)}" if revision else "a folder"
+
+
+def short(value: str) -> str:
+    """A commit or a digest as people know them, by twelve hex digits; the algorithm is left out."""
+    return value.rpartition(":")[2][:12]
 
 
 def meant(typed: str, known: Iterable[str], otherwise: str, *, likeness: float = 0.6) -> str:
@@ -48,7 +56,7 @@ def likest(typed: str, known: Iterable[str], *, likeness: float = 0.6) -> list[s
     return sorted(name for ratio, name in measured if ratio == most)
 
 
-def asked_back(names: Sequence[str], shown: int = 3) -> str:
+def asked_back(names: Sequence[str], shown: int = NAMED) -> str:
     """`did you mean a?`, `did you mean a or b?`, `did you mean a, b, c or one of 9 more?`."""
     *first, last = names[:shown] if len(names) <= shown else (*names[:shown], f"one of {len(names) - shown:,} more")
     return f"did you mean {', '.join(first)} or {last}?" if first else f"did you mean {last}?"

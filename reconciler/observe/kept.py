@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.model.wording import count
+from reconciler.model.wording import count, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -91,7 +91,7 @@ def unknown_wishes(kept: Kept, desired: Iterable[Desired]) -> tuple[Problem, ...
 
 def unread(refs: Sequence[str], revision: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Why a revision's wishes are not all known, and how to go on without them."""
-    where = f"{refs[0]} ({revision[:12]})" if refs else f"the commit {revision[:12]}"
+    where = f"{refs[0]} ({short(revision)})" if refs else f"the commit {short(revision)}"
     distinct = list(dict.fromkeys(problems))
     hint = "mend it there, delete that ref, or leave it out with policy.prune.revisions in lian.ncl" if refs else None
     told = [

@@ -73,13 +73,7 @@ def _behind(change: Change, changes: Mapping[ArtifactName, Change]) -> Change:
             reasons = [
                 Reason(ReasonCode.UNKNOWN, None, problem.code, subject=str(parent)) for problem in held.holds[:1]
             ]
-            return replace(
-                change,
-                action=Action.HOLD,
-                reasons=tuple(reasons),
-                holds=held.holds[:1],
-                conditional=False,
-            )
+            return change.held(reasons, held.holds[:1])
     return change
 
 
@@ -171,10 +165,10 @@ class _View:
             a.platforms,
             action,
             tuple(reasons),
-            key,
-            digest,
-            waits_for,
-            conditional,
+            key=key,
+            digest=digest,
+            waits_for=waits_for,
+            conditional=conditional,
             replaces=replaces,
         )
 
@@ -189,9 +183,8 @@ class _View:
         holding += [reason for reason, response in responses if response is Response.HOLD]
         if holding:
             rest = [reason for reason in change.reasons if reason not in holding]
-            problems = tuple(dict.fromkeys(self.drift.problem(reason, change) for reason in holding))
-            held = replace(change, action=Action.HOLD, reasons=(*holding, *rest), holds=problems)
-            return replace(held, conditional=False, replaces=False)
+            problems = dict.fromkeys(self.drift.problem(reason, change) for reason in holding)
+            return change.held((*holding, *rest), problems)
         reported = [reason for reason, response in responses if response is Response.REPORT]
         if not reported:
             return change

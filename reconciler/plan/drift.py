@@ -14,6 +14,7 @@ from reconciler.model.policy import Response
 from reconciler.model.problem import Next, Problem
 from reconciler.model.record import nearest
 from reconciler.model.reference import Reference
+from reconciler.model.wording import short
 from reconciler.plan.explain import OF_INPUTS
 
 if TYPE_CHECKING:
@@ -243,4 +244,4 @@ def next_tag(tag: str) -> str:
 
 
 def _short(value: str | None) -> str:
-    return (value or "").removeprefix("sha256:")[:12]
+    return short(value or "")

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from reconciler.cache.home import cache_layout, reserved, session_layout
 from reconciler.model.problem import Problem
-from reconciler.model.wording import meant
+from reconciler.model.wording import meant, some
 from reconciler.plan.unclear import unread_parents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.model.artifact import Artifact
     from reconciler.model.desired import Desired, Wanted
     from reconciler.model.name import ArtifactName
+
+_ON_A_RING = 20
+"""Artifacts on a circle that are named: each of them is told of all."""
 
 
 def checked(desired: Desired) -> Desired:
@@ -55,12 +57,15 @@ def _clashes(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:
         for tag in dict.fromkeys(artifact.tags):
             claims[str(artifact.image), tag].append(artifact)
     for (image, tag), artifacts in sorted(claims.items()):
-        for artifact in artifacts if len(artifacts) > 1 else ():
-            others = ", ".join(f"{a.name} ({a.place.file})" for a in artifacts if a.name != artifact.name)
+        if len(artifacts) == 1:
+            continue
+        told, both = [f"{a.name} ({a.place.file})" for a in artifacts], "both" if len(artifacts) == 2 else "all"
+        for place, artifact in enumerate(artifacts):
+            others = some(told[:place] + told[place + 1 :])
             yield _problem(
                 artifact,
                 "tag-conflict",
-                f"{artifact.name} and {others} both want {image}:{tag}",
+                f"{artifact.name} and {others} {both} want {image}:{tag}",
                 "give one of them another image or another tag",
             )
 
@@ -105,21 +110,39 @@ def _parents(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:
 
 
 def _cycles(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:
-    """Each cycle once, said of every artifact on it."""
-    graph = {n: {p for p in w.artifact.parents if p in desired.wanted} for n, w in desired.wanted.items()}
-    while any(graph.values()):
-        try:
-            TopologicalSorter(graph).prepare()
-        except CycleError as error:
-            cycle: list[ArtifactName] = list(reversed(error.args[1]))
-            start = cycle.index(min(cycle[:-1]))
-            ring = [*cycle[start:-1], *cycle[:start], cycle[start]]
-            path = " → ".join(map(str, ring))
-            for name in ring[:-1]:
-                artifact = desired.wanted[name].artifact
-                yield _problem(
-                    artifact, "cycle", f"artifacts stand on one another in a circle: {path}", "cut one of them"
-                )
-                graph[name] = set()
-        else:
-            return
+    """Circles, said of every artifact on them. Of two that meet in an artifact one is told: it has to be cut anyway."""
+    graph = {name: [p for p in w.artifact.parents if p in desired.wanted] for name, w in desired.wanted.items()}
+    for ring in _rings(graph):
+        start = ring.index(min(ring))
+        ring = [*ring[start:], *ring[:start]]  # noqa: PLW2901 - the same, from its first name
+        more = [f"{len(ring) - _ON_A_RING:,} more"] if len(ring) > _ON_A_RING else []
+        path = " → ".join(map(str, (*ring[:_ON_A_RING], *more, ring[0])))
+        message = f"artifacts stand on one another in a circle: {path}"
+        for name in ring:
+            yield _problem(desired.wanted[name].artifact, "cycle", message, "cut one of them")
+
+
+def _rings(graph: Mapping[ArtifactName, Sequence[ArtifactName]]) -> Iterator[list[ArtifactName]]:
+    """Circles of which no two meet, and without whose artifacts there is none; each from child to parent. One walk that
+    goes on from before each circle it finds, so linear in artifacts and edges."""
+    seen: set[ArtifactName] = set()
+    for root in sorted(graph):
+        path = {} if root in seen else {root: iter(graph[root])}  # each with the parents that are still to be visited
+        seen.add(root)
+        while path:
+            parent = next(path[next(reversed(path))], None)
+            if parent is None:
+                path.popitem()
+            elif parent in path:
+                yield _cut_off(path, parent)
+            elif parent not in seen:
+                seen.add(parent)
+                path[parent] = iter(graph[parent])
+
+
+def _cut_off(path: dict[ArtifactName, Iterator[ArtifactName]], first: ArtifactName) -> list[ArtifactName]:
+    """The end of the path, from this one on; it is taken off."""
+    ring: list[ArtifactName] = []
+    while not ring or ring[-1] != first:
+        ring.append(path.popitem()[0])
+    return ring[::-1]

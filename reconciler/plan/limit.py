@@ -52,5 +52,4 @@ def _held(change: Change) -> Change:
         hint=hint,
         next=Next.HOLD,
     )
-    reasons = (Reason(ReasonCode.LIMITED, None, problem.code), *change.reasons)
-    return replace(change, action=Action.HOLD, reasons=reasons, holds=(problem,), conditional=False, replaces=False)
+    return change.held((Reason(ReasonCode.LIMITED, None, problem.code), *change.reasons), [problem])

@@ -17,7 +17,8 @@ from reconciler.model.plan import Action, Change, Reason, ReasonCode
 from reconciler.model.policy import Response
 from reconciler.model.problem import Problem
 from reconciler.model.reference import Reference
-from reconciler.model.wording import some
+from reconciler.model.wording import short, some
+from reconciler.plan.vanished import FEWEST
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from reconciler.model.digest import Digest
     from reconciler.model.observed import Observed
     from reconciler.model.reference import Repository
-
-FEWEST = 3
-"""Of fewer artifacts than these, most may go at once."""
 
 
 def suspects(desired: Desired, observed: Observed) -> dict[Reference, AppliedTag]:
@@ -57,7 +55,7 @@ def left_to(strangers: Collection[str]) -> tuple[str, ...]:
     """Sentences on what was left alone because of strangers, none if there are none. An empty one is a folder."""
     told: list[str] = []
     if commits := sorted(filter(None, strangers)):
-        such = some([commit[:12] for commit in commits], 1)
+        such = some([short(commit) for commit in commits], 1)
         told.append(
             f"what stands there for commits that this repo does not know, such as {such}, is taken for another repo's; "
             'name this fleet in lian.ncl, fleet = "…", to tell fleets apart'
@@ -103,7 +101,7 @@ def _unless_most(changes: tuple[Change, ...], wanted: int) -> tuple[Change, ...]
 def _withheld(changes: Iterable[Change], held: Problem) -> tuple[Change, ...]:
     """The changes, but that nothing is taken away."""
     return tuple(
-        replace(change, action=Action.HOLD, holds=(held.of(str(change.artifact)),), left=())
+        replace(change.held(change.reasons, [held.of(str(change.artifact))]), left=())
         if change.action is Action.PRUNE
         else change
         for change in changes

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from reconciler.model.observed import Observed
     from reconciler.model.reference import Repository
 
-NAMED = 3
-"""Artifacts that are named for many."""
 _IDLE = {Action.NONE, Action.HOLD}
 
 
@@ -70,7 +68,7 @@ def followed(
     orphans += follower.not_found(now.orphans, unread_orphans)
     stale = [str(change.artifact) for change in (*changes, *orphans) if _is_stale(change)]
     if strict and stale:
-        told = some(stale, NAMED)
+        told = some(stale)
         changes, orphans = ([_held_by_others(c, told) for c in those] for those in (changes, orphans))
     return replace(now, changes=tuple(changes), orphans=tuple(orphans))
 
@@ -106,7 +104,7 @@ def notes(found: Plan, now: Plan, plan: SavedPlan) -> Iterator[str]:
     if left := [
         str(then.artifact) for there, then in pairs if there.action is Action.PRUNE and then.action is Action.NONE
     ]:
-        told = some(left, NAMED)
+        told = some(left)
         yield f"what is no longer wanted is left to the next pass without a plan, which takes it away: {told}"
     was = any(bound.action not in _IDLE for bound in (*plan.bound.values(), *plan.orphans.values()))
     if was and all(change.action is Action.NONE for change in now.whole):
@@ -200,7 +198,7 @@ class _Follower:
         if bound.action is Action.HOLD:
             return _held_by_plan(change, bound)
         if more := sorted({*change.tags}.difference(change.left, _taken(bound))):
-            return _held(change, Stale("it would take away more than the plan says", some(more, NAMED)), self.hint)
+            return _held(change, Stale("it would take away more than the plan says", some(more)), self.hint)
         return change
 
     def _followed(self, change: Change, bound: Bound | None) -> Change:
@@ -285,8 +283,7 @@ def _held_by_others(change: Change, stale: str) -> Change:
 def _holding(change: Change, problem: Problem, code: ReasonCode = ReasonCode.STALE) -> Change:
     told = replace(problem, artifact=str(change.artifact), next=Next.PERSON)
     own = (reason for reason in change.reasons if reason.code is not ReasonCode.IN_SYNC)
-    reasons = (Reason(code, None, problem.code), *own)
-    return replace(change, action=Action.HOLD, reasons=reasons, holds=(told,), conditional=False, replaces=False)
+    return change.held((Reason(code, None, problem.code), *own), [told])
 
 
 def _is_stale(change: Change) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.identity.resolve import Keyed, Pending, Resolution
@@ -32,6 +32,7 @@ class Story:
 
     change: Change
     revision: str
+    _: KW_ONLY
     content_tag: str | None
     tags: Mapping[str, Digest | None]
     unread: Mapping[str, str]
@@ -79,16 +80,16 @@ def tell(plan: Plan, name: ArtifactName, resolution: Resolution, observed: Obser
     return Story(
         change,
         plan.revision,
-        content,
-        {tag: _digest(head) for tag, head in heads.items() if not isinstance(head, Unknown)},
-        {tag: head.problem.message for tag, head in heads.items() if isinstance(head, Unknown)},
-        {p: without_secrets(inputs) for p, inputs in identity.inputs.items()}
+        content_tag=content,
+        tags={tag: _digest(head) for tag, head in heads.items() if not isinstance(head, Unknown)},
+        unread={tag: head.problem.message for tag, head in heads.items() if isinstance(head, Unknown)},
+        inputs={p: without_secrets(inputs) for p, inputs in identity.inputs.items()}
         if isinstance(identity, Keyed | Pending)
         else {},
-        tuple(changes[parent] for parent in parents if parent in changes),
-        _record(observed, change, resolution.desired.fleet.name),
-        _record_unread(observed, change),
-        plan.forecast.currency if plan.forecast else None,
+        parents=tuple(changes[parent] for parent in parents if parent in changes),
+        record=_record(observed, change, resolution.desired.fleet.name),
+        record_unread=_record_unread(observed, change),
+        currency=plan.forecast.currency if plan.forecast else None,
     )
 
 

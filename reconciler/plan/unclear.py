@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from reconciler.model.name import ArtifactName
 
 _UNREAD, _PARENT_UNREAD = "directive-unread", "parent-unread"
-_NAMED = 3
 
 
 def unread_parents(desired: Desired) -> Iterator[tuple[ArtifactName, Problem]]:
@@ -75,13 +74,13 @@ def unread(unclear: Unclear, name: ArtifactName) -> Problem | None:
 def _of_files(unclear: Unclear) -> Problem:
     """Of what stands on artifacts that they may declare."""
     files = tuple(unclear.files)
-    message = f"what this stands on is in no directive that can be read, and {some(files, _NAMED)} cannot be"
+    message = f"what this stands on is in no directive that can be read, and {some(files)} cannot be"
     return _placed(Problem(_PARENT_UNREAD, message, next=Next.HOLD), unclear, files[0])
 
 
 def _of_artifacts(unclear: Unclear, files: Sequence[str]) -> Problem:
     """Of what they have declared before, or may have taken over."""
-    message = f"{some(files, _NAMED)} cannot be read, so whether this is still wanted, and as what, is not known"
+    message = f"{some(files)} cannot be read, so whether this is still wanted, and as what, is not known"
     return _placed(Problem(_UNREAD, message, next=Next.HOLD), unclear, files[0])
 
 

@@ -13,30 +13,31 @@ from reconciler.model.problem import Problem
 from reconciler.model.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
-    from reconciler.model.observed import Observed
+    from reconciler.model.observed import Observed, Sighting
     from reconciler.model.plan import Change, Plan
 
 FEWEST = 3
-"""Fewer images than that may well be gone on purpose."""
+"""Fewer than that may well be meant to go, though they are most."""
 _EFFECTS = {Action.BUILD, Action.RETAG, Action.PRUNE}
 
 
 def some_are_gone(plan: Plan, observed: Observed) -> bool:
     """True if enough is absent for it to matter what was there before."""
-    return sum(_absent(change, observed) for change in plan.changes) >= FEWEST
+    return sum(_is_there(change, observed) is False for change in plan.changes) >= FEWEST
 
 
 def unless_vanished(plan: Plan, observed: Observed, remembered: Collection[str]) -> Plan:
     """The plan, or one that holds everything. What was applied before is told by what is still there, by the applied
-    documents of the fleet, and by this machine, which has seen images of the `remembered` repositories in sync."""
+    documents of the fleet, and by this machine, which has seen images of the `remembered` repositories in sync. What
+    nobody knows of speaks neither for nor against it."""
     gone, there = [], 0
     for change in plan.changes:
-        last = _last_tags(change, observed)
-        if not _absent(change, observed) or any(_found(change, tag, observed) for tag in last):
+        is_there, last = _is_there(change, observed), _last_tags(change, observed)
+        if is_there or any(isinstance(head, Found) for head in _heads(change, last, observed)):
             there += 1
-        elif last or str(change.image) in remembered:
+        elif is_there is False and (last or str(change.image) in remembered):
             gone.append(change)
     if len(gone) < FEWEST or len(gone) <= there:
         return plan
@@ -56,23 +57,25 @@ def _last_tags(change: Change, observed: Observed) -> tuple[str, ...]:
     return document.last_of(str(change.artifact))
 
 
-def _absent(change: Change, observed: Observed) -> bool:
-    """Neither its content nor any of its wanted tags is there."""
-    if change.digest is not None or change.action is Action.HOLD:
-        return False
-    return all(isinstance(observed.heads.get(Reference(change.image, tag)), Absent) for tag in change.tags)
+def _is_there(change: Change, observed: Observed) -> bool | None:
+    """Whether its content or one of its wanted tags is there; None if nobody knows. Of what is held one can know only
+    that it is: where nothing was found, not all that might be there was asked for."""
+    heads = _heads(change, change.tags, observed)
+    if change.digest is not None or any(isinstance(head, Found) for head in heads):
+        return True
+    return False if change.action is not Action.HOLD and all(isinstance(head, Absent) for head in heads) else None
 
 
-def _found(change: Change, tag: str, observed: Observed) -> bool:
-    return isinstance(observed.heads.get(Reference(change.image, tag)), Found)
+def _heads(change: Change, tags: Iterable[str], observed: Observed) -> list[Sighting | None]:
+    """What these tags name; None where nobody has asked."""
+    return [observed.heads.get(Reference(change.image, tag)) for tag in tags]
 
 
 def _held(change: Change, problem: Problem) -> Change:
     if change.action not in _EFFECTS:
         return change
-    said = problem.of(str(change.artifact))
     reason = Reason(ReasonCode.UNKNOWN, None, problem.code)
-    return replace(change, action=Action.HOLD, reasons=(reason, *change.reasons), holds=(said,), conditional=False)
+    return change.held((reason, *change.reasons), [problem.of(str(change.artifact))])
 
 
 def _problem(gone: int, before: int, example: str) -> Problem:

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from reconciler.finishing import all_of
 from reconciler.model.plan import Action, Change, Merge, Reason, ReasonCode
 from reconciler.model.wording import count, some
 from reconciler.plan.difference import asked, because
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from reconciler.ports.source import Source
     from reconciler.reconcile import Options
 
-_NAMED = 3
-
 
 async def preview_once(ports: Previewing, options: Options) -> Work:
     """The plan of a pass after the merge, as far as the merge is why: of artifacts that it changes, and of what stands
@@ -47,14 +46,14 @@ async def preview_once(ports: Previewing, options: Options) -> Work:
     sides = _Sides(old, before, ports.source, after, asyncio.Semaphore(LISTINGS_AT_ONCE))
     shown = replace(work.plan, changes=tuple(change for change in work.plan.changes if change.artifact in told))
     changes = limited(shown, after, options.max_builds).changes  # what drifts already is not the merge's
-    explained = await asyncio.gather(*map(sides.explained, changes))
+    explained = await all_of(map(sides.explained, changes))
     plan = replace(
         work.plan,
         changes=await with_history(ports, explained, _of_the_base(work, before)),
         orphans=tuple(_dropped(before.wanted[name]) for name in sorted(gone)),
         merge=Merge(before.revision, after.revision, ports.base, ports.head),
     )
-    return replace(work, plan=plan, notes=(*work.notes, *_drifts_already(work, told, ports.base)))
+    return replace(work, plan=plan, notes=(*work.notes, *_amiss_already(work, told, ports.base)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +93,16 @@ def _dropped(wanted: Wanted) -> Change:
     return Change(artifact.name, artifact.image, artifact.tags, artifact.platforms, Action.NONE, (reason,))
 
 
-def _drifts_already(work: Work, told: frozenset[ArtifactName], base: str) -> Iterator[str]:
-    """What the changed ones stand on, and is not in sync although the merge leaves it alone."""
-    drifting = [c for c in work.plan.changes if c.artifact not in told and c.action is not Action.NONE]
+def _amiss_already(work: Work, told: frozenset[ArtifactName], base: str) -> Iterator[str]:
+    """What the changed ones stand on, and is not in sync although the merge leaves it alone: one sentence for what
+    drifts, one for what is held."""
+    others = [c for c in work.plan.changes if c.artifact not in told and c.action is not Action.NONE]
+    drifting = [str(change.artifact) for change in others if change.action is not Action.HOLD]
+    held = [str(change.artifact) for change in others if change.action is Action.HOLD]
     if drifting:
-        names = some([str(change.artifact) for change in drifting], _NAMED)
-        what = count(len(drifting), "artifact")
-        yield f"{what} that this stands on drift at {base} already, and come first: {names}"
+        drift, come = ("drifts", "comes") if len(drifting) == 1 else ("drift", "come")
+        what = f"{count(len(drifting), 'artifact')} that this stands on"
+        yield f"{what} {drift} at {base} already, and {come} first: {some(drifting)}"
+    if held:
+        what = f"{count(len(held), 'artifact')} that this stands on"
+        yield f"{what} {'is' if len(held) == 1 else 'are'} held at {base} already: {some(held)}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.model.wording import count, some
+from reconciler.model.wording import NAMED, count, short, some
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,3 +38,13 @@ def test_one_is_singular_and_all_else_plural(told: str, said: str) -> None:
 )
 def test_the_first_few_stand_for_all(names: Sequence[object], said: str) -> None:
     assert some(names, 2) == said
+
+
+def test_how_few_is_the_same_wherever_nothing_else_is_asked_for() -> None:
+    assert some("abcde") == some("abcde", NAMED) == "a, b, c and 2 more"
+
+
+@pytest.mark.parametrize("value", ["0123456789ab" * 3, "sha256:0123456789abcdef", "sha512:0123456789abcdef"])
+def test_commits_and_digests_are_known_by_twelve_digits(value: str) -> None:
+    assert short(value) == "0123456789ab"
+    assert short("") == ""

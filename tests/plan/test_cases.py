@@ -65,6 +65,7 @@ def test_the_plan_is(name: str) -> None:
     assert all(p.file and p.line and p.column and p.hint for p in made.problems)
     assert all(change.reasons for change in made.changes)
     assert all(bool(c.holds) == (c.action is Action.HOLD) for c in made.changes)
+    assert not any(c.conditional or c.replaces for c in made.changes if c.action is Action.HOLD)
     holds = [problem for change in made.changes for problem in change.holds]
     assert all(any(hint in (p.hint or "") for p in holds) for hint in case.get("hold_hints", ())), shown
 

@@ -16,10 +16,13 @@ from reconciler.model.policy import Policy
 from reconciler.model.problem import LianError
 from reconciler.reconcile import Options, plan_once, reconcile_once, why_once
 from tests.commits import Commit, artifact
-from tests.fakes import World, problem
+from tests.fakes import FakeSource, World, problem
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from reconciler.model.desired import SentFolder
+    from reconciler.model.tree import Entry
 
 _FILES = {
     "shop/api/Dockerfile": b"FROM scratch\nCOPY --from=libs . /\n",
@@ -170,3 +173,35 @@ def test_the_story_of_what_is_to_be_built_tells_what_that_will_take(world: World
     assert story.change.forecast.tier.words in written.getvalue()
     world.source.commit = world.source.commit.changed({"shop/api/main.go": b"1"})
     assert asyncio.run(why_once(world.ports(), "api")).change.forecast is None
+
+
+def test_a_bug_in_one_listing_leaves_none_that_reads_on(tmp_path: Path) -> None:
+    names = [f"shop/{letter}" for letter in "abc"]
+    files = {f"{name}/Dockerfile": b"FROM scratch\nCOPY a /\n" for name in names}
+    world = World(Commit(tuple(map(artifact, names)), {**files, **{f"{name}/a": b"1" for name in names}}), tmp_path)
+    asyncio.run(reconcile_once(world.ports(), Options()))
+    asked: list[SentFolder] = []
+    reading: list[SentFolder] = []
+
+    class Broken(FakeSource):
+        """Whose first listing breaks while the others are still being read."""
+
+        async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
+            asked.append(folder)
+            if len(asked) == 1:
+                raise RuntimeError("a bug")
+            reading.append(folder)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            reading.remove(folder)
+            return await super().listing(folder)
+
+    world.source = Broken(world.source.commit.changed({f"{name}/a": b"2" for name in names}), world.points)
+
+    async def until_told() -> list[SentFolder]:
+        with pytest.raises(RuntimeError, match="a bug"):
+            await plan_once(world.ports(), Options())
+        return list(reading)
+
+    assert asyncio.run(until_told()) == []
+    assert len(asked) == len(names)

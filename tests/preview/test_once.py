@@ -10,21 +10,22 @@ import pytest
 
 from reconciler.model.desired import Origin, Unclear
 from reconciler.model.plan import Action, FileChange, FileStatus, Moved, ReasonCode
-from reconciler.model.problem import Problem
+from reconciler.model.problem import LianError, Problem
 from reconciler.plan.causes import grouped
 from reconciler.plan.select import Selection
 from reconciler.ports.bundle import Previewing
 from reconciler.preview.once import preview_once
 from reconciler.reconcile import Options, reconcile_once
 from tests.commits import Commit, artifact
-from tests.fakes import FakeSource, World
+from tests.fakes import FakeSource, World, problem
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.apply.work import Work
-    from reconciler.model.desired import Desired
+    from reconciler.model.desired import Desired, SentFolder
     from reconciler.model.plan import Plan
+    from reconciler.model.tree import Entry
 
 URL = "https://git.example.org/site.git"
 FILES = {
@@ -39,6 +40,8 @@ CHILD = artifact("w/child", contexts={"base": "artifact:w/base"})
 OTHER = artifact("w/other")
 MAIN = Commit((BASE, CHILD, OTHER), FILES)
 CHANGED = MAIN.changed(files={"w/base/a": b"2", "w/base/new": b"1"})
+CHILD_CHANGED = MAIN.changed(files={"w/child/Dockerfile": b"FROM base\nLABEL a=b\n"})
+THREE = b"FROM base\nCOPY --from=sick / /\nCOPY --from=sicker / /\n"
 
 
 class Elsewhere(FakeSource):
@@ -63,6 +66,12 @@ def previewed(
     world: World, head: Commit, *only: str, builds: int | None = None, reading: type[FakeSource] = FakeSource
 ) -> Work:
     """Of merging `head` into the world's commit."""
+    return asyncio.run(preview(world, head, *only, builds=builds, reading=reading))
+
+
+async def preview(
+    world: World, head: Commit, *only: str, builds: int | None = None, reading: type[FakeSource] = FakeSource
+) -> Work:
     base = world.source.commit
     ports = Previewing(
         source=reading(head, world.points),
@@ -75,7 +84,7 @@ def previewed(
         head="topic",
         before=lambda: reading(base, world.points),
     )
-    return asyncio.run(preview_once(ports, Options(Selection(only), max_builds=builds)))
+    return await preview_once(ports, Options(Selection(only), max_builds=builds))
 
 
 def applied(world: World) -> None:
@@ -153,11 +162,64 @@ def test_what_was_built_before_is_not_built_again(world: World) -> None:
     assert {change.action for change in plan.changes} == {Action.RETAG}
 
 
+def test_where_files_cannot_be_listed_nothing_reads_on_when_that_is_told(world: World) -> None:
+    asked: list[SentFolder] = []
+    reading: list[SentFolder] = []
+
+    class Halting(FakeSource):
+        """Whose first listing fails while the others are still being read."""
+
+        async def listing(self, folder: SentFolder) -> tuple[Entry, ...]:
+            asked.append(folder)
+            if len(asked) == 1:
+                raise problem("git-broken")
+            reading.append(folder)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            reading.remove(folder)
+            return await super().listing(folder)
+
+    async def until_told() -> list[SentFolder]:
+        with pytest.raises(LianError, match="git-broken"):
+            await preview(world, CHANGED.changed(files={"w/other/a": b"2"}), reading=Halting)
+        return list(reading)
+
+    assert asyncio.run(until_told()) == []
+    assert len(asked) == 3
+
+
 def test_what_drifts_without_the_merge_is_a_note(world: World) -> None:
-    head = MAIN.changed(files={"w/child/Dockerfile": b"FROM base\nLABEL a=b\n"})
-    work = previewed(world, head)
+    work = previewed(world, CHILD_CHANGED)
     assert set(told(work.plan)) == {"child"}
-    assert work.notes == ("1 artifact that this stands on drift at main already, and come first: w/base",)
+    assert work.notes == ("1 artifact that this stands on drifts at main already, and comes first: w/base",)
+
+
+def test_several_that_drift_are_told_as_several(world: World) -> None:
+    top = artifact("w/top", contexts={"base": "artifact:w/child"})
+    files = {**FILES, "w/top/Dockerfile": b"FROM base\n"}
+    world.source.commit = Commit((BASE, CHILD, top), files)
+    work = previewed(world, world.source.commit.changed(files={"w/top/Dockerfile": b"FROM base\nLABEL a=b\n"}))
+    assert work.notes == ("2 artifacts that this stands on drift at main already, and come first: w/base, w/child",)
+
+
+def test_what_is_held_does_not_come_first(world: World) -> None:
+    """It holds what stands on it, in a pass after the merge as in one before."""
+    applied(world)
+    world.registry.unreadable.add("latest")
+    (note,) = previewed(world, CHILD_CHANGED).notes
+    assert note == "1 artifact that this stands on is held at main already: w/base"
+
+
+def test_held_ones_are_told_apart_from_those_that_drift(world: World) -> None:
+    child = artifact("w/child", contexts={name: f"artifact:w/{name}" for name in ("base", "sick", "sicker")})
+    sick = (artifact(name, tags=("sick",)) for name in ("w/sick", "w/sicker"))
+    world.source.commit = Commit((BASE, *sick, child), {**FILES, "w/child/Dockerfile": THREE})
+    world.registry.unreadable.add("sick")
+    head = world.source.commit.changed(files={"w/child/Dockerfile": THREE + b"LABEL a=b\n"})
+    assert previewed(world, head).notes == (
+        "1 artifact that this stands on drifts at main already, and comes first: w/base",
+        "2 artifacts that this stands on are held at main already: w/sick, w/sicker",
+    )
 
 
 def test_a_limit_is_spent_on_what_is_told(world: World) -> None:
@@ -165,7 +227,7 @@ def test_a_limit_is_spent_on_what_is_told(world: World) -> None:
     head = MAIN.changed(files={"w/child/Dockerfile": b"FROM base\nLABEL a=b\n", "w/other/a": b"2"})
     work = previewed(world, head, builds=1)
     assert [action for action, _ in told(work.plan).values()] == [Action.BUILD, Action.HOLD]
-    assert work.notes == ("1 artifact that this stands on drift at main already, and come first: w/base",)
+    assert work.notes == ("1 artifact that this stands on drifts at main already, and comes first: w/base",)
     assert [change.action for change in previewed(world, head, builds=2).plan.changes] == [Action.BUILD] * 2
 
 

@@ -6,7 +6,7 @@ from typing import IO, TYPE_CHECKING
 
 from reconciler.cache.policy.findings import Kind
 from reconciler.cli.views.text import Writer
-from reconciler.model.wording import count
+from reconciler.model.wording import count, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ def show(check: Check, stream: IO[str]) -> None:
         _block(group, writer)
     totals = [f"{sum(one.kind is kind for one in check.findings)} {kind}" for kind in Kind]
     verdict = ", ".join(totals) if check.findings else "deployed as it should be"
-    writer.line((f"{check.provider} for revision {check.revision[:12]}", "dim"), ": ", (verdict, "bold"))
+    writer.line((f"{check.provider} for revision {short(check.revision)}", "dim"), ": ", (verdict, "bold"))
 
 
 def _block(group: Sequence[Finding], writer: Writer) -> None:

@@ -10,7 +10,7 @@ from reconciler.cache.holding import CacheStatus, Fate, freed, size_of
 from reconciler.cli.views.problems import blocks
 from reconciler.cli.views.text import Writer, lasting, size
 from reconciler.model.fleet import RegistryProvider
-from reconciler.model.wording import count, some
+from reconciler.model.wording import count, short, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -64,7 +64,7 @@ def show(told: CacheList, stream: IO[str]) -> None:
     _unrecognised(told.caches, writer)
     blocks((*told.problems, *told.caches.unread), writer, word="unknown", style="yellow")
     counted = _counted(told.verdicts, unread=bool(told.caches.unread))
-    writer.line((f"revision {told.revision[:12]}", "dim"), ": ", (counted, "bold"))
+    writer.line((f"revision {short(told.revision)}", "dim"), ": ", (counted, "bold"))
 
 
 def _by_namespace(verdicts: Iterable[Verdict], writer: Writer) -> Iterator[tuple[str, list[Verdict]]]:
@@ -193,7 +193,7 @@ def show_plan(plan: CachePlan, stream: IO[str], *, detailed: bool = False) -> No
     blocks(held, writer, word="held", style="yellow")
     if going or held:
         writer.line()
-    writer.line((f"revision {plan.revision[:12]}", "dim"), ": ", (_summary(plan), "bold"))
+    writer.line((f"revision {short(plan.revision)}", "dim"), ": ", (_summary(plan), "bold"))
     if stays := _kept(plan.kept):
         writer.wrapped((), f"stays: {stays}", "dim", indent=2)
 

@@ -10,7 +10,7 @@ from reconciler.model.lock import NAME
 from reconciler.model.lock_report import LockAction
 from reconciler.model.moving import PartKind
 from reconciler.model.problem import redact
-from reconciler.model.wording import count, some
+from reconciler.model.wording import count, short, some
 
 if TYPE_CHECKING:
     from reconciler.model.lock_report import LockChange, LockReport
@@ -22,7 +22,6 @@ _SIGNS = {
     LockAction.LACKING: ("+", "green"),
     LockAction.UNUSED: ("-", "red"),
 }
-_SHOWN = 3
 _INDENT = 2
 
 
@@ -40,7 +39,7 @@ def show(told: LockReport, stream: IO[str], *, check: bool) -> None:
         writer.line((sign, style), " ", redact(str(change.part)))
         writer.line(" " * _INDENT, _values(change))
         if change.artifacts:
-            writer.wrapped([" " * _INDENT, ("used by ", "dim")], some(change.artifacts, _SHOWN), indent=_INDENT + 8)
+            writer.wrapped([" " * _INDENT, ("used by ", "dim")], some(change.artifacts), indent=_INDENT + 8)
     if told.changes:
         writer.line("")
     writer.wrapped((), _found(told) if check else _done(told), indent=2)
@@ -61,8 +60,7 @@ def _values(change: LockChange) -> str:
 def _value(change: LockChange, value: str | None) -> str:
     """As plans have them; whole values are in the file."""
     algorithm, colon, bare = (value or "").rpartition(":")
-    short = bare[:12]
-    return f"commit {short}" if change.part.kind is PartKind.GIT else f"{algorithm}{colon}{short}"
+    return f"commit {short(bare)}" if change.part.kind is PartKind.GIT else f"{algorithm}{colon}{short(bare)}"
 
 
 def _done(told: LockReport) -> str:
@@ -86,4 +84,4 @@ def _found(told: LockReport) -> str:
 
 
 def _revision(told: LockReport) -> str:
-    return f"revision {told.revision[:12]}"
+    return f"revision {short(told.revision)}"

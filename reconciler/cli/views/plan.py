@@ -9,7 +9,7 @@ from reconciler.cli.views.problems import blocks, number
 from reconciler.cli.views.reasons import place, sentence, sentences
 from reconciler.cli.views.text import Writer
 from reconciler.model.plan import Action
-from reconciler.model.wording import count, some
+from reconciler.model.wording import count, short, some
 from reconciler.plan.causes import grouped
 
 if TYPE_CHECKING:
@@ -83,13 +83,13 @@ def changes(plan: Plan, writer: Writer, *, detailed: bool) -> None:
 
 def _about(plan: Plan) -> str:
     if plan.merge is None:
-        return f"revision {plan.revision[:12]}"
+        return f"revision {short(plan.revision)}"
     merge = plan.merge
     return f"merging {_named(merge.head_called, merge.head)} into {_named(merge.base_called, merge.base)}"
 
 
 def _named(called: str, commit: str) -> str:
-    return commit[:12] if commit.startswith(called) else f"{called} ({commit[:12]})"
+    return short(commit) if commit.startswith(called) else f"{called} ({short(commit)})"
 
 
 def summary(plan: Plan) -> str:

@@ -8,7 +8,7 @@ from reconciler.cli.views.problems import blocks
 from reconciler.cli.views.status import age
 from reconciler.cli.views.text import Writer, size
 from reconciler.model.removal import Gone, Kept, PruneStatus
-from reconciler.model.wording import count
+from reconciler.model.wording import count, short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ def show(plan: PrunePlan, stream: IO[str], moment: float, *, detailed: bool = Fa
     blocks(problems, writer, word="held", style="yellow")
     if problems or any(removal.any for removal in plan.removals) or (detailed and plan.removals):
         writer.line()
-    writer.line((f"revision {plan.revision[:12]}", "dim"), ": ", (_summary(plan), "bold"))
+    writer.line((f"revision {short(plan.revision)}", "dim"), ": ", (_summary(plan), "bold"))
     if kept := _kept(plan.kept):
         writer.line((f"stays: {kept}", "dim"))
 
@@ -133,7 +133,7 @@ def _name(repository: Repository) -> str:
 
 
 def _short(digest: str, detailed: bool) -> str:
-    return digest if detailed else digest.removeprefix("sha256:")[:12]
+    return digest if detailed else short(digest)
 
 
 def _rfc3339(moment: float) -> str:

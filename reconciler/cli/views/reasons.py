@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.plan import Action, FileStatus
 from reconciler.model.plan import ReasonCode as Code
+from reconciler.model.wording import short
 
 if TYPE_CHECKING:
     from reconciler.model.plan import Change, Moved, Reason
@@ -148,7 +149,7 @@ def _value(value: str | None, detailed: bool) -> str:
         return "(none)"
     bare = value.removeprefix("sha256:")
     if not detailed and len(bare) in {40, 64} and all(c in "0123456789abcdef" for c in bare):
-        return bare[:12]
+        return short(bare)
     return value if detailed or len(value) <= 60 else value[:59] + "…"
 
 

@@ -11,7 +11,7 @@ from reconciler.cli.views.plan import summary_word
 from reconciler.cli.views.reasons import sentences
 from reconciler.cli.views.text import Writer, cells, lasting, notes, size
 from reconciler.model.plan import Action
-from reconciler.model.wording import count
+from reconciler.model.wording import count, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ def show(told: RegistryStatus, stream: IO[str]) -> None:
         _shelf(shelf, told.moment, writer)
     problems.blocks(told.unread, writer, word="unknown", style="yellow")
     counts = ", ".join(f"{number:,} {state.replace('-', ' ')}" for state, number in told.summary.items() if number)
-    writer.line((f"revision {told.revision[:12]}", "dim"), ": ", (counts or "no artifacts", "bold"))
+    writer.line((f"revision {short(told.revision)}", "dim"), ": ", (counts or "no artifacts", "bold"))
 
 
 def age(started: str | None, moment: float) -> str | None:

@@ -8,7 +8,7 @@ from reconciler.audit.findings import State
 from reconciler.cli.views import problems
 from reconciler.cli.views.reasons import place
 from reconciler.cli.views.text import Writer, notes, size
-from reconciler.model.wording import built_from
+from reconciler.model.wording import built_from, short
 
 if TYPE_CHECKING:
     from reconciler.audit.findings import Verification, Verified
@@ -40,7 +40,7 @@ def show(told: Verification, stream: IO[str], *, detailed: bool) -> None:
         if state is not State.INVALID:  # told as problems of the commit
             found = (f.problem for result in told.results for f in result.findings if f.state is state)
             problems.blocks(found, writer, word=state.value, style=_STYLES[state])
-    writer.line((f"revision {told.revision[:12]}", "dim"), ": ", (summary(told), "bold"))
+    writer.line((f"revision {short(told.revision)}", "dim"), ": ", (summary(told), "bold"))
 
 
 def summary(told: Verification) -> str:
