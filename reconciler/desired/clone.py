@@ -23,6 +23,7 @@ from reconciler.desired.git_remote import (
     Talk,
     Unadvertised,
     keep_to_one_host,
+    no_login,
     unreachable,
 )
 from reconciler.desired.git_revs import Refs, Tip
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
-    from reconciler.desired.git_remote import GoingOn, Login
+    from reconciler.desired.git_remote import GoingOn, LoginOf
     from reconciler.model.git_url import GitUrl
 
 MAX_PACKS = 64
@@ -66,11 +67,12 @@ class Clone:
         return Found(repository, there) if repository and len(there) == len(commits) else None
 
     def read(
-        self, revs: Mapping[str, str | None], login: Login | None = None, going_on: GoingOn = lambda: None
+        self, revs: Mapping[str, str | None], login: LoginOf = no_login, going_on: GoingOn = lambda: None
     ) -> Found:
         """The commits of these, fetched as far as they are not here: rev -> the commit to which it is pinned, or None
         where its server says what it means now. The server is asked once, and not at all where `kept` knows everything.
-        `going_on` is called often; what it raises ends all of it, and is raised.
+        `login` is
+        called if it wants to know who asks; `going_on` often. What they raise ends all of it, and is raised.
 
         Raises LianError `git-unreachable`, `git-login-missing` and the like (git_remote.Talk), `disk-full`,
         `cache-unusable`. What is wrong with one of them alone stands in the result: `git-rev-unknown` and the like.
@@ -89,12 +91,12 @@ class Clone:
                     break
         raise LianError(unreachable(self._url, str(cuts[-1] if cuts else "other processes replace it over and over")))
 
-    def refs(self, login: Login | None = None, going_on: GoingOn = lambda: None) -> Refs:
+    def refs(self, login: LoginOf = no_login, going_on: GoingOn = lambda: None) -> Refs:
         """What its server tells. Nothing is fetched. Raises LianError as `read`."""
         self._bare.locked(self._prepare)
         return Talk(self._url, self._bare.current, login, going_on).refs
 
-    def again(self, commit: str, login: Login | None = None) -> pygit2.Repository:
+    def again(self, commit: str, login: LoginOf = no_login) -> pygit2.Repository:
         """Fetch a commit into an empty folder, since an object of it is lost or damaged. Raises LianError as `read`,
         and `git-rev-unknown` where it is gone at its source."""
 
@@ -118,7 +120,7 @@ class Clone:
     def _empty(self) -> None:
         self._bare.anew(lambda folder: keep_to_one_host(pygit2.Repository(str(folder))))
 
-    def _read(self, revs: Mapping[str, str | None], login: Login | None, going_on: GoingOn) -> Found:
+    def _read(self, revs: Mapping[str, str | None], login: LoginOf, going_on: GoingOn) -> Found:
         folder = self._bare.current
         try:
             talk = Talk(self._url, folder, login, going_on)
@@ -155,7 +157,7 @@ class _Fetching:
     url: GitUrl
     folder: Path
     talk: Talk | None
-    login: Login | None
+    login: LoginOf
     going_on: GoingOn
 
     def all_of(self, tips: Collection[Tip]) -> pygit2.Repository:

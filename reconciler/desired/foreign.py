@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.desired.clone import Clone
 from reconciler.desired.contexts import Contexts
-from reconciler.desired.git_remote import Login
+from reconciler.desired.git_remote import Login, no_login
 from reconciler.desired.inputs import Side
 from reconciler.desired.tree import CommitTree, GitObjects
 from reconciler.finishing import all_of, in_thread
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pygit2
 
     from reconciler.desired.git import Revision
+    from reconciler.desired.git_remote import LoginOf
     from reconciler.desired.git_revs import Refs
     from reconciler.desired.memo import Memo
     from reconciler.model.credential import SourceRef
@@ -43,8 +44,8 @@ _REFUSED = "git-url-refused"
 
 Place: TypeAlias = "tuple[str, str]"
 """URL and `rev` of a git context, as its directive writes them."""
-Read: TypeAlias = "Callable[[SourceRef, str], Awaitable[Secret]]"
-"""What reads a credential: where it lies, and what for."""
+Read: TypeAlias = "Callable[[SourceRef, str, str], Awaitable[Secret]]"
+"""What reads a credential: where it lies, what for, and for which host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,29 +118,29 @@ class Foreign:
 
     async def _refs(self, url: str, access: GitAccess) -> Refs:
         parsed = _parsed(url)
-        login = await self._login(parsed, access)
-        return await in_thread(partial(Clone(parsed, self.cache).refs, login))
+        try:
+            return await in_thread(partial(Clone(parsed, self.cache).refs, self._asked_for(parsed, access)))
+        except LianError as error:
+            raise LianError(_of_access(error.problems[0], access)) from error
 
     async def _commits(
         self, url: str, revs: Mapping[str, str | None], access: GitAccess
     ) -> dict[str, _Commit | Problem]:
         try:
             parsed = _parsed(url)
-            clone = Clone(parsed, self.cache)
+            clone, login = Clone(parsed, self.cache), self._asked_for(parsed, access)
             known = {rev: commit for rev, commit in revs.items() if commit}
             found = await asyncio.to_thread(clone.kept, known) if len(known) == len(revs) else None
             if found is None:
-                login = await self._login(parsed, access)
                 found = await in_thread(partial(clone.read, revs, login))
         except LianError as error:
-            return dict.fromkeys(revs, _of_the_world(error.problems[0]))
+            return dict.fromkeys(revs, _of_the_world(_of_access(error.problems[0], access)))
 
-        repository, loop = found.repository, asyncio.get_running_loop()
+        repository = found.repository
 
         def again(commit: str) -> pygit2.Repository:
-            """From a thread: the login may not have been needed before."""
-            asked = asyncio.run_coroutine_threadsafe(self._login(parsed, access), loop)
-            return clone.again(commit, asked.result())
+            """From a thread."""
+            return clone.again(commit, login)
 
         def read(revision: Revision) -> _Commit:
             return _Commit(revision, HealingObjects(repository, lambda: again(revision.commit)))
@@ -149,12 +150,18 @@ class Foreign:
             for rev, each in found.revisions.items()
         }
 
-    async def _login(self, url: GitUrl, access: GitAccess) -> Login | None:
-        """What is bound to the place. Raises LianError."""
-        if (source := access.of(url)) is None:
-            return None
+    def _asked_for(self, url: GitUrl, access: GitAccess) -> LoginOf:
+        """What is bound to the place, for the thread that talks with its server: nothing is read, and no command run,
+        before that server asks for it."""
+        loop, source = asyncio.get_running_loop(), access.of(url)
+        if source is None:
+            return no_login
+        return lambda: asyncio.run_coroutine_threadsafe(self._login(url, source), loop).result()
+
+    async def _login(self, url: GitUrl, source: SourceRef) -> Login:
+        """Raises LianError."""
         what = "key" if url.by_ssh else "login"
-        text = (await self.credential(source, f"the {what} of {url.host}")).reveal()
+        text = (await self.credential(source, f"the {what} of {url.host}", url.host)).reveal()
         if url.by_ssh:
             return Login(Secret(f"{text}\n"))  # a key ends with a line's end
         user, colon, password = (source.user, ":", text) if source.user else text.partition(":")
@@ -201,8 +208,9 @@ class HealingObjects:
             return self._objects
 
 
-async def unbound(source: SourceRef, purpose: str) -> Secret:
+async def unbound(source: SourceRef, purpose: str, host: str) -> Secret:
     """For where nobody reads credentials. Raises LianError `credential-missing`."""
+    del host
     raise LianError(Problem("credential-missing", f"{purpose} is read by nobody here ({source.name})"))
 
 
@@ -231,6 +239,14 @@ def _tip(refs: Refs, rev: str, url: str) -> str | Problem:
         return refs.find(rev).commit
     except LianError as error:
         return _said_of(error.problems[0], url)
+
+
+def _of_access(problem: Problem, access: GitAccess) -> Problem:
+    """The problem, with what to do where it is not lian.ncl that lacks a login."""
+    if access.heeded or problem.code != "git-login-missing":
+        return problem
+    hint = "with --registry (LIAN_REGISTRY) no login counts that lian.ncl binds: leave it out where that was reviewed"
+    return replace(problem, hint=hint)
 
 
 def _of_the_world(problem: Problem) -> Problem:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from reconciler.model.git_url import GitUrl
     from reconciler.model.secret import Secret
 
+LoginOf: TypeAlias = "Callable[[], Login | None]"
+"""What gives the login, from a thread, once the server asks for one and not before. It may raise LianError."""
 GoingOn: TypeAlias = "Callable[[], None]"
 """What is called between two packets, and raises what is to end the talk (finishing.in_thread)."""
 
@@ -50,6 +52,10 @@ class Login:
     user: str | None = None
 
 
+def no_login() -> None:
+    """Where none is bound."""
+
+
 class Unadvertised(Exception):
     """The server does not give this commit by its id alone."""
 
@@ -69,8 +75,9 @@ def keep_to_one_host(repository: pygit2.Repository) -> None:
 class Talk:
     """A connection to `url` from the repository at `folder`, which keeps to one host, and into which is fetched."""
 
-    def __init__(self, url: GitUrl, folder: Path, login: Login | None, going_on: GoingOn) -> None:
-        """Raises LianError `git-unreachable`, `git-login-missing`, `git-login-refused`, `git-host-unknown`."""
+    def __init__(self, url: GitUrl, folder: Path, login: LoginOf, going_on: GoingOn) -> None:
+        """Raises LianError `git-unreachable`, `git-login-missing`, `git-login-refused`, `git-host-unknown`, and what
+        `login` raises."""
         limit_waits()
         self._url, self._folder = url, folder
         self._callbacks = _Callbacks(url, login, going_on)
@@ -103,7 +110,7 @@ class Talk:
 class _Callbacks(ServerCallbacks):
     """Offers a login once to each URL that asks; a refused one must not be offered for ever."""
 
-    def __init__(self, url: GitUrl, login: Login | None, going_on: GoingOn) -> None:
+    def __init__(self, url: GitUrl, login: LoginOf, going_on: GoingOn) -> None:
         super().__init__()
         self._url, self._login, self._going_on = url, login, going_on
         self._offered: set[str] = set()
@@ -130,12 +137,13 @@ class _Callbacks(ServerCallbacks):
         if url in self._offered:
             raise LianError(_refused(self._url))
         self._offered.add(url)
+        login = self._login()
         if allowed_types & CredentialType.SSH_KEY:
-            if self._login is None:
+            if login is None:
                 return pygit2.KeypairFromAgent(user)
-            return pygit2.KeypairFromMemory(user, None, self._login.secret.reveal(), "")
-        if allowed_types & CredentialType.USERPASS_PLAINTEXT and self._login is not None:
-            return pygit2.UserPass(self._login.user or _TOKEN_USER, self._login.secret.reveal())
+            return pygit2.KeypairFromMemory(user, None, login.secret.reveal(), "")
+        if allowed_types & CredentialType.USERPASS_PLAINTEXT and login is not None:
+            return pygit2.UserPass(login.user or _TOKEN_USER, login.secret.reveal())
         raise LianError(_missing(self._url))
 
 

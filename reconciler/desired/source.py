@@ -72,8 +72,10 @@ class GitSource:
     `location` is a path inside a repository or a URL; `rev` whatever git takes for a commit; `cache` a folder that may
     be deleted at any time; `registry_override` as `--registry` takes it; `secret` hears of the variables that a commit
     names as places of credentials and keys, heeded or not, before anything is asked of a registry; `credential` reads
-    one that the fleet's owner has bound to a git server, and says for what. Without `heeds_lock` the commit's lian.lock
-    is as good as not there. Raises LianError `registry-invalid`, `source-scheme`.
+    one that the fleet's owner has bound to a git server, and hears where it lies, what it is for and the server's host.
+    Without `heeds_lock` the commit's lian.lock is as good as not there.
+
+    Raises LianError `registry-invalid`, `source-scheme`.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class GitSource:
         registry_override: str | None = None,
         evaluator: EvaluatorSettings | None = None,
         secret: Callable[[Iterable[str]], None] = lambda names: None,
-        credential: Callable[[SourceRef, str], Awaitable[Secret]] | None = None,
+        credential: Callable[[SourceRef, str, str], Awaitable[Secret]] | None = None,
         heeds_lock: bool = True,
     ) -> None:
         self._location = location

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from reconciler.ports.source import Source
     from reconciler.ports.trigger import Trigger
     from reconciler.providers.registry.connections import Connections
+    from reconciler.providers.secrets.git_logins import GitLogins
     from reconciler.providers.secrets.handed_on import HandedOn
     from reconciler.providers.secrets.sources import Sources
     from reconciler.record.memory import FileMemory
@@ -91,7 +92,7 @@ async def previewing(choice: Choice, base: str) -> AsyncIterator[Previewing]:
         cache=choice.cache,
         registry_override=choice.registry,
         secret=handed_on().withhold,
-        credential=_sources().read,
+        credential=_git_logins().read,
     )
     async with _connections() as connections:
         read = _read(_memory(choice), Learning(source, connections))
@@ -153,7 +154,7 @@ async def building(choice: Choice, asked: Asked, runner_image: str | None = None
         fallback=_url_of(asked.image.host) if isinstance(asked, ByFlags) else None,
         runner_image=runner_image,
         secret=handed_on().withhold,
-        credential=_sources().read,
+        credential=_git_logins().read,
     )
     async with _bench(choice, source, NoMemory()) as bench:
         yield bench
@@ -224,6 +225,13 @@ def _sources() -> Sources:
     return Sources(os.environ, handed_on())
 
 
+def _git_logins() -> GitLogins:
+    """What reads the credentials of git servers."""
+    from reconciler.providers.secrets.git_logins import GitLogins
+
+    return GitLogins(_sources(), os.environ)
+
+
 @cache
 def handed_on() -> HandedOn:
     """The environment of credential helpers and commands, one for the whole process: without what the operator gives
@@ -261,7 +269,7 @@ def _source(choice: Choice, *, heeds_lock: bool = True) -> GitSource:
         cache=choice.cache,
         registry_override=choice.registry,
         secret=handed_on().withhold,
-        credential=_sources().read,
+        credential=_git_logins().read,
         heeds_lock=heeds_lock,
     )
 

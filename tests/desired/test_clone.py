@@ -18,7 +18,7 @@ import pytest
 from reconciler.desired.clone import MAX_PACKS, Clone
 from reconciler.desired.foreign import HealingObjects
 from reconciler.desired.git import Revision
-from reconciler.desired.git_remote import Login
+from reconciler.desired.git_remote import Login, no_login
 from reconciler.desired.tree import CommitTree
 from reconciler.finishing import Stopped
 from reconciler.model.git_url import GitUrl, as_commit
@@ -214,9 +214,9 @@ def test_a_login_is_shown_to_who_asks(server: GitServer, tmp_path: Path) -> None
     server.login = "ci:s3cret-t0ken"
     read = clone(server, tmp_path).read
     assert refused(lambda: read({"main": None})).code == "git-login-missing"
-    assert refused(lambda: read({"main": None}, Login(Secret("wrong"), "ci"))).code == "git-login-refused"
+    assert refused(lambda: read({"main": None}, lambda: Login(Secret("wrong"), "ci"))).code == "git-login-refused"
     server.fresh()
-    assert text(read({"main": None}, Login(Secret("s3cret-t0ken"), "ci")), "main") == b"29"
+    assert text(read({"main": None}, lambda: Login(Secret("s3cret-t0ken"), "ci")), "main") == b"29"
     assert server.listed == 1
     kept = b"".join(path.read_bytes() for path in tmp_path.joinpath("clones").rglob("*") if path.is_file())
     assert b"s3cret-t0ken" not in kept
@@ -231,7 +231,7 @@ def test_a_login_follows_no_redirect(
     with git_server(repo.path.parent, login="ci:token") as other:
         server.redirect = other.url.replace("127.0.0.1", host)
         server.login, server.after_login = "ci:token", after_login
-        found = refused(lambda: clone(server, tmp_path).read({"main": None}, Login(Secret("token"), "ci")))
+        found = refused(lambda: clone(server, tmp_path).read({"main": None}, lambda: Login(Secret("token"), "ci")))
         assert found.code == ("git-redirected" if host == "127.0.0.1" else "git-unreachable")
         assert {request.login for request in other.seen} <= {None}
 
@@ -240,7 +240,9 @@ def test_a_redirect_on_one_server_is_followed(server: GitServer, repo: Repo, tmp
     """As forges send `site` on to `site.git`."""
     server.login = "ci:token"
     (repo.path.parent / "moved").symlink_to(repo.path)
-    found = Clone(GitUrl.parse(f"{server.url}/moved"), tmp_path).read({"main": None}, Login(Secret("token"), "ci"))
+    found = Clone(GitUrl.parse(f"{server.url}/moved"), tmp_path).read(
+        {"main": None}, lambda: Login(Secret("token"), "ci")
+    )
     assert text(found, "main") == b"29"
 
 
@@ -343,6 +345,6 @@ def test_a_fetch_that_is_called_off_ends_at_once_and_loses_nothing(
     server.fresh()
     server.before_fetch = stop.set
     with pytest.raises(Stopped):
-        made.read({"main": None}, None, going_on)
+        made.read({"main": None}, no_login, going_on)
     assert server.listed == 1
     assert made.kept({before: before})

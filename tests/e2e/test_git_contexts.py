@@ -139,7 +139,9 @@ def test_a_private_repository_by_token_that_is_seen_nowhere(bench: Bench, server
     server.login = f"ci:{TOKEN}"
     host = server.url.removeprefix("http://")
     source = '{ source = \'Env, name = "SITE_TOKEN", user = "ci" }'
-    bench.commit({"lian.ncl": f'{{ git.credentials = {{ "{host}" = {source} }} }}'})
+    bench.registry = None  # who names it looks at what nobody has reviewed
+    registry = f'registry = {{ provider = \'OciLayout, path = "{tmp_path / "registry"}" }}'
+    bench.commit({"lian.ncl": f'{{ {registry}, git.credentials = {{ "{host}" = {source} }} }}'})
     held = bench.lian("diff", code=4)
     assert "the variable SITE_TOKEN" in " ".join((held.out + held.err).split())
     bench.env["SITE_TOKEN"] = "wrong-" + TOKEN
@@ -163,6 +165,7 @@ def test_a_private_repository_by_ssh_from_a_known_host_alone(bench: Bench, site:
         (tmp_path / "home" / ".ssh").mkdir(parents=True)
         key = f'{{ "127.0.0.1:{sshd.port}" = {{ source = \'File, name = "{sshd.key}" }} }}'
         artifacts = {"site": f'image = "shop/site", context = {{ git = "{url}", path = "site" }}'}
+        bench.registry = None  # who names it looks at what nobody has reviewed
         bench.commit({"directives/shop.ncl": directive("shop", artifacts), "lian.ncl": f"{{ git.keys = {key} }}"})
         assert bench.plan(4)["shop/site"]["holds"][0]["code"] == "git-host-unknown"
         known = tmp_path / "home" / ".ssh" / "known_hosts"
