@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from reconciler.desired.clone import Clone
+from reconciler.desired.clone import Clone, told
 from reconciler.desired.contexts import Contexts
-from reconciler.desired.git_remote import Login, no_login
+from reconciler.desired.git_apart import no_login
+from reconciler.desired.git_remote import Failed, Login, Why
 from reconciler.desired.inputs import Side
 from reconciler.desired.tree import CommitTree, GitObjects
-from reconciler.finishing import all_of, in_thread
+from reconciler.finishing import all_of
 from reconciler.model.desired import Origin
 from reconciler.model.git_url import GitUrl, as_commit
 from reconciler.model.problem import LianError, Next, Problem
@@ -26,12 +28,13 @@ from reconciler.model.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+    from concurrent.futures import Future
     from pathlib import Path
 
     import pygit2
 
     from reconciler.desired.git import Revision
-    from reconciler.desired.git_remote import LoginOf
+    from reconciler.desired.git_apart import LoginOf
     from reconciler.desired.git_revs import Refs
     from reconciler.desired.memo import Memo
     from reconciler.model.credential import SourceRef
@@ -66,6 +69,14 @@ class Foreign:
     _known: dict[tuple[str, str, str | None], _Commit | Problem] = field(default_factory=dict)
     """URL, rev, and the commit that it is pinned to, if it is -> what that is in this pass, of which each commit may
     have a lock of its own."""
+
+    _healing: set[Future[pygit2.Repository]] = field(default_factory=set)
+    """What is being fetched anew."""
+
+    def call_off(self) -> None:
+        """Nobody waits any more for what is fetched anew."""
+        for asked in tuple(self._healing):
+            asked.cancel()
 
     def forget(self) -> None:
         """A new pass: servers may say something else now."""
@@ -119,7 +130,7 @@ class Foreign:
     async def _refs(self, url: str, access: GitAccess) -> Refs:
         parsed = _parsed(url)
         try:
-            return await in_thread(partial(Clone(parsed, self.cache).refs, self._asked_for(parsed, access)))
+            return await Clone(parsed, self.cache).refs(self._asked_for(parsed, access))
         except LianError as error:
             raise LianError(_of_access(error.problems[0], access)) from error
 
@@ -132,15 +143,22 @@ class Foreign:
             known = {rev: commit for rev, commit in revs.items() if commit}
             found = await asyncio.to_thread(clone.kept, known) if len(known) == len(revs) else None
             if found is None:
-                found = await in_thread(partial(clone.read, revs, login))
+                found = await clone.read(revs, login)
         except LianError as error:
             return dict.fromkeys(revs, _of_the_world(_of_access(error.problems[0], access)))
 
-        repository = found.repository
+        repository, loop = found.repository, asyncio.get_running_loop()
 
         def again(commit: str) -> pygit2.Repository:
             """From a thread."""
-            return clone.again(commit, login)
+            asked = asyncio.run_coroutine_threadsafe(clone.again(commit, login), loop)
+            self._healing.add(asked)
+            try:
+                return asked.result()
+            except CancelledError as error:
+                raise LianError(told(parsed, Failed(Why.UNREACHABLE, "it was called off"))) from error
+            finally:
+                self._healing.discard(asked)
 
         def read(revision: Revision) -> _Commit:
             return _Commit(revision, HealingObjects(repository, lambda: again(revision.commit)))
@@ -151,19 +169,16 @@ class Foreign:
         }
 
     def _asked_for(self, url: GitUrl, access: GitAccess) -> LoginOf:
-        """What is bound to the place, for the thread that talks with its server: nothing is read, and no command run,
-        before that server asks for it."""
-        loop, source = asyncio.get_running_loop(), access.of(url)
-        if source is None:
-            return no_login
-        return lambda: asyncio.run_coroutine_threadsafe(self._login(url, source), loop).result()
+        """What is bound to the place: nothing is read, and no command run, before its server asks for it."""
+        source = access.of(url)
+        return no_login if source is None else partial(self._login, url, source)
 
     async def _login(self, url: GitUrl, source: SourceRef) -> Login:
         """Raises LianError."""
         what = "key" if url.by_ssh else "login"
         text = (await self.credential(source, f"the {what} of {url.host}", url.host)).reveal()
         if url.by_ssh:
-            return Login(Secret(f"{text}\n"))  # a key ends with a line's end
+            return Login(Secret(f"{text}\n"), is_key=True)  # a key ends with a line's end
         user, colon, password = (source.user, ":", text) if source.user else text.partition(":")
         return Login(Secret(password if colon else text), user if colon else None)
 

@@ -121,6 +121,7 @@ class GitSource:
 
     async def matching(self, globs: Sequence[str]) -> Mapping[str, str]:
         """See the port Revisions. A URL is fetched for it."""
+        await self._fetch()
         return await asyncio.to_thread(lambda: git.refs(self._open(), globs))
 
     def at(self, revision: str) -> GitSource:
@@ -148,12 +149,14 @@ class GitSource:
 
     async def load(self) -> Desired:
         """See the port. Problems of reaching a commit are those of `git.open_local`, `git.resolve`, `Mirror.fetch`."""
+        await self._fetch()
         try:
-            return await self._load(self._open)
+            return await self._load()
         except LianError as error:
             if self._mirror is None or all(problem.code != "object-unreadable" for problem in error.problems):
                 raise
-        return await self._load(self._mirror.rebuild)
+        await self._mirror.rebuild()
+        return await self._load()
 
     def _foreign(self) -> Foreign:
         from reconciler.desired.foreign import Foreign, unbound  # few commits name other repositories
@@ -162,8 +165,8 @@ class GitSource:
             self._others = Foreign(self._cache, self._credential or unbound)
         return self._others
 
-    async def _load(self, opened: Callable[[], pygit2.Repository]) -> Desired:
-        commit = await asyncio.to_thread(self._read_commit, opened)
+    async def _load(self) -> Desired:
+        commit = await asyncio.to_thread(self._read_commit, self._open)
         self._commit = commit
         if self._others is not None and not self._fetched:  # else it is another commit of the same pass
             self._others.forget()
@@ -179,10 +182,13 @@ class GitSource:
             await asyncio.to_thread(commit.memo.close)
         return replace(desired, notes=(*uncommitted, *desired.notes))
 
+    async def _fetch(self) -> None:
+        """Bring the mirror of a URL up to date."""
+        if self._mirror is not None and not self._fetched:
+            await self._mirror.fetch()
+
     def _open(self) -> pygit2.Repository:
-        if self._mirror is None:
-            return git.open_local(Path(self._location))
-        return self._mirror.opened() if self._fetched else self._mirror.fetch()
+        return git.open_local(Path(self._location)) if self._mirror is None else self._mirror.opened()
 
     def _read_commit(self, opened: Callable[[], pygit2.Repository]) -> ReadCommit:
         repository = opened()
@@ -399,6 +405,8 @@ class GitSource:
             return await asyncio.shield(thread)
         except asyncio.CancelledError:
             stop.set()
+            if self._others is not None:
+                self._others.call_off()
             with contextlib.suppress(Stopped, LianError):  # it was called off; why it ended no longer matters
                 await thread
             raise
