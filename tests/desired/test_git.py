@@ -157,6 +157,47 @@ def test_every_spelling_of_a_revision(repo: Repo, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rev", "tag", "whole"),
+    [
+        ("origin/main", "origin/main", "refs/remotes/origin/main"),
+        ("origin/main~1", "origin/main", "refs/remotes/origin/main~1"),
+        ("origin/main^{commit}", "origin/main", "refs/remotes/origin/main^{commit}"),
+        ("main", "main", "refs/heads/main"),
+        ("main@{0}", "main", "refs/heads/main@{0}"),
+        ("heads/main", "heads/main", "refs/heads/main"),
+        ("origin", "origin", "refs/remotes/origin/HEAD"),
+    ],
+)
+def test_a_name_that_means_two_commits_means_none(repo: Repo, rev: str, tag: str, whole: str) -> None:
+    """A tag that is called like a branch does not decide whose settings rule a preview."""
+    first = repo.commit({"a": b"1"})
+    second = repo.commit({"a": b"2"})
+    git(repo, "config", "remote.origin.url", "https://example.org/r")
+    git(repo, "update-ref", "refs/remotes/origin/main", second)
+    git(repo, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main")
+    opened = open_local(repo.path)
+    meant = resolve(opened, whole.split("@", maxsplit=1)[0]).commit
+    git(repo, "-c", "user.name=T", "-c", "user.email=t@example.org", "tag", "-a", tag, "-m", "text", first)
+    found = problem(lambda: resolve(opened, rev))
+    assert (found.code, found.hint) == ("revision-ambiguous", f"write the whole name: {whole}")
+    assert f"refs/tags/{tag}" in found.message
+    assert resolve(opened, whole.split("@", maxsplit=1)[0]).commit == meant
+    git(repo, "tag", "-d", tag)
+    git(repo, "tag", tag, second)
+    if "heads" not in tag:
+        assert resolve(opened, rev.split("@", maxsplit=1)[0]).commit == meant, "both mean the same"
+
+
+def test_head_is_head_whatever_else_is_called_so(repo: Repo) -> None:
+    first, second = repo.commit({"a": b"1"}), repo.commit({"a": b"2"})
+    git(repo, "update-ref", "refs/tags/HEAD", first)
+    git(repo, "update-ref", "refs/heads/@", first)
+    for rev in ("HEAD", "@", second):
+        assert resolve(open_local(repo.path), rev).commit == second
+    assert resolve(open_local(repo.path), "HEAD~1").commit == first
+
+
+@pytest.mark.parametrize(
     "rev", ["nope", "HEAD~7", "", "a b", "--exec=x", "main..main", "0" * 40, "HEAD:a", "HEAD^{tree}"]
 )
 def test_an_unknown_revision_names_known_ones(repo: Repo, rev: str) -> None:

@@ -18,7 +18,7 @@ _NEEDED = frozenset(
         "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY", *OUTWARD,
     }
 )  # fmt: skip
-"""Variables that programs, credential helpers among them, cannot do without, and that are the place of no credential."""
+"""Variables that programs, credential helpers among them, cannot do without; none is the place of a credential."""
 _NEEDED_KINDS = ("LC_", "XDG_")
 
 
