@@ -244,6 +244,13 @@ def _differing(diff: pygit2.Diff) -> Iterator[str]:
     yield from (delta.new_file.raw_path.decode("utf-8", "surrogateescape") for delta in diff.deltas)
 
 
+def common_dir(repository: pygit2.Repository) -> Path:
+    """The git directory that all linked work trees share: where objects and branches lie (gitrepository-layout(5))."""
+    own = Path(repository.path)
+    told = own / "commondir"
+    return (own / told.read_text().strip()).resolve() if told.is_file() else own.resolve()
+
+
 def home(repository: pygit2.Repository) -> Path:
     """The folder that relative paths of the settings start from: the working tree's root, else the bare repository."""
     return Path(os.path.abspath(repository.workdir or repository.path))  # noqa: PTH100  # links stay as they are

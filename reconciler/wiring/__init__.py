@@ -203,9 +203,10 @@ def _read(memory: Memory, source: Learning) -> _Read:
 
 
 def _memory(choice: Choice) -> FileMemory:
+    from reconciler.desired.git import is_url
     from reconciler.record.memory import FileMemory
 
-    where = choice.repo if "://" in choice.repo else str(Path(choice.repo).absolute())
+    where = choice.repo if is_url(choice.repo) else str(Path(choice.repo).absolute())
     return FileMemory(choice.cache / "applied", f"{where} {choice.registry or ''}")
 
 
@@ -331,7 +332,7 @@ class Bench:
 
         if is_url(self.choice.repo):
             return NoTrigger()
-        return RefsTrigger(Path(open_local(Path(self.choice.repo)).path))
+        return RefsTrigger.of(open_local(Path(self.choice.repo)))
 
 
 def beginning(folder: str) -> Tools:
