@@ -63,7 +63,7 @@ async def ask(words: Sequence[str], question: bytes, environ: Mapping[str, str],
     except TimeoutError:
         raise NoAnswer(f"it did not answer within {seconds:.0f} s") from None
     finally:
-        await to_its_end(_gone(process))
+        await to_its_end(ended(process))
 
 
 async def _start(words: Sequence[str], environ: Mapping[str, str]) -> Process:
@@ -98,9 +98,9 @@ async def _exchange(process: Process, question: bytes) -> Answer:
     return Answer(await process.wait(), bytes(answer))
 
 
-async def _gone(process: Process) -> None:
-    """End the program's whole session: what it left running would keep its output open. Of what it has printed nothing
-    may be left unread, or asyncio never tells of its end."""
+async def ended(process: Process) -> None:
+    """End a program's whole session, which it leads: what it left running would keep its output open. Of what it has
+    printed nothing may be left unread, or asyncio never tells of its end."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     assert process.stdout is not None

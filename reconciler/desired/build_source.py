@@ -73,7 +73,7 @@ class BuildSource(GitSource):
         runner_image: str | None = None,
         evaluator: EvaluatorSettings | None = None,
         secret: Callable[[Iterable[str]], None] = lambda names: None,
-        credential: Callable[[SourceRef, str], Awaitable[Secret]] | None = None,
+        credential: Callable[[SourceRef, str, str], Awaitable[Secret]] | None = None,
     ) -> None:
         self._asked = asked
         self._real = _on_disk(asked)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -80,12 +80,12 @@ def registry_flag(text: str) -> RegistrySettings:
 def read_fleet(value: Mapping[str, Any], home: Path, override: RegistrySettings | None) -> Fleet:
     """The settings of an evaluated lian.ncl, defaults filled in. `home` is where relative paths start.
 
-    `override` takes the place of the registry, its credentials included; mirrors are about other registries, and stay.
+    `override` takes the place of all that is said of registries and logins, those of git servers too: so an operator
+    looks at settings that nobody has reviewed.
     """
-    declared = _registry(value["registry"], home)
     return Fleet(
         name=value["fleet"],
-        registry=replace(override, mirrors=declared.mirrors) if override else declared,
+        registry=override or _registry(value["registry"], home),
         compute=_compute(value["compute"], "lian.ncl"),
         directives=tuple(value["directives"]),
         jobs=value.get("jobs"),
@@ -96,7 +96,7 @@ def read_fleet(value: Mapping[str, Any], home: Path, override: RegistrySettings 
         access=_access(value["policy"]["access"]),
         cache=_cache(value["cache"]),
         secrets=_bindings(value["secrets"]),
-        git=_git_access(value["git"]),
+        git=GitAccess(heeded=False) if override else _git_access(value["git"]),
     )
 
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from reconciler.desired.clone import Clone
+from reconciler.desired.clone import Clone, told
 from reconciler.desired.contexts import Contexts
-from reconciler.desired.git_remote import Login
+from reconciler.desired.git_apart import no_login
+from reconciler.desired.git_remote import Failed, Login, Why
 from reconciler.desired.inputs import Side
 from reconciler.desired.tree import CommitTree, GitObjects
-from reconciler.finishing import all_of, in_thread
+from reconciler.finishing import all_of
 from reconciler.model.desired import Origin
 from reconciler.model.git_url import GitUrl, as_commit
 from reconciler.model.problem import LianError, Next, Problem
@@ -27,11 +29,13 @@ from reconciler.model.wording import short
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+    from concurrent.futures import Future
     from pathlib import Path
 
     import pygit2
 
     from reconciler.desired.git import Revision
+    from reconciler.desired.git_apart import LoginOf
     from reconciler.desired.git_revs import Refs
     from reconciler.desired.memo import Memo
     from reconciler.model.credential import SourceRef
@@ -43,8 +47,8 @@ _REFUSED = "git-url-refused"
 
 Place: TypeAlias = "tuple[str, str]"
 """URL and `rev` of a git context, as its directive writes them."""
-Read: TypeAlias = "Callable[[SourceRef, str], Awaitable[Secret]]"
-"""What reads a credential: where it lies, and what for."""
+Read: TypeAlias = "Callable[[SourceRef, str, str], Awaitable[Secret]]"
+"""What reads a credential: where it lies, what for, and for which host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,14 @@ class Foreign:
     _known: dict[tuple[str, str, str | None], _Commit | Problem] = field(default_factory=dict)
     """URL, rev, and the commit that it is pinned to, if it is -> what that is in this pass, of which each commit may
     have a lock of its own."""
+
+    _healing: set[Future[pygit2.Repository]] = field(default_factory=set)
+    """What is being fetched anew."""
+
+    def call_off(self) -> None:
+        """Nobody waits any more for what is fetched anew."""
+        for asked in tuple(self._healing):
+            asked.cancel()
 
     def forget(self) -> None:
         """A new pass: servers may say something else now."""
@@ -117,29 +129,36 @@ class Foreign:
 
     async def _refs(self, url: str, access: GitAccess) -> Refs:
         parsed = _parsed(url)
-        login = await self._login(parsed, access)
-        return await in_thread(partial(Clone(parsed, self.cache).refs, login))
+        try:
+            return await Clone(parsed, self.cache).refs(self._asked_for(parsed, access))
+        except LianError as error:
+            raise LianError(_of_access(error.problems[0], access)) from error
 
     async def _commits(
         self, url: str, revs: Mapping[str, str | None], access: GitAccess
     ) -> dict[str, _Commit | Problem]:
         try:
             parsed = _parsed(url)
-            clone = Clone(parsed, self.cache)
+            clone, login = Clone(parsed, self.cache), self._asked_for(parsed, access)
             known = {rev: commit for rev, commit in revs.items() if commit}
             found = await asyncio.to_thread(clone.kept, known) if len(known) == len(revs) else None
             if found is None:
-                login = await self._login(parsed, access)
-                found = await in_thread(partial(clone.read, revs, login))
+                found = await clone.read(revs, login)
         except LianError as error:
-            return dict.fromkeys(revs, _of_the_world(error.problems[0]))
+            return dict.fromkeys(revs, _of_the_world(_of_access(error.problems[0], access)))
 
         repository, loop = found.repository, asyncio.get_running_loop()
 
         def again(commit: str) -> pygit2.Repository:
-            """From a thread: the login may not have been needed before."""
-            asked = asyncio.run_coroutine_threadsafe(self._login(parsed, access), loop)
-            return clone.again(commit, asked.result())
+            """From a thread."""
+            asked = asyncio.run_coroutine_threadsafe(clone.again(commit, login), loop)
+            self._healing.add(asked)
+            try:
+                return asked.result()
+            except CancelledError as error:
+                raise LianError(told(parsed, Failed(Why.UNREACHABLE, "it was called off"))) from error
+            finally:
+                self._healing.discard(asked)
 
         def read(revision: Revision) -> _Commit:
             return _Commit(revision, HealingObjects(repository, lambda: again(revision.commit)))
@@ -149,14 +168,17 @@ class Foreign:
             for rev, each in found.revisions.items()
         }
 
-    async def _login(self, url: GitUrl, access: GitAccess) -> Login | None:
-        """What is bound to the place. Raises LianError."""
-        if (source := access.of(url)) is None:
-            return None
+    def _asked_for(self, url: GitUrl, access: GitAccess) -> LoginOf:
+        """What is bound to the place: nothing is read, and no command run, before its server asks for it."""
+        source = access.of(url)
+        return no_login if source is None else partial(self._login, url, source)
+
+    async def _login(self, url: GitUrl, source: SourceRef) -> Login:
+        """Raises LianError."""
         what = "key" if url.by_ssh else "login"
-        text = (await self.credential(source, f"the {what} of {url.host}")).reveal()
+        text = (await self.credential(source, f"the {what} of {url.host}", url.host)).reveal()
         if url.by_ssh:
-            return Login(Secret(f"{text}\n"))  # a key ends with a line's end
+            return Login(Secret(f"{text}\n"), is_key=True)  # a key ends with a line's end
         user, colon, password = (source.user, ":", text) if source.user else text.partition(":")
         return Login(Secret(password if colon else text), user if colon else None)
 
@@ -201,8 +223,9 @@ class HealingObjects:
             return self._objects
 
 
-async def unbound(source: SourceRef, purpose: str) -> Secret:
+async def unbound(source: SourceRef, purpose: str, host: str) -> Secret:
     """For where nobody reads credentials. Raises LianError `credential-missing`."""
+    del host
     raise LianError(Problem("credential-missing", f"{purpose} is read by nobody here ({source.name})"))
 
 
@@ -231,6 +254,14 @@ def _tip(refs: Refs, rev: str, url: str) -> str | Problem:
         return refs.find(rev).commit
     except LianError as error:
         return _said_of(error.problems[0], url)
+
+
+def _of_access(problem: Problem, access: GitAccess) -> Problem:
+    """The problem, with what to do where it is not lian.ncl that lacks a login."""
+    if access.heeded or problem.code != "git-login-missing":
+        return problem
+    hint = "with --registry (LIAN_REGISTRY) no login counts that lian.ncl binds: leave it out where that was reviewed"
+    return replace(problem, hint=hint)
 
 
 def _of_the_world(problem: Problem) -> Problem:

@@ -28,6 +28,11 @@ _OBJECT_CACHE_BYTES = 16 << 20
 _SCP_LIKE = re.compile(r"[A-Za-z0-9._~-]+@[A-Za-z0-9.-]+:(?!//).+")
 _SCHEMES = ("https://", "http://", "ssh://", "git://", "file://")
 _REF_NAMESPACES = ("refs/heads/", "refs/tags/", "refs/remotes/")
+_RULES = ("refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
+"""Where git looks for a name, in its order (gitrevisions(7))."""
+_HEADS = frozenset({"HEAD", "@"})
+_EXPRESSION = re.compile(r"[^~^:@]*(?:@(?!\{)[^~^:@]*)*(?P<rest>(?:[~^:]|@\{).*)", re.DOTALL)
+"""A name, and what is asked of it."""
 _MAX_HINTED = 5
 
 pygit2.settings.cache_max_size(_OBJECT_CACHE_BYTES)
@@ -89,7 +94,8 @@ def _unopened(location: Path, error: pygit2.GitError) -> Problem:
 def resolve(repository: pygit2.Repository, rev: str) -> Revision:
     """The commit that `rev` names: branch, tag, commit id (also a short one), `HEAD`, `origin/x`, `HEAD~2`, …
 
-    Raises LianError `repo-empty`, `revision-unknown`, `object-unreadable`.
+    Raises LianError `repo-empty`, `revision-unknown`, `revision-ambiguous` where a name means several commits (git
+    warns, and takes the tag before the branch), `object-unreadable`.
     """
     if repository.is_empty or (repository.head_is_unborn and not _names(repository)):
         raise LianError(Problem("repo-empty", "the repository has no commit yet", hint="commit a directive first"))
@@ -97,6 +103,7 @@ def resolve(repository: pygit2.Repository, rev: str) -> Revision:
         raise LianError(Problem("revision-unknown", "the revision is empty", hint=_examples(repository)))
     if rev.startswith("origin/") and not any(repository.remotes.names()):
         rev = rev.removeprefix("origin/")  # a mirror's branches are the origin's branches
+    _check_unambiguous(repository, rev)
     try:
         named = repository.revparse_single(rev)
     except (KeyError, ValueError, pygit2.GitError) as error:
@@ -107,6 +114,20 @@ def resolve(repository: pygit2.Repository, rev: str) -> Revision:
     except (pygit2.InvalidSpecError, ValueError, KeyError, pygit2.GitError) as error:
         message = f"revision {rev!r} names a {named.type_str}, not a commit"
         raise LianError(Problem("revision-unknown", message, hint=_examples(repository))) from error
+
+
+def _check_unambiguous(repository: pygit2.Repository, rev: str) -> None:
+    """Raises LianError `revision-ambiguous`."""
+    found = _EXPRESSION.match(rev)
+    name, rest = (rev[: found.start("rest")], found["rest"]) if found else (rev, "")
+    if name in _HEADS or name.startswith("refs/"):
+        return
+    refs = [ref for rule in _RULES if (ref := rule.format(name)) in repository.references]
+    meant = {ref: commit for ref in refs if (commit := _commit_of(repository, ref)) is not None}
+    if len(set(meant.values())) > 1:
+        branch = next((ref for ref in reversed(meant) if not ref.startswith("refs/tags/")), refs[0])
+        message = f"the revision {name!r} means several commits: {' and '.join(meant)} differ"
+        raise LianError(Problem("revision-ambiguous", message, hint=f"write the whole name: {branch}{rest}"))
 
 
 def origin(repository: pygit2.Repository) -> str | None:
@@ -221,6 +242,13 @@ def uncommitted_paths(repository: pygit2.Repository) -> list[str]:
 
 def _differing(diff: pygit2.Diff) -> Iterator[str]:
     yield from (delta.new_file.raw_path.decode("utf-8", "surrogateescape") for delta in diff.deltas)
+
+
+def common_dir(repository: pygit2.Repository) -> Path:
+    """The git directory that all linked work trees share: where objects and branches lie (gitrepository-layout(5))."""
+    own = Path(repository.path)
+    told = own / "commondir"
+    return (own / told.read_text().strip()).resolve() if told.is_file() else own.resolve()
 
 
 def home(repository: pygit2.Repository) -> Path:

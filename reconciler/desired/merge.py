@@ -112,16 +112,9 @@ def fork_point(repository: pygit2.Repository, one: tuple[str, str], other: tuple
 def _beside(repository: pygit2.Repository, folder: Path) -> pygit2.Repository:
     """A repository that reads this one's objects too, and writes its own in the folder (gitrepository-layout(5))."""
     beside = pygit2.init_repository(str(folder), bare=True)
-    (folder / "objects" / "info" / "alternates").write_bytes(bytes(_common(repository) / "objects") + b"\n")
+    (folder / "objects" / "info" / "alternates").write_bytes(bytes(git.common_dir(repository) / "objects") + b"\n")
     del beside
     return pygit2.Repository(str(folder))
-
-
-def _common(repository: pygit2.Repository) -> Path:
-    """The folder that all linked work trees share."""
-    own = Path(repository.path)
-    told = own / "commondir"
-    return (own / told.read_text().strip()).resolve() if told.is_file() else own.resolve()
 
 
 def _in_conflict(index: pygit2.Index) -> Iterator[str]:

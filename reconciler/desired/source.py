@@ -73,8 +73,10 @@ class GitSource:
     `location` is a path inside a repository or a URL; `rev` whatever git takes for a commit; `cache` a folder that may
     be deleted at any time; `registry_override` as `--registry` takes it; `secret` hears of the variables that a commit
     names as places of credentials and keys, heeded or not, before anything is asked of a registry; `credential` reads
-    one that the fleet's owner has bound to a git server, and says for what. Without `heeds_lock` the commit's lian.lock
-    is as good as not there. Raises LianError `registry-invalid`, `source-scheme`.
+    one that the fleet's owner has bound to a git server, and hears where it lies, what it is for and the server's host.
+    Without `heeds_lock` the commit's lian.lock is as good as not there.
+
+    Raises LianError `registry-invalid`, `source-scheme`.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class GitSource:
         registry_override: str | None = None,
         evaluator: EvaluatorSettings | None = None,
         secret: Callable[[Iterable[str]], None] = lambda names: None,
-        credential: Callable[[SourceRef, str], Awaitable[Secret]] | None = None,
+        credential: Callable[[SourceRef, str, str], Awaitable[Secret]] | None = None,
         heeds_lock: bool = True,
     ) -> None:
         self._location = location
@@ -120,6 +122,7 @@ class GitSource:
 
     async def matching(self, globs: Sequence[str]) -> Mapping[str, str]:
         """See the port Revisions. A URL is fetched for it."""
+        await self._fetch()
         return await asyncio.to_thread(lambda: git.refs(self._open(), globs))
 
     def at(self, revision: str) -> GitSource:
@@ -147,12 +150,14 @@ class GitSource:
 
     async def load(self) -> Desired:
         """See the port. Problems of reaching a commit are those of `git.open_local`, `git.resolve`, `Mirror.fetch`."""
+        await self._fetch()
         try:
-            return await self._load(self._open)
+            return await self._load()
         except LianError as error:
             if self._mirror is None or all(problem.code != "object-unreadable" for problem in error.problems):
                 raise
-        return await self._load(self._mirror.rebuild)
+        await self._mirror.rebuild()
+        return await self._load()
 
     def _foreign(self) -> Foreign:
         from reconciler.desired.foreign import Foreign, unbound  # few commits name other repositories
@@ -161,8 +166,8 @@ class GitSource:
             self._others = Foreign(self._cache, self._credential or unbound)
         return self._others
 
-    async def _load(self, opened: Callable[[], pygit2.Repository]) -> Desired:
-        commit = await asyncio.to_thread(self._read_commit, opened)
+    async def _load(self) -> Desired:
+        commit = await asyncio.to_thread(self._read_commit, self._open)
         self._commit = commit
         if self._others is not None and not self._fetched:  # else it is another commit of the same pass
             self._others.forget()
@@ -178,10 +183,13 @@ class GitSource:
             await asyncio.to_thread(commit.memo.close)
         return replace(desired, notes=(*uncommitted, *desired.notes))
 
+    async def _fetch(self) -> None:
+        """Bring the mirror of a URL up to date."""
+        if self._mirror is not None and not self._fetched:
+            await self._mirror.fetch()
+
     def _open(self) -> pygit2.Repository:
-        if self._mirror is None:
-            return git.open_local(Path(self._location))
-        return self._mirror.opened() if self._fetched else self._mirror.fetch()
+        return git.open_local(Path(self._location)) if self._mirror is None else self._mirror.opened()
 
     def _read_commit(self, opened: Callable[[], pygit2.Repository]) -> ReadCommit:
         repository = opened()
@@ -398,6 +406,8 @@ class GitSource:
             return await asyncio.shield(thread)
         except asyncio.CancelledError:
             stop.set()
+            if self._others is not None:
+                self._others.call_off()
             with contextlib.suppress(Stopped, LianError):  # it was called off; why it ended no longer matters
                 await thread
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -11,6 +12,13 @@ if TYPE_CHECKING:
 
 EVERY_WORKSPACE = "*"
 """Stands for a workspace's name where secrets are bound for all of them."""
+HOSTS = "LIAN_CREDENTIAL_HOSTS"
+"""The operator's list of hosts that may have a credential because a commit says so."""
+
+
+def is_listed(host: str, hosts: str) -> bool:
+    """Whether the host, as `HOST[:PORT]`, is in a list that spaces or commas part."""
+    return host in re.split(r"[\s,]+", hosts)
 
 
 class SourceKind(StrEnum):

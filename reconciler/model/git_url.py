@@ -92,6 +92,8 @@ class GitAccess:
 
     credentials: Mapping[str, SourceRef] = field(default_factory=dict)
     keys: Mapping[str, SourceRef] = field(default_factory=dict)
+    heeded: bool = True
+    """False where the operator lets nothing count that the settings say of logins; then nothing is bound."""
 
     def of(self, url: GitUrl) -> SourceRef | None:
         """What is bound nearest to the repository; nothing where anybody could read it on its way."""

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from reconciler.ports.source import Source
     from reconciler.ports.trigger import Trigger
     from reconciler.providers.registry.connections import Connections
+    from reconciler.providers.secrets.git_logins import GitLogins
     from reconciler.providers.secrets.handed_on import HandedOn
     from reconciler.providers.secrets.sources import Sources
     from reconciler.record.memory import FileMemory
@@ -91,7 +92,7 @@ async def previewing(choice: Choice, base: str) -> AsyncIterator[Previewing]:
         cache=choice.cache,
         registry_override=choice.registry,
         secret=handed_on().withhold,
-        credential=_sources().read,
+        credential=_git_logins().read,
     )
     async with _connections() as connections:
         read = _read(_memory(choice), Learning(source, connections))
@@ -153,7 +154,7 @@ async def building(choice: Choice, asked: Asked, runner_image: str | None = None
         fallback=_url_of(asked.image.host) if isinstance(asked, ByFlags) else None,
         runner_image=runner_image,
         secret=handed_on().withhold,
-        credential=_sources().read,
+        credential=_git_logins().read,
     )
     async with _bench(choice, source, NoMemory()) as bench:
         yield bench
@@ -202,9 +203,10 @@ def _read(memory: Memory, source: Learning) -> _Read:
 
 
 def _memory(choice: Choice) -> FileMemory:
+    from reconciler.desired.git import is_url
     from reconciler.record.memory import FileMemory
 
-    where = choice.repo if "://" in choice.repo else str(Path(choice.repo).absolute())
+    where = choice.repo if is_url(choice.repo) else str(Path(choice.repo).absolute())
     return FileMemory(choice.cache / "applied", f"{where} {choice.registry or ''}")
 
 
@@ -222,6 +224,13 @@ def _sources() -> Sources:
     from reconciler.providers.secrets.sources import Sources
 
     return Sources(os.environ, handed_on())
+
+
+def _git_logins() -> GitLogins:
+    """What reads the credentials of git servers."""
+    from reconciler.providers.secrets.git_logins import GitLogins
+
+    return GitLogins(_sources(), os.environ)
 
 
 @cache
@@ -261,7 +270,7 @@ def _source(choice: Choice, *, heeds_lock: bool = True) -> GitSource:
         cache=choice.cache,
         registry_override=choice.registry,
         secret=handed_on().withhold,
-        credential=_sources().read,
+        credential=_git_logins().read,
         heeds_lock=heeds_lock,
     )
 
@@ -323,7 +332,7 @@ class Bench:
 
         if is_url(self.choice.repo):
             return NoTrigger()
-        return RefsTrigger(Path(open_local(Path(self.choice.repo)).path))
+        return RefsTrigger.of(open_local(Path(self.choice.repo)))
 
 
 def beginning(folder: str) -> Tools:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 import pygit2
 import pytest
 
-from reconciler.desired.clone import MAX_PACKS, Clone
+from reconciler.desired.clone import Clone
+from reconciler.desired.clone_work import MAX_PACKS
 from reconciler.desired.foreign import HealingObjects
 from reconciler.desired.git import Revision
+from reconciler.desired.git_apart import Limits
 from reconciler.desired.git_remote import Login
 from reconciler.desired.tree import CommitTree
-from reconciler.finishing import Stopped
 from reconciler.model.git_url import GitUrl, as_commit
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.secret import Secret
@@ -28,7 +29,7 @@ from tests.desired.repos import Repo
 from tests.servers.git_http import GitServer, git_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from reconciler.desired.clone import Found
@@ -52,8 +53,25 @@ def server(repo: Repo) -> Iterator[GitServer]:
         yield running
 
 
-def clone(server: GitServer, cache: Path) -> Clone:
-    return Clone(GitUrl.parse(f"{server.url}/site.git"), cache)
+class Waited:
+    """A clone that is waited for."""
+
+    def __init__(self, url: str, cache: Path, limits: Limits | None = None) -> None:
+        self.clone = Clone(GitUrl.parse(url), cache, limits)
+        self.bare, self.kept = self.clone._bare, self.clone.kept
+
+    def read(self, revs: Mapping[str, str | None], login: Login | None = None) -> Found:
+        async def given() -> Login | None:
+            return login
+
+        return asyncio.run(self.clone.read(revs, given))
+
+    def again(self, commit: str) -> pygit2.Repository:
+        return asyncio.run(self.clone.again(commit))
+
+
+def clone(server: GitServer, cache: Path, limits: Limits | None = None) -> Waited:
+    return Waited(f"{server.url}/site.git", cache, limits)
 
 
 def commit(found: Found, rev: str) -> str:
@@ -198,7 +216,7 @@ def test_a_ref_that_moves_before_it_is_fetched_is_asked_for_again(
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/r", "git://127.0.0.1:1/r", "ssh://127.0.0.1:1/r"])
 def test_a_server_that_is_down_is_told(url: str, tmp_path: Path) -> None:
-    found = refused(lambda: Clone(GitUrl.parse(url), tmp_path).read({"main": None}))
+    found = refused(lambda: Waited(url, tmp_path).read({"main": None}))
     assert (found.code, found.message) == ("git-unreachable", f"{url} cannot be read")
     assert found.cause
 
@@ -240,7 +258,7 @@ def test_a_redirect_on_one_server_is_followed(server: GitServer, repo: Repo, tmp
     """As forges send `site` on to `site.git`."""
     server.login = "ci:token"
     (repo.path.parent / "moved").symlink_to(repo.path)
-    found = Clone(GitUrl.parse(f"{server.url}/moved"), tmp_path).read({"main": None}, Login(Secret("token"), "ci"))
+    found = Waited(f"{server.url}/moved", tmp_path).read({"main": None}, Login(Secret("token"), "ci"))
     assert text(found, "main") == b"29"
 
 
@@ -248,7 +266,7 @@ def test_a_redirect_on_one_server_is_followed(server: GitServer, repo: Repo, tmp
 def test_a_damaged_clone_is_made_anew(server: GitServer, repo: Repo, tmp_path: Path, damage: str) -> None:
     made = clone(server, tmp_path)
     made.read({"main": None})
-    folder = made._bare.current
+    folder = made.bare.current
     match damage:
         case "packs":
             shutil.rmtree(folder / "objects" / "pack")
@@ -265,10 +283,10 @@ def test_an_object_that_is_damaged_is_fetched_anew(server: GitServer, repo: Repo
     found = made.read({"main": None})
     revision = found.revisions["main"]
     assert isinstance(revision, Revision)
-    pack = next((made._bare.current / "objects" / "pack").glob("*.pack"))
+    pack = next((made.bare.current / "objects" / "pack").glob("*.pack"))
     pack.chmod(0o644)
     pack.write_bytes(pack.read_bytes()[:100] + b"\0" * 400)
-    repository = pygit2.Repository(str(made._bare.current))
+    repository = pygit2.Repository(str(made.bare.current))
     objects = HealingObjects(repository, partial(made.again, revision.commit))
     assert objects.read(revision.tree)
     assert CommitTree(objects, revision.tree).at("a") is not None
@@ -280,27 +298,27 @@ def test_an_object_that_is_damaged_is_fetched_anew(server: GitServer, repo: Repo
 def test_too_many_packs_make_place_for_one(server: GitServer, repo: Repo, tmp_path: Path) -> None:
     made = clone(server, tmp_path)
     made.read({"main": None})
-    packs = made._bare.current / "objects" / "pack"
+    packs = made.bare.current / "objects" / "pack"
     for number in range(MAX_PACKS):
         (packs / f"pack-{number:040}.pack").write_bytes(b"")
-    before = made._bare.current
+    before = made.bare.current
     assert text(made.read({"main": None}), "main") == b"29"
-    assert made._bare.current != before
+    assert made.bare.current != before
     assert not before.exists()
 
 
 _READ = """
+import asyncio
 import sys
 from pathlib import Path
 from reconciler.desired.clone import Clone
-from reconciler.finishing import Stopped
 from reconciler.model.git_url import GitUrl, as_commit
 print("ready", flush=True)
 while True:
     clone = Clone(GitUrl.parse(sys.argv[1]), Path(sys.argv[2]))
-    found = clone.read({"main": None, "HEAD": None})
+    found = asyncio.run(clone.read({"main": None, "HEAD": None}))
     revision = found.revisions["main"]
-    clone.again(revision.commit)
+    asyncio.run(clone.again(revision.commit))
     if len(sys.argv) > 3:
         break
 """
@@ -313,7 +331,7 @@ def test_several_processes_use_one_cache(server: GitServer, tmp_path: Path) -> N
     assert text(clone(server, tmp_path).read({"main": None}), "main") == b"29"
 
 
-@pytest.mark.parametrize("after", [0.0, 0.02, 0.05, 0.09])
+@pytest.mark.parametrize("after", [0.0, 0.15, 0.2, 0.27])
 def test_a_killed_fetch_leaves_nothing_that_stops_the_next(server: GitServer, tmp_path: Path, after: float) -> None:
     command = [sys.executable, "-c", _READ, f"{server.url}/site.git", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
@@ -323,9 +341,9 @@ def test_a_killed_fetch_leaves_nothing_that_stops_the_next(server: GitServer, tm
         child.send_signal(signal.SIGKILL)
     made = clone(server, tmp_path)
     assert text(made.read({"main": None}), "main") == b"29"
-    made._bare.locked(lambda: None)
-    folder = made._bare.folder
-    assert {p.name for p in folder.parent.iterdir()} == {folder.name, made._bare.current.name, f"{folder.name}.lock"}
+    made.bare.locked(lambda: None)
+    folder = made.bare.folder
+    assert {p.name for p in folder.parent.iterdir()} == {folder.name, made.bare.current.name, f"{folder.name}.lock"}
 
 
 def test_a_fetch_that_is_called_off_ends_at_once_and_loses_nothing(
@@ -334,15 +352,85 @@ def test_a_fetch_that_is_called_off_ends_at_once_and_loses_nothing(
     made = clone(server, tmp_path)
     before = commit(made.read({"main": None}), "main")
     repo.commit({"a": "new"})
-    stop = threading.Event()
 
-    def going_on() -> None:
-        if stop.is_set():
-            raise Stopped
+    async def called_off() -> None:
+        begun = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def begin() -> None:
+            loop.call_soon_threadsafe(begun.set)
+
+        server.before_fetch = begin
+        server.drips = True
+        reading = asyncio.create_task(made.clone.read({"main": None}))
+        await asyncio.wait_for(begun.wait(), 30)
+        reading.cancel()
+        await asyncio.wait({reading}, timeout=30)
+        assert reading.cancelled()
 
     server.fresh()
-    server.before_fetch = stop.set
-    with pytest.raises(Stopped):
-        made.read({"main": None}, None, going_on)
-    assert server.listed == 1
+    asyncio.run(called_off())
     assert made.kept({before: before})
+    server.drips = False
+    assert text(made.read({"main": None}), "main") == b"new", "nobody has the lock any more"
+
+
+@pytest.mark.parametrize("where", ["list", "fetch"])
+def test_a_server_that_drips_is_not_waited_for_without_end(
+    server: GitServer, repo: Repo, tmp_path: Path, where: str
+) -> None:
+    """It never says nothing for long."""
+    server.drips = True
+    server.drips_from = "GET" if where == "list" else "POST"
+    limits = Limits(listing=2.0 if where == "list" else 60.0, whole=60.0 if where == "list" else 3.0)
+    found = refused(lambda: clone(server, tmp_path, limits).read({"main": None}))
+    assert found.code == "git-unreachable"
+    told = {"list": "it did not tell its branches and tags within 2 s", "fetch": "it took longer than 3 s"}
+    assert found.cause == told[where]
+    assert server.dripped > 2
+    server.drips = False
+    assert text(clone(server, tmp_path).read({"main": None}), "main") == b"29"
+
+
+def test_what_waits_for_another_process_ends_too(server: GitServer, tmp_path: Path) -> None:
+    made = clone(server, tmp_path, Limits(whole=2.0))
+    found: list[Problem] = []
+    made.bare.locked(lambda: found.append(refused(lambda: made.read({"main": None}))))
+    assert (found[0].code, found[0].cause) == ("git-unreachable", "it took longer than 2 s")
+
+
+def test_refs_without_end_do_not_fill_the_memory(server: GitServer, tmp_path: Path) -> None:
+    server.floods = True
+    found = refused(lambda: clone(server, tmp_path, Limits(memory=150 << 20)).read({"main": None}))
+    assert found.code == "git-unreachable"
+    assert found.cause is not None and "memory" in found.cause
+
+
+def test_no_more_is_taken_than_the_limit(server: GitServer, tmp_path: Path) -> None:
+    found = refused(lambda: clone(server, tmp_path, Limits(received=BYTES // 2)).read({"main": None}))
+    assert (found.code, found.cause) == ("git-unreachable", "it sends more than 0 MiB")
+    assert not list(tmp_path.rglob("*.pack"))
+
+
+def test_the_users_configuration_leads_no_url_to_a_login(
+    server: GitServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As CI systems are set up for private Go modules."""
+    with_login = server.url.replace("http://", "http://ci:token@")
+    (tmp_path / ".gitconfig").write_text(f'[url "{with_login}/"]\n\tinsteadOf = {server.url}/\n')
+    (tmp_path / ".config" / "git").mkdir(parents=True)
+    shutil.copy(tmp_path / ".gitconfig", tmp_path / ".config" / "git" / "config")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    server.login = "ci:token"
+    assert refused(lambda: clone(server, tmp_path / "cache").read({"main": None})).code == "git-login-missing"
+    assert {request.login for request in server.seen} == {None}
+
+
+def test_proxies_are_those_of_variables(server: GitServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", server.url)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server.status = 502
+    assert refused(lambda: Waited("https://git.example/site.git", tmp_path).read({"main": None})).cause
+    assert [(request.method, request.path) for request in server.seen] == [("CONNECT", "git.example:443")]

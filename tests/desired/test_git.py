@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import shutil
@@ -51,6 +52,10 @@ def problem(call: Callable[[], object]) -> Problem:
     with pytest.raises(LianError) as caught:
         call()
     return caught.value.problems[0]
+
+
+def fetched(mirror: Mirror) -> pygit2.Repository:
+    return asyncio.run(mirror.fetch())
 
 
 def git(repo: Repo, *arguments: str) -> None:
@@ -152,6 +157,47 @@ def test_every_spelling_of_a_revision(repo: Repo, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rev", "tag", "whole"),
+    [
+        ("origin/main", "origin/main", "refs/remotes/origin/main"),
+        ("origin/main~1", "origin/main", "refs/remotes/origin/main~1"),
+        ("origin/main^{commit}", "origin/main", "refs/remotes/origin/main^{commit}"),
+        ("main", "main", "refs/heads/main"),
+        ("main@{0}", "main", "refs/heads/main@{0}"),
+        ("heads/main", "heads/main", "refs/heads/main"),
+        ("origin", "origin", "refs/remotes/origin/HEAD"),
+    ],
+)
+def test_a_name_that_means_two_commits_means_none(repo: Repo, rev: str, tag: str, whole: str) -> None:
+    """A tag that is called like a branch does not decide whose settings rule a preview."""
+    first = repo.commit({"a": b"1"})
+    second = repo.commit({"a": b"2"})
+    git(repo, "config", "remote.origin.url", "https://example.org/r")
+    git(repo, "update-ref", "refs/remotes/origin/main", second)
+    git(repo, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main")
+    opened = open_local(repo.path)
+    meant = resolve(opened, whole.split("@", maxsplit=1)[0]).commit
+    git(repo, "-c", "user.name=T", "-c", "user.email=t@example.org", "tag", "-a", tag, "-m", "text", first)
+    found = problem(lambda: resolve(opened, rev))
+    assert (found.code, found.hint) == ("revision-ambiguous", f"write the whole name: {whole}")
+    assert f"refs/tags/{tag}" in found.message
+    assert resolve(opened, whole.split("@", maxsplit=1)[0]).commit == meant
+    git(repo, "tag", "-d", tag)
+    git(repo, "tag", tag, second)
+    if "heads" not in tag:
+        assert resolve(opened, rev.split("@", maxsplit=1)[0]).commit == meant, "both mean the same"
+
+
+def test_head_is_head_whatever_else_is_called_so(repo: Repo) -> None:
+    first, second = repo.commit({"a": b"1"}), repo.commit({"a": b"2"})
+    git(repo, "update-ref", "refs/tags/HEAD", first)
+    git(repo, "update-ref", "refs/heads/@", first)
+    for rev in ("HEAD", "@", second):
+        assert resolve(open_local(repo.path), rev).commit == second
+    assert resolve(open_local(repo.path), "HEAD~1").commit == first
+
+
+@pytest.mark.parametrize(
     "rev", ["nope", "HEAD~7", "", "a b", "--exec=x", "main..main", "0" * 40, "HEAD:a", "HEAD^{tree}"]
 )
 def test_an_unknown_revision_names_known_ones(repo: Repo, rev: str) -> None:
@@ -216,7 +262,7 @@ def test_nothing_the_repository_configures_is_run(repo: Repo, tmp_path: Path) ->
     opened = open_local(repo.path)
     uncommitted_paths(opened)
     CommitTree(GitObjects(opened), resolve(opened, "HEAD").tree).at("a")
-    Mirror(f"file://{repo.path}", tmp_path / "cache").fetch()
+    fetched(Mirror(f"file://{repo.path}", tmp_path / "cache"))
     assert not mark.exists()
 
 
@@ -224,37 +270,37 @@ def test_a_mirror_follows_its_source(repo: Repo, tmp_path: Path) -> None:
     repo.commit({"a": b"1"})
     repo.commit({"a": b"1"}, branch="gone")
     mirror = Mirror(f"file://{repo.path}", tmp_path / "cache")
-    assert mirror.fetch().is_bare
+    assert fetched(mirror).is_bare
     commit = repo.commit({"a": b"2"})
     repo.commit({"a": b"3"}, branch="new")
     repo.git.branches.local["gone"].delete()
     git(repo, "tag", "v1", "main")
-    fetched = mirror.fetch()
-    assert {resolve(fetched, rev).commit for rev in ("HEAD", "main", "origin/main", "v1")} == {commit}
-    assert sorted(fetched.listall_references()) == ["refs/heads/main", "refs/heads/new", "refs/tags/v1"]
+    opened = fetched(mirror)
+    assert {resolve(opened, rev).commit for rev in ("HEAD", "main", "origin/main", "v1")} == {commit}
+    assert sorted(opened.listall_references()) == ["refs/heads/main", "refs/heads/new", "refs/tags/v1"]
     repo.git.set_head("refs/heads/new")
-    assert resolve(mirror.fetch(), "HEAD").commit == resolve(repo.git, "new").commit
+    assert resolve(fetched(mirror), "HEAD").commit == resolve(repo.git, "new").commit
 
 
 def test_a_rewritten_branch_is_followed(repo: Repo, tmp_path: Path) -> None:
     repo.commit({"a": b"1"})
     mirror = Mirror(f"file://{repo.path}", tmp_path / "cache")
-    mirror.fetch()
+    fetched(mirror)
     repo.git.references.delete("refs/heads/main")
     commit = repo.commit({"z": b"other history"})
-    assert resolve(mirror.fetch(), "main").commit == commit
+    assert resolve(fetched(mirror), "main").commit == commit
 
 
 def test_an_empty_source_is_an_empty_repository(repo: Repo, tmp_path: Path) -> None:
-    fetched = Mirror(f"file://{repo.path}", tmp_path / "cache").fetch()
-    assert problem(lambda: resolve(fetched, "HEAD")).code == "repo-empty"
+    opened = fetched(Mirror(f"file://{repo.path}", tmp_path / "cache"))
+    assert problem(lambda: resolve(opened, "HEAD")).code == "repo-empty"
 
 
 @pytest.mark.parametrize(
     "url", ["file:///nowhere/at/all", "https://127.0.0.1:1/r", "git://127.0.0.1:1/r", "ssh://127.0.0.1:1/r"]
 )
 def test_an_unreachable_source_says_so_and_leaves_nothing(url: str, tmp_path: Path) -> None:
-    found = problem(lambda: Mirror(url, tmp_path).fetch())
+    found = problem(lambda: fetched(Mirror(url, tmp_path)))
     assert found.code == "source-unreachable"
     assert found.cause
     assert [path.suffix for path in (tmp_path / "mirrors").iterdir()] == [".lock"]
@@ -262,7 +308,7 @@ def test_an_unreachable_source_says_so_and_leaves_nothing(url: str, tmp_path: Pa
 
 def test_credentials_are_never_told_or_kept(tmp_path: Path) -> None:
     mirror = Mirror("http://user:s3cret@127.0.0.1:1/r?token=t0ken", tmp_path)
-    told = repr(problem(mirror.fetch).to_json())
+    told = repr(problem(lambda: fetched(mirror)).to_json())
     assert "s3cret" not in told and "t0ken" not in told
     kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert not any(b"s3cret" in data for data in kept)
@@ -299,16 +345,16 @@ def asking() -> Iterator[tuple[str, list[str | None]]]:
 
 def test_refused_credentials_end_the_fetch(asking: tuple[str, list[str | None]], tmp_path: Path) -> None:
     host, seen = asking
-    found = problem(lambda: Mirror(f"http://user:pass@{host}/r", tmp_path).fetch())
+    found = problem(lambda: fetched(Mirror(f"http://user:pass@{host}/r", tmp_path)))
     assert found.code == "source-unreachable"
     assert 1 <= sum(header is not None for header in seen) <= 2
     seen.clear()
-    assert problem(lambda: Mirror(f"http://{host}/r", tmp_path).fetch()).code == "source-unreachable"
+    assert problem(lambda: fetched(Mirror(f"http://{host}/r", tmp_path))).code == "source-unreachable"
     assert all(header is None for header in seen)
 
 
 def _fetch(url: str, cache: Path, commit: str) -> None:
-    repository = Mirror(url, cache).fetch()
+    repository = fetched(Mirror(url, cache))
     assert resolve(repository, "main").commit == commit
     assert CommitTree(GitObjects(repository), resolve(repository, "main").tree).at("a") is not None
 
@@ -325,17 +371,18 @@ def test_many_fetchers_at_once(repo: Repo, tmp_path: Path) -> None:
 
 
 _FETCH_FOR_EVER = """
+import asyncio
 import sys
 from pathlib import Path
 from reconciler.desired.mirror import Mirror
 print("ready", flush=True)
 while True:
-    Mirror(sys.argv[1], Path(sys.argv[2])).fetch()
-    Mirror(sys.argv[1], Path(sys.argv[2])).rebuild()
+    asyncio.run(Mirror(sys.argv[1], Path(sys.argv[2])).fetch())
+    asyncio.run(Mirror(sys.argv[1], Path(sys.argv[2])).rebuild())
 """
 
 
-@pytest.mark.parametrize("after", [0.0, 0.004, 0.011, 0.023, 0.037, 0.051])
+@pytest.mark.parametrize("after", [0.0, 0.11, 0.16, 0.19, 0.23, 0.27, 0.31])
 def test_a_killed_fetch_leaves_nothing_that_stops_the_next(repo: Repo, tmp_path: Path, after: float) -> None:
     commit = repo.commit({"a": b"1", **{f"d{i}/f": os.urandom(2000) for i in range(100)}})
     url = f"file://{repo.path}"
@@ -356,10 +403,10 @@ def test_a_killed_fetch_leaves_nothing_that_stops_the_next(repo: Repo, tmp_path:
 def test_stale_locks_are_swept(repo: Repo, tmp_path: Path, lock: str) -> None:
     repo.commit({"a": b"1"})
     mirror = Mirror(f"file://{repo.path}", tmp_path)
-    mirror.fetch()
+    fetched(mirror)
     (mirror.folder / lock).touch()
     commit = repo.commit({"a": b"2"})
-    assert resolve(mirror.fetch(), "main").commit == commit
+    assert resolve(fetched(mirror), "main").commit == commit
     assert not (mirror.folder / lock).exists()
 
 
@@ -367,7 +414,7 @@ def test_stale_locks_are_swept(repo: Repo, tmp_path: Path, lock: str) -> None:
 def test_a_damaged_mirror_is_built_anew(repo: Repo, tmp_path: Path, damage: str) -> None:
     commit = repo.commit({"a": b"1"})
     mirror = Mirror(f"file://{repo.path}", tmp_path)
-    mirror.fetch()
+    fetched(mirror)
     match damage:
         case "objects":
             shutil.rmtree(mirror.folder / "objects")
@@ -376,30 +423,30 @@ def test_a_damaged_mirror_is_built_anew(repo: Repo, tmp_path: Path, damage: str)
             shutil.rmtree(mirror.folder.resolve())
         case name:
             (mirror.folder / name).write_bytes(b"\0garbage")
-    fetched = mirror.fetch()
-    assert CommitTree(GitObjects(fetched), resolve(fetched, "main").tree).at("a") is not None
-    assert resolve(fetched, "HEAD").commit == commit
+    opened = fetched(mirror)
+    assert CommitTree(GitObjects(opened), resolve(opened, "main").tree).at("a") is not None
+    assert resolve(opened, "HEAD").commit == commit
 
 
 def test_a_lost_object_deep_inside_is_healed_by_a_rebuild(repo: Repo, tmp_path: Path) -> None:
     repo.commit({"d/a": b"1"})
     mirror = Mirror(f"file://{repo.path}", tmp_path)
-    fetched = mirror.fetch()
-    tree_id = resolve(fetched, "main").tree
+    opened = fetched(mirror)
+    tree_id = resolve(opened, "main").tree
     for pack in (mirror.folder / "objects").rglob("*"):
         if pack.is_file():
             pack.chmod(0o644)
             pack.write_bytes(b"garbage")
     with pytest.raises(LianError, match="object-unreadable"):
         CommitTree(GitObjects(pygit2.Repository(str(mirror.folder))), tree_id).at("d/a")
-    fresh = mirror.rebuild()
+    fresh = asyncio.run(mirror.rebuild())
     assert CommitTree(GitObjects(fresh), tree_id).at("d/a") is not None
 
 
 def test_a_cache_that_cannot_be_written_says_so(repo: Repo, tmp_path: Path) -> None:
     repo.commit({"a": b"1"})
     (tmp_path / "file").write_bytes(b"")
-    assert problem(lambda: Mirror(f"file://{repo.path}", tmp_path / "file").fetch()).code == "cache-unusable"
+    assert problem(lambda: fetched(Mirror(f"file://{repo.path}", tmp_path / "file"))).code == "cache-unusable"
 
 
 def test_a_clone_needs_no_names_of_its_own(tmp_path: Path) -> None:
@@ -602,7 +649,7 @@ def test_a_mirrors_credentials_follow_no_redirect(asking: tuple[str, list[str | 
     host, seen = asking
     with git_server(tmp_path, redirect=f"http://{host.replace('127.0.0.1', 'localhost')}") as server:
         url = server.url.replace("http://", "http://user:s3cret@")
-        found = problem(lambda: Mirror(f"{url}/r", tmp_path / "cache").fetch())
+        found = problem(lambda: fetched(Mirror(f"{url}/r", tmp_path / "cache")))
     assert found.code == "source-unreachable"
     assert "where its credentials do not go" in str(found.cause)
     assert set(seen) == {None}
@@ -613,5 +660,5 @@ def test_a_mirror_takes_no_unknown_host_key(repo: Repo, tmp_path: Path) -> None:
     repo.commit({"a": b"1"})
     with sshd_server(tmp_path / "ssh") as server:
         url = f"ssh://root@127.0.0.1:{server.port}{repo.path}"
-        found = problem(lambda: Mirror(url, tmp_path / "cache").fetch())
+        found = problem(lambda: fetched(Mirror(url, tmp_path / "cache")))
     assert (found.code, "hostkey" in str(found.cause)) == ("source-unreachable", True)

@@ -14,7 +14,7 @@ from reconciler.desired.merged_source import MergedSource
 from reconciler.desired.nickel.settings import EvaluatorSettings
 from reconciler.model.desired import Origin
 from reconciler.model.lock import Lock
-from reconciler.model.problem import Problem
+from reconciler.model.problem import Next, Problem
 from reconciler.model.secret import Secret
 from reconciler.model.tree import root
 from reconciler.plan.touched import touched
@@ -250,10 +250,10 @@ LOGIN = """{ git.credentials = { "HOST" = { source = 'Env, name = "GIT_TOKEN", u
 
 def test_a_login_is_read_where_lian_ncl_says(bench: Bench, server: GitServer, site: Repo) -> None:
     server.login = "ci:s3cret"
-    asked: list[tuple[str, str]] = []
+    asked: list[tuple[str, str, str]] = []
 
-    async def credential(source: SourceRef, purpose: str) -> Secret:
-        asked.append((source.name, purpose))
+    async def credential(source: SourceRef, purpose: str, host: str) -> Secret:
+        asked.append((source.name, purpose, host))
         return Secret("s3cret")
 
     host = server.url.removeprefix("http://")
@@ -264,7 +264,7 @@ def test_a_login_is_read_where_lian_ncl_says(bench: Bench, server: GitServer, si
     assert asked == []
     source, desired = loaded(bench, {**files, "lian.ncl": LOGIN.replace("HOST", host)}, credential=credential)
     assert materials(desired, "site").origins
-    assert asked == [("GIT_TOKEN", f"the login of {host}")]
+    assert asked == [("GIT_TOKEN", f"the login of {host}", host)]
     assert "s3cret" not in repr(desired)
     at_another = asyncio.run(source.at(desired.revision).load())
     assert materials(at_another, "site").origins
@@ -277,7 +277,7 @@ def test_another_commit_of_the_pass_binds_no_login(bench: Bench, server: GitServ
     server.login = "ci:s3cret"
     asked: list[str] = []
 
-    async def credential(source: SourceRef, purpose: str) -> Secret:
+    async def credential(source: SourceRef, purpose: str, host: str) -> Secret:
         asked.append(source.name)
         return Secret("s3cret")
 
@@ -288,6 +288,35 @@ def test_another_commit_of_the_pass_binds_no_login(bench: Bench, server: GitServ
     source, _ = loaded(bench, files if alike else own, credential=credential)
     assert held(asyncio.run(source.at(other).load()), "site").code == "git-login-missing"
     assert asked == []
+
+
+def test_a_login_is_not_read_before_a_server_asks_for_one(bench: Bench, server: GitServer) -> None:
+    """A variable that is not set holds no repository that everybody may read."""
+    files: dict[str, Content] = {"directives/shop.ncl": directives("shop", main_context(server))}
+    settings = LOGIN.replace("HOST", server.url.removeprefix("http://"))
+    _, desired = loaded(bench, {**files, "lian.ncl": settings})
+    assert materials(desired, "site").origins
+    server.login = "ci:s3cret"
+    _, desired = loaded(bench, {**files, "lian.ncl": settings})
+    assert (held(desired, "site").code, held(desired, "site").next) == ("credential-missing", Next.HOLD)
+
+
+def test_nothing_of_logins_is_heeded_where_the_operator_names_the_registry(bench: Bench, server: GitServer) -> None:
+    """So a revision is looked at that nobody has reviewed."""
+    server.login = "ci:s3cret"
+    asked: list[str] = []
+
+    async def credential(source: SourceRef, purpose: str, host: str) -> Secret:
+        asked.append(source.name)
+        return Secret("s3cret")
+
+    host = server.url.removeprefix("http://")
+    settings = f"""{{ git.credentials."{host}" = {{ source = 'Command, name = "touch pwned" }} }}"""
+    files: dict[str, Content] = {"directives/shop.ncl": directives("shop", main_context(server)), "lian.ncl": settings}
+    _, desired = loaded(bench, files, credential=credential, registry_override=f"oci-layout:{bench.folder}/registry")
+    problem = held(desired, "site")
+    assert (problem.code, asked) == ("git-login-missing", [])
+    assert problem.hint is not None and "--registry" in problem.hint
 
 
 def test_a_clone_that_is_damaged_between_load_and_export_is_healed(

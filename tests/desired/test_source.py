@@ -229,7 +229,7 @@ def test_a_directive_does_not_say_where_base_images_are_read(bench: Bench) -> No
     assert holds(desired) == {"shop/base": [], "team/base": ["mirrors-misplaced"]}
     assert desired.fleet.registry.mirrors == (("docker.io", ("https://mirror.example.org",)),)
     over = bench.load(registry_override="http://127.0.0.1:6000")
-    assert over.fleet.registry.mirrors == desired.fleet.registry.mirrors
+    assert over.fleet.registry.mirrors == (), "whoever names the registry may look at what nobody has reviewed"
 
 
 def test_a_fleet_with_compute_that_is_not_there_is_held(bench: Bench) -> None:

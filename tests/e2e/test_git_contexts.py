@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.desired.repos import Content, Repo
-from tests.e2e.bench import Bench, directive, layout_files, leftovers
+from tests.e2e.bench import Bench, directive, interrupt, layout_files, leftovers, until
 from tests.servers.git_http import GitServer, git_server
 from tests.servers.sshd import sshd_server
 
@@ -139,7 +141,9 @@ def test_a_private_repository_by_token_that_is_seen_nowhere(bench: Bench, server
     server.login = f"ci:{TOKEN}"
     host = server.url.removeprefix("http://")
     source = '{ source = \'Env, name = "SITE_TOKEN", user = "ci" }'
-    bench.commit({"lian.ncl": f'{{ git.credentials = {{ "{host}" = {source} }} }}'})
+    bench.registry = None  # who names it looks at what nobody has reviewed
+    registry = f'registry = {{ provider = \'OciLayout, path = "{tmp_path / "registry"}" }}'
+    bench.commit({"lian.ncl": f'{{ {registry}, git.credentials = {{ "{host}" = {source} }} }}'})
     held = bench.lian("diff", code=4)
     assert "the variable SITE_TOKEN" in " ".join((held.out + held.err).split())
     bench.env["SITE_TOKEN"] = "wrong-" + TOKEN
@@ -163,6 +167,7 @@ def test_a_private_repository_by_ssh_from_a_known_host_alone(bench: Bench, site:
         (tmp_path / "home" / ".ssh").mkdir(parents=True)
         key = f'{{ "127.0.0.1:{sshd.port}" = {{ source = \'File, name = "{sshd.key}" }} }}'
         artifacts = {"site": f'image = "shop/site", context = {{ git = "{url}", path = "site" }}'}
+        bench.registry = None  # who names it looks at what nobody has reviewed
         bench.commit({"directives/shop.ncl": directive("shop", artifacts), "lian.ncl": f"{{ git.keys = {key} }}"})
         assert bench.plan(4)["shop/site"]["holds"][0]["code"] == "git-host-unknown"
         known = tmp_path / "home" / ".ssh" / "known_hosts"
@@ -180,3 +185,28 @@ def test_what_a_diff_has_fetched_is_there_for_all(bench: Bench, server: GitServe
     server.fresh()
     bench.lian("validate")
     assert (server.listed, server.sent) == (1, 0)
+
+
+@pytest.mark.parametrize("words", [("diff",), ("diff", "--repo", "URL"), ("watch", "--repo", "URL")])
+def test_ctrl_c_ends_a_command_though_a_server_drips(bench: Bench, server: GitServer, words: tuple[str, ...]) -> None:
+    """One that tells its branches and tags byte by byte, and would go on for hours."""
+    server.drips, server.drips_from = True, "GET"
+    process = bench.start(*(f"{server.url}/site.git" if word == "URL" else word for word in words))
+    until(lambda: server.dripped > 3)
+    began = time.monotonic()
+    ran = interrupt(process, signal.SIGINT)
+    assert time.monotonic() - began < 10
+    assert ran.code == 130, ran.err
+    assert "Traceback" not in ran.err, ran.err
+    until(lambda: server.dripping == 0)
+
+
+def test_a_talk_ends_with_the_command_that_is_killed(bench: Bench, server: GitServer) -> None:
+    server.drips, server.drips_from = True, "GET"
+    process = bench.start("diff")
+    until(lambda: server.dripped > 3)
+    process.kill()
+    process.communicate()
+    until(lambda: server.dripping == 0)
+    server.drips = False
+    assert bench.plan(2)

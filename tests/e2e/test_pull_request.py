@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.desired.repos import Repo
 from tests.e2e.bench import Bench, directive
+from tests.servers.git_http import git_server
 from tests.servers.registry import run_registry
 
 if TYPE_CHECKING:
@@ -118,20 +120,37 @@ def test_a_comment_for_the_forge(shop: Bench) -> None:
     assert "they conflict in images/base/Dockerfile" in ran.out
 
 
-def test_what_a_stranger_proposes_decides_nothing(shop: Bench) -> None:
-    """Settings that push elsewhere and print secrets, and a directive with a registry of its own."""
-    evil = (
-        'registry = { provider = \'Zot, url = "http://127.0.0.1:1", credentials = { source = \'Env, name = "PATH" } }'
-    )
-    secrets = 'secrets.shop.x = { source = \'Command, name = "touch pwned" }'
-    own = directive("evil", {"x": 'image = "evil/x", context.path = "images/base"'}).rstrip()[:-1] + f"  {evil},\n}}\n"
-    shop.commit({"lian.ncl": f'{{ fleet = "evil", {evil}, {secrets} }}\n', "directives/evil.ncl": own})
-    ran = shop.lian("diff", "--base", "main", "--head", "topic", "--json", code=4)
-    assert "topic changes lian.ncl: until it is merged, the settings are those of main" in ran.err
-    (change,) = ran.json["changes"]
-    assert (change["artifact"], change["action"]) == ("evil/x", "hold")
-    assert [problem["code"] for problem in change["holds"]] == ["registry-proposed"]
-    assert not (shop.repo / "pwned").exists()
+def test_what_a_stranger_proposes_decides_nothing(shop: Bench, tmp_path: Path) -> None:
+    """Settings that push elsewhere and run commands, and a directive with a registry of its own. Both servers, of git
+    and of images, ask for the login that such a command is to give."""
+    site = Repo(tmp_path / "served" / "site.git", bare=True)
+    site.commit({"Dockerfile": b"FROM scratch\nCOPY . /\n"})
+    with git_server(site.path.parent) as git, run_registry(tmp_path / "other", password=True) as other:
+        shop.git("checkout", "-q", "main")
+        context = f'context = {{ git = "{git.url}/site.git", rev = "main" }}'
+        shop.commit({"directives/site.ncl": directive("web", {"site": f'image = "web/site", {context}'})})
+        shop.git("checkout", "-qB", "topic")
+        git.login = "ci:s3cret"
+        login = '{ source = \'Command, name = "touch %s" }'
+        evil = f'registry = {{ provider = \'Zot, url = "{other.url}", credentials = %s }}'
+        logins = f'git.credentials."{git.url.removeprefix("http://")}" = {login % "pwned-by-git"}'
+        own = directive("evil", {"x": 'image = "evil/x", context.path = "images/base"'}).rstrip()[:-1]
+        shell = '{ source = \'Env, name = "SHELL" }'
+        own += f"  {evil % shell},\n}}\n"
+        settings = f'{{ fleet = "evil", {evil % (login % "pwned-by-registry")}, {logins} }}\n'
+        files = {"lian.ncl": settings, "directives/evil.ncl": own}
+        shop.commit({**files, "directives/site.ncl": directive("web", {"site": f'image = "web/new", {context}'})})
+        ran = shop.lian("diff", "--base", "main", "--head", "topic", "--json", code=4)
+        assert "topic changes lian.ncl: until it is merged, the settings are those of main" in ran.err
+        held = {change["artifact"]: [one["code"] for one in change["holds"]] for change in ran.json["changes"]}
+        assert held == {"evil/x": ["registry-proposed"], "web/site": ["git-login-missing"]}
+        assert any(request.login is None for request in git.seen)
+        shop.lian("diff", "--rev", "topic", "--registry", f"oci-layout:{tmp_path / 'look'}", code=None)
+        shop.lian("validate", "--rev", "topic", "--registry", f"oci-layout:{tmp_path / 'look'}", code=None)
+        assert not list(shop.repo.glob("pwned*"))
+        shop.lian("diff", "--rev", "topic", code=None)
+        made = {path.name for path in shop.repo.glob("pwned*")}
+        assert made == {"pwned-by-git", "pwned-by-registry"}, "else nothing above says anything"
 
 
 def test_settings_and_rules_that_would_break_everything_are_no_green_preview(shop: Bench) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -42,9 +43,20 @@ class GitServer:
     """Whether only who is logged in is sent on."""
     status: int = 0
     """Answers everything with this."""
+    drips: bool = False
+    """What is sent comes byte by byte, one every now and then, until this is False again or nobody listens."""
+    drips_from: str = "POST"
+    """What is sent so: answers to this method."""
+    dripped: int = 0
+    dripping: int = 0
+    """To how many it drips now."""
+    floods: bool = False
+    """Tells refs without end."""
     before_fetch: Callable[[], None] | None = None
     """Done once, when somebody begins to fetch."""
     url: str = ""
+    slowly: threading.Event = field(default_factory=threading.Event)
+    """Set at the end: nothing drips any more."""
     seen: list[Request] = field(default_factory=list)
     sent: int = 0
     """Bytes of what was fetched."""
@@ -68,6 +80,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(b"")
 
+    def do_CONNECT(self) -> None:
+        self._answer(b"")
+
     def do_POST(self) -> None:
         if self.headers.get("Transfer-Encoding") == "chunked":
             self._answer(self._chunks())
@@ -89,6 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(301, [("Location", git.redirect + self.path)], b"")
         elif git.status:
             self._send(git.status, [], b"")
+        elif git.floods:
+            self._flood()
         elif git.login and given != f"Basic {base64.b64encode(git.login.encode()).decode()}":
             self._send(401, [("WWW-Authenticate", 'Basic realm="git"')], b"")
         else:
@@ -128,7 +145,33 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in (*fields, ("Content-Length", str(len(content)))):
             self.send_header(name, value)
         self.end_headers()
+        if self.git.drips and self.command == self.git.drips_from:
+            self.git.dripping += 1
+            try:
+                content = self._drip(content)
+            finally:
+                self.git.dripping -= 1
         self.wfile.write(content)
+
+    def _flood(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-git-upload-pack-advertisement")
+        self.send_header("Content-Length", str(1 << 40))
+        self.end_headers()
+        first = b"%040x HEAD\0ofs-delta shallow\n" % 1
+        self.wfile.write(b"001e# service=git-upload-pack\n0000%04x%s" % (len(first) + 4, first))
+        for number in itertools.count():
+            lines = (b"%040x refs/heads/%0900d%06d\n" % (1, number, each) for each in range(1000))
+            self.wfile.write(b"".join(b"%04x%s" % (len(line) + 4, line) for line in lines))
+
+    def _drip(self, content: bytes) -> bytes:
+        """What is left to be sent at once."""
+        while content and self.git.drips:
+            self.wfile.write(content[:1])
+            content = content[1:]
+            self.git.dripped += 1
+            self.git.slowly.wait(0.2)
+        return content
 
     def log_message(self, format: str, *args: object) -> None:
         """Quiet."""
@@ -155,6 +198,8 @@ def git_server(root: Path, login: str | None = None, redirect: str | None = None
     try:
         yield git_served
     finally:
+        git_served.drips = False
+        git_served.slowly.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.model.credential import SourceKind, SourceRef
+from reconciler.model.credential import HOSTS, SourceKind, SourceRef
 from reconciler.model.fleet import Author, RegistryProvider, RegistrySettings
 from reconciler.model.observed import ABSENT, Unknown
 from reconciler.model.problem import LianError
 from reconciler.model.reference import Reference, Repository
 from reconciler.providers.registry.http.docker_config import Credential, DockerConfig
-from reconciler.providers.registry.http.logins import HOSTS, PASSWORD, USER
+from reconciler.providers.registry.http.logins import PASSWORD, USER
 from reconciler.providers.registry.router import Connections, RoutedRegistry
 from reconciler.providers.secrets.sources import Sources
 from tests.ports.registry_suite import codes

@@ -10,18 +10,17 @@ A credential goes to the one host it is bound to. LIAN_REGISTRY_PASSWORD is boun
 --registry or of lian.ncl. LIAN_CREDENTIAL_HOSTS is the operator's list of hosts that may have credentials on a commit's
 word; with it, whoever changes lian.ncl or a directive cannot lead one elsewhere. What Docker's configuration holds for
 a host is not sent there either where a directive alone says that it is reached in plain or by a certificate of its own.
-A revision that is not trusted at all is best looked at with --registry: what it says of registries and credentials is
-then not heeded.
+A revision that is not trusted at all is best looked at with --registry: what it says of registries, mirrors and
+credentials, those of git servers too (secrets/git_logins.py), is then not heeded.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from reconciler.model.credential import SourceKind
+from reconciler.model.credential import HOSTS, SourceKind, is_listed
 from reconciler.model.fleet import Author
 from reconciler.model.problem import LianError
 from reconciler.providers.registry import problems
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 SETTINGS = "lian.ncl"
 """Where the fleet's owner binds logins."""
-USER, PASSWORD, HOSTS = "LIAN_REGISTRY_USER", "LIAN_REGISTRY_PASSWORD", "LIAN_CREDENTIAL_HOSTS"
+USER, PASSWORD = "LIAN_REGISTRY_USER", "LIAN_REGISTRY_PASSWORD"
 _OF_VARIABLES = Origin(
     f"{USER} and {PASSWORD}",
     f"set {USER} and {PASSWORD} anew, or unset both: what `docker login` left does not count beside them",
@@ -96,7 +95,7 @@ class Logins:
         if settings.by is Author.OPERATOR:
             return True
         if listed := self.environ.get(HOSTS, "").strip():
-            return settings.host in re.split(r"[\s,]+", listed)
+            return is_listed(settings.host, listed)
         return settings.by is Author.OWNER
 
     def _operators(self, settings: RegistrySettings) -> bool:
