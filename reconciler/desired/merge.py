@@ -29,8 +29,8 @@ _SHORT = 12
 class MergedObjects(Objects, Protocol):
     """Those that a merge has."""
 
-    def holds_file(self, tree_id: str, name: str) -> bool:
-        """Whether a regular file has this name in a tree. Raises LianError as `read` does."""
+    def file_in(self, tree_id: str, name: str) -> str | None:
+        """The id of the regular file that has this name in a tree, if one has. Raises LianError as `read` does."""
         ...
 
 
@@ -65,12 +65,12 @@ class _WithNew:
         new = self._new.get(blob_id)
         return self._objects.size(blob_id) if new is None else len(new)
 
-    def holds_file(self, tree_id: str, name: str) -> bool:
+    def file_in(self, tree_id: str, name: str) -> str | None:
         """See MergedObjects."""
         if tree_id not in self._new:
-            return self._objects.holds_file(tree_id, name)
+            return self._objects.file_in(tree_id, name)
         node = CommitTree(self, tree_id).at(name)
-        return node is not None and node.is_file
+        return node.id if node is not None and node.is_file else None
 
 
 def merged(repository: pygit2.Repository, base: str, head: str) -> Merge:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from reconciler.desired.lock import Pinning
 from reconciler.desired.merge import merged
 from reconciler.desired.narrowing import changed_paths, concerned
+from reconciler.desired.nickel.closures import closures
 from reconciler.desired.not_yet import NotYet
 from reconciler.desired.proposed import Proposal
 from reconciler.desired.source import GitSource
+from reconciler.desired.specs import importing
 from reconciler.desired.tree import CommitTree
 from reconciler.model.lock import NAME as LOCK
 from reconciler.model.lock import Lock
@@ -106,7 +108,12 @@ class MergedSource(GitSource):
             return frozenset(before.keys() | after.keys())
         if self._merge is None:
             raise RuntimeError("nothing is merged yet")
-        return concerned(before, after, changed_paths(ruling, tree), tree, self._merge.objects.holds_file)
+        file_in = self._merge.objects.file_in
+        changed = set(changed_paths(ruling, tree))
+        specs = importing(tree, (value for value in after.values() if value), file_in) if changed else []
+        old, new = (closures(side, specs, self._evaluator) if specs else {} for side in (ruling, tree))
+        changed |= {path for path, closure in new.items() if closure != old[path]}
+        return concerned(before, after, changed, tree, file_in)
 
     async def _sides(
         self, commit: ReadCommit, places: frozenset[tuple[str, str]], lock: Lock | None

@@ -100,15 +100,18 @@ class GitObjects:
         except (KeyError, ValueError, pygit2.GitError) as error:
             raise LianError(_unreadable(blob_id, error)) from error
 
-    def holds_file(self, tree_id: str, name: str) -> bool:
-        """Whether a regular file has this name in a tree: as libgit2 finds it, in a tenth of the time that reading the
-        whole tree takes. Raises LianError as `read` does."""
+    def file_in(self, tree_id: str, name: str) -> str | None:
+        """The id of the regular file that has this name in a tree, if one has: as libgit2 finds it, in a tenth of the
+        time that reading the whole tree takes. Raises LianError as `read` does."""
         try:
             with self._lock:
                 tree = self._repository[tree_id]
         except (KeyError, ValueError, pygit2.GitError) as error:
             raise LianError(_unreadable(tree_id, error)) from error
-        return isinstance(tree, pygit2.Tree) and name in tree and tree[name].filemode in _REGULAR
+        if not isinstance(tree, pygit2.Tree) or name not in tree:
+            return None
+        entry = tree[name]
+        return str(entry.id) if entry.filemode in _REGULAR else None
 
 
 class CommitTree:

@@ -162,6 +162,24 @@ def test_the_rules_are_those_of_the_base(shop: Bench) -> None:
     assert {problem["code"] for problem in ran.json["problems"]} == {"policy-violation"}
 
 
+def test_a_size_that_comes_from_elsewhere_is_judged(shop: Bench) -> None:
+    """As the commit itself is, which `lian validate` finds wrong."""
+    shop.git("checkout", "-q", "main")
+    shop.commit(
+        {
+            "policy/sizes.ncl": "{ rules.sizes = { runner.max.cpu = 8 } }\n",
+            "lib/sizes.ncl": "{ big = 4 }\n",
+            "images/s02/.build-spec.ncl": '{ cpu = (import "../../lib/sizes.ncl").big }\n',
+        }
+    )
+    shop.git("checkout", "-qB", "topic")
+    shop.commit({"lib/sizes.ncl": "{ big = 64 }\n"})
+    assert "error[policy-violation]" in shop.lian("validate", code=1).err
+    ran = shop.lian("diff", "--base", "main", "--head", "topic", code=1)
+    assert "policy-violation" in ran.out + ran.err
+    assert "no artifact differs" not in ran.out
+
+
 def test_mistakes(shop: Bench, tmp_path: Path) -> None:
     ran = shop.lian("diff", "--base", "mian", code=1)
     assert "did you mean main?" in ran.err
