@@ -24,6 +24,7 @@ SUBMODULE = "160000"
 
 BROKEN_REPOSITORY = frozenset({"object-unreadable", "tree-malformed"})
 """Codes of problems of the repository itself: they end a pass, they are not said of one artifact."""
+UNREADABLE_HINT = "run `git fsck` for more; a shallow or partial clone may need `git fetch --refetch`"
 
 _CACHED_NODES = 50_000
 _KEPT_FOLDERS = 20_000
@@ -291,5 +292,4 @@ def _malformed(tree_id: str, cause: str) -> Problem:
 
 def _unreadable(object_id: str, error: Exception) -> Problem:
     message = f"the repository does not hold the object {object_id}, or it is damaged"
-    hint = "run `git fsck` for more; a shallow or partial clone may need `git fetch --refetch`"
-    return Problem("object-unreadable", message, cause=str(error), hint=hint, next=Next.RETRY)
+    return Problem("object-unreadable", message, cause=str(error), hint=UNREADABLE_HINT, next=Next.RETRY)
