@@ -101,7 +101,7 @@ class MergedSource(GitSource):
         self._concerned = await asyncio.to_thread(self._touched_files, ruling, tree, old, new)
         self._unread = frozenset(_names(value for path, value in new.items() if value and path not in self._concerned))
         strange = {} if self._override else dict(proposal.registries())
-        return after.only(self._concerned, strange)
+        return after.only(self._concerned, strange, dict(proposal.hosts()))
 
     def _touched_files(self, ruling: CommitTree, tree: CommitTree, before: Said, after: Said) -> frozenset[str]:
         if ruling.at(LOCK) != tree.at(LOCK):  # what it pins stands in Dockerfiles, which may be any

@@ -196,6 +196,41 @@ def test_a_registry_that_the_base_has_is_asked(sides: Sides) -> None:
     assert not after.wanted[ArtifactName.parse("ops/job")].holds
 
 
+AT = 'job = lian.make_artifact { image = "%s/job", context.path = "images/job" }'
+
+
+def test_a_host_that_only_an_image_proposes_is_not_asked(sides: Sides) -> None:
+    proposed = {"directives/ops.ncl": directives("ops", AT % "10.0.0.5", "more"), **images("job", "more")}
+    sides.commit(SHOP, {**SHOP, **proposed})
+    _, after = sides.merged()
+    held = after.wanted[ArtifactName.parse("ops/job")]
+    assert held.materials is None
+    assert [(p.code, p.file, p.line) for p in held.holds] == [("registry-proposed", "directives/ops.ncl", 5)]
+    assert held.holds[0].message.startswith("the registry 10.0.0.5 is named by nothing in main")
+    assert after.wanted[ArtifactName.parse("ops/more")].materials is not None
+    _, flagged = sides.merged(registry_override="http://127.0.0.1:5000")
+    assert flagged.wanted[ArtifactName.parse("ops/job")].materials is None
+
+
+FLEET = '{ registry = { provider = \'Zot, url = "http://10.0.0.5:7000" } }'
+
+
+@pytest.mark.parametrize(
+    ("base", "more"),
+    [
+        ({"lian.ncl": FLEET}, {}),
+        ({"directives/own.ncl": directives("own", "own", more=OWN % "10.0.0.5"), **images("own")}, {}),
+        ({"directives/own.ncl": directives("own", AT % "10.0.0.5:7000")}, {}),
+        ({}, {"registry_override": "http://10.0.0.5:7000"}),
+    ],
+)
+def test_a_host_that_the_base_names_is_asked(sides: Sides, base: dict[str, Content], more: dict[str, str]) -> None:
+    base = {**SHOP, **base, **images("job")}
+    sides.commit(base, {**base, "directives/ops.ncl": directives("ops", AT % "10.0.0.5:7000/new")})
+    _, after = sides.merged(**more)
+    assert not after.wanted[ArtifactName.parse("ops/job")].holds
+
+
 def test_globs_may_name_what_is_not_read(sides: Sides) -> None:
     """A team's job on everybody's pull requests: nothing of theirs is changed, and nothing is wrong."""
     sides.commit({**SHOP, **OPS}, {**SHOP, **OPS, "images/api/a": b"2"})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.bench import Bench, directive
+from tests.servers.files import serve_files
 from tests.servers.registry import run_registry
 
 if TYPE_CHECKING:
@@ -132,6 +133,19 @@ def test_what_a_stranger_proposes_decides_nothing(shop: Bench) -> None:
     assert (change["artifact"], change["action"]) == ("evil/x", "hold")
     assert [problem["code"] for problem in change["holds"]] == ["registry-proposed"]
     assert not (shop.repo / "pwned").exists()
+
+
+def test_no_host_is_called_on_a_strangers_word(shop: Bench) -> None:
+    with serve_files() as inside:
+        host = inside.url.removeprefix("http://")
+        at = f'image = "{host}/x", context.path = "images/base"'
+        on = 'image = "evil/y", context.path = "images/s01", contexts.base = { artifact = "x" }'
+        shop.commit({"directives/evil.ncl": directive("evil", {"x": at, "y": on})})
+        ran = shop.lian("diff", "--base", "main", "--head", "topic", "--json", code=4)
+        assert inside.asked == []
+    first, second = ran.json["changes"]
+    assert [problem["code"] for problem in first["holds"]] == ["registry-proposed"]
+    assert (second["artifact"], second["action"]) == ("evil/y", "hold")
 
 
 def test_settings_and_rules_that_would_break_everything_are_no_green_preview(shop: Bench) -> None:
