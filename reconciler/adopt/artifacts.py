@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.adopt.build import Build, FromBuild, FromImage
-from reconciler.adopt.names import name_of, secret_name, unique_names
+from reconciler.adopt.names import name_of, secret_names, unique_names
 from reconciler.adopt.pushed import Pushed, pushed
 from reconciler.adopt.remark import Remark, Weight
 from reconciler.model.artifact import Folder
@@ -54,7 +54,7 @@ def adopt(found: Found, workspace: str, project: Project, dockerfiles: Dockerfil
     makers = {reference: build.name for build in builds for reference in _called(build)}
     builds = [_linked(build, makers, project, dockerfiles) for build in builds]
     names = unique_names((build.name for build in builds), "image")
-    writer = _Writer(workspace, names, _common_host(builds))
+    writer = _Writer(workspace, names, _secret_names(builds), _common_host(builds))
     builds = _with_parents(builds)
     builds = [build if build.left_out else writer.checked(build, grammar) for build in builds]
     builds = _widened(_with_parents(builds))
@@ -66,7 +66,7 @@ def adopt(found: Found, workspace: str, project: Project, dockerfiles: Dockerfil
         tuple(build for build in builds if build.left_out),
         tuple(remarks),
         writer.host,
-        {secret_name(each.name): each for one in carried for each in one.build.secrets.values()},
+        {writer.secrets[each]: each for one in carried for each in one.build.secrets.values()},
     )
 
 
@@ -213,15 +213,23 @@ def _common_host(builds: Sequence[Build]) -> str | None:
     return hosts.pop() if len(hosts) == 1 else None
 
 
+def _secret_names(builds: Sequence[Build]) -> dict[SecretFrom, str]:
+    """Two that come from two places are two, however alike their names are."""
+    secrets = list(dict.fromkeys(each for build in builds if not build.left_out for each in build.secrets.values()))
+    return dict(zip(secrets, secret_names(each.name for each in secrets), strict=True))
+
+
 # -- writing
 
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
-    """`names` are the artifacts' by those of the builds; `host` is left out of image names: lian.ncl says it."""
+    """`names` are the artifacts' by those of the builds, `secrets` the logical ones by what they are; `host` is left
+    out of image names: lian.ncl says it."""
 
     workspace: str
     names: Mapping[str, str]
+    secrets: Mapping[SecretFrom, str]
     host: str | None
 
     def checked(self, build: Build, grammar: Grammar) -> Build:
@@ -264,7 +272,7 @@ class _Writer:
         if (platforms := _platforms(build)) != (DEFAULT_PLATFORM,):
             said["platforms"] = list(platforms)
         contexts = {key: self._context(source) for key, source in build.contexts.items()}
-        secrets = {key: {"name": secret_name(each.name)} for key, each in build.secrets.items()}
+        secrets = {key: {"name": self.secrets[each]} for key, each in build.secrets.items()}
         named = {"args": dict(build.args), "labels": dict(build.labels), "contexts": contexts, "secrets": secrets}
         return said | {key: value for key, value in named.items() if value}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.adopt import bake, bake_json, compose
 from reconciler.adopt.artifacts import Adopted, adopt
+from reconciler.adopt.committed import DOTENV, held_back, secrets_in
 from reconciler.adopt.dockerfiles import is_dockerfile, read_dockerfiles
 from reconciler.adopt.names import name_of
 from reconciler.adopt.notes import notes
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from reconciler.adopt.build import Found
     from reconciler.adopt.remark import Remark
     from reconciler.ports.project import Bake, Dockerfiles, Grammar, Project
-
-_DOTENV = ".env"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +126,14 @@ def _initiation(
     if taken:
         raise LianError([_taken(path) for path in taken])
     ignored = gitignore is None or ignores_own(gitignore.decode("utf-8", "replace"))
-    contexts = () if project.has_commit or adopted is None else _contexts(adopted)
-    commands = _commands(project, asked, (files, frozenset(contexts)), ignored)
+    contexts = frozenset(() if project.has_commit or adopted is None else _contexts(adopted))
+    tops = {path: path.partition("/")[0] for path in files}
+    secrets = {} if project.has_commit else secrets_in(project, contexts.union(tops.values()))
+    hidden = "." in secrets and all(posixpath.basename(path) == DOTENV for path in secrets["."])
+    kept_back = {} if hidden else secrets  # one line keeps all of them out
+    remarks = (*remarks, *(held_back(each, kept_back[each]) for each in sorted(contexts & kept_back.keys())))
+    paths = {path if top in kept_back else top for path, top in tops.items()} | (contexts - kept_back.keys())
+    commands = _commands(project, asked, paths, ignored=ignored, hidden=hidden)
     source, file = (found.kind, found.file) if found else ("nothing", None)
     return Initiation(source, file, workspace, dict(sorted(files.items())), adopted, remarks, commands)
 
@@ -142,21 +147,17 @@ def _contexts(adopted: Adopted) -> Iterator[str]:
 
 
 def _commands(
-    project: Project, asked: Asked, paths: tuple[Collection[str], Collection[str]], ignored: bool
+    project: Project, asked: Asked, paths: Collection[str], *, ignored: bool, hidden: bool
 ) -> tuple[str, ...]:
-    """`paths` are the files that are written and the folders that are to be committed with them. All of the folder may
-    hold a `.env`, which is never to be."""
-    files, contexts = paths
-    added = sorted({*(path.partition("/")[0] for path in files), *contexts} | (set() if ignored else {IGNORED}))
-    everything = "." in added
-    lines = (project.read(IGNORED) or b"").decode("utf-8", "replace").split()
-    secret = everything and project.read(_DOTENV) is not None and _DOTENV not in lines
+    """`paths` are what is to be committed; git ignores lian's own where that is `ignored`, and is to ignore every
+    `.env` from now on where these are `hidden`."""
+    added = sorted({*paths} | (set() if ignored else {IGNORED}))
     return (
         *(() if asked.folder == "." else (f"cd {shlex.quote(asked.folder)}",)),
         *(() if project.in_git else ("git init",)),
         *(() if ignored else (f"echo {OWN} >> {IGNORED}",)),
-        *((f"echo {_DOTENV} >> {IGNORED}",) if secret else ()),
-        "git add -A" if everything else f"git add {' '.join(map(shlex.quote, added))}",
+        *((f"echo {DOTENV} >> {IGNORED}",) if hidden else ()),
+        "git add -A" if "." in added else f"git add {' '.join(map(shlex.quote, added))}",
         "git commit -m 'Images by lian'",
         "lian diff",
         "lian reconcile --once",

@@ -39,6 +39,17 @@ def unique_names(texts: Iterable[str], otherwise: str) -> dict[str, str]:
     return names
 
 
+def secret_names(texts: Iterable[str]) -> list[str]:
+    """A logical name for each of several secrets, that no other has. Where two come to the same, the later is
+    numbered."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for text in texts:
+        names.append(_free(secret_name(text), taken, _MAX_SECRET))
+        taken.add(names[-1])
+    return names
+
+
 def folder_names(paths: Mapping[str, str], otherwise: str) -> dict[str, str]:
     """Each key -> a name made of the last parts of its path, of as many as set it apart: `a/api` and `b/api` are
     `a-api` and `b-api`, where `web` alone is `web`."""
@@ -61,8 +72,8 @@ def folder_names(paths: Mapping[str, str], otherwise: str) -> dict[str, str]:
     return named
 
 
-def _free(name: str, taken: set[str]) -> str:
+def _free(name: str, taken: set[str], most: int = MAX_NAME) -> str:
     if name not in taken:
         return name
-    numbered = (f"{name[: MAX_NAME - 7].rstrip('-')}-{number}" for number in count(2))
+    numbered = (f"{name[: most - 7].rstrip('._-')}-{number}" for number in count(2))
     return next(each for each in numbered if each not in taken)

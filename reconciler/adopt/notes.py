@@ -6,6 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from reconciler.adopt import bake, compose
+from reconciler.adopt.names import secret_name
 from reconciler.adopt.remark import Remark, Weight
 from reconciler.adopt.written import directives_path
 from reconciler.model.artifact import Folder, Place
@@ -69,6 +70,9 @@ def _platforms(adopted: Adopted, found: Found, file: str) -> Iterator[Remark]:
 
 def _secrets(adopted: Adopted, file: str) -> Iterator[Remark]:
     for name, each in adopted.secrets.items():
+        if name != (taken := secret_name(each.name)):
+            message = f"the secret {each.name} is called {name}: another one is called {taken} already"
+            yield Remark(Weight.SETTLED, "secret-renamed", message, Place(file))
         if each.variable:
             message = f"the secret {name} is read from the variable {each.variable}, as lian.ncl binds it"
             yield Remark(Weight.SETTLED, "secret-bound", message, Place(file))

@@ -92,6 +92,10 @@ def _usable(arguments: argparse.Namespace) -> None:
         raise LianError(
             Problem("usage", "--head is what would be merged, and nothing says into what", hint="add --base")
         )
+    if arguments.head and arguments.rev != (os.environ.get("LIAN_REV") or "HEAD"):
+        raise LianError(
+            Problem("usage", "--rev and --head both say what would be merged", hint="leave one of them out")
+        )
     for flag in ("force", "changed_since") if arguments.base else ():
         if getattr(arguments, flag):
             named = f"--{flag.replace('_', '-')}"

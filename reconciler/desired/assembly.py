@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,8 @@ class Directives:
     """Whether these are all that the repo has."""
     strange: Mapping[str, Problem] = field(default_factory=dict)
     """File -> why the registry that it describes is not asked anything."""
+    strange_hosts: Mapping[str, Problem] = field(default_factory=dict)
+    """Host of an image -> why it is not asked anything, unless it is that of the fleet's registry."""
     linked: Mapping[str, Problem] = field(default_factory=dict)
     """What would be a directive file, and is a symbolic link -> why it is not read."""
 
@@ -93,11 +96,14 @@ class Directives:
         """What the files say that are right."""
         return [one.value for one in self.evaluated.values() if one.value is not None]
 
-    def only(self, files: Collection[str], strange: Mapping[str, Problem]) -> Directives:
+    def only(
+        self, files: Collection[str], strange: Mapping[str, Problem], strange_hosts: Mapping[str, Problem]
+    ) -> Directives:
         """Of these files."""
         kept = {path: node for path, node in self.files.items() if path in files}
         evaluated = {path: self.evaluated[path] for path in kept}
-        return replace(self, files=kept, evaluated=evaluated, all_of_them=False, strange=strange)
+        said = replace(self, files=kept, evaluated=evaluated, all_of_them=False)
+        return replace(said, strange=strange, strange_hosts=strange_hosts)
 
 
 class Overlay:
@@ -164,6 +170,7 @@ class Assembly:
             if value is not None:
                 text = DirectiveText(path, node, self._texts(directives))
                 self._take(text, value, reader, directives.strange.get(path))
+        self._hold_strangers(directives)
         contexts = (each for one in self.artifacts.values() for each in (one.context, *one.contexts.values()))
         return frozenset((each.url, each.rev) for each in contexts if isinstance(each, GitFolder))
 
@@ -261,6 +268,20 @@ class Assembly:
             said = (problem.of(str(name)) for problem in problems)
             self.holds.setdefault(name, []).extend(said)
 
+    def _hold_strangers(self, directives: Directives) -> None:
+        """Whose image is on a host that nothing is asked of."""
+        own = self.fleet.registry.host
+        strange = {host: problem for host, problem in directives.strange_hosts.items() if host != own}
+        for artifact in self.artifacts.values() if strange else ():
+            if (problem := strange.get(artifact.image.host)) is not None:
+                self._hold(artifact.name, [problem.at(self._place(directives, artifact, ("image",)))])
+
+    def _place(self, directives: Directives, artifact: Artifact, where: tuple[str, ...]) -> Place:
+        """Where a field of an artifact is written."""
+        file = artifact.place.file
+        text = DirectiveText(file, directives.files[file], self._texts(directives))
+        return text.field(("artifacts", artifact.name.artifact, *where))
+
     def _twice(self, first: Artifact, second: Artifact) -> None:
         """Two files declare one name: neither is taken for right."""
         message = f"{first.name} is declared in {first.place.file} and again in {second.place.file}"
@@ -283,11 +304,7 @@ class Assembly:
     def _wanted(
         self, directives: Directives, foreign: Mapping[tuple[str, str], Side | Problem]
     ) -> dict[ArtifactName, Wanted]:
-        def place(artifact: Artifact, where: tuple[str, ...]) -> Place:
-            file = artifact.place.file
-            text = DirectiveText(file, directives.files[file], self._texts(directives))
-            return text.field(("artifacts", artifact.name.artifact, *where))
-
+        place = partial(self._place, directives)
         reader = MaterialsReader(self.commit.tree, self.commit.contexts, self.commit.memo, place, foreign)
         wanted: dict[ArtifactName, Wanted] = {}
         for artifact, found in reader.read([self.artifacts[name] for name in sorted(self.artifacts)]):

@@ -3,6 +3,7 @@ nothing written to it."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ import pygit2
 from pygit2.enums import MergeFavor, MergeFlag
 
 from reconciler.desired import git
-from reconciler.desired.tree import CommitTree, GitObjects, Objects
-from reconciler.model.problem import LianError, Problem
+from reconciler.desired.tree import UNREADABLE_HINT, CommitTree, GitObjects, Objects
+from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.wording import short, some
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ _TOLD = 5
 class MergedObjects(Objects, Protocol):
     """Those that a merge has."""
 
-    def holds_file(self, tree_id: str, name: str) -> bool:
-        """Whether a regular file has this name in a tree. Raises LianError as `read` does."""
+    def file_in(self, tree_id: str, name: str) -> str | None:
+        """The id of the regular file that has this name in a tree, if one has. Raises LianError as `read` does."""
         ...
 
 
@@ -64,16 +65,17 @@ class _WithNew:
         new = self._new.get(blob_id)
         return self._objects.size(blob_id) if new is None else len(new)
 
-    def holds_file(self, tree_id: str, name: str) -> bool:
+    def file_in(self, tree_id: str, name: str) -> str | None:
         """See MergedObjects."""
         if tree_id not in self._new:
-            return self._objects.holds_file(tree_id, name)
+            return self._objects.file_in(tree_id, name)
         node = CommitTree(self, tree_id).at(name)
-        return node is not None and node.is_file
+        return node.id if node is not None and node.is_file else None
 
 
 def merged(repository: pygit2.Repository, base: str, head: str) -> Merge:
-    """What merging would give. Raises LianError as `git.resolve` and `fork_point` do, and `merge-conflict`."""
+    """What merging would give. Raises LianError as `git.resolve` and `fork_point` do, `merge-conflict`, and
+    `object-unreadable` where the repository lacks what the merge needs."""
     into, what = git.resolve(repository, base), git.resolve(repository, head)
     fork = fork_point(repository, (base, into.commit), (head, what.commit))
     objects = GitObjects(repository)
@@ -81,7 +83,10 @@ def merged(repository: pygit2.Repository, base: str, head: str) -> Merge:
         return Merge(into, what, what.tree if fork == into.commit else into.tree, objects)
     with tempfile.TemporaryDirectory(prefix="lian-merge-") as folder:
         beside = _beside(repository, Path(folder))
-        index = beside.merge_commits(into.commit, what.commit, MergeFavor.NORMAL, MergeFlag.FIND_RENAMES)
+        try:
+            index = beside.merge_commits(into.commit, what.commit, MergeFavor.NORMAL, MergeFlag.FIND_RENAMES)
+        except (KeyError, ValueError, pygit2.GitError) as error:
+            raise LianError(_lacking(base, head, error)) from error
         if index.conflicts is not None:
             raise LianError(_conflict(base, head, sorted(set(_in_conflict(index)))))
         tree = str(index.write_tree(beside))
@@ -95,6 +100,7 @@ def fork_point(repository: pygit2.Repository, one: tuple[str, str], other: tuple
 
     Raises LianError `clone-partial` where this clone does not hold enough to tell, `revisions-unrelated`.
     """
+    repository = _main(repository)
     try:
         found = repository.merge_base(one[1], other[1])
     except (KeyError, ValueError, pygit2.GitError):
@@ -111,15 +117,28 @@ def fork_point(repository: pygit2.Repository, one: tuple[str, str], other: tuple
 
 def _beside(repository: pygit2.Repository, folder: Path) -> pygit2.Repository:
     """A repository that reads this one's objects too, and writes its own in the folder (gitrepository-layout(5))."""
-    beside = pygit2.init_repository(str(folder), bare=True)
-    (folder / "objects" / "info" / "alternates").write_bytes(bytes(git.common_dir(repository) / "objects") + b"\n")
+    beside, common = pygit2.init_repository(str(folder), bare=True), git.common_dir(repository)
+    (folder / "objects" / "info" / "alternates").write_bytes(bytes(common / "objects") + b"\n")
+    if (common / "shallow").is_file():  # where history ends: its last commits name parents that are not here
+        shutil.copyfile(common / "shallow", folder / "shallow")
     del beside
     return pygit2.Repository(str(folder))
+
+
+def _main(repository: pygit2.Repository) -> pygit2.Repository:
+    """The one that a linked work tree belongs to: in a work tree, libgit2 does not see that a clone is shallow."""
+    common = git.common_dir(repository)
+    return repository if common == Path(repository.path).resolve() else pygit2.Repository(str(common))
 
 
 def _in_conflict(index: pygit2.Index) -> Iterator[str]:
     for sides in index.conflicts or ():
         yield next(side.path for side in sides if side is not None)
+
+
+def _lacking(base: str, head: str, error: Exception) -> Problem:
+    message = f"merging {head} into {base} needs what this repository does not hold, or what is damaged"
+    return Problem("object-unreadable", message, cause=str(error), hint=UNREADABLE_HINT, next=Next.RETRY)
 
 
 def _conflict(base: str, head: str, paths: list[str]) -> Problem:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from reconciler.desired.lock import Pinning
 from reconciler.desired.merge import merged
 from reconciler.desired.narrowing import changed_paths, concerned
+from reconciler.desired.nickel.closures import closures
 from reconciler.desired.not_yet import NotYet
 from reconciler.desired.proposed import Proposal
 from reconciler.desired.source import GitSource
+from reconciler.desired.specs import importing
 from reconciler.desired.tree import CommitTree
 from reconciler.model.lock import NAME as LOCK
 from reconciler.model.lock import Lock
@@ -98,14 +100,19 @@ class MergedSource(GitSource):
         self._concerned = await asyncio.to_thread(self._touched_files, ruling, tree, old, new)
         self._unread = frozenset(_names(value for path, value in new.items() if value and path not in self._concerned))
         strange = {} if self._override else dict(proposal.registries())
-        return after.only(self._concerned, strange)
+        return after.only(self._concerned, strange, dict(proposal.hosts()))
 
     def _touched_files(self, ruling: CommitTree, tree: CommitTree, before: Said, after: Said) -> frozenset[str]:
         if ruling.at(LOCK) != tree.at(LOCK):  # what it pins stands in Dockerfiles, which may be any
             return frozenset(before.keys() | after.keys())
         if self._merge is None:
             raise RuntimeError("nothing is merged yet")
-        return concerned(before, after, changed_paths(ruling, tree), tree, self._merge.objects.holds_file)
+        file_in = self._merge.objects.file_in
+        changed = set(changed_paths(ruling, tree))
+        specs = importing(tree, (value for value in after.values() if value), file_in) if changed else []
+        old, new = (closures(side, specs, self._evaluator) if specs else {} for side in (ruling, tree))
+        changed |= {path for path, closure in new.items() if closure != old[path]}
+        return concerned(before, after, changed, tree, file_in)
 
     async def _sides(
         self, commit: ReadCommit, places: frozenset[tuple[str, str]], lock: Lock | None

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from reconciler.desired.tree import CommitTree, Node
 
-HoldsFile: TypeAlias = "Callable[[str, str], bool]"
-"""Whether a regular file has this name in the tree of this id."""
+FileIn: TypeAlias = "Callable[[str, str], str | None]"
+"""The id of the regular file that has this name in the tree of this id, if one has."""
 Said: TypeAlias = "Mapping[str, Mapping[str, Any] | None]"
 """Directive file -> what it says, None where it is wrong."""
 
@@ -87,12 +87,10 @@ class _Declared:
     parents: tuple[str, ...]
 
 
-def concerned(
-    before: Said, after: Said, changed: Iterable[str], tree: CommitTree, holds_file: HoldsFile
-) -> frozenset[str]:
+def concerned(before: Said, after: Said, changed: Iterable[str], tree: CommitTree, file_in: FileIn) -> frozenset[str]:
     """The files that declare what may differ, what stands on that or on what no file declares, all that these stand
-    on, and what wants the same name or image. `changed` are the paths at which the commits differ, `tree` is that of
-    `after`."""
+    on, and what wants the same name or image. `changed` are the paths at which the commits differ, in what stands there
+    or in what that draws in from elsewhere; `tree` is that of `after`."""
     touch = Touch(set(changed))
     files = {path for path in before.keys() | after.keys() if _differs(before, after, path)}
     declared = [one for path, value in after.items() if value is not None for one in _declared(path, value)]
@@ -100,7 +98,7 @@ def concerned(
     own = {
         one.name
         for one in declared
-        if one.file in files or one.name in rivals or one.image in rivals or _is_touched(one, touch, tree, holds_file)
+        if one.file in files or one.name in rivals or one.image in rivals or _is_touched(one, touch, tree, file_in)
     }
     names = {one.name for one in declared}
     nowhere = {parent for one in declared for parent in one.parents if parent not in names}
@@ -143,7 +141,7 @@ def _full(name: str, workspace: str) -> str:
     return name if "/" in name else f"{workspace}/{name}"
 
 
-def _is_touched(one: _Declared, touch: Touch, tree: CommitTree, holds_file: HoldsFile) -> bool:
+def _is_touched(one: _Declared, touch: Touch, tree: CommitTree, file_in: FileIn) -> bool:
     """A path that no plain file or folder stands at may lead anywhere, so it counts as touched."""
     if any(touch.below(folder) or not _is_folder(tree.at(folder)) for folder in one.folders):
         return True
@@ -151,7 +149,7 @@ def _is_touched(one: _Declared, touch: Touch, tree: CommitTree, holds_file: Hold
         return False
     above, name = posixpath.split(one.dockerfile)
     folder = tree.at(above)
-    return touch.below(above) or folder is None or not _is_folder(folder) or not holds_file(folder.id, name)
+    return touch.below(above) or folder is None or not _is_folder(folder) or file_in(folder.id, name) is None
 
 
 def _is_folder(node: Node | None) -> bool:

@@ -1,5 +1,6 @@
-"""What somebody proposes to have asked of others: registries described anew, and other git repositories. In a preview
-nothing is asked on a stranger's word that a login may be bound to (ADR 067)."""
+"""What somebody proposes to have asked of others: registries described anew, hosts that images are to be pushed to, and
+other git repositories. In a preview nothing is asked on a stranger's word that a login may be bound to, and no host is
+called for what is to be built (ADR 067)."""
 
 from __future__ import annotations
 
@@ -7,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.canonical import canonical
+from reconciler.model.fleet import RegistryProvider, RegistrySettings
 from reconciler.model.git_url import GitUrl
 from reconciler.model.problem import Next, Problem
+from reconciler.model.reference import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -46,6 +49,13 @@ class Proposal:
                 message = f"{path} describes a registry as nothing in {self.base} does, so it is not asked yet"
                 yield path, Problem("registry-proposed", message, path, hint=_REGISTRY_HINT, next=Next.HOLD)
 
+    def hosts(self) -> Iterator[tuple[str, Problem]]:
+        """Host that an image names -> why it is not asked: no image of `base` names it, and no registry is there that a
+        directive of `base` describes. The fleet's own registry is not known here."""
+        for host in sorted(_image_hosts(self.after) - _image_hosts(self.before) - set(_registry_hosts(self.before))):
+            message = f"the registry {host} is named by nothing in {self.base}, so it is not asked yet"
+            yield host, Problem("registry-proposed", message, hint=_REGISTRY_HINT, next=Next.HOLD)
+
     def repositories(
         self, access: GitAccess, moved: Callable[[str, str], bool]
     ) -> Iterator[tuple[tuple[str, str], Problem]]:
@@ -65,6 +75,31 @@ class Proposal:
                 (use.url, use.rev),
                 Problem("git-proposed", f"{why}, so it is not asked yet", hint=_GIT_HINT, next=Next.HOLD),
             )
+
+
+def _image_hosts(said: Said) -> set[str]:
+    firsts = {
+        first
+        for value in said.values()
+        for one in (value["artifacts"].values() if value else ())
+        for first, slash, _ in (one["image"].partition("/"),)
+        if slash
+    }
+    return {host for first in firsts if (host := _host(first))}
+
+
+def _host(first: str) -> str:
+    """The host that an image's first part is; empty for none, and for one that is refused anyway."""
+    try:
+        return Repository.parse(f"{first}/image", "").host
+    except ValueError:
+        return ""
+
+
+def _registry_hosts(said: Said) -> Iterator[str]:
+    for value in said.values():
+        if value and "url" in value.get("registry", {}):
+            yield RegistrySettings(RegistryProvider(value["registry"]["provider"]), url=value["registry"]["url"]).host
 
 
 def _git_uses(said: Said) -> Iterator[GitUse]:

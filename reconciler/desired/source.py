@@ -37,7 +37,7 @@ from reconciler.desired.variables import named_variables
 from reconciler.finishing import beside
 from reconciler.model.artifact import Place
 from reconciler.model.git_url import GitAccess
-from reconciler.model.lock import NAME
+from reconciler.model.lock import NAME, Lock
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.tree import SYMLINK
 
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from reconciler.model.credential import SourceRef
     from reconciler.model.desired import Desired, Materials, SentFolder
     from reconciler.model.fleet import RegistrySettings
-    from reconciler.model.lock import Lock
     from reconciler.model.name import ArtifactName
     from reconciler.model.plan import FileSince
     from reconciler.model.rule import Rulebook, Written
@@ -74,7 +73,8 @@ class GitSource:
     be deleted at any time; `registry_override` as `--registry` takes it; `secret` hears of the variables that a commit
     names as places of credentials and keys, heeded or not, before anything is asked of a registry; `credential` reads
     one that the fleet's owner has bound to a git server, and hears where it lies, what it is for and the server's host.
-    Without `heeds_lock` the commit's lian.lock is as good as not there.
+    Without `heeds_lock` the commit's lian.lock says nothing but at which commits git contexts are read, as long as
+    `keep` says nothing else.
 
     Raises LianError `registry-invalid`, `source-scheme`.
     """
@@ -93,6 +93,8 @@ class GitSource:
     ) -> None:
         self._location = location
         self._heeds_lock = heeds_lock
+        self._kept: Lock | None = None
+        """At which commits git contexts are read, whatever the commit's own lock says."""
         self._rev = rev
         self._memo_path = cache / "materials.sqlite"
         self._override = registry_flag(registry_override) if registry_override else None
@@ -238,14 +240,15 @@ class GitSource:
         for one in directives.evaluated.values():
             self._secret(named_variables(one.value or {}))
         specs = await self._specs(commit.tree, directives)
-        pinning = await asyncio.to_thread(Pinning.read, commit.tree) if self._heeds_lock else Pinning(told=False)
+        own = await asyncio.to_thread(Pinning.read, commit.tree)
+        pinning = own if self._heeds_lock else Pinning(told=False)
         assembly = Assembly(commit, fleet, override, settings.value, specs, pinning=pinning)
         if names_tiers(settings.value, directives.values):
             sizes, assembly.nothing_builds = await self._sizes()
             assembly.ladder = sizes.ladder
         with paused():
             places = await asyncio.to_thread(assembly.take, directives)
-            foreign = await self._sides(commit, places, pinning.lock) if places else {}
+            foreign = await self._sides(commit, places, self._kept or own.lock) if places else {}
             desired = await asyncio.to_thread(assembly.desired, directives, foreign)
         rules = await self._rules(commit.ruling)
         about_none = idle(rules, map(str, desired.wanted)) if directives.all_of_them else ()
@@ -268,6 +271,10 @@ class GitSource:
         asked = {(url, rev): (url, rev or "HEAD") for url, rev in places}
         found = await self._foreign().commits(asked.values(), self._access)
         return {place: found[whole] for place, whole in asked.items()}
+
+    def keep(self, pins: Mapping[tuple[str, str], str]) -> None:
+        """See the port GitRefs."""
+        self._kept = Lock(git=pins)
 
     async def _settings(self, tree: CommitTree) -> Evaluated:
         """lian.ncl under its contract; without one, the contract's defaults."""
@@ -435,9 +442,9 @@ class GitSource:
 
     @property
     def working_tree(self) -> Path | None:
-        """The folder of the working tree; None for a URL, a bare repository, and what lies in none."""
-        repository = self._loaded.repository
-        folder = None if repository is None or self._mirror else repository.workdir
+        """The folder of the working tree; None for a URL and a bare repository. Raises LianError as `git.open_local`
+        does."""
+        folder = None if self._mirror else git.open_local(Path(self._location)).workdir
         return Path(folder) if folder else None
 
     @property

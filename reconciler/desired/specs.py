@@ -11,11 +11,12 @@ from reconciler.desired.tree import normal
 from reconciler.model.artifact import Folder
 from reconciler.model.problem import Problem
 from reconciler.model.tier import BUILD_SPEC, BuildSpec
-from reconciler.model.tree import SYMLINK
+from reconciler.model.tree import FOLDER, SYMLINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from reconciler.desired.narrowing import FileIn
     from reconciler.desired.nickel.settings import Evaluated
     from reconciler.desired.tree import CommitTree
     from reconciler.model.artifact import Artifact
@@ -35,9 +36,7 @@ class Specs:
     def found(cls, tree: CommitTree, directives: Iterable[Mapping[str, Any]]) -> Specs:
         """Raises LianError for a repository that cannot be read."""
         specs = cls()
-        written = {one["context"].get("path", "") for value in directives for one in value["artifacts"].values()
-                   if "git" not in one["context"]}  # fmt: skip
-        for context in sorted(written):
+        for context in sorted(_contexts(directives)):
             specs._look(tree, context)
         return specs
 
@@ -74,3 +73,25 @@ class Specs:
             self.refused[context] = Problem("build-spec-is-link", message, path, hint="commit the file itself")
         elif file.is_file:
             self.files[context] = SourceFile(path, file.id)
+
+
+def importing(tree: CommitTree, directives: Iterable[Mapping[str, Any]], file_in: FileIn) -> list[SourceFile]:
+    """Those in plain folders of which one may say something else although its folder is the same: it names an import.
+    Raises LianError for a repository that cannot be read."""
+    names_import: dict[str, bool] = {}
+    found = []
+    for folder in sorted({normal(context) for context in _contexts(directives)}):
+        node = tree.at(folder)
+        blob = file_in(node.id, BUILD_SPEC) if node is not None and node.mode == FOLDER else None
+        if blob is not None:
+            if blob not in names_import:
+                names_import[blob] = b"import" in tree.read(blob)
+            if names_import[blob]:
+                found.append(SourceFile(posixpath.join(folder, BUILD_SPEC), blob))
+    return found
+
+
+def _contexts(directives: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Folders of the commit, as directives write them."""
+    artifacts = (one for value in directives for one in value["artifacts"].values())
+    return {one["context"].get("path", "") for one in artifacts if "git" not in one["context"]}

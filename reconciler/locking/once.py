@@ -71,9 +71,10 @@ class _Uses:
 async def lock_once(ports: Locking, options: Options) -> LockReport:
     """Bring the working tree's lian.lock up to the commit. Raises LianError if no commit or no lock can be read, if it
     cannot be written, and for a name in `update` that names nothing (`lock-name-unknown`)."""
+    before = (await ports.locks.read() or Lock()).pins
+    ports.git_refs.keep(_kept(before, options.update))
     desired = await ports.source.load()
     uses = _Uses.of(desired)
-    before = (await ports.locks.read() or Lock()).pins
     moving = _named(options.update, {*uses.parts, *before})
     asked = [part for part in uses.parts if part not in before or part in moving]
     unused = uses.unused(before, desired)
@@ -91,8 +92,8 @@ async def lock_once(ports: Locking, options: Options) -> LockReport:
 
 
 async def check(ports: Locking) -> LockReport:
-    """What the commit's own lock lacks, and what it has in vain; asks nobody, writes nothing. Raises LianError if no
-    commit can be read, or not its lock."""
+    """What the commit's own lock lacks, and what it has in vain; asks nobody what a part is now, writes nothing. Raises
+    LianError if no commit can be read, or not its lock."""
     desired = await ports.source.load()
     uses = _Uses.of(desired)
     pins = (await ports.locks.committed() or Lock()).pins
@@ -113,22 +114,26 @@ async def _is_mended(ports: Locking, changes: Collection[LockChange]) -> bool:
     return all((change.part in pins) is (change.action is LockAction.LACKING) for change in changes)
 
 
+def _kept(before: Mapping[Part, str], globs: tuple[str, ...] | None) -> dict[tuple[str, str], str]:
+    """At which commits repositories are read: what a pinned commit needs is what will be built, not what the newest
+    one needs."""
+    moving = _matching(globs, before)
+    return {(p.name, p.rev): pin for p, pin in before.items() if p.kind is PartKind.GIT and p not in moving}
+
+
 def _named(globs: tuple[str, ...] | None, known: Collection[Part]) -> set[Part]:
     """The parts that are to move. Raises LianError for a glob that names nothing."""
-    if globs is None:
-        return set()
-    if not globs:
-        return set(known)
-    found: set[Part] = set()
-    problems = []
-    for glob in globs:
-        matches = {part for part in known if any(fnmatchcase(name, glob) for name in part.names)}
-        if not matches:
-            problems.append(_unknown(glob, known))
-        found |= matches
+    problems = [_unknown(glob, known) for glob in globs or () if not _matching((glob,), known)]
     if problems:
         raise LianError(problems)
-    return found
+    return _matching(globs, known)
+
+
+def _matching(globs: tuple[str, ...] | None, known: Collection[Part]) -> set[Part]:
+    """Those that one of the globs names: all where there are none, none where nothing is to move."""
+    if not globs:
+        return set() if globs is None else set(known)
+    return {part for part in known if any(fnmatchcase(name, glob) for glob in globs for name in part.names)}
 
 
 def _unknown(glob: str, known: Collection[Part]) -> Problem:

@@ -27,3 +27,8 @@ class GitRefs(Protocol):
         """URL and branch or tag -> the commit, 40 hex digits, that it names now, or why that is not known. Each
         repository is asked once."""
         ...
+
+    def keep(self, pins: Mapping[tuple[str, str], str]) -> None:
+        """From the next load on, the source reads these at these commits and all others at what they name then. Until
+        then, it reads them as the commit's own lock pins them."""
+        ...

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 class Locks(Protocol):
-    """The lock of the desired repo that was last loaded."""
+    """The lock of a desired repo."""
 
     async def committed(self) -> Lock | None:
-        """That of the commit; None where it has none. Raises LianError `lock-invalid`."""
+        """That of the commit last loaded; None where it has none. Raises LianError `lock-invalid`."""
         ...
 
     async def read(self) -> Lock | None:

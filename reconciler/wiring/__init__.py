@@ -101,8 +101,8 @@ async def previewing(choice: Choice, base: str) -> AsyncIterator[Previewing]:
 
 @asynccontextmanager
 async def locking(choice: Choice) -> AsyncIterator[Locking]:
-    """The ports of `lian lock`: registries are asked for pull alone, and what is written is one file. The commit's own
-    lock is not heeded, or it could not be mended by this."""
+    """The ports of `lian lock`: registries are asked for pull alone, and what is written is one file. Of the commit's
+    own lock only the pins of git contexts are heeded, or it could not be mended by this."""
     from reconciler.desired.lock_file import LockFile
     from reconciler.providers.contents.http import HttpContents
     from reconciler.providers.registry.router import RoutedRegistry

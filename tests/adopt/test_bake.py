@@ -40,12 +40,33 @@ BAKE: dict[str, Any] = {
         "other": {"context": "other"},
     },
 }  # fmt: skip
+SECRETS = {
+    "target": {
+        "a": {"context": "base", "secret": ["id=A_B,env=ONE", "id=a-b,env=TWO"]},
+        "b": {"context": "base", "secret": ["id=A_B,env=ONE", "id=x,env=ONE"]},
+        "c": {"context": "base", "secret": ["id=x,env=THREE"]},
+    }
+}
 FILES = {
     "docker-bake.json": json.dumps(BAKE, indent=2),
     "base/Dockerfile": PLAIN,
     "api/Dockerfile": "FROM base\n",
     "api/Dockerfile.web": "FROM base\n",
 }
+
+
+def test_secrets_whose_names_come_to_the_same_are_kept_apart(tmp_path: Path) -> None:
+    document = json.dumps(SECRETS)
+    told = begun(tmp_path / "acme", {"docker-bake.json": document, "base/Dockerfile": PLAIN}, only=("a", "b", "c"))
+    made = {name: {key: each["name"] for key, each in one["secrets"].items()} for name, one in directives(told).items()}
+    assert made == {"a": {"A_B": "a-b", "a-b": "a-b-2"}, "b": {"A_B": "a-b", "x": "x"}, "c": {"x": "x-2"}}
+    bound = {name: each["name"] for name, each in settings(told)["secrets"]["acme"].items()}
+    assert bound == {"a-b": "ONE", "a-b-2": "TWO", "x": "ONE", "x-2": "THREE"}
+    renamed = [remark.message for remark in told.remarks if remark.code == "secret-renamed"]
+    assert renamed == [
+        "the secret a-b is called a-b-2: another one is called a-b already",
+        "the secret x is called x-2: another one is called x already",
+    ]
 
 
 def test_a_whole_file(tmp_path: Path) -> None:

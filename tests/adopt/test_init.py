@@ -69,6 +69,47 @@ def test_all_of_a_folder_is_committed_without_its_variables(
     assert ("echo .env >> .gitignore" in commands) is kept_out
 
 
+@pytest.mark.parametrize("secret", [".env", ".env.production", "tls/server.key", "id_ed25519", ".netrc"])
+def test_a_folder_that_holds_secrets_is_not_committed(tmp_path: Path, secret: str) -> None:
+    files = {"job/Dockerfile": PLAIN, "services/api/Dockerfile": PLAIN, f"services/api/{secret}": "A=b"}
+    told = begun(tmp_path / "new", files)
+    assert "git add .gitignore directives job lian.ncl" in told.next
+    (remark,) = (remark for remark in told.remarks if remark.code == "secret-in-folder")
+    assert remark.place.file == f"services/api/{secret}"
+    assert "services/api is not among what is committed" in remark.message
+    assert remark.hint is not None
+    assert f"echo services/api/{secret} >> .gitignore" in remark.hint
+
+
+@pytest.mark.parametrize(
+    "files", [{".env.example": "A="}, {".env": "A=b", ".gitignore": ".env*\n"}, {"tls/server.pub": "x"}]
+)
+def test_a_folder_without_secrets_is(tmp_path: Path, files: dict[str, str]) -> None:
+    for folder in ("new", "old"):
+        if folder == "old":
+            pygit2.init_repository(str(tmp_path / "old"))
+        ignored = {name: text for name, text in files.items() if name == ".gitignore"}
+        held = {f"api/{name}": text for name, text in files.items() if name not in ignored}
+        told = begun(tmp_path / folder, {"api/Dockerfile": PLAIN, **held, **ignored})
+        assert any(command.startswith("git add .gitignore api directives") for command in told.next)
+        assert not [remark for remark in told.remarks if remark.code == "secret-in-folder"]
+
+
+def test_all_of_a_folder_is_not_committed_with_a_key(tmp_path: Path) -> None:
+    told = begun(tmp_path, {"Dockerfile": PLAIN, "tls/server.key": "x"})
+    assert "git add .gitignore directives lian.ncl" in told.next
+    (remark,) = (remark for remark in told.remarks if remark.code == "secret-in-folder")
+    assert "the folder itself is not among what is committed" in remark.message
+    below = begun(tmp_path / "below", {"Dockerfile": PLAIN, "api/.env": "A=b"}).next
+    assert below.index("echo .env >> .gitignore") < below.index("git add -A")
+
+
+def test_of_a_folder_with_secrets_only_what_is_written_is_committed(tmp_path: Path) -> None:
+    told = begun(tmp_path, {"images/.env": "A=b"})
+    paths = "directives images/hello/Dockerfile images/hello/hello.txt lian.ncl"
+    assert f"git add .gitignore {paths}" in told.next
+
+
 def test_a_repository_need_not_be_made(tmp_path: Path) -> None:
     pygit2.init_repository(str(tmp_path))
     assert "git init" not in begun(tmp_path).next

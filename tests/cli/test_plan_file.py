@@ -52,6 +52,15 @@ def test_dependants_of_nothing_are_refused(line: str, tmp_path: Path) -> None:
     assert refused.value.problems[0].hint == "add --only GLOB"
 
 
+def test_two_revisions_to_merge_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LianError, match="usage: --rev and --head both say what would be merged") as refused:
+        diff.run(parse(["diff", "--base", "main", "--rev", "x", "--head", "y", "--repo", "/nowhere"], {}))
+    assert refused.value.problems[0].hint == "leave one of them out"
+    monkeypatch.setenv("LIAN_REV", "x")
+    with pytest.raises(LianError, match="repo"):  # what is set for all commands is beaten
+        diff.run(parse(["diff", "--base", "main", "--head", "y", "--repo", "/nowhere"], {"LIAN_REV": "x"}))
+
+
 def test_it_is_written_whole_and_leaves_nothing_beside(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text("before")

@@ -115,12 +115,48 @@ def test_a_typo_is_named(repo: Repo) -> None:
 def test_a_shallow_clone_says_what_it_lacks(repo: Repo, tmp_path: Path) -> None:
     repo.commit({**START, "a": "2"}, "main")
     repo.commit({**START, "b/c": "2"}, "topic")
-    for clone in (["clone", "-q", "--depth", "1", "--no-single-branch", f"file://{repo.path}", str(tmp_path / "s")],):
-        subprocess.run(["git", *clone], check=True, capture_output=True)
     with pytest.raises(LianError) as raised:
-        merged(pygit2.Repository(str(tmp_path / "s")), "origin/main", "origin/topic")
+        merged(cloned(repo, tmp_path / "s", "--depth", "1"), "origin/main", "origin/topic")
     assert problem(raised).code == "clone-partial"
     assert "--unshallow" in (problem(raised).hint or "")
+
+
+def cloned(repo: Repo, folder: Path, *how: str) -> pygit2.Repository:
+    subprocess.run(["git", "-C", str(repo.path), "config", "uploadpack.allowFilter", "true"], check=True)
+    words = ["git", "clone", "-q", *how, "--no-single-branch", f"file://{repo.path}", str(folder)]
+    subprocess.run(words, check=True, capture_output=True)
+    return pygit2.Repository(str(folder))
+
+
+def test_a_shallow_clone_that_reaches_the_fork_is_enough(repo: Repo, tmp_path: Path) -> None:
+    """Its boundary names parents that it does not hold."""
+    repo.commit(START, "main")
+    repo.git.branches.local["topic"].set_target(repo.git.branches["main"].target)
+    repo.commit({**START, "a": "2"}, "main")
+    repo.commit({**START, "b/c": "2"}, "topic")
+    whole = merged(repo.git, "main", "topic")
+    shallow = cloned(repo, tmp_path / "s", "--depth", "2")
+    assert shallow.is_shallow
+    found = merged(shallow, "origin/main", "origin/topic")
+    assert found.tree == whole.tree
+    assert found.objects.read(found.tree) == whole.objects.read(whole.tree)
+    words = ["git", "-C", str(tmp_path / "s"), "worktree", "add", "-q", "--detach", str(tmp_path / "w")]
+    subprocess.run(words, check=True, capture_output=True)
+    assert merged(pygit2.Repository(str(tmp_path / "w")), "origin/main", "origin/topic").tree == whole.tree
+
+
+def test_a_clone_without_contents_says_so(repo: Repo, tmp_path: Path) -> None:
+    repo.commit({**START, "a": "one\n2\n3\n4\n5\n"}, "main")
+    repo.commit({**START, "a": "1\n2\n3\n4\nfive\n"}, "topic")
+    clone = cloned(repo, tmp_path / "s", "--filter=blob:none", "--no-checkout")
+    with pytest.raises(LianError) as raised:
+        merged(clone, "origin/main", "origin/topic")
+    told = problem(raised)
+    assert (told.code, told.message) == (
+        "object-unreadable",
+        "merging origin/topic into origin/main needs what this repository does not hold, or what is damaged",
+    )
+    assert "git fetch --refetch" in (told.hint or "")
 
 
 def test_a_linked_work_tree_is_a_repository_too(repo: Repo, tmp_path: Path) -> None:

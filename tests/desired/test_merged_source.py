@@ -196,6 +196,41 @@ def test_a_registry_that_the_base_has_is_asked(sides: Sides) -> None:
     assert not after.wanted[ArtifactName.parse("ops/job")].holds
 
 
+AT = 'job = lian.make_artifact { image = "%s/job", context.path = "images/job" }'
+
+
+def test_a_host_that_only_an_image_proposes_is_not_asked(sides: Sides) -> None:
+    proposed = {"directives/ops.ncl": directives("ops", AT % "10.0.0.5", "more"), **images("job", "more")}
+    sides.commit(SHOP, {**SHOP, **proposed})
+    _, after = sides.merged()
+    held = after.wanted[ArtifactName.parse("ops/job")]
+    assert held.materials is None
+    assert [(p.code, p.file, p.line) for p in held.holds] == [("registry-proposed", "directives/ops.ncl", 5)]
+    assert held.holds[0].message.startswith("the registry 10.0.0.5 is named by nothing in main")
+    assert after.wanted[ArtifactName.parse("ops/more")].materials is not None
+    _, flagged = sides.merged(registry_override="http://127.0.0.1:5000")
+    assert flagged.wanted[ArtifactName.parse("ops/job")].materials is None
+
+
+FLEET = '{ registry = { provider = \'Zot, url = "http://10.0.0.5:7000" } }'
+
+
+@pytest.mark.parametrize(
+    ("base", "more"),
+    [
+        ({"lian.ncl": FLEET}, {}),
+        ({"directives/own.ncl": directives("own", "own", more=OWN % "10.0.0.5"), **images("own")}, {}),
+        ({"directives/own.ncl": directives("own", AT % "10.0.0.5:7000")}, {}),
+        ({}, {"registry_override": "http://10.0.0.5:7000"}),
+    ],
+)
+def test_a_host_that_the_base_names_is_asked(sides: Sides, base: dict[str, Content], more: dict[str, str]) -> None:
+    base = {**SHOP, **base, **images("job")}
+    sides.commit(base, {**base, "directives/ops.ncl": directives("ops", AT % "10.0.0.5:7000/new")})
+    _, after = sides.merged(**more)
+    assert not after.wanted[ArtifactName.parse("ops/job")].holds
+
+
 def test_globs_may_name_what_is_not_read(sides: Sides) -> None:
     """A team's job on everybody's pull requests: nothing of theirs is changed, and nothing is wrong."""
     sides.commit({**SHOP, **OPS}, {**SHOP, **OPS, "images/api/a": b"2"})
@@ -313,6 +348,30 @@ def test_a_link_is_followed(sides: Sides, repo: dict[str, Content]) -> None:
     assert touched(*sides.merged()) == named("ops/job")
 
 
+SIZES = {"lib/sizes.ncl": "{ big = 2 }"}
+SIZED = '{ cpu = (import "../../lib/sizes.ncl").big }'
+
+
+@pytest.mark.parametrize("head", ["{ big = 64 }", "{ big = 1000 }", "{ small = 2 }", "{ big = ", None])
+def test_a_spec_differs_where_what_it_imports_does(sides: Sides, head: str | None) -> None:
+    base: dict[str, Content] = {**SHOP, **OPS, **SIZES, "images/job/.build-spec.ncl": SIZED}
+    after_it = {path: content for path, content in base.items() if path not in SIZES}
+    sides.commit(base, {**after_it, **({"lib/sizes.ncl": head} if head else {})})
+    before, after = sides.merged()
+    assert touched(before, after) == named("ops/job")
+    job, whole = (one.wanted[ArtifactName.parse("ops/job")] for one in (after, sides.whole("topic")))
+    assert (job.spec, job.holds) == (whole.spec, whole.holds)
+    assert (job.spec is None) is bool(after.problems) is (head != "{ big = 64 }")
+
+
+def test_a_spec_that_imports_what_stays_is_not_read(sides: Sides) -> None:
+    base: dict[str, Content] = {**SHOP, **OPS, **SIZES, "images/job/.build-spec.ncl": SIZED}
+    sides.commit(base, {**base, "images/api/a": b"2", "lib/others.ncl": "{}"})
+    before, after = sides.merged()
+    assert set(after.wanted) == named("shop/base", "shop/api")
+    assert touched(before, after) == named("shop/api")
+
+
 def test_what_stands_on_it_is_read_too_and_what_that_stands_on(sides: Sides) -> None:
     on = ', contexts = { base = { artifact = "shop/base" }, other = { artifact = "more/other" } } }'
     job = 'job = lian.make_artifact { image = "ops/job", context.path = "images/job"' + on
@@ -376,14 +435,14 @@ files = st.sampled_from(
         for n in NAMES
         for f in ("Dockerfile", "a", ".dockerignore", ".build-spec.ncl", "Dockerfile.dockerignore")
     ]
-    + ["shared/x", "shared/Dockerfile", "lib/names.ncl", "unrelated"]
+    + ["shared/x", "shared/Dockerfile", "unrelated"]
 )
 CONTENTS = {
     "Dockerfile": [b"FROM scratch\nCOPY . /\n", b"FROM scratch\nCOPY a /\n", b"FROM dep\nCOPY . /\n"],
     "a": [b"1", b"2"],
     ".dockerignore": [b"a\n", b"*.md\n"],
     "Dockerfile.dockerignore": [b"a\n", b"\n"],
-    ".build-spec.ncl": [b"{ cpu = 2 }", b"{ cpu = 3 }"],
+    ".build-spec.ncl": [b"{ cpu = 2 }", b"{ cpu = 3 }", b'{ language = (import "../../lib/names.ncl").tag }'],
     "x": [b"1", b"2"],
     "names.ncl": [b'{ tag = "one" }', b'{ tag = "two" }'],
     "unrelated": [b"1", b"2"],
@@ -393,7 +452,8 @@ CONTENTS = {
 @st.composite
 def edits(draw: st.DrawFn) -> dict[str, Content | None]:
     found: dict[str, Content | None] = {}
-    for path in draw(st.lists(files, max_size=3, unique=True)):
+    often = draw(st.sampled_from([[], ["lib/names.ncl"]]))  # what may be drawn in from anywhere
+    for path in [*often, *draw(st.lists(files, max_size=3, unique=True))]:
         found[path] = draw(st.none() | st.sampled_from(CONTENTS[path.rpartition("/")[2]]))
     for path in draw(st.lists(st.sampled_from(DIRECTIVES), max_size=2, unique=True)):
         found[path] = draw(st.sampled_from([None, "{ workspace = ", (SYMLINK, b"w0.ncl")]))
@@ -414,6 +474,10 @@ def fleets(draw: st.DrawFn) -> dict[str, Content]:
     repo["link"] = (SYMLINK, b"shared")
     for name in NAMES:
         repo |= {f"images/{name}/Dockerfile": CONTENTS["Dockerfile"][0], f"images/{name}/a": b"1"}
+        if draw(st.booleans()):
+            repo[f"images/{name}/.build-spec.ncl"] = CONTENTS[".build-spec.ncl"][-1]
+    for folder in draw(st.sets(st.sampled_from(["images", "shared"]))):
+        repo[f"{folder}/.build-spec.ncl"] = b'{ language = (import "../lib/names.ncl").tag }'
     for index in range(0, len(NAMES), 2):
         lines = []
         for at in (index, index + 1):

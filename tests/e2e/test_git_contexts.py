@@ -13,6 +13,7 @@ import pytest
 
 from tests.desired.repos import Content, Repo
 from tests.e2e.bench import Bench, directive, interrupt, layout_files, leftovers, until
+from tests.servers.files import serve_files
 from tests.servers.git_http import GitServer, git_server
 from tests.servers.sshd import sshd_server
 
@@ -120,6 +121,35 @@ def test_a_lock_keeps_a_branch_where_it_is(bench: Bench, server: GitServer, site
     bench.commit()
     assert bench.plan(2)["shop/site"]["reasons"][0]["code"] == "context-changed"
     bench.lian("lock", "--check")
+
+
+def test_what_the_locked_commit_needs_is_what_is_locked(bench: Bench, server: GitServer, site: Repo) -> None:
+    """And not what the branch's newest needs, which no pass reads."""
+    with serve_files({"/one": b"1", "/two": b"2"}) as files:
+        one, two = f"{files.url}/one", f"{files.url}/two"
+        old = site.commit({**SITE, "site/Dockerfile": f"FROM scratch\nADD {one} /\n"})
+        told = bench.lian("lock").out
+        assert f"+ {one}" in told
+        assert f"commit {old[:12]}" in told
+        bench.commit()
+        new = site.commit({**SITE, "site/Dockerfile": f"FROM scratch\nADD {two} /\n"})
+
+        server.fresh()
+        assert "pins all that moves: 2 entries" in " ".join(bench.lian("lock", "--check").out.split())
+        assert "lian.lock: 2 kept" in bench.lian("lock").out
+        assert not server.seen
+        assert "lian.lock" not in bench.lian("diff", code=2).err
+
+        moved = bench.lian("lock", "--update", "*site.git*").out
+        assert f"commit {old[:12]} → commit {new[:12]}" in moved
+        assert f"- {one}" in moved
+        assert f"+ {two}" in moved
+        bench.lian("lock", "--check")  # the commit's own is as right as it was
+        bench.commit()
+        server.fresh()
+        bench.lian("lock", "--check")
+        assert "lian.lock" not in bench.lian("diff", code=2).err
+        assert not server.listed
 
 
 def test_a_server_that_is_down_holds_what_it_serves_and_nothing_else(bench: Bench, server: GitServer) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.desired.repos import Repo
 from tests.e2e.bench import Bench, directive
+from tests.servers.files import serve_files
 from tests.servers.git_http import git_server
 from tests.servers.registry import run_registry
 
@@ -153,6 +154,19 @@ def test_what_a_stranger_proposes_decides_nothing(shop: Bench, tmp_path: Path) -
         assert made == {"pwned-by-git", "pwned-by-registry"}, "else nothing above says anything"
 
 
+def test_no_host_is_called_on_a_strangers_word(shop: Bench) -> None:
+    with serve_files() as inside:
+        host = inside.url.removeprefix("http://")
+        at = f'image = "{host}/x", context.path = "images/base"'
+        on = 'image = "evil/y", context.path = "images/s01", contexts.base = { artifact = "x" }'
+        shop.commit({"directives/evil.ncl": directive("evil", {"x": at, "y": on})})
+        ran = shop.lian("diff", "--base", "main", "--head", "topic", "--json", code=4)
+        assert inside.asked == []
+    first, second = ran.json["changes"]
+    assert [problem["code"] for problem in first["holds"]] == ["registry-proposed"]
+    assert (second["artifact"], second["action"]) == ("evil/y", "hold")
+
+
 def test_settings_and_rules_that_would_break_everything_are_no_green_preview(shop: Bench) -> None:
     own = (shop.repo / "lian.ncl").read_bytes()
     shop.commit({"lian.ncl": "{ fleet = "})
@@ -179,6 +193,24 @@ def test_the_rules_are_those_of_the_base(shop: Bench) -> None:
     actions = {change["artifact"]: change["action"] for change in ran.json["changes"]}
     assert actions == {"shop/s01": "hold", "shop/s02": "build"}
     assert {problem["code"] for problem in ran.json["problems"]} == {"policy-violation"}
+
+
+def test_a_size_that_comes_from_elsewhere_is_judged(shop: Bench) -> None:
+    """As the commit itself is, which `lian validate` finds wrong."""
+    shop.git("checkout", "-q", "main")
+    shop.commit(
+        {
+            "policy/sizes.ncl": "{ rules.sizes = { runner.max.cpu = 8 } }\n",
+            "lib/sizes.ncl": "{ big = 4 }\n",
+            "images/s02/.build-spec.ncl": '{ cpu = (import "../../lib/sizes.ncl").big }\n',
+        }
+    )
+    shop.git("checkout", "-qB", "topic")
+    shop.commit({"lib/sizes.ncl": "{ big = 64 }\n"})
+    assert "error[policy-violation]" in shop.lian("validate", code=1).err
+    ran = shop.lian("diff", "--base", "main", "--head", "topic", code=1)
+    assert "policy-violation" in ran.out + ran.err
+    assert "no artifact differs" not in ran.out
 
 
 def test_mistakes(shop: Bench, tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ class World:
     in_commit: Lock | None = None
     asked: list[Part] = field(default_factory=list)
     written: int = 0
+    kept: dict[tuple[str, str], str] | None = None
+    """At which commits git contexts are read; None while nobody has said."""
 
     @property
     def ports(self) -> Locking:
@@ -88,6 +90,9 @@ class World:
         if isinstance(found, str):
             return found
         raise LianError(found or Problem("url-missing", "it is not there"))
+
+    def keep(self, pins: Mapping[tuple[str, str], str]) -> None:
+        self.kept = dict(pins)
 
     async def committed(self) -> Lock | None:
         return self.in_commit
@@ -232,6 +237,17 @@ def test_a_branch_is_pinned_to_its_commit() -> None:
     assert [change.new for change in lock(made).changes] == ["a" * 40, str(digest("alpine:3"))]
     assert made.tree is not None
     assert made.tree.commit_of(GIT.name, GIT.rev) == "a" * 40
+
+
+def test_a_repository_is_read_where_it_is_pinned_unless_that_moves() -> None:
+    pins = Lock(git={(GIT.name, GIT.rev): "b" * 40})
+    for update, kept in ((None, pins.git), ((), {}), (("*r.git#main",), {}), (("alpine",), pins.git)):
+        made = world({"shop/api": ["git", "alpine:3"]}, tree=pins)
+        asyncio.run(lock_once(made.ports, Options(update)))
+        assert made.kept == kept
+    made = world({"shop/api": ["git"]}, in_commit=pins)
+    asyncio.run(check(made.ports))
+    assert made.kept is None
 
 
 def test_a_check_asks_nobody_and_looks_at_the_commit() -> None:
