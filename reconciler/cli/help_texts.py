@@ -26,7 +26,7 @@ Changes nothing, needs no BuildKit and no more than pull. Exit codes: 0 in sync,
 With --base nothing is checked out: the two revisions are merged beside the
 repository, settings and all that they name are those of the base, and what
 differs between the two is told, with what stands on it:
-  lian diff --base origin/main --head HEAD --format markdown
+  lian diff --base refs/remotes/origin/main --head HEAD --format markdown
 """
 
 LOCK_EPILOG = """\
