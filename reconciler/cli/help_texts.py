@@ -25,7 +25,8 @@ Changes nothing, needs no BuildKit and no more than pull. Exit codes: 0 in sync,
 2 drift, 4 something is held, 1 some directives are invalid.
 With --base nothing is checked out: the two revisions are merged beside the
 repository, settings and all that they name are those of the base, and what
-differs between the two is told, with what stands on it:
+differs between the two is told, with what stands on it. What is held until the
+merge alone (registry-proposed, git-proposed) counts as drift:
   lian diff --base refs/remotes/origin/main --head HEAD --format markdown
 """
 

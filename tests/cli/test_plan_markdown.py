@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +57,22 @@ def test_what_is_wrong_comes_first_and_is_not_folded() -> None:
     assert comment.split("\n")[2] == "### lian: 1 problem, 1 to build"
     assert comment.index("error[lock-invalid]") < comment.index("+ build")
     assert "<details><summary>1 problem" not in comment
+
+
+def test_what_is_held_and_why_stands_in_the_first_lines() -> None:
+    def held(name: str, *codes: str) -> Change:
+        return replace(change(name), action=Action.HOLD, holds=tuple(Problem(code, "held") for code in codes))
+
+    changes = (held("a/a", "git-proposed", "registry-proposed"), held("a/b", "git-proposed"), held("a/c", "x", "y"))
+    lines = view.document(Plan("b" * 40, changes, merge=MERGE)).split("\n")
+    assert lines[2] == "### lian: 3 held"
+    assert lines[6] == "1 artifact is held: `x`, `y`"
+    assert lines[8] == (
+        "2 artifacts are held until this is merged, which is no failure: `git-proposed`, `registry-proposed`. "
+        "Look with care at what is built from and pushed to then: nothing was asked yet"
+    )
+    wrong = Plan("b" * 40, changes[2:], (Problem("x", "wrong", artifact="a/c"),), merge=MERGE)
+    assert "is held" not in view.document(wrong)  # it is told as what is wrong
 
 
 def test_nothing_to_do_is_short() -> None:

@@ -126,12 +126,14 @@ def test_what_a_stranger_proposes_decides_nothing(shop: Bench) -> None:
     secrets = 'secrets.shop.x = { source = \'Command, name = "touch pwned" }'
     own = directive("evil", {"x": 'image = "evil/x", context.path = "images/base"'}).rstrip()[:-1] + f"  {evil},\n}}\n"
     shop.commit({"lian.ncl": f'{{ fleet = "evil", {evil}, {secrets} }}\n', "directives/evil.ncl": own})
-    ran = shop.lian("diff", "--base", "main", "--head", "topic", "--json", code=4)
+    ran = shop.lian("diff", "--base", "main", "--head", "topic", "--json", code=2)
     assert "topic changes lian.ncl: until it is merged, the settings are those of main" in ran.err
     (change,) = ran.json["changes"]
     assert (change["artifact"], change["action"]) == ("evil/x", "hold")
     assert [problem["code"] for problem in change["holds"]] == ["registry-proposed"]
     assert not (shop.repo / "pwned").exists()
+    comment = preview(shop, "--format", "markdown")
+    assert "\n\n1 artifact is held until this is merged" in comment
 
 
 def test_settings_and_rules_that_would_break_everything_are_no_green_preview(shop: Bench) -> None:

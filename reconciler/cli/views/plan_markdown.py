@@ -12,12 +12,12 @@ from reconciler.cli.views import forecast
 from reconciler.cli.views import plan as text
 from reconciler.cli.views import problems as problem_view
 from reconciler.cli.views.text import Writer, printable
-from reconciler.model.wording import count
+from reconciler.model.wording import count, some
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from reconciler.model.plan import Plan
+    from reconciler.model.plan import Change, Plan
     from reconciler.model.problem import Problem
 
 LIMIT = 60_000
@@ -28,12 +28,13 @@ _BLOCK = 16_000
 """Of one block; three of them, and what stands around them, stay below the limit."""
 _TICKS = re.compile("`+")
 _SHORT = 7
+_CODES_SHOWN = 5
 
 
 def document(plan: Plan, notes: Sequence[str] = ()) -> str:
     """The whole comment, ending in a newline."""
     wrong = [problem_view.number(plan.problems)] if plan.problems else []
-    told = [MARKER, f"### lian: {', '.join([*wrong, text.summary(plan)])}", _about(plan)]
+    told = [MARKER, f"### lian: {', '.join([*wrong, text.summary(plan)])}", _about(plan), *_held(plan)]
     if plan.problems:
         told.append(_block(_problems(plan.problems)))
     if plan.changes or plan.orphans:
@@ -56,6 +57,26 @@ def _about(plan: Plan) -> str:
     merge = plan.merge
     head = f"{_code(merge.head_called)} ({merge.head[:_SHORT]})"
     return f"Merging {head} into {_code(merge.base_called)} ({merge.base[:_SHORT]})"
+
+
+def _held(plan: Plan) -> Iterator[str]:
+    """How many artifacts are held and why, those apart that a merge only proposes."""
+    if plan.held:
+        yield f"{_are_held(plan.held)}: {_codes(plan.held)}"
+    if plan.proposed:
+        yield (
+            f"{_are_held(plan.proposed)} until this is merged, which is no failure: {_codes(plan.proposed)}. "
+            "Look with care at what is built from and pushed to then: nothing was asked yet"
+        )
+
+
+def _are_held(changes: Sequence[Change]) -> str:
+    return f"{count(len(changes), 'artifact')} {'is' if len(changes) == 1 else 'are'} held"
+
+
+def _codes(changes: Iterable[Change]) -> str:
+    codes = {problem.code for change in changes for problem in change.holds}
+    return some([_code(code) for code in sorted(codes)], _CODES_SHOWN)
 
 
 def _shown(plan: Plan, *, detailed: bool) -> str:
