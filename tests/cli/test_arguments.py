@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -291,6 +292,15 @@ HEAVY = {
     "shtab",
     "concurrent.futures",
 }
+
+
+@pytest.mark.parametrize("verb", ["validate", "diff", "why", "lock", "build"])
+def test_whoever_only_looks_is_told_that_commands_may_run(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse([verb, "--help"], {})
+    told = capsys.readouterr().out
+    assert re.search(r"lian\.ncl\b[^.]*\bmay\s+name\s+commands", told)
+    assert verb != "validate" or "4 all is, and something is held" in told
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["reconcile", "--help"], ["--version"], ["nonsense"]])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.arguments.verbs import artifact
 from reconciler.cli.flag_groups import as_json, desired
-from reconciler.cli.help_texts import INIT_EPILOG, LOCK_EPILOG, SCHEMA_EPILOG
+from reconciler.cli.help_texts import INIT_EPILOG, LOCK_EPILOG, SCHEMA_EPILOG, VALIDATE_EPILOG, WHY_EPILOG
 
 if TYPE_CHECKING:
     from reconciler.cli.arguments.verbs import Verbs
@@ -37,12 +37,13 @@ def init(verbs: Verbs) -> None:
 
 def validate(verbs: Verbs) -> None:
     """`lian validate`."""
-    as_json(verbs.add("validate", "evaluate and check every directive; file:line:column for each error", desired))
+    purpose = "evaluate and check every directive; file:line:column for each error"
+    as_json(verbs.add("validate", purpose, desired, epilog=VALIDATE_EPILOG))
 
 
 def why(verbs: Verbs) -> None:
     """`lian why`."""
-    command = verbs.add("why", "the whole story of one artifact", desired)
+    command = verbs.add("why", "the whole story of one artifact", desired, epilog=WHY_EPILOG)
     artifact(command)
     as_json(command)
 
