@@ -26,6 +26,11 @@ PACKAGES = {
 }
 """Each program and what it is built from: distribution v3, go-containerregistry's registry, and two tools."""
 
+BUILDX_VERSION = "v0.37.2"
+"""The release that tests hold lian against; `.ci/parts/buildx` pins it."""
+BUILDX_MINIMUM = (0, 37)
+BUILDX_FOLDER = f"buildx-{BUILDX_VERSION}"
+
 SSHD_FOLDER = "openssh-server"
 """OpenSSH's server in the parts cache, with the programs beside it that newer releases start."""
 SSHD_USER = "sshd"
@@ -50,6 +55,8 @@ def wanted(name: str) -> Wanted:
     match name:
         case "sshd":
             return Wanted(folder=SSHD_FOLDER, asked="-V")
+        case "buildx":
+            return Wanted(minimum=BUILDX_MINIMUM, folder=BUILDX_FOLDER, asked="version")
         case "registry":
             return Wanted(minimum=(3, 1), folder=folder())
         case "dockerd" | "docker":

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from parts.buildkit import ensure_buildkit
+from parts.buildx import ensure_buildx
 from parts.debian import (
     BUSYBOX,
     GIT,
@@ -53,7 +54,8 @@ def steps_of(target: str) -> list[Step]:
     if target == "demo":
         return [_packages(DEMO_PACKAGES), virtualenv, buildkit]
     servers = [registry, Step("sshd", ensure_sshd), Step("docker", ensure_docker)]
-    return [_packages(TEST_PACKAGES), *servers, virtualenv, buildkit, Step("test programs", ensure_test_programs)]
+    compared = [Step("test programs", ensure_test_programs), Step("buildx", ensure_buildx)]
+    return [_packages(TEST_PACKAGES), *servers, virtualenv, buildkit, *compared]
 
 
 def main(arguments: Sequence[str], checkout: Path, host: Host | None = None, out: TextIO | None = None) -> int:

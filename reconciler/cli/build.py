@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli import exits
-from reconciler.cli.arguments import BUILD_FLAGS, MEANS_FLAGS
+from reconciler.cli.arguments.build import BUILD_FLAGS, MEANS_FLAGS
 from reconciler.cli.run import complete
 from reconciler.cli.views import outcome as view
 from reconciler.cli.views import problems

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli import exits, plan_file
-from reconciler.cli.run import complete, overrides, selection
+from reconciler.cli.pass_options import options
+from reconciler.cli.run import complete
 from reconciler.cli.views import plan as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.text import as_json, notes
 from reconciler.model.problem import LianError, Problem
 from reconciler.plan.saved import saved
-from reconciler.reconcile import Options, Orphans, foreseen, plan_once, read_forced
+from reconciler.reconcile import Orphans, foreseen, plan_once, read_forced
 
 if TYPE_CHECKING:
     import argparse
@@ -57,8 +57,8 @@ async def _diff(arguments: argparse.Namespace) -> int:
 
 async def _here(arguments: argparse.Namespace) -> Work:
     async with wiring.reading(wiring.Choice.of(arguments)) as ports:
-        options = replace(_options(arguments), orphans=Orphans.TOLD)
-        work = await foreseen(ports, await plan_once(ports, options), options)
+        chosen = replace(options(arguments), orphans=Orphans.TOLD)
+        work = await foreseen(ports, await plan_once(ports, chosen), chosen)
         if arguments.out:
             await read_forced(ports, work)
         return work
@@ -69,19 +69,8 @@ async def _merge(arguments: argparse.Namespace) -> Work:
 
     choice = replace(wiring.Choice.of(arguments), rev=arguments.head or arguments.rev)
     async with wiring.previewing(choice, arguments.base) as ports:
-        options = _options(arguments)
-        return await foreseen(ports, await preview_once(ports, options), options)
-
-
-def _options(arguments: argparse.Namespace) -> Options:
-    return Options(
-        selection(arguments),
-        forced=tuple(arguments.force),
-        max_builds=arguments.max_builds,
-        jobs=arguments.jobs,
-        cores=os.cpu_count() or 1,
-        overrides=overrides(arguments),
-    )
+        chosen = options(arguments)
+        return await foreseen(ports, await preview_once(ports, chosen), chosen)
 
 
 def _usable(arguments: argparse.Namespace) -> None:

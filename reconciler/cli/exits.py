@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.model.outcome import Status
-from reconciler.model.plan import Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,10 +39,10 @@ def worst(codes: Iterable[int]) -> int:
 
 
 def of_plan(plan: Plan) -> int:
-    """What `lian diff` exits with."""
-    invalid = {p.artifact for p in plan.problems}  # an invalid artifact counts as an error, not as held too
-    held = [c for c in plan.whole if c.action is Action.HOLD and str(c.artifact) not in invalid]
-    return worst(code for code, applies in ((ERROR, plan.problems), (HELD, held), (DRIFT, plan.drift)) if applies)
+    """What `lian diff` exits with. What a merge only proposes is a change that it makes, though not one that can be
+    foreseen: no preview stays red until the merge for it."""
+    drift = plan.drift or plan.proposed
+    return worst(code for code, applies in ((ERROR, plan.problems), (HELD, plan.held), (DRIFT, drift)) if applies)
 
 
 def of_outcome(outcome: Outcome) -> int:

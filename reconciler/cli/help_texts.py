@@ -21,23 +21,33 @@ Secrets of builds lie where lian.ncl says; reconcile, watch and build read them.
 Start with: lian doctor
 """
 
-DIFF_EPILOG = """\
+_RUNS = "lian.ncl may name commands, which are run here: read it in a stranger's clone.\n"
+"""Of verbs that only look, where nobody expects it: logins and keys may come from commands (docs/authentication.md)."""
+
+VALIDATE_EPILOG = f"""\
+Exit codes: 0 all is valid, 1 something is not, 4 all is, and something is held.
+{_RUNS}"""
+
+WHY_EPILOG = _RUNS
+
+DIFF_EPILOG = f"""\
 Changes nothing, needs no BuildKit and no more than pull. Exit codes: 0 in sync,
 2 drift, 4 something is held, 1 some directives are invalid.
-With --base nothing is checked out: the two revisions are merged beside the
+{_RUNS}With --base nothing is checked out: the two revisions are merged beside the
 repository, settings and all that they name are those of the base, and what
-differs between the two is told, with what stands on it:
-  lian diff --base origin/main --head HEAD --format markdown
+differs between the two is told, with what stands on it. What is held until the
+merge alone (registry-proposed, git-proposed) counts as drift:
+  lian diff --base refs/remotes/origin/main --head HEAD --format markdown
 """
 
-LOCK_EPILOG = """\
+LOCK_EPILOG = f"""\
 What is used is read from the commit (HEAD, or --rev); lian.lock is read and
 written in the working tree: commit it. Entries stay where they are, what is
 used and lacks one gets one, what nothing uses goes. Where anything that has to
 be asked for cannot be found out, nothing is written, and the exit code is 4.
 A NAME is an image (alpine, alpine:3.20, ghcr.io/team/*), a URL, or a git
 repository's URL, with #REV behind it for one branch or tag.
-"""
+{_RUNS}"""
 
 INIT_EPILOG = """\
 Read is docker-bake.hcl (by buildx), else docker-bake.json, else the compose

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli import exits, plan_file
-from reconciler.cli.run import complete, overrides, selection
+from reconciler.cli.pass_options import options
+from reconciler.cli.run import complete
 from reconciler.cli.views import outcome as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.progress import progress
 from reconciler.cli.views.text import as_json
 from reconciler.model.problem import LianError, Problem, redact
-from reconciler.reconcile import Options, Orphans, reconcile_once
+from reconciler.reconcile import Orphans, reconcile_once
 
 if TYPE_CHECKING:
     import argparse
@@ -51,20 +52,15 @@ async def _once(arguments: argparse.Namespace) -> int:
 
 async def one_pass(bench: wiring.Bench, arguments: argparse.Namespace) -> tuple[Plan, Outcome]:
     """One pass with its progress on stderr. Raises LianError if no plan could be made."""
-    options = Options(
-        selection(arguments),
+    chosen = replace(
+        options(arguments),
         saved=plan_file.read(arguments.plan) if getattr(arguments, "plan", None) else None,
         strict=getattr(arguments, "strict", False),
-        forced=tuple(arguments.force),
-        max_builds=arguments.max_builds,
-        jobs=arguments.jobs,
-        cores=os.cpu_count() or 1,
         build_timeout=arguments.build_timeout,
-        overrides=overrides(arguments),
         orphans=Orphans.HEALED,
     )
     with progress(sys.stderr) as shown:
-        plan, outcome = await reconcile_once(bench.ports(shown), options)
+        plan, outcome = await reconcile_once(bench.ports(shown), chosen)
     problems.show(outcome.problems, sys.stderr)
     return plan, outcome
 

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli import exits
 from reconciler.cli.streams import tolerant
 from reconciler.model.problem import LianError, Next, Problem
-from reconciler.plan.compare import Overrides
-from reconciler.plan.select import Selection
 
 if TYPE_CHECKING:
     import argparse
@@ -83,19 +81,6 @@ def complete(work: Coroutine[Any, Any, int]) -> int:
             raise
 
     return asyncio.run(guarded())
-
-
-def selection(arguments: argparse.Namespace) -> Selection:
-    """Which artifacts the flags choose. Raises LianError `usage` for flags that say nothing together."""
-    if arguments.dependants and not arguments.only:
-        message = "--dependants says what is chosen besides, and nothing is chosen"
-        raise LianError(Problem("usage", message, hint="add --only GLOB"))
-    return Selection(tuple(arguments.only), tuple(arguments.left_out), arguments.dependants, arguments.changed_since)
-
-
-def overrides(arguments: argparse.Namespace) -> Overrides:
-    """What the flags let this pass do that is held otherwise."""
-    return Overrides(older=arguments.allow_older, vanished=arguments.allow_vanished)
 
 
 def on_stop(react: Callable[[], object]) -> None:

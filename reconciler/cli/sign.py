@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli import exits
-from reconciler.cli.run import complete, selection
+from reconciler.cli.pass_options import selection
+from reconciler.cli.run import complete
 from reconciler.cli.views import outcome as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.progress import progress

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli import exits
+from reconciler.cli.pass_options import selection
 from reconciler.cli.reconcile import one_pass, repeat
-from reconciler.cli.run import bug, on_stop, selection
+from reconciler.cli.run import bug, on_stop
 from reconciler.cli.views import outcome as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.text import Writer

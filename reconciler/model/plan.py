@@ -28,6 +28,10 @@ class Action(StrEnum):
     NONE = "none"
 
 
+PROPOSED = frozenset({"registry-proposed", "git-proposed"})
+"""Codes of what is held for no other reason than that nothing is asked on the word of what is not merged yet."""
+
+
 class ReasonCode(StrEnum):
     """Why; the codes are the same in plans, JSON, records and docs (design section 5)."""
 
@@ -163,6 +167,11 @@ class Change:
     forecast: BuildForecast | None = None
     """Of a build, where it was looked into."""
 
+    @property
+    def is_proposed(self) -> bool:
+        """True if it is held for nothing but that it is proposed: merging ends it."""
+        return self.action is Action.HOLD and bool(self.holds) and all(p.code in PROPOSED for p in self.holds)
+
     def held(self, reasons: Iterable[Reason], problems: Iterable[Problem]) -> Change:
         """The same, waiting for a person or the next pass, for these reasons and no others."""
         return replace(
@@ -235,6 +244,18 @@ class Plan:
     def drift(self) -> bool:
         """True if carrying this out would change the registry."""
         return any(c.action in {Action.BUILD, Action.RETAG, Action.PRUNE} for c in self.whole)
+
+    @property
+    def held(self) -> tuple[Change, ...]:
+        """What is held otherwise than by being wrong, which is told as that, or by being proposed."""
+        invalid = {problem.artifact for problem in self.problems}
+        held = (change for change in self.whole if change.action is Action.HOLD and str(change.artifact) not in invalid)
+        return tuple(change for change in held if not (self.merge and change.is_proposed))
+
+    @property
+    def proposed(self) -> tuple[Change, ...]:
+        """Of a merge: what is held until it is made, and for no other reason."""
+        return tuple(change for change in self.changes if self.merge and change.is_proposed)
 
     @property
     def whole(self) -> tuple[Change, ...]:

@@ -1,30 +1,38 @@
-"""buildx itself. Set-up does not install it: it is `buildx` on PATH, or the program that LIAN_TEST_BUILDX names."""
+"""buildx itself: the program that LIAN_TEST_BUILDX names, else `buildx` on PATH or in the parts cache."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests import programs
 from tests.needs import not_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from reconciler.providers.builder.binaries import Located
 
 VARIABLE = "LIAN_TEST_BUILDX"
 
 
 def program() -> Path:
     """Where it is; the test ends as not run without one."""
-    found = os.environ.get(VARIABLE) or shutil.which("buildx")
-    if found is None:
-        not_run(
-            f"buildx is not on PATH, and {VARIABLE} names none: bake files are not read as it reads them", optional=True
-        )
-    return Path(found)
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    found = _found()
+    if found.path is None or found.why is not None:
+        not_run(f"{found.why}, and {VARIABLE} names none: bake and compose files are not read beside buildx")
+    return found.path
+
+
+@cache
+def _found() -> Located:
+    return programs.find("buildx")
 
 
 def on_path(folder: Path) -> str:

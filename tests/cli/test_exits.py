@@ -10,7 +10,7 @@ import pytest
 from reconciler.cli import exits
 from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Outcome, Result, Status
-from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
+from reconciler.model.plan import Action, Change, Merge, Plan, Reason, ReasonCode
 from reconciler.model.problem import Problem
 from tests.commits import artifact
 
@@ -64,6 +64,27 @@ def test_what_is_invalid_counts_as_an_error_alone() -> None:
     plan = Plan("0" * 40, (change(Action.HOLD, "shop/bad"),), (PROBLEM,))
     assert exits.of_plan(plan) == 1
     assert exits.of_plan(replace(plan, problems=())) == 4
+
+
+def held(*codes: str) -> Change:
+    return replace(change(Action.HOLD), holds=tuple(Problem(code, "held") for code in codes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ([held("registry-proposed")], 2),
+        ([held("git-proposed", "registry-proposed"), change(Action.BUILD)], 2),
+        ([held("git-proposed", "registry-unreachable")], 4),
+        ([held("git-proposed"), held("registry-unreachable")], 4),
+        ([change(Action.HOLD)], 4),
+    ],
+)
+def test_what_waits_for_the_merge_alone_is_no_failure_of_a_preview(changes: list[Change], code: int) -> None:
+    plan = Plan("0" * 40, tuple(changes), merge=Merge("a" * 40, "b" * 40, "main", "topic"))
+    assert exits.of_plan(plan) == code
+    assert exits.of_plan(replace(plan, problems=(PROBLEM,))) == 1
+    assert exits.of_plan(replace(plan, merge=None)) == 4  # nothing is merged, so nothing ends the wait
 
 
 @pytest.mark.parametrize("codes", list(itertools.permutations([130, 1, 3, 4, 2])))

@@ -11,8 +11,9 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
@@ -23,12 +24,31 @@ from tests.servers.registry import run_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 pytestmark = pytest.mark.buildkit
 
 EXPRESSION = re.compile(r"\$\{\{ *(.*?) *\}\}")
 STUB = '#!/bin/sh\necho "$0 $*" >>"$STUBS"\n'
+GH = r"""#!/bin/sh
+echo "$0 $*" >>"$STUBS"
+[ "$GH_TOKEN" = a-token ] || exit 1
+while [ $# -gt 0 ]; do
+  case $1 in
+    api | --paginate | --silent) ;;
+    --jq) shift; filter=$1 ;;
+    -X) shift; method=$1 ;;
+    -F) shift; file=${1#body=@} ;;
+    *) path=$1 ;;
+  esac
+  shift
+done
+if [ -n "$filter" ]; then
+  for page in 1 2; do curl -fsS "$FORGE/$path?per_page=100&page=$page" | jq -r "$filter"; done
+else
+  jq -Rs '{body: .}' "$file" | curl -fsS -X "$method" -d @- "$FORGE/$path" >/dev/null
+fi
+"""
+"""As gh's `api` works: pages one after another, each through the filter; a body read from a file."""
 VENV = """#!/bin/sh
 [ "$1 $2" = "-m venv" ] || exec {python} "$@"
 mkdir -p "$3/bin" && cp {tools}/pip "$3/bin/" && cp {tools}/python3 "$3/bin/python"
@@ -41,22 +61,80 @@ INSTALL = 'pip install "lian @ $LIAN_SOURCE"'
 PASSWORD = "LIAN_REGISTRY_PASSWORD"
 
 
+MARK = "<!-- lian diff -->"
+OTHERS = [
+    {"login": "mallory", "body": f"{MARK}\n\nmine"},
+    *({"login": "{bot}", "body": f"another workflow's {n}, not {MARK}"} for n in range(101)),
+]
+"""What stands below a pull request already: a stranger's comment with the mark, and a page full of the bot's own."""
+
+
 @dataclass
 class Forge:
-    """Hears what pipelines tell it: path, headers and body of each request."""
+    """A thread of comments, as GitHub, Forgejo and GitLab have them; `bot` is whose token is used."""
 
     url: str
-    heard: list[tuple[str, Mapping[str, str], bytes]] = field(default_factory=list)
+    bot: str = ""
+    comments: list[dict[str, Any]] = field(default_factory=list)
+    heard: list[tuple[str, str, Mapping[str, str]]] = field(default_factory=list)
+    """Method, path and headers of what was written."""
+
+    def opened(self, bot: str) -> None:
+        """A thread with what others wrote."""
+        self.bot = bot
+        for other in OTHERS:
+            self.written(other["login"].format(bot=bot), other["body"])
+
+    def written(self, login: str, body: str) -> dict[str, Any]:
+        """A new comment."""
+        whose = {"login": login, "id": len(login)}
+        comment = {"id": 100 + len(self.comments), "body": body, "user": whose, "author": whose}
+        self.comments.append(comment)
+        return comment
+
+    @property
+    def ours(self) -> list[str]:
+        """The texts of all comments that were not there before."""
+        return [comment["body"] for comment in self.comments[len(OTHERS) :]]
+
+    def told(self, target: str) -> Any:
+        """What a GET is answered with: who asks, or a page of the thread; of all of it where none is asked for."""
+        path, asked = urlsplit(target).path, parse_qs(urlsplit(target).query)
+        if path.endswith("/user"):
+            return {"id": len(self.bot)}
+        if "page" not in asked:
+            return self.comments
+        end = int(asked["page"][0]) * int(asked["per_page"][0])
+        return self.comments[end - int(asked["per_page"][0]) : end]
+
+    def hear(self, method: str, path: str, headers: Mapping[str, str], body: str) -> dict[str, Any]:
+        """A comment is made, or another text put into one."""
+        self.heard.append((method, path, headers))
+        if method == "POST":
+            return self.written(self.bot, body)
+        comment = self.comments[int(path.rpartition("/")[2]) - 100]
+        comment["body"] = body
+        return comment
 
 
 @pytest.fixture
 def forge() -> Iterator[Forge]:
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(found.told(self.path))
+
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            found.heard.append((self.path, dict(self.headers), body))
-            self.send_response(201)
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            self.answer(found.hear(self.command, self.path, dict(self.headers), body["body"]))
+
+        do_PATCH = do_PUT = do_POST
+
+        def answer(self, document: Any) -> None:
+            data = json.dumps(document).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
             self.end_headers()
+            self.wfile.write(data)
 
         def log_message(self, *_: object) -> None:
             """Quiet."""
@@ -89,14 +167,15 @@ class Runner:
         tools.mkdir(exist_ok=True)
         for name, text in (
             ("pip", STUB),
-            ("gh", STUB),
-            ("lian", f'#!/bin/sh\nexec {sys.executable} -m reconciler "$@"\n'),
+            ("gh", GH),
+            ("lian", f'#!/bin/sh\nexec {sys.executable} -P -m reconciler "$@"\n'),
             ("python3", VENV.format(python=sys.executable, tools=tools)),
         ):
             (tools / name).write_text(text)
             (tools / name).chmod(0o755)
         path = f"{tools}{os.pathsep}{os.environ['PATH']}"
-        own = {"PATH": path, "STUBS": str(self.folder / "stubs.log"), "LIAN_SOURCE": SOURCE}
+        own = {"PATH": path, "STUBS": str(self.folder / "stubs.log"), "LIAN_SOURCE": SOURCE, "FORGE": self.forge.url}
+        own["TMPDIR"] = str(self.folder)
         return subprocess.run(
             ["bash", "-e", "-c", script],
             cwd=where,
@@ -113,7 +192,8 @@ class Runner:
 
 @pytest.fixture
 def runner(tmp_path: Path, forge: Forge) -> Iterator[Runner]:
-    """A converged repository with a branch `topic` that changes one image."""
+    """A converged repository with a branch `topic` that changes one image, and with what a pull request may try: files
+    that python would run, a link where the plan may be written, a tag called as the base's branch."""
     with run_registry(tmp_path / "registry") as server:
         bench = Bench.new(tmp_path)
         settings = f'{{ fleet = "acme", registry = {{ provider = \'Distribution, url = "{server.url}" }} }}\n'
@@ -122,10 +202,16 @@ def runner(tmp_path: Path, forge: Forge) -> Iterator[Runner]:
         bench.commit({**files, "directives/shop.ncl": directive("shop", one)})
         bench.lian("reconcile", "--once")
         bench.git("checkout", "-qb", "topic")
-        bench.commit({"api/a": "2\n"})
+        (tmp_path / "secret").write_text("a secret\n")
+        (bench.repo / "plan.md").symlink_to(tmp_path / "secret")
+        trap = f"open({str(tmp_path / 'trapped')!r}, 'w')\n"
+        bench.commit({"api/a": "2\n", **{f"{name}.py": trap for name in ("json", "os", "urllib", "runpy", "venv")}})
+        bench.git("tag", "origin/main")
         bench.git("checkout", "-q", "main")
         (tmp_path / "jobs").mkdir()
         yield Runner(bench, tmp_path / "jobs", forge)
+        assert (tmp_path / "secret").read_text() == "a secret\n"
+        assert not (tmp_path / "trapped").exists()
 
 
 def pipeline(name: str) -> dict[str, Any]:
@@ -139,10 +225,12 @@ def filled(text: str, known: Mapping[str, str]) -> str:
     return EXPRESSION.sub(lambda found: known[found[1]], text)
 
 
-@pytest.mark.parametrize("name", ["github.yml", "forgejo.yml"])
-def test_workflows(name: str, runner: Runner) -> None:
-    head = runner.upstream.git("rev-parse", "topic")
-    known = {
+BOTS = {"github.yml": "github-actions[bot]", "forgejo.yml": "forgejo-actions"}
+
+
+def expressions(runner: Runner, head: str) -> dict[str, str]:
+    """What GitHub's and Forgejo's expressions come to."""
+    return {
         "github.base_ref": "main",
         "github.event.pull_request.head.sha": head,
         "github.event.number": "7",
@@ -152,62 +240,89 @@ def test_workflows(name: str, runner: Runner) -> None:
         "vars.REGISTRY_USER": "",
         "secrets.REGISTRY_PASSWORD": "",
     }
-    jobs = pipeline(name)["jobs"]
-    where = runner.clone(head)
-    done = steps(runner, where, jobs["preview"], known)
-    assert [step.returncode for step in done] == [0, 0, 0], done
-    plan = (where / "plan.md").read_text()
+
+
+@pytest.mark.parametrize("name", BOTS)
+def test_workflows(name: str, runner: Runner) -> None:
+    head = runner.upstream.git("rev-parse", "topic")
+    known, forge, jobs = expressions(runner, head), runner.forge, pipeline(name)["jobs"]
+    forge.opened(BOTS[name])
+    job = Steps(runner, jobs["preview"], known)
+    assert [step.returncode for step in job.done] == [0, 0, 0], job.done
+    (plan,) = forge.ours
+    assert plan.startswith(f"{MARK}\n")
     assert "### lian: 1 to build" in plan
     assert "context changed: api/a" in plan
     if name == "github.yml":
-        assert (where / "summary").read_text() == plan
-        assert "gh pr comment 7 --body-file plan.md --edit-last --create-if-none" in runner.stubs
+        assert job.summary.read_text() == plan
     else:
-        ((path, headers, body),) = runner.forge.heard
-        assert path == "/api/v1/repos/acme/images/issues/7/comments"
-        assert headers["Authorization"] == "token a-token"
-        assert json.loads(body) == {"body": plan}
+        assert forge.heard[0][2]["Authorization"] == "token a-token"
+    runner.upstream.git("checkout", "-q", "topic")
+    again = expressions(runner, runner.upstream.commit({"api/b": "\n"}))
+    runner.upstream.git("checkout", "-q", "main")
+    assert [step.returncode for step in Steps(runner, jobs["preview"], again).done] == [0, 0, 0]
+    (plan,) = forge.ours  # the same comment
+    assert "api/b, in" in plan
+    prefix = "" if name == "github.yml" else "/api/v1"
+    assert [(method, path) for method, path, _ in forge.heard] == [
+        ("POST", f"{prefix}/repos/acme/images/issues/7/comments"),
+        ("PATCH", f"{prefix}/repos/acme/images/issues/comments/{100 + len(OTHERS)}"),
+    ]
     runner.upstream.git("merge", "-q", "topic")
-    done = steps(runner, runner.clone(head), jobs["reconcile"], known)
-    assert "1 built" in done[-1].stdout
+    assert "1 built" in Steps(runner, jobs["reconcile"], known).done[-1].stdout
     assert f"pip install lian @ {SOURCE}" in runner.stubs
 
 
-def steps(
-    runner: Runner, where: Path, job: Mapping[str, Any], known: Mapping[str, str]
-) -> list[subprocess.CompletedProcess[str]]:
-    """What came of the steps with a script."""
-    done = []
-    for step in job["steps"]:
-        if "run" in step:
-            env = {**job.get("env", {}), **step.get("env", {}), "GITHUB_STEP_SUMMARY": str(where / "summary")}
-            given = {key: filled(value, known) for key, value in env.items()}
-            done.append(runner.run(where, filled(step["run"], known), {k: v for k, v in given.items() if v}))
-    return done
+class Steps:
+    """What came of a job's steps with a script, each with the variables that those before it have set."""
+
+    def __init__(self, runner: Runner, job: Mapping[str, Any], known: Mapping[str, str]) -> None:
+        where = runner.clone(known["github.event.pull_request.head.sha"])
+        self.temp = where.with_name(f"{where.name}-temp")
+        self.temp.mkdir()
+        self.summary, self.later = self.temp / "summary", self.temp / "env"
+        self.later.touch()
+        self.done = []
+        own = {"GITHUB_STEP_SUMMARY": self.summary, "GITHUB_ENV": self.later, "RUNNER_TEMP": self.temp}
+        for step in job["steps"]:
+            if "run" in step:
+                env = {**job.get("env", {}), **step.get("env", {}), **{key: str(path) for key, path in own.items()}}
+                given = {key: filled(value, known) for key, value in env.items()} | self.set
+                self.done.append(runner.run(where, filled(step["run"], known), {k: v for k, v in given.items() if v}))
+
+    @property
+    def set(self) -> dict[str, str]:
+        """The variables that steps have set for later ones."""
+        return dict(line.split("=", 1) for line in self.later.read_text().splitlines())
+
+    @property
+    def plan(self) -> str:
+        """The plan, wherever it was written."""
+        return Path(self.set.get("PLAN", self.temp / "plan.md")).read_text()
+
+
+GITLAB = {"CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main", "CI_PROJECT_ID": "3", "CI_MERGE_REQUEST_IID": "7"}
 
 
 def test_gitlab(runner: Runner) -> None:
     head = runner.upstream.git("rev-parse", "topic")
     jobs = pipeline("gitlab.yml")
     assert jobs["variables"]["GIT_DEPTH"] == "0"
-    env = {
-        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
-        "CI_COMMIT_SHA": head,
-        "CI_API_V4_URL": f"{runner.forge.url}/api/v4",
-        "CI_PROJECT_ID": "3",
-        "CI_MERGE_REQUEST_IID": "7",
-    }
+    env = GITLAB | {"CI_COMMIT_SHA": head, "CI_API_V4_URL": f"{runner.forge.url}/api/v4", "COMMENT_TOKEN": "a-token"}
     where, job = runner.clone(head), jobs["preview"]
     done = runner.run(where, "\n".join([*job["before_script"], *job["script"]]), env)
     assert done.returncode == 0, done.stderr
     assert jobs["comment"]["needs"] == ["preview"]  # and is given its plan.md
     assert job["artifacts"]["paths"] == ["plan.md"]
-    done = runner.run(where, "\n".join(jobs["comment"]["script"]), env | {"COMMENT_TOKEN": "a-token"})
-    assert done.returncode == 0, done.stderr
-    ((path, headers, body),) = runner.forge.heard
-    assert path == "/api/v4/projects/3/merge_requests/7/notes"
-    assert headers["PRIVATE-TOKEN"] == "a-token"
-    assert parse_qs(body.decode())["body"] == [(where / "plan.md").read_text()]
+    runner.forge.opened("project_3_bot")
+    for _ in range(2):
+        done = runner.run(where, "\n".join(jobs["comment"]["script"]), env)
+        assert done.returncode == 0, done.stderr
+    assert runner.forge.ours == [(where / "plan.md").read_text()]
+    notes = "/api/v4/projects/3/merge_requests/7/notes"
+    heard = [(method, path) for method, path, _ in runner.forge.heard]
+    assert heard == [("POST", notes), ("PUT", f"{notes}/{100 + len(OTHERS)}")]
+    assert runner.forge.heard[0][2]["Private-Token"] == "a-token"
     runner.upstream.git("merge", "-q", "topic")
     assert jobs["reconcile"]["needs"] == ["install"]
     assert jobs["install"]["artifacts"]["paths"] == [".lian/venv"]
@@ -216,6 +331,14 @@ def test_gitlab(runner: Runner) -> None:
     assert done.returncode == 0, done.stderr
     (where / ".lian").rename(other / ".lian")  # as an artifact, in the folder of another job
     assert "1 built" in runner.run(other, "\n".join(jobs["reconcile"]["script"]), {}).stdout
+
+
+def test_gitlab_does_not_tell_what_a_link_leads_to(runner: Runner) -> None:
+    """Should a checkout's own plan.md come that far: no job of it ran, say."""
+    script = "\n".join(pipeline("gitlab.yml")["comment"]["script"])
+    env = GITLAB | {"CI_API_V4_URL": f"{runner.forge.url}/api/v4", "COMMENT_TOKEN": "a-token"}
+    assert runner.run(runner.clone(runner.upstream.git("rev-parse", "topic")), script, env).returncode == 1
+    assert not runner.forge.heard
 
 
 def test_woodpecker(runner: Runner) -> None:
@@ -233,18 +356,16 @@ def test_woodpecker(runner: Runner) -> None:
     assert "1 built" in runner.run(where, "\n".join(reconcile["commands"]), {}).stdout
 
 
-@pytest.mark.parametrize("name", ["github.yml", "forgejo.yml"])
+@pytest.mark.parametrize("name", BOTS)
 def test_a_preview_without_a_plan_fails_and_says_why(name: str, runner: Runner) -> None:
     runner.upstream.git("checkout", "-q", "topic")
-    head = runner.upstream.commit({"directives/shop.ncl": "{ workspace = 1 }"})
+    known = expressions(runner, runner.upstream.commit({"directives/shop.ncl": "{ workspace = 1 }"}))
     runner.upstream.git("checkout", "-q", "main")
-    known = {"github.base_ref": "main", "github.event.pull_request.head.sha": head}
-    known |= {"github.api_url": "", "github.repository": "", "github.event.number": "7", "github.token": ""}
-    where, job = runner.clone(head), pipeline(name)["jobs"]["preview"]
+    job = pipeline(name)["jobs"]["preview"]
     preview = [step for step in job["steps"] if step.get("name") == "preview"]
-    (done,) = steps(runner, where, {**job, "steps": preview}, known)
-    assert done.returncode == 1
-    assert "directives/shop.ncl:1" in (where / "plan.md").read_text()
+    steps = Steps(runner, {**job, "steps": preview}, known)
+    assert [step.returncode for step in steps.done] == [1]
+    assert "directives/shop.ncl:1" in steps.plan
 
 
 def scripts(name: str) -> Iterator[tuple[str, str, str]]:

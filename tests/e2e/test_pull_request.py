@@ -160,8 +160,9 @@ def test_no_host_is_called_on_a_strangers_word(shop: Bench) -> None:
         at = f'image = "{host}/x", context.path = "images/base"'
         on = 'image = "evil/y", context.path = "images/s01", contexts.base = { artifact = "x" }'
         shop.commit({"directives/evil.ncl": directive("evil", {"x": at, "y": on})})
-        ran = shop.lian("diff", "--base", "main", "--head", "topic", "--json", code=4)
+        ran = shop.lian("diff", "--base", "main", "--head", "topic", "--json", code=2)
         assert inside.asked == []
+        assert "\n\n2 artifacts are held until this is merged" in preview(shop, "--format", "markdown")
     first, second = ran.json["changes"]
     assert [problem["code"] for problem in first["holds"]] == ["registry-proposed"]
     assert (second["artifact"], second["action"]) == ("evil/y", "hold")

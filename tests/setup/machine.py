@@ -33,7 +33,7 @@ build)
     {before}
     for package; do
         name=${{package##*/}}
-        case $name in registry) version=v3.1.1 ;; *) version=v0.33.1 ;; esac
+        case $name in registry) version=v3.1.1 ;; buildx) version=v0.37.2 ;; *) version=v0.33.1 ;; esac
         printf '#!/bin/sh\\necho "%s %s"\\nexit {status}\\n' $name $version > $folder$name
         /bin/chmod 755 $folder$name
     done

@@ -39,6 +39,7 @@ def test_each_step_has_one_line_with_its_time(ready: Machine) -> None:
         "venv",
         "buildkit",
         "test programs",
+        "buildx",
     ]
 
 
@@ -49,7 +50,7 @@ def test_a_second_set_up_changes_nothing(ready: Machine) -> None:
     calls = ready.calls
     assert ready.set_up("all") == 0
     assert ready.calls == calls
-    assert all("already there" in line for line in ready.output.splitlines()[-6:])
+    assert all("already there" in line for line in ready.output.splitlines()[-7:])
 
 
 def test_the_demo_gets_no_more_than_it_needs(ready: Machine) -> None:
@@ -74,6 +75,7 @@ def test_all_that_is_missing_is_told_at_once(ready: Machine) -> None:
     assert "docker-registry" in told
     assert "BuildKit" in told
     assert "registry, ggcr, crane, oras" in told
+    assert "buildx" in told
 
 
 @pytest.mark.parametrize(("arguments", "status"), [(("test",), 1), (("--tolerate", "test"), 0)])

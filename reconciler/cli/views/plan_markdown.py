@@ -6,48 +6,78 @@ from __future__ import annotations
 
 import io
 import re
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from reconciler.cli.views import forecast
 from reconciler.cli.views import plan as text
 from reconciler.cli.views import problems as problem_view
 from reconciler.cli.views.text import Writer, printable
-from reconciler.model.wording import count
+from reconciler.model.wording import count, some
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from reconciler.model.plan import Plan
+    from reconciler.model.plan import Change, Plan
     from reconciler.model.problem import Problem
 
 LIMIT = 60_000
 """Characters. GitHub takes 65,536 in a comment, the other forges more."""
 MARKER = "<!-- lian diff -->"
 """The first line, by which a later run finds the comment to replace."""
-_BLOCK = 16_000
-"""Of one block; three of them, and what stands around them, stay below the limit."""
+_AROUND = 200
+"""Of them, what stands around a block, and the line that counts what is left out of it."""
+_LINE, _SPAN = 1_000, 200
+"""The most of one line of a block, and of a code span."""
 _TICKS = re.compile("`+")
+_FEW = 8
+"""Backticks in a row that are written out: the fences around them have one more."""
 _SHORT = 7
+_CODES_SHOWN = 5
 
 
 def document(plan: Plan, notes: Sequence[str] = ()) -> str:
     """The whole comment, ending in a newline."""
     wrong = [problem_view.number(plan.problems)] if plan.problems else []
-    told = [MARKER, f"### lian: {', '.join([*wrong, text.summary(plan)])}", _about(plan)]
+    head = [MARKER, f"### lian: {', '.join([*wrong, text.summary(plan)])}", _about(plan), *_held(plan)]
+    blocks = []
     if plan.problems:
-        told.append(_block(_problems(plan.problems)))
+        blocks.append(_Block(_problems(plan.problems)))
     if plan.changes or plan.orphans:
-        told.append(_block(_shown(plan, detailed=False)))
+        blocks.append(_Block(_shown(plan, detailed=False)))
     if len(plan.changes) > 1:
-        told.append(_folded("every artifact", _shown(plan, detailed=True)))
+        blocks.append(_Block(_shown(plan, detailed=True), "every artifact"))
     if notes:
-        told.append(_folded(count(len(notes), "note"), "\n".join(map(printable, notes))))
-    return "\n\n".join(told) + "\n"
+        blocks.append(_Block("\n".join(map(printable, notes)), count(len(notes), "note")))
+    return _fitted(head, blocks)
 
 
 def refusal(problems: Iterable[Problem]) -> str:
     """The comment where there is no plan."""
-    return "\n\n".join([MARKER, "### lian: no plan", _block(_problems(problems))]) + "\n"
+    return _fitted([MARKER, "### lian: no plan"], [_Block(_problems(problems))])
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """What stands in a block, and what it is folded behind."""
+
+    content: str
+    summary: str | None = None
+
+    def within(self, room: int) -> str:
+        """At most so many characters of it."""
+        block = _fenced(self.content, room - _AROUND)
+        return f"<details><summary>{self.summary}</summary>\n\n{block}\n\n</details>" if self.summary else block
+
+
+def _fitted(head: Sequence[str], blocks: Sequence[_Block]) -> str:
+    """One after another, within the limit: what a block does not need of its share is left for those behind it."""
+    told = "\n\n".join(head) + "\n"
+    for number, block in enumerate(blocks):
+        told += "\n" + block.within((LIMIT - len(told)) // (len(blocks) - number)) + "\n"
+    return told
 
 
 def _about(plan: Plan) -> str:
@@ -56,6 +86,26 @@ def _about(plan: Plan) -> str:
     merge = plan.merge
     head = f"{_code(merge.head_called)} ({merge.head[:_SHORT]})"
     return f"Merging {head} into {_code(merge.base_called)} ({merge.base[:_SHORT]})"
+
+
+def _held(plan: Plan) -> Iterator[str]:
+    """How many artifacts are held and why, those apart that a merge only proposes."""
+    if plan.held:
+        yield f"{_are_held(plan.held)}: {_codes(plan.held)}"
+    if plan.proposed:
+        yield (
+            f"{_are_held(plan.proposed)} until this is merged, which is no failure: {_codes(plan.proposed)}. "
+            "Look with care at what is built from and pushed to then: nothing was asked yet"
+        )
+
+
+def _are_held(changes: Sequence[Change]) -> str:
+    return f"{count(len(changes), 'artifact')} {'is' if len(changes) == 1 else 'are'} held"
+
+
+def _codes(changes: Iterable[Change]) -> str:
+    codes = {problem.code for change in changes for problem in change.holds}
+    return some([_code(code) for code in sorted(codes)], _CODES_SHOWN)
 
 
 def _shown(plan: Plan, *, detailed: bool) -> str:
@@ -76,30 +126,33 @@ def _problems(problems: Iterable[Problem]) -> str:
 
 def _code(written: str) -> str:
     """As a code span, whatever it holds (CommonMark 0.31, section 6.1)."""
-    written = printable(written)
+    written = _cut(_few_ticks(printable(written)), _SPAN)
     fence = "`" * (_longest(written) + 1)
     pad = " " if written.startswith("`") or written.endswith("`") else ""
     return f"{fence}{pad}{written}{pad}{fence}"
 
 
-def _block(content: str) -> str:
-    """As a fenced block, whatever it holds; what is too long ends with how many lines are left out."""
-    lines = content.rstrip("\n").split("\n")
-    kept: list[str] = []
-    taken = 0
-    for line in lines:
-        taken += len(line) + 1
-        if taken > _BLOCK:
-            break
-        kept.append(line)
+def _fenced(content: str, room: int) -> str:
+    """As a fenced block, whatever it holds; of what takes more than `room` is told how many lines are left out."""
+    lines = [_cut(_few_ticks(line), _LINE) for line in content.rstrip("\n").split("\n")]
+    taken = list(accumulate(len(line) + 1 for line in lines))
+    kept = lines[: bisect_right(taken, room)]
     left = len(lines) - len(kept)
+    fence = "`" * max(3, max(map(_longest, kept), default=0) + 1)
     kept += [f"… and {left:,} more lines: lian diff shows them"] if left else []
-    fence = "`" * max(3, _longest(content) + 1)
     return "\n".join([f"{fence}diff", *kept, fence])
 
 
-def _folded(summary: str, content: str) -> str:
-    return f"<details><summary>{summary}</summary>\n\n{_block(content)}\n\n</details>"
+def _few_ticks(written: str) -> str:
+    """With long runs of backticks told by their length: a fence has to be longer than what it stands around."""
+    return _TICKS.sub(
+        lambda run: run[0] if len(run[0]) <= _FEW else f"{run[0][:_FEW]}… {len(run[0]):,} backticks", written
+    )
+
+
+def _cut(line: str, length: int) -> str:
+    left = len(line) - length
+    return f"{line[:length]}… {left:,} more characters" if left > 0 else line
 
 
 def _longest(written: str) -> int:
