@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.apply.attesting import Recorded
@@ -72,6 +72,7 @@ class Worker:
 
     ports: Ports
     resolution: Resolution
+    _: KW_ONLY
     runners: Runners
     limits: Limits
     places: Places
@@ -281,17 +282,17 @@ class Worker:
         return Building(
             self.ports,
             self.resolution,
-            self.attester,
-            course.wanted,
-            _materials(course.wanted),
-            course.identity,
-            runner,
-            oom_kills,
-            Parcel(self._sender(runner)),
-            tier,
-            self._deadline(tier),
-            Caches(self.ports, desired, artifact, Ci(), freshness, tries.silent),
-            CacheMounts(self.ports, desired, artifact, Ci(), runner, tier, freshness=freshness),
+            attester=self.attester,
+            wanted=course.wanted,
+            materials=_materials(course.wanted),
+            identity=course.identity,
+            runner=runner,
+            oom_kills=oom_kills,
+            parcel=Parcel(self._sender(runner)),
+            tier=tier,
+            deadline=self._deadline(tier),
+            caches=Caches(self.ports, desired, artifact, Ci(), freshness, tries.silent),
+            mounts=CacheMounts(self.ports, desired, artifact, Ci(), runner, tier, freshness=freshness),
             turn=len(tries.failed) + 1,
             logs=course.logs,
         )

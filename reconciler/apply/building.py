@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.apply.mounts import kept
@@ -66,6 +66,7 @@ class Building:
 
     ports: Ports
     resolution: Resolution
+    _: KW_ONLY
     attester: Attester
     wanted: Wanted
     materials: Materials

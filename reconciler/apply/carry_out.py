@@ -74,7 +74,17 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     places = Places(jobs, work.urgency, after if jobs > 1 else {})  # with one, no order makes the pass shorter
     foreseen = {change.artifact: change.forecast for change in plan.changes if change.forecast}
     worker = Worker(
-        ports, work.resolution, runners, limits, places, settler, attester, work.observed, sized, foreseen, shares
+        ports,
+        work.resolution,
+        runners=runners,
+        limits=limits,
+        places=places,
+        settler=settler,
+        attester=attester,
+        observed=work.observed,
+        sized=sized,
+        forecasts=foreseen,
+        shares=shares,
     )
     carrier = _Carrier(work, worker, tagger, runners, shares)
     problems = plan.problems
@@ -135,9 +145,8 @@ class _Carrier:
         return Result(change.artifact, change.action, Status.FAILED, problem=problem.of(str(change.artifact)))
 
     async def _act(self, change: Change) -> Result:
-        if (
-            change.action is Action.HOLD
-        ):  # of what a saved plan names, and no commit wants any more, nothing else is known
+        if change.action is Action.HOLD:
+            # first: of what a saved plan names, and no commit wants any more, nothing else is known
             problem = change.holds[0] if change.holds else None
             return Result(change.artifact, change.action, Status.HELD, problem=problem)
         wanted = self.work.resolution.desired.wanted[change.artifact]

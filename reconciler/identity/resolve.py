@@ -186,8 +186,8 @@ class Resolution:
     def still_needed(self, observed: Observed) -> Questions:
         """Advance as far as `observed` allows; return what has to be asked next, empty when all is settled.
 
-        Each call either asks something new or settles the rest, so the loop ends after at most one round for each
-        level of the graph and one for records.
+        Each call either asks something new or settles the rest, so the loop ends: after at most one round for each
+        level of the graph, and a few about what has drifted, for records may name what is asked about next.
         """
         asked = _Asked()
         self._donors.clear()

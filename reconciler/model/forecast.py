@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,7 @@ class PassForecast:
     jobs: int
     builds: int
     known: int
+    _: KW_ONLY
     compute: Span
     wall: Span
     longest: tuple[ArtifactName, ...] = ()

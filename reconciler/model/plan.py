@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +141,7 @@ class Change:
     platforms: tuple[Platform, ...]
     action: Action
     reasons: tuple[Reason, ...]
+    _: KW_ONLY
     key: str | None = None
     digest: Digest | None = None
     waits_for: tuple[ArtifactName, ...] = ()

@@ -144,10 +144,10 @@ class _View:
             a.platforms,
             action,
             tuple(reasons),
-            key,
-            digest,
-            waits_for,
-            conditional,
+            key=key,
+            digest=digest,
+            waits_for=waits_for,
+            conditional=conditional,
             replaces=replaces,
         )
 

@@ -100,14 +100,14 @@ def _of_pass(plan: Plan, desired: Desired, jobs: int, currency: str | None) -> P
         jobs,
         len(builds),
         len(known),
-        Span(sum(sure), sum(most), sum(slow)),
-        _rising(*(makespan(graph, seconds, jobs, order) for seconds in (sure, most, slow))),
-        longest_path(graph, most) if known else (),
-        max(remaining(graph, most)),
-        sum(c.forecast is not None and c.forecast.warmth is Warmth.WARM for c in builds),
-        min((time.runs for time in known), default=0),
-        _cost(builds),
-        currency,
+        compute=Span(sum(sure), sum(most), sum(slow)),
+        wall=_rising(*(makespan(graph, seconds, jobs, order) for seconds in (sure, most, slow))),
+        longest=longest_path(graph, most) if known else (),
+        longest_seconds=max(remaining(graph, most)),
+        warm=sum(c.forecast is not None and c.forecast.warmth is Warmth.WARM for c in builds),
+        fewest=min((time.runs for time in known), default=0),
+        cost=_cost(builds),
+        currency=currency,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.identity.resolve import Keyed, Pending, Resolution
@@ -29,6 +29,7 @@ class Story:
 
     change: Change
     revision: str
+    _: KW_ONLY
     content_tag: str | None
     tags: Mapping[str, Digest | None]
     unread: Mapping[str, str]
@@ -76,14 +77,14 @@ def tell(plan: Plan, name: ArtifactName, resolution: Resolution, observed: Obser
     return Story(
         change,
         plan.revision,
-        content,
-        {tag: _digest(head) for tag, head in heads.items() if not isinstance(head, Unknown)},
-        {tag: head.problem.message for tag, head in heads.items() if isinstance(head, Unknown)},
-        identity.inputs if isinstance(identity, Keyed | Pending) else {},
-        tuple(changes[parent] for parent in parents if parent in changes),
-        _record(observed, change),
-        _record_unread(observed, change),
-        plan.forecast.currency if plan.forecast else None,
+        content_tag=content,
+        tags={tag: _digest(head) for tag, head in heads.items() if not isinstance(head, Unknown)},
+        unread={tag: head.problem.message for tag, head in heads.items() if isinstance(head, Unknown)},
+        inputs=identity.inputs if isinstance(identity, Keyed | Pending) else {},
+        parents=tuple(changes[parent] for parent in parents if parent in changes),
+        record=_record(observed, change),
+        record_unread=_record_unread(observed, change),
+        currency=plan.forecast.currency if plan.forecast else None,
     )
 
 

@@ -96,14 +96,14 @@ FORECAST = PassForecast(
     4,
     17,
     16,
-    Span(12.0, 400.0, 700.0),
-    Span(12.0, 130.0, 240.0),
-    (BASE.artifact, CASCADE[3].artifact),
-    48.0,
-    1,
-    3,
-    Span(0.004, 0.11, 0.2),
-    "EUR",
+    compute=Span(12.0, 400.0, 700.0),
+    wall=Span(12.0, 130.0, 240.0),
+    longest=(BASE.artifact, CASCADE[3].artifact),
+    longest_seconds=48.0,
+    warm=1,
+    fewest=3,
+    cost=Span(0.004, 0.11, 0.2),
+    currency="EUR",
 )
 PLAN = Plan(REVISION, (BASE, *CASCADE, ARGS, GIT, RETAG, HELD, SYNC), orphans=(ORPHAN,), forecast=FORECAST)
 MERGE = replace(PLAN, merge=Merge("1" * 40, REVISION, "main", "topic"), orphans=())

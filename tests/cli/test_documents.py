@@ -62,12 +62,12 @@ stories = st.builds(
     Story,
     some.changes,
     some.hexes(40),
-    st.none() | some.hexes(40).map("lian-".__add__),
-    st.dictionaries(some.tags, st.none() | some.digests, max_size=2),
-    st.dictionaries(some.tags, st.just("the registry does not answer"), max_size=1),
-    st.dictionaries(some.platforms, some.inputs, max_size=2),
-    st.lists(some.changes, max_size=2).map(tuple),
-    st.none() | some.records,
+    content_tag=st.none() | some.hexes(40).map("lian-".__add__),
+    tags=st.dictionaries(some.tags, st.none() | some.digests, max_size=2),
+    unread=st.dictionaries(some.tags, st.just("the registry does not answer"), max_size=1),
+    inputs=st.dictionaries(some.platforms, some.inputs, max_size=2),
+    parents=st.lists(some.changes, max_size=2).map(tuple),
+    record=st.none() | some.records,
 )
 
 

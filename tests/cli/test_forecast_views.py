@@ -34,14 +34,14 @@ TOLD = PassForecast(
     2,
     12,
     12,
-    Span(400.0, 400.0, 700.0),
-    ALL,
-    tuple(ArtifactName("shop", name) for name in ("base", "api", "web")),
-    240.0,
-    3,
-    14,
-    Span(0.02, 0.02, 0.04),
-    "EUR",
+    compute=Span(400.0, 400.0, 700.0),
+    wall=ALL,
+    longest=tuple(ArtifactName("shop", name) for name in ("base", "api", "web")),
+    longest_seconds=240.0,
+    warm=3,
+    fewest=14,
+    cost=Span(0.02, 0.02, 0.04),
+    currency="EUR",
 )
 
 

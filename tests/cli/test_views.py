@@ -263,7 +263,16 @@ def test_a_story_stays_in_80_columns() -> None:
         Platform("linux", "amd64"): {"args": {"V": LONG, "W": "1"}, "bases": {"alpine:3": "sha256:" + "a" * 64}}
     }
     for told in (change(Action.HOLD, holds=(hold,)), change(Action.BUILD, reason)):
-        story = Story(told, "0" * 40, None, {"x": Digest.of(b"x")}, {"latest": LONG}, inputs, (), None)
+        story = Story(
+            told,
+            "0" * 40,
+            content_tag=None,
+            tags={"x": Digest.of(b"x")},
+            unread={"latest": LONG},
+            inputs=inputs,
+            parents=(),
+            record=None,
+        )
         written = shown(why.show, story)
         assert broken_lines(written) == []
         assert not steers(written)
@@ -354,7 +363,7 @@ def test_a_copy_names_where_it_comes_from() -> None:
     assert "is not in registry.example:5000/shop/api" in " ".join(written.split())
     assert "copied" not in shown(plan_view.show, Plan("f" * 40, (replace(copy(), action=Action.HOLD),)))
     assert "copied from registry.example:5000/shop/base" in shown(
-        why.show, Story(copy(), "0" * 40, None, {}, {}, {}, (), None)
+        why.show, Story(copy(), "0" * 40, content_tag=None, tags={}, unread={}, inputs={}, parents=(), record=None)
     )
     done = Result(NAME, Action.RETAG, Status.DONE, digest=Digest.of(b"a"), seconds=0.2)
     stream = io.StringIO()
@@ -429,7 +438,16 @@ def test_a_writer_writes_one_line() -> None:
 
 
 def test_the_story_says_when_there_is_no_record() -> None:
-    story = Story(change(Action.NONE), "0" * 40, None, {"latest": Digest.of(b"x")}, {}, {}, (), None)
+    story = Story(
+        change(Action.NONE),
+        "0" * 40,
+        content_tag=None,
+        tags={"latest": Digest.of(b"x")},
+        unread={},
+        inputs={},
+        parents=(),
+        record=None,
+    )
     assert "not built by lian" in shown(why.show, story)
     assert "not built by lian" not in shown(why.show, replace(story, tags={"latest": None}))
 
