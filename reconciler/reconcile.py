@@ -46,8 +46,7 @@ from reconciler.plan.saved import (
     tags_to_take,
     to_plan,
 )
-from reconciler.plan.select import Selection, named, narrowed, select, sole, with_parents
-from reconciler.plan.story import tell, untold
+from reconciler.plan.select import Selection, named, narrowed, select
 from reconciler.plan.touched import touched
 from reconciler.plan.vanished import some_are_gone, unless_vanished
 
@@ -63,7 +62,6 @@ if TYPE_CHECKING:
     from reconciler.model.reference import Repository
     from reconciler.model.saved_plan import SavedPlan
     from reconciler.plan.files import Since
-    from reconciler.plan.story import Story
     from reconciler.ports.bundle import Ports, Reading
     from reconciler.ports.source import Source
 
@@ -339,33 +337,6 @@ async def _sweep(ports: Ports, fleet: str | None) -> tuple[Problem, ...]:
     for problem in swept.unseen:
         ports.recorder.record(Noted(f"what passes elsewhere have left behind is not known: {problem.message}"))
     return swept.problems
-
-
-async def sign_once(ports: Ports, options: Options) -> Outcome:
-    """Sign what is in sync and is not signed yet; of `options` the selection counts. Raises LianError if no plan could
-    be made, or nothing can be signed."""
-    from reconciler.apply.sign import sign_in_sync
-
-    work = await plan_once(ports, options)
-    for note in work.resolution.desired.notes:
-        ports.recorder.record(Noted(note))
-    return await sign_in_sync(work, ports)
-
-
-async def why_once(ports: Reading, typed: str) -> Story:
-    """The story of one artifact, with its build record also when it is in sync, and what is foreseen when it is not.
-
-    Raises LianError `selection-empty` if there is no such artifact, `artifact-ambiguous` if there are several, or if no
-    plan could be made.
-    """
-    options = Options(adjusted=lambda desired: narrowed(desired, with_parents(desired, {sole(desired, typed)})))
-    work = await plan_once(ports, options)
-    name = sole(work.resolution.desired, typed)
-    work = await foreseen(ports, work, options)
-    change = next(change for change in work.plan.changes if change.artifact == name)
-    while questions := untold(change, work.observed):
-        work.observed.take(await ask(questions, ports.registry))
-    return tell(work.plan, name, work.resolution, work.observed)
 
 
 async def _explained(

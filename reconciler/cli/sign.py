@@ -13,7 +13,8 @@ from reconciler.cli.views import outcome as view
 from reconciler.cli.views import problems
 from reconciler.cli.views.progress import progress
 from reconciler.cli.views.text import as_json
-from reconciler.reconcile import Options, sign_once
+from reconciler.reconcile import Options
+from reconciler.signing.once import sign_once
 
 if TYPE_CHECKING:
     import argparse

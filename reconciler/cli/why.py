@@ -6,13 +6,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from reconciler import wiring
+from reconciler.audit.why import why_once
 from reconciler.cli import exits
 from reconciler.cli.named import artifact_named
 from reconciler.cli.run import complete
 from reconciler.cli.views import why as view
 from reconciler.cli.views.text import as_json
 from reconciler.model.plan import Action
-from reconciler.reconcile import why_once
 
 if TYPE_CHECKING:
     import argparse

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.audit.why import why_once
 from reconciler.model.artifact import ParentImage
 from reconciler.model.outcome import Status
 from reconciler.model.plan import Action
-from reconciler.reconcile import Options, plan_once, reconcile_once, why_once
+from reconciler.reconcile import Options, plan_once, reconcile_once
 from tests.commits import AMD64, Commit
 from tests.fakes import World
 from tests.plan.fleets import edited

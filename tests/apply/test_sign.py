@@ -18,7 +18,8 @@ from reconciler.model.provenance import PROVENANCE_PREDICATE, provenance_of
 from reconciler.model.record import ARTIFACT_TYPE, RECORD_LAYER
 from reconciler.observe.ask import read_records
 from reconciler.plan.select import Selection
-from reconciler.reconcile import Options, sign_once
+from reconciler.reconcile import Options
+from reconciler.signing.once import sign_once
 from tests.apply.test_attesting import (
     ALL,
     FULL,

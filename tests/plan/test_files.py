@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.audit.why import why_once
 from reconciler.cli.views import why
 from reconciler.model.plan import Action, Change, FileChange, FileStatus, ReasonCode
 from reconciler.model.policy import Policy
 from reconciler.model.problem import LianError
-from reconciler.reconcile import Options, plan_once, reconcile_once, why_once
+from reconciler.reconcile import Options, plan_once, reconcile_once
 from tests.commits import Commit, artifact
 from tests.fakes import FakeSource, World, problem
 

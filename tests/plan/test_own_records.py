@@ -6,9 +6,10 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from reconciler.audit.why import why_once
 from reconciler.model.artifact import Folder
 from reconciler.model.plan import Action, ReasonCode
-from reconciler.reconcile import Options, plan_once, reconcile_once, why_once
+from reconciler.reconcile import Options, plan_once, reconcile_once
 from tests.commits import Commit, artifact
 from tests.fakes import World
 
