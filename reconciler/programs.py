@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from reconciler.finishing import to_its_end
 
@@ -51,28 +51,37 @@ def outward(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[name] for name in OUTWARD if name in environ}
 
 
-async def ask(words: Sequence[str], question: bytes, environ: Mapping[str, str], seconds: float) -> Answer:
-    """Run the program (no shell) and read its answer; what it says on stderr is not read. Raises NoAnswer.
+async def ask(
+    words: Sequence[str],
+    question: bytes,
+    environ: Mapping[str, str],
+    seconds: float,
+    *,
+    longest: int = LONGEST_ANSWER,
+    complaints: IO[bytes] | None = None,
+) -> Answer:
+    """Run the program (no shell) and read its answer, of so many bytes at most; what it says on stderr is not read, but
+    goes to the file `complaints` if there is one. Raises NoAnswer.
 
     The program and all that it started are gone when this returns, is cancelled or gives up.
     """
-    process = await _start(words, environ)
+    process = await _start(words, environ, complaints)
     try:
         async with asyncio.timeout(seconds):
-            return await _exchange(process, question)
+            return await _exchange(process, question, longest)
     except TimeoutError:
         raise NoAnswer(f"it did not answer within {seconds:.0f} s") from None
     finally:
         await to_its_end(ended(process))
 
 
-async def _start(words: Sequence[str], environ: Mapping[str, str]) -> Process:
+async def _start(words: Sequence[str], environ: Mapping[str, str], complaints: IO[bytes] | None) -> Process:
     try:
         return await asyncio.create_subprocess_exec(
             *words,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=complaints or asyncio.subprocess.DEVNULL,
             env=dict(environ),
             start_new_session=True,
         )
@@ -83,7 +92,7 @@ async def _start(words: Sequence[str], environ: Mapping[str, str]) -> Process:
         raise NoAnswer(f"it cannot be started: {cause}") from None
 
 
-async def _exchange(process: Process, question: bytes) -> Answer:
+async def _exchange(process: Process, question: bytes, longest: int) -> Answer:
     assert process.stdin is not None
     assert process.stdout is not None
     with contextlib.suppress(ConnectionError):  # a program need not read its question
@@ -93,8 +102,8 @@ async def _exchange(process: Process, question: bytes) -> Answer:
     answer = bytearray()
     while chunk := await process.stdout.read(1 << 16):
         answer += chunk
-        if len(answer) > LONGEST_ANSWER:
-            raise NoAnswer(f"it printed more than {LONGEST_ANSWER:,} bytes")
+        if len(answer) > longest:
+            raise NoAnswer(f"it printed more than {longest:,} bytes")
     return Answer(await process.wait(), bytes(answer))
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import shlex
-import signal
 import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from reconciler.model.digest import Digest
 from reconciler.model.problem import LianError, Problem
+from reconciler.programs import NoAnswer, ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ LIMIT = 256 << 20
 """Bytes of one source."""
 SECONDS = 300.0
 _TOLD = 400
-"""Characters of a failed command's last words."""
+"""Bytes of a failed command's last words."""
 _DIGEST = re.compile(rb"(?<![0-9a-zA-Z])sha256:[0-9a-f]{64}(?![0-9a-zA-Z])")
 
 
@@ -66,34 +66,29 @@ def _content(source: str) -> bytes:
 
 async def _printed(text: str, environ: Mapping[str, str]) -> bytes:
     """What a command prints; it runs without a shell, and is gone when this is left."""
-    try:
-        words = shlex.split(text)
-        if not words:
-            raise ValueError("it is empty")
-        process = await asyncio.create_subprocess_exec(
-            *words,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=dict(environ),
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        raise LianError(_unreadable(COMMAND + text, str(error))) from error
-    try:
-        async with asyncio.timeout(SECONDS):
-            data, said = await process.communicate()
-    except TimeoutError as error:
-        raise LianError(_unreadable(COMMAND + text, f"it did not end within {SECONDS:.0f} seconds")) from error
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-    if process.returncode:
-        last = said.decode("utf-8", "replace").strip()[-_TOLD:]
-        raise LianError(_unreadable(COMMAND + text, f"it exited with {process.returncode}: {last}"))
-    return _within(COMMAND + text, data)
+    with tempfile.TemporaryFile() as said:
+        try:
+            answer = await ask(_words(text), b"", environ, SECONDS, longest=LIMIT, complaints=said)
+        except (NoAnswer, ValueError) as error:
+            raise LianError(_unreadable(COMMAND + text, str(error))) from error
+        if answer.status:
+            cause = f"it exited with {answer.status}: {_last(said)}"
+            raise LianError(_unreadable(COMMAND + text, cause))
+        return answer.output
+
+
+def _words(text: str) -> list[str]:
+    """Of a command, as a shell takes them apart. Raises ValueError."""
+    words = shlex.split(text)
+    if not words:
+        raise ValueError("it is empty")
+    return words
+
+
+def _last(said: IO[bytes]) -> str:
+    """The last words of what stands in a file."""
+    said.seek(max(0, said.seek(0, os.SEEK_END) - _TOLD))
+    return said.read().decode("utf-8", "replace").strip()
 
 
 def _within(source: str, data: bytes) -> bytes:

@@ -94,7 +94,7 @@ def test_what_a_command_prints_is_a_source() -> None:
     [
         ("/not/there", "keep-from-unreadable", "No such file"),
         ("cmd:", "keep-from-unreadable", "it is empty"),
-        ("cmd:lian-has-no-such-command", "keep-from-unreadable", "No such file"),
+        ("cmd:lian-has-no-such-command", "keep-from-unreadable", "no such program"),
         ("cmd:'unbalanced", "keep-from-unreadable", "No closing quotation"),
         (command("import sys; print('sha'); sys.exit('the cluster is away')"), "keep-from-unreadable", "is away"),
         (command(f"import sys; print('{ONE}'); sys.exit(3)"), "keep-from-unreadable", "exited with 3"),
@@ -115,10 +115,27 @@ def test_a_command_that_hangs_is_ended_with_its_children(monkeypatch: pytest.Mon
     started = time.monotonic()
     with pytest.raises(LianError) as error:
         asyncio.run(in_use([f"cmd:sh -c 'echo $$ > {tmp_path}/pid; sleep 1000 & wait'"]))
-    assert "did not end" in (error.value.problems[0].cause or "")
+    assert "did not answer within" in (error.value.problems[0].cause or "")
     assert time.monotonic() - started < 20
     group = (tmp_path / "pid").read_text().strip()
     until(lambda: not [state for state, of in _processes() if of == group and state != "Z"])
+
+
+def test_what_a_command_leaves_running_is_ended_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It has ended itself, and its child has its output open."""
+    monkeypatch.setattr(keep, "SECONDS", 0.5)
+    with pytest.raises(LianError):
+        asyncio.run(in_use([f"cmd:sh -c 'echo $$ > {tmp_path}/pid; echo {ONE}; sleep 1000 & exit 0'"]))
+    group = (tmp_path / "pid").read_text().strip()
+    until(lambda: not [state for state, of in _processes() if of == group and state != "Z"])
+
+
+def test_a_command_without_an_end_is_not_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keep, "LIMIT", 100_000)
+    monkeypatch.setattr(keep, "SECONDS", 0.5)
+    with pytest.raises(LianError) as error:
+        asyncio.run(in_use([f"cmd:yes {ONE}"]))
+    assert "100,000 bytes" in (error.value.problems[0].cause or "")
 
 
 def _processes() -> Iterator[tuple[str, str]]:
