@@ -1,4 +1,5 @@
-"""Whether a build argument or a label looks like a secret. Both stay in the image, where everyone reads them.
+"""Whether a build argument, a label or a variable looks like a secret. The first two stay in the image, where everyone
+reads them; of the last, what is adopted stays in the repo. One notion for all: rules, plans and `lian init`.
 
 Only what hardly ever is anything else: a false alarm stops a build. Digests, commits and versions have as much entropy
 as keys, so that is not asked.
@@ -13,8 +14,9 @@ from reconciler.model.secret import HIDDEN
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _LAST_WORDS = {
-    ("TOKEN",), ("PASSWORD",), ("PASSWD",), ("PASSPHRASE",), ("SECRET",), ("CREDENTIAL",), ("CREDENTIALS",), ("PAT",),
-    ("APIKEY",), ("API", "KEY"), ("ACCESS", "KEY"), ("SECRET", "KEY"), ("PRIVATE", "KEY"), ("ENCRYPTION", "KEY"),
+    ("TOKEN",), ("TOKENS",), ("PASS",), ("PASSWORD",), ("PASSWD",), ("PASSPHRASE",), ("SECRET",), ("SECRETS",),
+    ("CREDENTIAL",), ("CREDENTIALS",), ("PAT",), ("APIKEY",), ("API", "KEY"), ("ACCESS", "KEY"), ("AUTH", "KEY"),
+    ("DEPLOY", "KEY"), ("ENCRYPTION", "KEY"), ("LICENSE", "KEY"), ("PRIVATE", "KEY"), ("SECRET", "KEY"),
 }  # fmt: skip
 """What a name ends with; `TOKENIZER_VERSION` and `PASSWORD_MIN_LENGTH` end otherwise, and the key of `APT_SIGNING_KEY`
 or `SSH_KEY` may be the public one."""

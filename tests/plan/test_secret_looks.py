@@ -38,7 +38,8 @@ def test_a_value_of_a_known_form(what: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["NPM_TOKEN", "token", "DB_PASSWORD", "dbPassword", "AWS_SECRET_ACCESS_KEY", "MY_SECRET", "API_KEY", "apikey",
-     "GITHUB_PAT", "SSH_PRIVATE_KEY", "GIT_CREDENTIALS", "PASSPHRASE"],
+     "GITHUB_PAT", "SSH_PRIVATE_KEY", "GIT_CREDENTIALS", "PASSPHRASE", "DB_PASS", "API_TOKENS", "APP_SECRETS",
+     "AUTH_KEY", "DEPLOY_KEY", "LICENSE_KEY", "api-key"],
 )  # fmt: skip
 def test_a_name_that_ends_like_one(name: str) -> None:
     assert looks_secret(name, "hunter2") is not None
@@ -60,6 +61,9 @@ def test_a_name_that_ends_like_one(name: str) -> None:
         ("CACHE_KEY", "v3"),
         ("PATH", "/usr/bin"),
         ("COMPAT", "yes please"),
+        ("COMPASS", "north"),
+        ("MONKEY", "ape"),
+        ("KEYBOARD", "de"),
         ("BASE", "docker.io/library/python@sha256:" + "0f" * 32),
         ("COMMIT", "3f2c1a9e" * 5),
         ("CHECKSUM", "z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg=="),
