@@ -20,6 +20,8 @@ _LAST_WORDS = {
 }  # fmt: skip
 """What a name ends with; `TOKENIZER_VERSION` and `PASSWORD_MIN_LENGTH` end otherwise, and the key of `APT_SIGNING_KEY`
 or `SSH_KEY` may be the public one."""
+_OF_WHICH = frozenset({"PROD", "PRODUCTION", "STAGING", "DEV", "TEST", "CI"})
+"""What may follow that, as numbers may: which of several it is."""
 _PLAIN = re.compile(r"(?i:|0|1|true|false|yes|no|on|off|none)|/[\w./-]*")
 """Values that are none whatever the name: switches, and paths such as that of a mounted secret."""
 _FORMS = {
@@ -54,8 +56,11 @@ def looks_secret(name: str, value: str) -> str | None:
     if _PLAIN.fullmatch(value):
         return None
     words = tuple(word.upper() for word in _WORD.findall(name))
-    last = next((words[-length:] for length in (1, 2) if words[-length:] in _LAST_WORDS), None)
-    return f"is named like one (it ends in {'_'.join(last)})" if last else None
+    end = len(words)
+    while end and (words[end - 1].isdigit() or words[end - 1] in _OF_WHICH):
+        end -= 1
+    start = next((end - length for length in (1, 2) if words[max(0, end - length) : end] in _LAST_WORDS), None)
+    return None if start is None else f"is named like one (it ends in {'_'.join(words[start:])})"
 
 
 def secret_form(value: str) -> str | None:
