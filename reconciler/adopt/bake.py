@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from reconciler.adopt.bake_target import TargetReader, linked_of
 from reconciler.adopt.build import Found
 from reconciler.adopt.remark import Remark, Weight
-from reconciler.adopt.secrecy import looks_secret
 from reconciler.model.artifact import Place
 from reconciler.model.problem import LianError, Next, Problem
+from reconciler.plan.secret_looks import looks_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from reconciler.adopt.build import Build, FromBuild, SecretFrom
 from reconciler.adopt.fields import UNCARRIED, uncarried
 from reconciler.adopt.remark import Remark, Weight
-from reconciler.adopt.secrecy import looks_secret
 from reconciler.adopt.sources import Uncarried, context_of, dockerfile_of, source_of
 from reconciler.model.artifact import Folder
 from reconciler.model.problem import LianError, Problem
+from reconciler.plan.secret_looks import looks_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

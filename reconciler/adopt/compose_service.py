@@ -10,13 +10,12 @@ from reconciler.adopt.build import Build, FromBuild, SecretFrom
 from reconciler.adopt.compose_merge import PAIRS, as_build, pairs
 from reconciler.adopt.fields import UNCARRIED, uncarried
 from reconciler.adopt.remark import Remark, Weight
-from reconciler.adopt.secrecy import looks_secret, masked
 from reconciler.adopt.sources import Uncarried, context_of, dockerfile_of, source_of
 from reconciler.adopt.variables import Unusable, expand
 from reconciler.model.artifact import Folder
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.wording import meant
-from reconciler.plan.secret_looks import secret_form
+from reconciler.plan.secret_looks import looks_secret, masked, secret_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -54,6 +54,64 @@ _REMEDIES = {PartKind.URL: "a --checksum", PartKind.GIT: "a commit in its place"
 
 
 @dataclass(slots=True)
+class _Pins:
+    """What a lock pins of the artifacts that it is shown, and which of its entries that takes."""
+
+    lock: Lock
+    lacking: set[Part] = field(default_factory=set)
+    """Parts that can move, and that it does not pin."""
+    _used: set[Part] = field(default_factory=set)
+    _needs: dict[int, tuple[Mapping[Platform, Needs], Mapping[Platform, Needs]]] = field(default_factory=dict)
+    """By the identity of what thousands of artifacts share: that, which keeps it alive, and the same pinned."""
+
+    @property
+    def left(self) -> list[Part]:
+        """Entries that none of them uses."""
+        return sorted(set(self.lock.pins) - self._used)
+
+    def pinned(self, artifact: Artifact, materials: Materials | None) -> tuple[Artifact, Materials | None]:
+        """See Pinning."""
+        self._take(context_parts(artifact, materials))
+        if materials is None:
+            return artifact, None
+        needs, checks = self._each_platform(materials.needs), self._each_platform(materials.check_needs)
+        return self._with_contexts(artifact), replace(materials, needs=needs, check_needs=checks)
+
+    def _take(self, parts: Iterable[Part]) -> None:
+        for part in parts:
+            (self.lacking if self.lock.pin(part) is None else self._used).add(part)
+
+    def _with_contexts(self, artifact: Artifact) -> Artifact:
+        """Named contexts that are images, by digest."""
+        pinned = {
+            name: BaseImage(self._image(context.reference))
+            for name, context in artifact.contexts.items()
+            if isinstance(context, BaseImage) and context.reference in self.lock.images
+        }
+        return replace(artifact, contexts={**artifact.contexts, **pinned}) if pinned else artifact
+
+    def _each_platform(self, needs: Mapping[Platform, Needs]) -> Mapping[Platform, Needs]:
+        if not needs:
+            return needs
+        known = self._needs.get(id(needs))
+        if known is None:
+            self._take(needed_parts(needs))
+            found = {platform: self._each(each) for platform, each in needs.items()}
+            known = self._needs[id(needs)] = (needs, found)
+        return known[1]
+
+    def _each(self, needs: Needs) -> Needs:
+        images = {name: self._image(reference) for name, reference in needs.images.items()}
+        fetched = (replace(source, pin=self.lock.pin(source.part)) for source in needs.fetched)
+        frontend = needs.frontend and self._image(needs.frontend)
+        return replace(needs, images=images, fetched=tuple(fetched), frontend=frontend)
+
+    def _image(self, reference: Reference) -> Reference:
+        digest = None if reference.digest else self.lock.images.get(reference)
+        return reference._replace(digest=digest) if digest else reference
+
+
+@dataclass(slots=True)
 class Pinning:
     """What a lock does to the artifacts of a commit, and what becomes of its entries. `lock` is None where there is
     none, or where `problem` says why it cannot be read."""
@@ -64,11 +122,10 @@ class Pinning:
     """Whether anything is said of what a lock would pin."""
     holds_some: bool = False
     """Whether an artifact is held for `problem`."""
-    _used: set[Part] = field(default_factory=set)
-    _open: set[Part] = field(default_factory=set)
-    """Parts that can move, and that the lock does not pin."""
-    _needs: dict[int, tuple[Mapping[Platform, Needs], Mapping[Platform, Needs]]] = field(default_factory=dict)
-    """By the identity of what thousands of artifacts share: that, which keeps it alive, and the same pinned."""
+    _pins: _Pins | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pins = None if self.lock is None else _Pins(self.lock)
 
     @classmethod
     def read(cls, tree: CommitTree) -> Pinning:
@@ -95,13 +152,7 @@ class Pinning:
 
     def pinned(self, artifact: Artifact, materials: Materials | None) -> tuple[Artifact, Materials | None]:
         """The artifact with all that the lock pins, by digest."""
-        if self.lock is None:
-            return artifact, materials
-        self._take(context_parts(artifact, materials))
-        if materials is None:
-            return artifact, None
-        needs, checks = self._pinned(materials.needs), self._pinned(materials.check_needs)
-        return self._with_contexts(artifact), replace(materials, needs=needs, check_needs=checks)
+        return self._pins.pinned(artifact, materials) if self._pins else (artifact, materials)
 
     def notes(self, materials: Materials) -> Iterator[str]:
         """What a Dockerfile fetches unpinned, where there is no lock that could tell of it; the rest of a sentence that
@@ -118,54 +169,15 @@ class Pinning:
 
     def lacking(self) -> Iterator[str]:
         """What is used and not pinned, in a sentence."""
-        if self._open:
-            verb = "is" if len(self._open) == 1 else "are"
-            yield f"{count(len(self._open), 'moving part')} {verb} not in {NAME}: {_listed(sorted(self._open))}"
+        if self._pins and (lacking := self._pins.lacking):
+            verb = "is" if len(lacking) == 1 else "are"
+            yield f"{count(len(lacking), 'moving part')} {verb} not in {NAME}: {_listed(sorted(lacking))}"
 
     def unused(self) -> Iterator[str]:
         """What is pinned and not used, in a sentence. Only where all that the commit uses is known."""
-        if self.lock is None:
-            return
-        if left := sorted(set(self.lock.pins) - self._used):
+        if self._pins and (left := self._pins.left):
             entries = count(len(left), "entry", "entries")
             yield f"{NAME} has {entries} that nothing uses: {_listed(left)} (`lian lock` removes them)"
-
-    def _take(self, parts: Iterable[Part]) -> None:
-        assert self.lock is not None
-        for part in parts:
-            (self._open if self.lock.pin(part) is None else self._used).add(part)
-
-    def _with_contexts(self, artifact: Artifact) -> Artifact:
-        """Named contexts that are images, by digest."""
-        assert self.lock is not None
-        pinned = {
-            name: BaseImage(self._image(context.reference))
-            for name, context in artifact.contexts.items()
-            if isinstance(context, BaseImage) and context.reference in self.lock.images
-        }
-        return replace(artifact, contexts={**artifact.contexts, **pinned}) if pinned else artifact
-
-    def _pinned(self, needs: Mapping[Platform, Needs]) -> Mapping[Platform, Needs]:
-        if not needs:
-            return needs
-        known = self._needs.get(id(needs))
-        if known is None:
-            self._take(needed_parts(needs))
-            found = {platform: self._each(each) for platform, each in needs.items()}
-            known = self._needs[id(needs)] = (needs, found)
-        return known[1]
-
-    def _each(self, needs: Needs) -> Needs:
-        assert self.lock is not None
-        images = {name: self._image(reference) for name, reference in needs.images.items()}
-        fetched = (replace(source, pin=self.lock.pin(source.part)) for source in needs.fetched)
-        frontend = needs.frontend and self._image(needs.frontend)
-        return replace(needs, images=images, fetched=tuple(fetched), frontend=frontend)
-
-    def _image(self, reference: Reference) -> Reference:
-        assert self.lock is not None
-        digest = None if reference.digest else self.lock.images.get(reference)
-        return reference._replace(digest=digest) if digest else reference
 
 
 def _listed(parts: Collection[Part]) -> str:

@@ -1,4 +1,5 @@
-"""Whether a build argument or a label looks like a secret. Both stay in the image, where everyone reads them.
+"""Whether a build argument, a label or a variable looks like a secret. The first two stay in the image, where everyone
+reads them; of the last, what is adopted stays in the repo. One notion for all: rules, plans and `lian init`.
 
 Only what hardly ever is anything else: a false alarm stops a build. Digests, commits and versions have as much entropy
 as keys, so that is not asked.
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _LAST_WORDS = {
-    ("TOKEN",), ("PASSWORD",), ("PASSWD",), ("PASSPHRASE",), ("SECRET",), ("CREDENTIAL",), ("CREDENTIALS",), ("PAT",),
-    ("APIKEY",), ("API", "KEY"), ("ACCESS", "KEY"), ("SECRET", "KEY"), ("PRIVATE", "KEY"), ("ENCRYPTION", "KEY"),
+    ("TOKEN",), ("TOKENS",), ("PASS",), ("PASSWORD",), ("PASSWD",), ("PASSPHRASE",), ("SECRET",), ("SECRETS",),
+    ("CREDENTIAL",), ("CREDENTIALS",), ("PAT",), ("APIKEY",), ("API", "KEY"), ("ACCESS", "KEY"), ("AUTH", "KEY"),
+    ("DEPLOY", "KEY"), ("ENCRYPTION", "KEY"), ("LICENSE", "KEY"), ("PRIVATE", "KEY"), ("SECRET", "KEY"),
 }  # fmt: skip
 """What a name ends with; `TOKENIZER_VERSION` and `PASSWORD_MIN_LENGTH` end otherwise, and the key of `APT_SIGNING_KEY`
 or `SSH_KEY` may be the public one."""
+_OF_WHICH = frozenset({"PROD", "PRODUCTION", "STAGING", "DEV", "TEST", "CI"})
+"""What may follow that, as numbers may: which of several it is."""
 _PLAIN = re.compile(r"(?i:|0|1|true|false|yes|no|on|off|none)|/[\w./-]*")
 """Values that are none whatever the name: switches, and paths such as that of a mounted secret."""
 _FORMS = {
@@ -57,8 +61,11 @@ def looks_secret(name: str, value: str) -> str | None:
     if _PLAIN.fullmatch(value):
         return None
     words = tuple(word.upper() for word in _WORD.findall(name))
-    last = next((words[-length:] for length in (1, 2) if words[-length:] in _LAST_WORDS), None)
-    return f"is named like one (it ends in {'_'.join(last)})" if last else None
+    end = len(words)
+    while end and (words[end - 1].isdigit() or words[end - 1] in _OF_WHICH):
+        end -= 1
+    start = next((end - length for length in (1, 2) if words[max(0, end - length) : end] in _LAST_WORDS), None)
+    return None if start is None else f"is named like one (it ends in {'_'.join(words[start:])})"
 
 
 def secret_form(value: str) -> str | None:

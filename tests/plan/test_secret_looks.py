@@ -38,7 +38,8 @@ def test_a_value_of_a_known_form(what: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["NPM_TOKEN", "token", "DB_PASSWORD", "dbPassword", "AWS_SECRET_ACCESS_KEY", "MY_SECRET", "API_KEY", "apikey",
-     "GITHUB_PAT", "SSH_PRIVATE_KEY", "GIT_CREDENTIALS", "PASSPHRASE"],
+     "GITHUB_PAT", "SSH_PRIVATE_KEY", "GIT_CREDENTIALS", "PASSPHRASE", "DB_PASS", "API_TOKENS", "APP_SECRETS",
+     "AUTH_KEY", "DEPLOY_KEY", "LICENSE_KEY", "api-key", "DB_PASSWORD_PROD", "NPM_TOKEN_2", "API_KEY_DEV_1"],
 )  # fmt: skip
 def test_a_name_that_ends_like_one(name: str) -> None:
     assert looks_secret(name, "hunter2") is not None
@@ -60,6 +61,11 @@ def test_a_name_that_ends_like_one(name: str) -> None:
         ("CACHE_KEY", "v3"),
         ("PATH", "/usr/bin"),
         ("COMPAT", "yes please"),
+        ("COMPASS", "north"),
+        ("PROD", "eu-1"),
+        ("VERSION_2", "1.4"),
+        ("MONKEY", "ape"),
+        ("KEYBOARD", "de"),
         ("BASE", "docker.io/library/python@sha256:" + "0f" * 32),
         ("COMMIT", "3f2c1a9e" * 5),
         ("CHECKSUM", "z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg=="),
@@ -78,3 +84,8 @@ def test_no_false_alarm(name: str, value: str) -> None:
 @given(st.sampled_from(["VERSION", "URL", "IMAGE"]), st.text(alphabet="0123456789abcdef", max_size=128))
 def test_no_digest_is_a_secret(name: str, value: str) -> None:
     assert looks_secret(name, value) is None
+
+
+def test_the_end_of_the_name_is_told() -> None:
+    assert looks_secret("DB_PASSWORD_PROD", "hunter2") == "is named like one (it ends in PASSWORD_PROD)"
+    assert looks_secret("awsAccessKey", "hunter2") == "is named like one (it ends in ACCESS_KEY)"
