@@ -12,7 +12,7 @@ from reconciler.model.problem import LianError, Next, Problem
 from reconciler.model.saved_plan import Bound, SavedPlan
 from reconciler.model.wording import some
 from reconciler.plan.select import with_parents
-from reconciler.plan.stale import Stale, difference, inputs_of, made_of, pointing
+from reconciler.plan.stale import Stale, inputs_of, made_of, outdated, pointing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -175,7 +175,7 @@ class _Follower:
             return change
         if bound is not None and bound.action is Action.HOLD:
             return change if change.action is Action.NONE else _held_by_plan(change, bound)
-        why = difference(change, bound, self.resolution, self.observed, self.stale)
+        why = outdated(change, bound, self.resolution, self.observed, self.stale)
         return _held(change, why, self.hint) if why else change
 
     def gone(self, now: Iterable[Change]) -> Iterator[Change]:
