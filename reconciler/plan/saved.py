@@ -15,7 +15,7 @@ from reconciler.model.reference import Reference
 from reconciler.model.saved_plan import Bound, SavedPlan
 from reconciler.model.wording import some
 from reconciler.plan.select import with_parents
-from reconciler.plan.stale import Stale, difference, from_to, inputs_of, made_of, pointing
+from reconciler.plan.stale import Stale, from_to, inputs_of, made_of, outdated, pointing
 from reconciler.plan.unclear import unread
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class _Follower:
             return change
         if bound is not None and bound.action is Action.HOLD:
             return change if change.action is Action.NONE else _held_by_plan(change, bound)
-        why = difference(change, bound, self.resolution, self.observed, self.stale)
+        why = outdated(change, bound, self.resolution, self.observed, self.stale)
         return _held(change, why, self.hint) if why else change
 
     def gone(self, now: Iterable[Change]) -> Iterator[Change]:

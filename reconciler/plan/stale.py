@@ -44,7 +44,7 @@ class Stale:
     moved: str | None = None
 
 
-def difference(
+def outdated(
     change: Change,
     bound: Bound | None,
     resolution: Resolution,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from reconciler.finishing import all_of
 from reconciler.model.plan import Action, Change, Merge, Reason, ReasonCode
 from reconciler.model.wording import count, some
-from reconciler.plan.difference import asked, because
 from reconciler.plan.files import built_from, changed_files, folders_behind, naming
 from reconciler.plan.graph import checked
 from reconciler.plan.limit import limited
+from reconciler.plan.merging import asked, because
 from reconciler.plan.origins import between
 from reconciler.plan.select import narrowed, select, with_parents
 from reconciler.plan.touched import dropped, touched

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.model.name import ArtifactName
@@ -100,7 +101,30 @@ def test_a_limit_does_not_make_the_parents_change_the_childrens(
     assert [cause.code for cause in held.causes] == [ReasonCode.LIMITED, ReasonCode.DOCKERFILE_CHANGED]
 
 
-@given(st.lists(some.changes, max_size=8, unique_by=lambda change: change.artifact))
+OF_A_PARENT = (ReasonCode.PARENT_CHANGED, ReasonCode.UNKNOWN, ReasonCode.INVALID, ReasonCode.UNSUPPORTED)
+
+
+@st.composite
+def cascades(draw: st.DrawFn) -> list[Change]:
+    """Changes as a plan has them, each with reasons of its own, or about some before it, or with both."""
+    made: list[Change] = []
+    for change in draw(st.lists(some.changes, max_size=6, unique_by=lambda change: change.artifact)):
+        parents = draw(st.lists(st.sampled_from(made), max_size=2)) if made else []
+        about = [Reason(draw(st.sampled_from(OF_A_PARENT)), subject=str(parent.artifact)) for parent in parents]
+        own = change.reasons if not about or draw(st.booleans()) else ()
+        made.append(replace(change, reasons=(*own, *about)))
+    return made
+
+
+def tells(cause: Reason, reason: Reason) -> bool:
+    """All of it but what is one artifact's alone: its tags, and the digests of what the files lie in."""
+    if reason.code in {ReasonCode.ABSENT, ReasonCode.TAG_DIFFERS} and not reason.files:
+        return cause == Reason(reason.code)
+    return cause == (replace(reason, old=None, new=None) if reason.files else reason)
+
+
+@settings(max_examples=40)
+@given(cascades())
 def test_everything_that_changes_is_told_once_and_every_difference_is_at_a_root(changes: list[Change]) -> None:
     found = grouped(Plan("0" * 40, tuple(changes)))
     busy = [change for change in changes if change.action is not Action.NONE]
@@ -108,9 +132,15 @@ def test_everything_that_changes_is_told_once_and_every_difference_is_at_a_root(
         str(change.artifact) for change in busy
     )
     assert len({(group.action, group.causes) for group in found}) == len(found)
-    for group in found:
-        assert group.causes
-        for change in group.own:
-            codes = {cause.code for cause in group.causes}
-            mine = {reason.code for reason in change.reasons}
-            assert codes & mine
+    roots: dict[str, set[Reason]] = {}
+    for change in busy:
+        (group,) = (group for group in found if change in group.changes)
+        parents = [r.subject for r in change.reasons if r.code in OF_A_PARENT and r.subject in roots]
+        own = [r for r in change.reasons if r.code not in OF_A_PARENT or r.subject not in roots]
+        inherited = {cause for parent in parents for cause in roots[parent or ""]}
+        causes = roots[str(change.artifact)] = set(group.causes)
+        assert inherited <= causes, "what the parents change for"
+        assert all(any(tells(cause, reason) for cause in causes) for reason in own), "every difference"
+        assert all(any(tells(cause, reason) for reason in own) for cause in causes - inherited), "nothing else"
+        chosen = {ReasonCode.LIMITED, ReasonCode.STALE}
+        assert (change in group.behind) == (bool(parents) and all(reason.code in chosen for reason in own))

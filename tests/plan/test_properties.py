@@ -2,40 +2,93 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.identity.keys import content_tag
 from reconciler.model.artifact import ParentImage
 from reconciler.model.name import ArtifactName
 from reconciler.model.observed import Unknown
+from reconciler.model.outcome import Status
 from reconciler.model.plan import Action, FileChange, FileStatus, ReasonCode
+from reconciler.model.policy import DriftPolicy, Policy, Response
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.tree import FILE, Entry
+from reconciler.plan.compare import Overrides
 from reconciler.plan.files import changed_files
 from reconciler.plan.graph import checked
 from reconciler.plan.select import Selection, select
+from reconciler.reconcile import Options, plan_once, reconcile_once
 from tests.commits import Commit, artifact, chain
+from tests.fakes import World, parts_of
 from tests.plan.evidence import Evidence, plan
 from tests.plan.fleets import edited
 
+if TYPE_CHECKING:
+    from reconciler.model.plan import Plan
+    from reconciler.model.reference import Repository
+    from tests.fakes import FakeRegistry
 
-@settings(max_examples=60)
-@given(edited(), st.randoms())
-def test_planning_again_after_a_full_apply_only_keeps(pair: tuple[Commit, Commit], random: Any) -> None:
-    before, now = pair
-    evidence = Evidence()
-    evidence.apply(before.desired)
-    for reference in list(evidence.heads):
-        if random.random() < 0.2:
-            evidence.heads[reference] = None
-    plan(now, evidence)
-    evidence.apply(now.desired)
-    assert {change.action for change in plan(now, evidence).changes} == {Action.NONE}
+HEALS = Policy(drift=DriftPolicy(foreign=Response.HEAL))
+ALL = Options(overrides=Overrides(vanished=True))
+
+
+@settings(max_examples=25)
+@given(edited(("scratch",)), st.data())
+def test_planning_again_after_a_plan_was_carried_out_only_keeps(
+    tmp_path_factory: pytest.TempPathFactory, pair: tuple[Commit, Commit], data: st.DataObject
+) -> None:
+    """Whatever was there, and whatever of it was lost; and the tags name what one who starts from nothing gets."""
+    before, now = (replace(commit, policy=HEALS) for commit in pair)
+    world = World(before, tmp_path_factory.mktemp("world"))
+    carried_out(world)
+    lose(world.registry, {a.image for a in before.artifacts if not a.parents}, data)
+    world.source.commit = now
+    planned = carried_out(world)
+    fresh = World(now, tmp_path_factory.mktemp("fresh"))
+    carried_out(fresh)
+    for change in planned.changes:
+        named = {tag: world.tag(change.image, tag) for tag in change.tags}
+        assert named == {tag: fresh.tag(change.image, tag) for tag in change.tags}
+        assert change.key is None or world.tag(change.image, content_tag(change.key)) in named.values()
+        assert change.digest is None or set(named.values()) == {change.digest}
+    again = asyncio.run(plan_once(world.ports(), ALL)).plan
+    assert {change.action for change in again.changes} == {Action.NONE}
+
+
+def carried_out(world: World) -> Plan:
+    """What a pass planned, all of which was done."""
+    made, outcome = asyncio.run(reconcile_once(world.ports(), ALL))
+    assert all(r.status in {Status.DONE, Status.NONE} for r in outcome.results), [r.problem for r in outcome.results]
+    return made
+
+
+def lose(registry: FakeRegistry, roots: set[Repository], data: st.DataObject) -> None:
+    """Some tags, records and applied documents, which go whole, for what is there and cannot be read is unknown; or
+    some manifests or blobs of images that stand on no other. What comes together may take another pass."""
+    told = {place for place, each in registry.manifests.items() if "artifactType" in each.document}
+    kept = {blob for place in told for blob in parts_of(registry.manifests[place])[1]}
+    match data.draw(st.sampled_from(["names", "manifests", "blobs"])):
+        case "names":
+            _lose(registry.tags, {*registry.tags}, data)
+            _lose(registry.manifests, told, data)
+        case "manifests":
+            _lose(registry.manifests, {place for place in registry.manifests if place[0] in roots} - told, data)
+        case _:
+            parts = {place for place in registry.blobs if place[0] in roots and place[1] not in kept}
+            _lose(registry.blobs, parts, data)
+
+
+def _lose(held: dict[Any, Any], places: set[Any], data: st.DataObject) -> None:
+    if places:
+        for place in data.draw(st.lists(st.sampled_from(sorted(places, key=str)), unique=True, min_size=1, max_size=4)):
+            del held[place]
 
 
 @settings(max_examples=60)
