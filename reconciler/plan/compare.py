@@ -18,14 +18,17 @@ from reconciler.plan.explain import reasons as explain
 from reconciler.plan.unclear import held_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from reconciler.identity.inputs import Inputs
     from reconciler.model.artifact import Artifact
     from reconciler.model.desired import Desired, Wanted
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
     from reconciler.model.observed import Observed, Sighting
+    from reconciler.model.platform import Platform
     from reconciler.model.problem import Problem
+    from reconciler.model.record import BuildRecord
     from reconciler.model.reference import Repository
 
 _OF_THE_WORLD = {Next.RETRY, Next.HOLD}
@@ -49,16 +52,17 @@ def make_plan(resolution: Resolution, observed: Observed, overrides: Overrides =
     desired = resolution.desired
     invalid = frozenset(problem.artifact for problem in desired.problems)
     changes: dict[ArtifactName, Change] = {}
+    standing = _Standing(desired, observed)
     for name in resolution.order:
         holding = _Holding(desired.wanted[name], desired, invalid)
         match resolution.identities[name]:
             case Held(problems, because_of):
                 changes[name] = holding.change(problems, because_of and desired.wanted[because_of])
             case Pending() as identity:
-                change = _View(resolution, observed, holding, overrides).pending(identity)
+                change = _View(resolution, observed, holding, overrides, standing).pending(identity)
                 changes[name] = _behind(change, changes)
             case Keyed() as identity:
-                changes[name] = _View(resolution, observed, holding, overrides).keyed(identity)
+                changes[name] = _View(resolution, observed, holding, overrides, standing).keyed(identity)
         if changes[name].action is Action.BUILD and desired.wanted[name].artifact.checks:
             changes[name] = _behind_checks(changes[name], holding, resolution, observed, changes)
     others = len(desired.others) + len(desired.unread)
@@ -132,6 +136,7 @@ class _View:
     observed: Observed
     holding: _Holding
     overrides: Overrides
+    standing: _Standing
     artifact: Artifact = field(init=False)
     drift: TagDrift = field(init=False)
 
@@ -284,12 +289,18 @@ class _View:
         others = [reason for reason in moves if reason.code in _BY_OTHERS]
         if not moves:
             return [Reason(ReasonCode.ABSENT, subject=tag) for tag in self.artifact.tags]
-        for record in (records := self.drift.own_records):
-            if differences := explain(self.artifact, record, identity.inputs, waiting):
-                return [*others, *differences]
-        if waiting and records:
+        told = self._compared(identity.inputs, waiting)
+        if waiting and any(not differences for _, differences in told):
             return others
-        return others or list(moves)
+        differing = [differences for _, differences in told if differences]
+        return [*others, *min(differing, key=len)] if differing else others or list(moves)
+
+    def _compared(
+        self, inputs: Mapping[Platform, Inputs], waiting: set[str]
+    ) -> list[tuple[BuildRecord, tuple[Reason, ...]]]:
+        """Each of its own records, newest first, with how the inputs differ. One image may have been made of several:
+        the record that differs least tells why, for what came and went meanwhile is no reason."""
+        return [(one, explain(self.artifact, one, inputs, waiting)) for one in self.drift.own_records]
 
     def pending(self, identity: Pending) -> Change:
         """Parents are built first, and it behind them if they come out different."""
@@ -297,27 +308,77 @@ class _View:
             return self.holding.change(problems)
         contexts = self.artifact.contexts
         waiting = {n for n, c in contexts.items() if isinstance(c, ParentImage) and c.artifact in identity.waits_for}
-        moves = self.drift.moves(None)
-        forced = self._is_forced
+        told = self._compared(identity.inputs, waiting)
+        record = min(told, key=lambda one: len(one[1]))[0] if told else None
+        stood = {} if record is None else _stood_on(record)
+        moves, forced = self.drift.moves(None), self._is_forced
         own = [*([Reason(ReasonCode.FORCED)] if forced else []), *self._why(identity, waiting, moves)]
-        parents = [Reason(ReasonCode.PARENT_CHANGED, self._old_parent(p), subject=str(p)) for p in identity.waits_for]
+        own += self._other_parents(sorted(waiting), stood)
+        certain = own or ([] if record is None else self._certain(record))
+        parents = [
+            Reason(ReasonCode.PARENT_CHANGED, self._old_parent(parent, stood), subject=str(parent))
+            for parent in identity.waits_for
+        ]
         change = self._make(
-            Action.BUILD, [*own, *parents], waits_for=identity.waits_for, conditional=not own, replaces=forced
+            Action.BUILD, [*certain, *parents], waits_for=identity.waits_for, conditional=not own, replaces=forced
         )
-        return self._by_policy(change, moves if own else ())
+        return self._by_policy(change, moves if own else certain)
 
-    def _old_parent(self, parent: ArtifactName) -> str | None:
+    def _certain(self, record: BuildRecord) -> list[Reason]:
+        """What has to be done even if all parents come out identical, so that the image stays that of the record."""
+        return [reason for reason in self.drift.moves(record.digest) if reason.code not in _BY_OTHERS]
+
+    def _other_parents(self, names: Sequence[str], stood: Mapping[str, str]) -> Iterator[Reason]:
+        """Where the present image stands on another artifact than the one that is waited for: that one's image, as far
+        as its tags tell, it is and not this one's."""
+        for name in names:
+            parent = self.artifact.contexts[name]
+            assert isinstance(parent, ParentImage)
+            if (digest := stood.get(name)) is None or digest in self.standing.of(parent.artifact):
+                continue
+            if (other := self.standing.whose(digest)) is not None:
+                yield Reason(ReasonCode.NAMED_CONTEXT_CHANGED, str(other), str(parent.artifact), subject=name)
+
+    def _old_parent(self, parent: ArtifactName, stood: Mapping[str, str]) -> str | None:
         """The parent's digest that the present image stands on, if a record tells; the new one is not known yet."""
-        if not (records := self.drift.own_records):
-            return None
-        names = [n for n, c in self.artifact.contexts.items() if isinstance(c, ParentImage) and c.artifact == parent]
-        for record in records:
-            for build in record.platforms.values():
-                leaves: Mapping[str, Mapping[str, str]] = build.inputs.get("contexts", {})
-                for name in names:
-                    if name in leaves:
-                        return leaves[name].get("image")
-        return None
+        names = (n for n, c in self.artifact.contexts.items() if isinstance(c, ParentImage) and c.artifact == parent)
+        return next((stood[name] for name in names if name in stood), None)
+
+
+@dataclass(slots=True)
+class _Standing:
+    """What the tags of artifacts point at."""
+
+    desired: Desired
+    observed: Observed
+    _owners: dict[str, ArtifactName] | None = None
+
+    def of(self, name: ArtifactName) -> set[str]:
+        """The images of one."""
+        wanted = self.desired.wanted.get(name)
+        if wanted is None:
+            return set()
+        artifact = wanted.artifact
+        return {str(digest) for digest in self.observed.named(artifact.image, artifact.tags).values()}
+
+    def whose(self, digest: str) -> ArtifactName | None:
+        """The artifact of an image, the first by name of several; worked out once."""
+        if self._owners is None:
+            self._owners = {}
+            for name in sorted(self.desired.wanted):
+                for one in self.of(name):
+                    self._owners.setdefault(one, name)
+        return self._owners.get(digest)
+
+
+def _stood_on(record: BuildRecord) -> dict[str, str]:
+    """Context -> the image that the record's build took under that name; the first platform's."""
+    found: dict[str, str] = {}
+    for build in record.platforms.values():
+        for name, leaf in build.inputs.get("contexts", {}).items():
+            if "image" in leaf:
+                found.setdefault(name, leaf["image"])
+    return found
 
 
 _BY_OTHERS = {ReasonCode.FOREIGN, ReasonCode.RETAGGED}

@@ -121,9 +121,10 @@ def _between(
     for name in sorted((before.keys() | after.keys()) - waiting):
         if before.get(name) != after.get(name):
             context = artifact.contexts.get(name)
-            parent = isinstance(context, ParentImage)
-            code = ReasonCode.PARENT_CHANGED if parent else ReasonCode.NAMED_CONTEXT_CHANGED
-            subject = str(context.artifact) if isinstance(context, ParentImage) else name
+            if name in after and isinstance(context, ParentImage):
+                code, subject = ReasonCode.PARENT_CHANGED, str(context.artifact)
+            else:  # what is not used any more is no parent
+                code, subject = ReasonCode.NAMED_CONTEXT_CHANGED, name
             yield Reason(code, _leaf(before.get(name)), _leaf(after.get(name)), subject=subject)
 
 
