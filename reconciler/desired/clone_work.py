@@ -94,9 +94,10 @@ class CloneWork:
             raise error if self._bare.current == folder else _Replaced from error
         found: dict[str, Revision | Problem] = {}
         tips: dict[str, Tip] = {}
+        refs = _refs(talk)
         for rev, pinned in revs.items():
             try:
-                tips[rev] = _tip(rev, pinned, _refs(talk))
+                tips[rev] = _tip(rev, pinned, refs)
             except LianError as error:
                 found[rev] = error.problems[0]
 

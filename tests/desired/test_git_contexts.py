@@ -336,6 +336,35 @@ def test_a_clone_that_is_damaged_between_load_and_export_is_healed(
     assert asyncio.run(late()) > 0
 
 
+@pytest.mark.parametrize("when", ["load", "export"])
+def test_healing_a_clone_is_called_off_with_what_asked_for_it(
+    bench: Bench, server: GitServer, tmp_path: Path, when: str
+) -> None:
+    """Though its server drips."""
+    source, desired = loaded(bench, {"directives/shop.ncl": directives("shop", main_context(server))})
+    found = materials(desired, "site")
+
+    async def called_off() -> None:
+        await source.load()
+        for pack in (bench.folder / "cache" / "clones").rglob("*.pack"):
+            pack.chmod(0o600)
+            with pack.open("r+b") as damaged:  # who has it open sees it too
+                damaged.seek(12)
+                damaged.write(b"\xff" * (pack.stat().st_size - 12))
+        server.drips, server.drips_from = True, "GET"
+        work = source.load() if when == "load" else source.export(found.context, tmp_path / "sent")
+        task = asyncio.ensure_future(work)
+        while not server.dripped:
+            assert not task.done()
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait({task}, timeout=20)
+        assert task.cancelled()
+
+    asyncio.run(called_off())
+    assert not (tmp_path / "sent").exists()
+
+
 def test_a_rule_that_its_dockerfile_breaks_is_told_at_the_other_repository(
     bench: Bench, server: GitServer, site: Repo
 ) -> None:

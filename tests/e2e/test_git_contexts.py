@@ -179,6 +179,9 @@ def test_a_private_repository_by_token_that_is_seen_nowhere(bench: Bench, server
     bench.env["SITE_TOKEN"] = "wrong-" + TOKEN
     refused = bench.lian("diff", code=4)
     bench.env["SITE_TOKEN"] = TOKEN
+    bench.env["LIAN_CREDENTIAL_HOSTS"] = "registry.example"
+    assert {change["holds"][0]["code"] for change in bench.plan(4).values()} == {"credential-forbidden"}
+    bench.env["LIAN_CREDENTIAL_HOSTS"] = f"registry.example {host}"
     told = [refused.out, refused.err]
     for words in (("diff", "--json"), ("reconcile", "--once", "--json"), ("why", "shop/site")):
         ran = bench.lian(*words, code=None)
