@@ -35,6 +35,11 @@ class Group:
     behind: tuple[Change, ...] = ()
 
     @property
+    def waits(self) -> bool:
+        """True if there is no cause but parents whose changes are not told here, and that may come out identical."""
+        return all(cause.code is ReasonCode.PARENT_CHANGED and cause.new is None for cause in self.causes)
+
+    @property
     def changes(self) -> tuple[Change, ...]:
         """All of them."""
         return (*self.own, *self.behind)
@@ -52,6 +57,25 @@ def grouped(plan: Plan) -> tuple[Group, ...]:
         roots[change.artifact], is_behind = _roots(change, roots, by_name)
         groups[change.action, roots[change.artifact]][is_behind].append(change)
     return tuple(Group(action, causes, tuple(own), tuple(rest)) for (action, causes), (own, rest) in groups.items())
+
+
+def behind(plan: Plan, name: ArtifactName) -> tuple[tuple[ArtifactName, Reason], ...]:
+    """Why there is something to do for what an artifact stands on, down to the root: of each such artifact that the
+    plan changes the reasons of its own, the nearest first."""
+    changes = {change.artifact: change for change in plan.changes if change.action is not Action.NONE}
+    by_name = {str(change.artifact): change.artifact for change in plan.changes}
+    found: dict[tuple[ArtifactName, Reason], None] = {}
+    seen, open_ = {name}, [name]
+    for one in open_:  # grows as parents are found
+        for reason in changes[one].reasons if one in changes else ():
+            parent = by_name.get(reason.subject or "") if reason.code in _ABOUT_A_PARENT else None
+            if parent is None or parent not in changes:
+                if one != name:
+                    found[one, reason] = None
+            elif parent not in seen:
+                seen.add(parent)
+                open_.append(parent)
+    return tuple(found)
 
 
 def _roots(

@@ -9,6 +9,7 @@ from reconciler.identity.resolve import Keyed, Pending, Resolution
 from reconciler.model.observed import Found, Observed, Questions, Unknown
 from reconciler.model.record import nearest
 from reconciler.model.reference import Reference
+from reconciler.plan.causes import behind
 from reconciler.plan.explain import without_secrets
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
     from reconciler.model.observed import Sighting
-    from reconciler.model.plan import Change, Plan
+    from reconciler.model.plan import Change, Plan, Reason
     from reconciler.model.platform import Platform
     from reconciler.model.record import BuildRecord, PlatformBuild
 
@@ -42,6 +43,8 @@ class Story:
     record_unread: str | None = None
     currency: str | None = None
     """Of the price in the change's forecast."""
+    behind: tuple[tuple[ArtifactName, Reason], ...] = ()
+    """Why there is something to do for what it stands on, down to the root."""
 
     def to_json(self) -> dict[str, Any]:
         """The document of `lian why --json`."""
@@ -55,6 +58,7 @@ class Story:
             "unread": dict(self.unread),
             "inputs": {str(platform): dict(inputs) for platform, inputs in self.inputs.items()},
             "parents": [parent.to_json() for parent in self.parents],
+            "behind": [{"artifact": str(name), "reason": reason.to_json()} for name, reason in self.behind],
             "record": self.record.to_json() if self.record else None,
             "record_unread": self.record_unread,
         }
@@ -87,6 +91,7 @@ def tell(plan: Plan, name: ArtifactName, resolution: Resolution, observed: Obser
         if isinstance(identity, Keyed | Pending)
         else {},
         parents=tuple(changes[parent] for parent in parents if parent in changes),
+        behind=behind(plan, name),
         record=_record(observed, change, resolution.desired.fleet.name),
         record_unread=_record_unread(observed, change),
         currency=plan.forecast.currency if plan.forecast else None,

@@ -68,6 +68,7 @@ stories = st.builds(
     inputs=st.dictionaries(some.platforms, some.inputs, max_size=2),
     parents=st.lists(some.changes, max_size=2).map(tuple),
     record=st.none() | some.records,
+    behind=st.lists(st.tuples(some.artifact_names, some.reasons), max_size=2).map(tuple),
 )
 
 

@@ -6,17 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 
 from reconciler.desired.dockerfile import DockerfileFacts, read_dockerfile, requirements
 from reconciler.model.problem import LianError
 from tests.desired.dockerfile_texts import Case, cases
 
+TWICE = b"FROM --platform=linux/amd64 alpine AS base\nCOPY --from=alpine / /\n"
 OTHERS = ("linux/amd64", "linux/arm64", "linux/arm/v6", "linux/s390x")
 
 
 def needs(facts: DockerfileFacts, case: Case, platform: str, builder: str) -> Any:
-    """But for the platforms of images; or what is wrong."""
+    """But for the platforms of images, and where one is named again for another; or what is wrong."""
     try:
         found = requirements(
             facts,
@@ -28,11 +29,13 @@ def needs(facts: DockerfileFacts, case: Case, platform: str, builder: str) -> An
         )
     except LianError as error:
         return [(problem.code, problem.message, problem.place) for problem in error.problems]
-    return replace(found, images=tuple(dict.fromkeys(replace(image, platform="") for image in found.images)))
+    images = (replace(image, platform="", line=None) for image in found.images)
+    return replace(found, images=tuple(dict.fromkeys(images)))
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.filter_too_much])
 @given(cases())
+@example(Case(TWICE, None, {}, "linux/arm64", "linux/amd64", ()))
 def test_it_is_enough_to_ask_once(case: Case) -> None:
     try:
         facts = read_dockerfile(case.content, "Dockerfile")

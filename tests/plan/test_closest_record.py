@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.audit.why import why_once
 from reconciler.model.plan import Action, Change, Reason, ReasonCode
 from reconciler.reconcile import Options, plan_once, reconcile_once
 from tests.commits import Commit, artifact
@@ -80,6 +81,18 @@ def test_a_new_tag_is_told_also_where_a_parent_decides_of_the_build(world: World
     (ended,) = [result for result in outcome.results if result.artifact == CHILD.name]
     assert ended.action is Action.RETAG
     assert world.registry.tags[CHILD.image, "2.0"] == there
+
+
+def test_the_story_of_one_goes_down_to_the_root(world: World) -> None:
+    grandchild = artifact("w/d", contexts={"base": "artifact:w/c"})
+    files = {"w/d/Dockerfile": b"FROM base\n"}
+    world.source.commit = world.source.commit.changed(files, artifacts=(PARENT, OTHER, CHILD, grandchild))
+    asyncio.run(reconcile_once(world.ports(), Options()))
+    world.source.commit = world.source.commit.changed({"w/p/app": b"new"})
+    story = asyncio.run(why_once(world.ports(), "w/d"))
+    ((name, reason),) = story.behind
+    assert (str(name), reason.code, [file.path for file in reason.files]) == ("w/p", "context-changed", ["w/p/app"])
+    assert asyncio.run(why_once(world.ports(), "w/p")).behind == ()
 
 
 def test_another_parent_makes_a_build_certain_before_it_is_built(world: World) -> None:

@@ -145,9 +145,10 @@ def _group(group: Group, writer: Writer) -> None:
     sign, style = SIGNS[group.action]
     writer.line((f"{sign} {group.action:<6}", style), (count(len(group.changes), "artifact"), "bold"))
     for cause in group.causes:
-        writer.wrapped([_INDENT], sentence(cause), indent=len(_INDENT) + 2)
+        writer.wrapped([_INDENT], sentence(cause, conditional=group.waits), indent=len(_INDENT) + 2)
     if group.own:
-        writer.wrapped([_INDENT], _names(group.own), "bold", indent=len(_INDENT))
+        told = f"{_BEHIND}: " if not group.waits and all(change.conditional for change in group.own) else ""
+        writer.wrapped([_INDENT, told], _names(group.own), "bold", indent=len(_INDENT))
     if group.behind:
         what = _BEHIND_HELD[bool(group.own)] if group.action is Action.HOLD else _BEHIND
         told = f"and {len(group.behind):,} behind, {what}: " if group.own else f"{what}: "

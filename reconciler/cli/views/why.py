@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from typing import IO, TYPE_CHECKING, Any
 
-from reconciler.cli.views import cache_use, forecast
+from reconciler.cli.views import cache_use, forecast, tries
 from reconciler.cli.views.plan import SIGNS, summary_word
 from reconciler.cli.views.problems import block
-from reconciler.cli.views.reasons import sentences
+from reconciler.cli.views.reasons import sentence, sentences
 from reconciler.cli.views.sizing import SHOWN_RUNS, runs_of
 from reconciler.cli.views.text import Writer
-from reconciler.cli.views.tries import sentence
 from reconciler.model.plan import Action
 from reconciler.model.wording import built_from, count
 
 if TYPE_CHECKING:
-    from reconciler.model.plan import Change
     from reconciler.model.record import BuildRecord
     from reconciler.plan.story import Story
 
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 def show(story: Story, stream: IO[str]) -> None:
     """What it is, what is due and why, what the registry holds, what decides, and how it was last built."""
     writer = Writer(stream)
-    _state(story.change, story.currency, writer)
+    _state(story, writer)
     writer.line(("registry", "bold"), f"  {story.change.image}")
     for tag, named in story.tags.items():
         text, style = (str(named), None) if named else ("absent", "yellow")
@@ -66,13 +64,16 @@ def _leaf(name: str, value: Any, writer: Writer, indent: int) -> None:
         writer.wrapped([" " * indent, (f"{name}: ", "dim")], text, indent=indent + 2)
 
 
-def _state(change: Change, currency: str | None, writer: Writer) -> None:
+def _state(story: Story, writer: Writer) -> None:
+    change, currency = story.change, story.currency
     sign, style = SIGNS[change.action]
     writer.line((f"{sign} {change.artifact}", "bold"), "  ", (summary_word(change.action), style))
     for problem in dict.fromkeys(change.holds):
         block(problem, writer, word="held", style="yellow", wrapped=True)
     for told in () if change.holds or change.action is Action.NONE else sentences(change, detailed=True):
         writer.wrapped(["  "], told, indent=4)
+    for name, reason in () if change.holds else story.behind:
+        writer.wrapped(["  ", (f"{name}: ", "dim")], sentence(reason, conditional=False), indent=4)
     if change.forecast:
         told = forecast.of_build(change.forecast, currency, conditional=change.conditional)
         writer.wrapped(["  ", ("forecast ", "dim")], told, indent=4)
@@ -90,7 +91,7 @@ def _record(record: BuildRecord, writer: Writer) -> None:
     if record.peak_memory:
         writer.line(f"  peak memory of its runner {record.peak_memory / (1 << 20):.0f} MiB")
     for failed in record.tries:
-        writer.wrapped(["  ", ("tried ", "yellow")], sentence(failed), indent=4)
+        writer.wrapped(["  ", ("tried ", "yellow")], tries.sentence(failed), indent=4)
     for platform, use in record.caches.items():
         cache_use.story(str(platform), use, writer)
     runs_of(record.runs, writer, "runs", SHOWN_RUNS)
