@@ -10,29 +10,33 @@ from reconciler.model.digest import Digest
 from reconciler.model.duration import written
 from reconciler.model.plan import Reason, ReasonCode
 from reconciler.plan.explain import differences
+from reconciler.plan.parents import other_parents, with_parents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.identity.inputs import Inputs
     from reconciler.model.desired import Wanted
-    from reconciler.model.name import ArtifactName
     from reconciler.model.plan import Change
     from reconciler.model.platform import Platform
     from reconciler.model.reference import Reference
 
-_SAME = Digest.parse("sha256:" + "0" * 64)
-"""Stands for what an image's tag points at: that is the same for both commits."""
+_UNKNOWN = Digest.parse("sha256:" + "0" * 64)
+"""Stands for what the tag of a base image points at where nobody has looked: that is the same for both commits."""
 
 
-def asked(before: Wanted, after: Wanted, builder: str | None) -> tuple[Reason, ...]:
+def asked(before: Wanted, after: Wanted, builder: str | None, images: Mapping[Reference, Digest]) -> tuple[Reason, ...]:
     """The differences of the inputs, as far as the commits decide them; none where one of them is held. In which window
-    of its `max_age` an artifact is decides no commit, but how long these are does."""
+    of its `max_age` an artifact is decides no commit, but how long these are does. `images` are the digests of base
+    images as far as they are known; a value that is not is left out."""
     if before.materials is None or after.materials is None:
         return ()
-    own = differences(after.artifact, _inputs(before, builder), _inputs(after, builder), set())
+    then, now = (_inputs(each, builder, images) for each in (before, after))
+    others = other_parents(then, now)
+    own = differences(after.artifact, then, now, {reason.subject or "" for reason in others})
+    told = (*others, *(replace(reason, old=_known(reason.old), new=_known(reason.new)) for reason in own))
     old, new = (written(age) if (age := each.artifact.max_age) else None for each in (before, after))
-    return own if old == new else (*own, Reason(ReasonCode.MAX_AGE_CHANGED, old, new, subject="max_age"))
+    return told if old == new else (*told, Reason(ReasonCode.MAX_AGE_CHANGED, old, new, subject="max_age"))
 
 
 def because(change: Change, reasons: tuple[Reason, ...]) -> Change:
@@ -48,17 +52,25 @@ def _about(reason: Reason) -> tuple[ReasonCode, str | None]:
     return reason.code, None if reason.code is ReasonCode.MAX_AGE_CHANGED else reason.subject
 
 
-def _inputs(wanted: Wanted, builder: str | None) -> dict[Platform, Inputs]:
+def _inputs(wanted: Wanted, builder: str | None, images: Mapping[Reference, Digest]) -> dict[Platform, Inputs]:
+    """With parents by name: the images of those are no matter of commits."""
     artifact, materials = replace(wanted.artifact, max_age=None), wanted.materials
     assert materials is not None
-    images: Mapping[Reference, Digest] = _Any()
-    parents: Mapping[ArtifactName, Digest] = dict.fromkeys(artifact.parents, _SAME)
+    known = _Known(images)
     return {
-        platform: platform_inputs(artifact, materials, platform, images, parents, builder=builder, moment=0.0)
+        platform: with_parents(
+            artifact,
+            materials.needs[platform],
+            platform_inputs(artifact, materials, platform, known, {}, builder=builder, moment=0.0),
+        )
         for platform in artifact.platforms
     }
 
 
-class _Any(dict["Reference", Digest]):
+def _known(value: str | None) -> str | None:
+    return None if value == str(_UNKNOWN) else value
+
+
+class _Known(dict["Reference", Digest]):
     def __missing__(self, reference: Reference) -> Digest:
-        return _SAME
+        return _UNKNOWN

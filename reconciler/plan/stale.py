@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reconciler.identity.resolve import Held
 from reconciler.model.artifact import ParentImage
 from reconciler.model.canonical import fingerprint
 from reconciler.model.observed import Absent, Found
-from reconciler.model.plan import Action, Reason, ReasonCode
+from reconciler.model.plan import Action, Reason
 from reconciler.model.reference import Reference
 from reconciler.model.wording import some
 from reconciler.plan.explain import differences, without_secrets
+from reconciler.plan.parents import by_name, other_parents, with_parents
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from reconciler.identity.inputs import Inputs
     from reconciler.identity.resolve import Resolution
-    from reconciler.model.artifact import Artifact
-    from reconciler.model.desired import Needs
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
     from reconciler.model.observed import Observed
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 5
 """Things that have moved that are named for many."""
-_PARENT = "artifact"
-"""The key of a parent's name in the leaf of its context."""
 _LONGEST = 60
 """Characters of a value that are shown."""
 
@@ -65,7 +62,7 @@ def inputs_of(name: ArtifactName, resolution: Resolution) -> str | None:
     """Of what an artifact's key is made, a hash: with the names of its parents and not their images, which may be built
     first."""
     made = _made_of(name, resolution)
-    return None if made is None else fingerprint({str(platform): _own(inputs) for platform, inputs in made.items()})
+    return None if made is None else fingerprint({str(platform): by_name(inputs) for platform, inputs in made.items()})
 
 
 def made_of(name: ArtifactName, resolution: Resolution) -> Mapping[Platform, Inputs] | None:
@@ -89,29 +86,8 @@ def _made_of(name: ArtifactName, resolution: Resolution) -> dict[Platform, Input
         return None
     needs = wanted.materials.needs
     return {
-        platform: _with_parents(wanted.artifact, needs[platform], inputs)
-        for platform, inputs in identity.inputs.items()
+        platform: with_parents(wanted.artifact, needs[platform], inputs) for platform, inputs in identity.inputs.items()
     }
-
-
-def _with_parents(artifact: Artifact, needs: Needs, inputs: Inputs) -> Inputs:
-    used = ((name, artifact.contexts[name]) for name in needs.contexts)
-    parents = {name: str(context.artifact) for name, context in used if isinstance(context, ParentImage)}
-    if not parents:
-        return inputs
-    contexts = inputs.get("contexts", {})
-    named = {name: {**contexts.get(name, {}), _PARENT: parent} for name, parent in parents.items()}
-    return {**inputs, "contexts": {**contexts, **named}}
-
-
-def _own(inputs: Inputs) -> Inputs:
-    """Without the images of parents."""
-    contexts = inputs.get("contexts", {})
-    return {**inputs, "contexts": {name: _parent_of(leaf) or leaf for name, leaf in contexts.items()}}
-
-
-def _parent_of(leaf: Mapping[str, str]) -> dict[str, str]:
-    return {_PARENT: leaf[_PARENT]} if _PARENT in leaf else {}
 
 
 def _asked_otherwise(
@@ -161,29 +137,10 @@ def _leaves(change: Change, bound: Bound, resolution: Resolution) -> str | None:
     if now is None or bound.made_of is None:
         return None
     artifact = resolution.desired.wanted[change.artifact].artifact
-    others = _other_parents(bound.made_of, now)
+    others = other_parents(bound.made_of, now)
     parents = {name for name, context in artifact.contexts.items() if isinstance(context, ParentImage)}
     unknown = parents if bound.key is None or change.key is None else {reason.subject or "" for reason in others}
     return _told([*others, *differences(artifact, bound.made_of, now, unknown)])
-
-
-def _other_parents(
-    old: Mapping[Platform, Mapping[str, Any]], new: Mapping[Platform, Mapping[str, Any]]
-) -> list[Reason]:
-    """Where another artifact stands under the name of a context."""
-    found = []
-    for platform in old.keys() & new.keys():
-        before, after = (_parents_in(made[platform]) for made in (old, new))
-        found += [
-            Reason(ReasonCode.PARENT_CHANGED, before[name], after[name], subject=name)
-            for name in before.keys() & after.keys()
-            if before[name] != after[name]
-        ]
-    return sorted(dict.fromkeys(found), key=lambda reason: reason.subject or "")
-
-
-def _parents_in(inputs: Mapping[str, Any]) -> dict[str, str]:
-    return {name: leaf[_PARENT] for name, leaf in inputs.get("contexts", {}).items() if _PARENT in leaf}
 
 
 def _told(reasons: Collection[Reason]) -> str | None:

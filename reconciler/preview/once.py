@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.finishing import all_of
+from reconciler.identity.resolve import images_of
+from reconciler.model.observed import Found, Questions
 from reconciler.model.plan import Action, Change, Merge, Reason, ReasonCode
 from reconciler.model.wording import count, some
+from reconciler.observe.ask import ask
 from reconciler.plan.files import built_from, changed_files, folders_behind, naming
 from reconciler.plan.graph import checked
 from reconciler.plan.limit import limited
@@ -20,11 +23,13 @@ from reconciler.plan.unclear import with_unclear
 from reconciler.reconcile import LISTINGS_AT_ONCE, judged, plan_for, with_history
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from reconciler.apply.work import Work
     from reconciler.model.desired import Desired, Wanted
+    from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
+    from reconciler.model.reference import Reference
     from reconciler.plan.files import Since
     from reconciler.ports.bundle import Previewing
     from reconciler.ports.source import Source
@@ -43,7 +48,8 @@ async def preview_once(ports: Previewing, options: Options) -> Work:
     if not options.selection.is_whole:
         told, gone = told & (select(after, options.selection) or frozenset()), frozenset()
     work = await plan_for(ports, narrowed(after, with_parents(after, told)), replace(options, max_builds=None))
-    sides = _Sides(old, before, ports.source, after, asyncio.Semaphore(LISTINGS_AT_ONCE))
+    images = await _bases(ports, work, before, told)
+    sides = _Sides(old, before, ports.source, after, images, asyncio.Semaphore(LISTINGS_AT_ONCE))
     shown = replace(work.plan, changes=tuple(change for change in work.plan.changes if change.artifact in told))
     changes = limited(shown, after, options.max_builds).changes  # what drifts already is not the merge's
     explained = await all_of(map(sides.explained, changes))
@@ -64,6 +70,8 @@ class _Sides:
     before: Desired
     new: Source
     after: Desired
+    images: Mapping[Reference, Digest]
+    """What the tags of base images point at, as far as it is known."""
     gate: asyncio.Semaphore
 
     async def explained(self, change: Change) -> Change:
@@ -71,13 +79,31 @@ class _Sides:
         was, now = self.before.wanted.get(change.artifact), self.after.wanted[change.artifact]
         if change.action is Action.NONE or was is None or was.materials is None or now.materials is None:
             return change
-        reasons = between(asked(was, now, self.after.fleet.builder), was.materials, now.materials)
+        reasons = between(asked(was, now, self.after.fleet.builder, self.images), was.materials, now.materials)
         files = {}
         for reason, (one, other) in folders_behind(reasons, was.materials, now.materials).items():
             async with self.gate:
                 listings = await self.old.listing(one), await self.new.listing(other)
             files[reason] = changed_files(*listings, other.path)
         return because(change, naming(reasons, files, now.materials.dockerfile_path))
+
+
+async def _bases(
+    ports: Previewing, work: Work, before: Desired, told: Collection[ArtifactName]
+) -> Mapping[Reference, Digest]:
+    """The digests of base images: of those that the plan has looked at, and of those that only the base names."""
+    known = work.resolution.images
+    sides = ((before.wanted.get(name), work.resolution.desired.wanted[name]) for name in told)
+    both = ((was, now) for was, now in sides if was is not None and was.materials and now.materials)
+    gone = {ref for was, now in both for ref in _images(was) - _images(now)} - known.keys()
+    if not gone:
+        return known
+    heads = (await ask(Questions(heads=frozenset(gone)), ports.registry)).heads
+    return {**known, **{ref: head.digest for ref, head in heads.items() if isinstance(head, Found)}}
+
+
+def _images(wanted: Wanted) -> set[Reference]:
+    return images_of(wanted.artifact, wanted.materials) if wanted.materials else set()
 
 
 def _of_the_base(work: Work, before: Desired) -> Since:

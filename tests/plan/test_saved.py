@@ -369,10 +369,10 @@ def test_it_is_about_the_parents_that_it_was_made_with(world: World) -> None:
     world.source.commit = Commit((MADE[0], gold, child), files)
     plan = written(world)
     for contexts, cause in (
-        (two | {"gold": "artifact:w/base"}, "parent changed: gold (w/gold → w/base)"),
+        (two | {"gold": "artifact:w/base"}, "named context changed: gold (w/gold → w/base)"),
         (
             {"base": "artifact:w/gold", "gold": "artifact:w/base"},
-            "parent changed: base (w/base → w/gold), parent changed: gold (w/gold → w/base)",
+            "named context changed: base (w/base → w/gold), named context changed: gold (w/gold → w/base)",
         ),
     ):
         world.source.commit = Commit((MADE[0], gold, artifact("w/child", contexts=contexts)), files)

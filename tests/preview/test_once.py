@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.cli.views.reasons import sentence
 from reconciler.model.desired import Origin, Unclear
-from reconciler.model.plan import Action, FileChange, FileStatus, Moved, ReasonCode
+from reconciler.model.digest import Digest
+from reconciler.model.plan import Action, FileChange, FileStatus, Moved, Reason, ReasonCode
 from reconciler.model.problem import LianError, Problem
+from reconciler.model.reference import Reference
 from reconciler.plan.causes import grouped
 from reconciler.plan.select import Selection
 from reconciler.ports.bundle import Previewing
 from reconciler.preview.once import preview_once
 from reconciler.reconcile import Options, reconcile_once
 from tests.commits import Commit, artifact
-from tests.fakes import FakeSource, World, problem
+from tests.fakes import FakeSource, World, image, problem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,6 +154,42 @@ def test_another_max_age_is_told_by_its_length(
     reason, *rest = previewed(world, head, "w/base").plan.changes[0].reasons
     assert (reason.code, reason.subject, reason.old, reason.new) == (ReasonCode.MAX_AGE_CHANGED, "max_age", *told)
     assert [each.code for each in rest] == ([] if is_there else [ReasonCode.ABSENT])
+
+
+def test_bases_are_told_by_what_they_are_and_never_by_a_digest_that_nobody_has(world: World) -> None:
+    """Another base, both of which answer; a base that the base's own registry does not tell of."""
+    os, rt = (Reference.parse(f"registry.example:5000/bases/{name}:1") for name in ("os", "rt"))
+    for reference in (os, rt):
+        config = str(reference).encode()
+        world.registry.blobs[reference.repository, Digest.of(config)] = config
+        world.registry.put(reference.repository, manifest := image(config))
+        world.registry.tags[reference.repository, "1"] = manifest.digest
+    on = MAIN.changed(files={"w/other/Dockerfile": f"FROM {os}\n".encode()})
+    world.source.commit = on
+    head = on.changed(files={"w/other/Dockerfile": f"FROM {rt}\n".encode()})
+    digests = {ref: str(world.registry.tags[ref.repository, "1"]) for ref in (os, rt)}
+
+    def moved() -> dict[str | None, tuple[str | None, str | None]]:
+        (change,) = previewed(world, head).plan.changes
+        assert not any("0" * 12 in f"{reason.old} {reason.new}" for reason in change.reasons)
+        return {r.subject: (r.old, r.new) for r in change.reasons if r.code is ReasonCode.BASE_MOVED}
+
+    assert moved() == {str(os): (digests[os], None), str(rt): (None, digests[rt])}
+    del world.registry.tags[os.repository, "1"]
+    assert moved() == {str(os): (None, None), str(rt): (None, digests[rt])}
+    assert sentence(Reason(ReasonCode.BASE_MOVED, subject=str(os))) == f"base {os} changed"
+
+
+def test_another_parent_is_told_by_its_name(world: World) -> None:
+    head = MAIN.changed(artifacts=(BASE, artifact("w/child", contexts={"base": "artifact:w/other"}), OTHER))
+    (change,) = previewed(world, head).plan.changes
+    assert change.reasons[0] == Reason(ReasonCode.NAMED_CONTEXT_CHANGED, "w/base", "w/other", subject="base")
+    alone = artifact("w/child", contexts={"base": "w/other"})
+    (change,) = previewed(world, MAIN.changed(artifacts=(BASE, alone, OTHER))).plan.changes
+    (reason,) = change.reasons[:1]
+    assert (reason.code, reason.old, reason.subject) == (ReasonCode.NAMED_CONTEXT_CHANGED, "w/base", "base")
+    assert reason.new is not None
+    assert set(reason.new) != {"0"}
 
 
 def test_what_was_built_before_is_not_built_again(world: World) -> None:

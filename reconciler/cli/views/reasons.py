@@ -67,7 +67,8 @@ def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True
         case Code.MAX_AGE_CHANGED if subject == "fresh":
             return f"its max_age {_aged(reason)}"
         case _:
-            return f"{_WHAT[reason.code]}{f' {subject}' if subject not in {'', 'max_age'} else ''}: {old} → {new}"
+            what = f"{_WHAT[reason.code]}{f' {subject}' if subject not in {'', 'max_age'} else ''}"
+            return f"{what}: {old} → {new}" if reason.old or reason.new else f"{what} changed"
 
 
 def _aged(reason: Reason) -> str:
