@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from reconciler.desired.tree import CommitTree
     from reconciler.model.artifact import Artifact, Place
 
-READER_VERSION = 6
+READER_VERSION = 7
 """Part of every memo key: raise it when a Dockerfile or an ignore file is read differently."""
 _BATCH = 2_000
 _UNREADABLE = BROKEN_REPOSITORY | {"git-unreachable", "git-rev-unknown", "git-login-missing", "git-login-refused",

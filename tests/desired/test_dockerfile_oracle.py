@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     Ask = Callable[[dict[str, Any]], dict[str, Any]]
 
 CORPUS = sorted((Path(__file__).parent / "dockerfiles").glob("*.Dockerfile"))
-# What fails only when a step is turned into a build, with BuildKit's own message: lian leaves it to the build.
-WHILE_BUILDING = re.compile(r"failed to process|invalid mount target|unsupported mount type|unexpected key")
+# What hangs on a base image, which is an empty one here: lian leaves it to the build.
+WHILE_BUILDING = re.compile(r"failed to process|invalid mount target")
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 MAX_STEPS = 20_000_000
 """Roughly, the steps that a wildcard substitution may take; Go needs fewer, Python's `re` could take for ever."""
 
+_MAX_SHOWN = 80
+_ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_PLAIN_VARIABLE = r"\$(?!\{)|\$\{[A-Za-z_][A-Za-z0-9_]*\}"
+_HARMLESS = re.compile(rf"""(?:[^'"\\`$]++|'[^']*+'|"(?:[^"\\`$]++|{_PLAIN_VARIABLE})*+"|{_PLAIN_VARIABLE})*+""")
+_HARMLESS_HEREDOC = re.compile(rf"(?:[^\\$]++|{_PLAIN_VARIABLE})*+")
 _SPECIAL = frozenset("@*#?-$!0")
 _SPACES = frozenset(GO_SPACE)
 _TEMPLATE = re.compile(r"\$(?:\$|(\w+)|\{(\w+)\})")
@@ -35,19 +40,49 @@ class Expanded:
 
 @dataclass(frozen=True, slots=True)
 class Quoting:
-    """What stays as it was written."""
+    """What stays as it was written. With `plain_quotes` they hold nothing together either, as in a heredoc."""
 
     escape: str = "\\"
     keep_quotes: bool = False
     keep_escapes: bool = False
     keep_unset: bool = False
+    plain_quotes: bool = False
+
+
+class UnsetFault(Fault):
+    """`${X?message}` of a variable that is not set: none where something may yet set it."""
+
+
+class PatternFault(Fault):
+    """The pattern of a `${X#…}`, `${X%…}` or `${X/…}`: releases of BuildKit read quotes in it differently, and some
+    take lian longer than it waits."""
 
 
 def expand(text: str, env: Mapping[str, str], quoting: Quoting) -> Expanded:
-    """Raises Fault `expansion` for what BuildKit refuses, among it `${X:?message}` of an unset variable."""
+    """Raises Fault `expansion` for what BuildKit refuses, in its words, and `arg-unresolved` for `${X:?message}` of a
+    variable that is not set or empty."""
     reading = _Reading(text, env, quoting)
-    result, words = reading.until("", quoting.keep_escapes)
+    try:
+        result, words = reading.until("", quoting.keep_escapes)
+    except Fault as fault:
+        shown = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+        raise type(fault)(fault.code, f"failed to process {in_quotes(shown)}: {fault}", hint=fault.hint) from fault
     return Expanded(result, tuple(words), frozenset(reading.unset))
+
+
+def in_quotes(text: str) -> str:
+    """The text as Go's `%q` shows it."""
+    return '"' + "".join(_ESCAPED.get(sign, sign) for sign in text) + '"'
+
+
+def cannot_fail(text: str) -> bool:
+    """Whether a look tells that no variable's value can make `expand` refuse the text; False is no answer."""
+    return _HARMLESS.fullmatch(text) is not None
+
+
+def cannot_fail_in_heredoc(text: str) -> bool:
+    """As `cannot_fail`, where quotes mean nothing."""
+    return _HARMLESS_HEREDOC.fullmatch(text) is not None
 
 
 class _Words:
@@ -119,14 +154,14 @@ class _Reading:
                 result.append(value)
                 for each in value:
                     words.char(each)
-            elif char in "'\"<":
+            elif char == "<" or (char in "'\"" and not self.quoting.plain_quotes):
                 value = {"'": self.single_quoted, '"': self.double_quoted, "<": self.angle}[char]()
                 result.append(value)
                 words.raw(value)
             else:
                 self.plain(result, words)
         if stop:
-            raise _bad(f"the {stop} is missing")
+            raise _missing(stop)
         return "".join(result), words.done()
 
     def plain(self, result: list[str], words: _Words) -> None:
@@ -147,7 +182,8 @@ class _Reading:
         self.next()
         end = self.text.find("'", self.at)
         if end < 0:
-            raise _bad("the closing ' is missing")
+            self.at = len(self.text)
+            raise _bad("unexpected end of statement while looking for matching single-quote", _QUOTE)
         inside = self.text[self.at : end]
         self.at = end + 1
         return f"'{inside}'" if self.quoting.keep_quotes else inside
@@ -171,7 +207,7 @@ class _Reading:
                 if self.peek() in ('"', "$", self.quoting.escape):
                     char = self.next()
             result.append(char)
-        raise _bad('the closing " is missing')
+        raise _bad("unexpected end of statement while looking for matching double-quote", _QUOTE)
 
     def angle(self) -> str:
         """`<`, or `<<` with the blanks behind it: they belong to the heredoc's word."""
@@ -195,8 +231,10 @@ class _Reading:
             value = self.value(name)
             return f"${name}" if value is None and self.quoting.keep_unset else value or ""
         self.next()
-        if self.peek() in ("", "{", "}", ":"):
-            raise _bad("${ begins no substitution")
+        if not self.peek():
+            raise _missing("}")
+        if self.peek() in "{}:":
+            raise _bad("syntax error: bad substitution")
         return self.substitution(self.name())
 
     def substitution(self, name: str) -> str:
@@ -206,16 +244,18 @@ class _Reading:
             return f"${{{name}}}" if value is None and self.quoting.keep_unset else value or ""
         if sign == "/":
             return self.replacement(name)
-        if not sign or sign not in ":+-?#%":
-            raise _bad(f"${{{name}{sign}…}} is not a substitution")
+        if not sign:
+            raise _missing("}")
+        if sign not in ":+-?#%":
+            raise _unsupported(sign)
         return self.modified(name, sign)
 
     def modified(self, name: str, sign: str) -> str:
         kind = self.next() if sign == ":" else sign
         written = sign if kind == sign and sign != ":" else sign + kind
         if len(written) == 2 and kind in "#%":
-            raise _bad(f"${{{name}{written}…}} is not a substitution")
-        word, _ = self.until("}", kind in ("#", "%"))
+            raise _unsupported(written)
+        word = self.inside("}", kind in ("#", "%"))
         value = self.value(name)
         if value is None and self.quoting.keep_unset:
             return f"${{{name}{written}{word}}}"
@@ -227,19 +267,29 @@ class _Reading:
                 return "" if lacking else word
             case "?":
                 if lacking:
-                    raise Fault("arg-unresolved", f"{name}: {word or 'is not allowed to be unset or empty'}")
+                    kind_of, how = (UnsetFault, "unset") if value is None else (Fault, "empty")
+                    raise kind_of("arg-unresolved", f"{name}: {word or f'is not allowed to be {how}'}")
                 return value or ""
             case "#" | "%":
                 greedy = word.startswith(kind)
                 return trimmed(value or "", word[1:] if greedy else word, greedy, from_end=kind == "%")
-        raise _bad(f"${{{name}{written}…}} is not a substitution")
+        raise _unsupported(written)
+
+    def inside(self, stop: str, keep_escapes: bool) -> str:
+        """Text up to the character `stop`; whatever is wrong with text that has no such end, the end is missing."""
+        try:
+            return self.until(stop, keep_escapes)[0]
+        except Fault as fault:
+            if not self.peek():
+                raise _missing(stop) from fault
+            raise
 
     def replacement(self, name: str) -> str:
         every = self.peek() == "/"
         if every:
             self.next()
-        pattern, _ = self.until("/", True)
-        put, _ = self.until("}", True)
+        pattern = self.inside("/", True)
+        put = self.inside("}", True)
         value = self.value(name)
         if value is None and self.quoting.keep_unset:
             return f"${{{name}/{pattern}/{put}}}"
@@ -289,14 +339,17 @@ def wildcard(pattern: str, greedy: bool, length: int) -> re.Pattern[str]:
             if following in ("}", "/"):
                 continue
             if not following or following not in "*?\\":
-                raise _bad(f"\\{following} is not an escape in a pattern")
+                reason = f"invalid escape '\\{following}'"
+                raise PatternFault("expansion", f"invalid pattern ({pattern[:_MAX_SHOWN]}) in substitution: {reason}")
             parts.append(re.escape(following))
             next(signs)
         else:
             parts.append(re.escape(sign))
     stars = sum(part.startswith(".*") for part in parts)
     if math.comb(length + stars, stars) > MAX_STEPS:
-        raise Fault("expansion", f"the pattern {pattern[:60]!r} has too many * for a value of {length} characters")
+        raise PatternFault(
+            "expansion", f"the pattern {pattern[:60]!r} has too many * for a value of {length} characters"
+        )
     return re.compile("".join(parts))
 
 
@@ -335,5 +388,17 @@ def _filled(put: str, whole: str) -> str:
     return _TEMPLATE.sub(value, put)
 
 
-def _bad(message: str) -> Fault:
-    return Fault("expansion", message)
+_BRACE = "substitutions are $NAME, ${NAME}, ${NAME:-default} and their like; write a dollar sign itself as \\$"
+_QUOTE = "close the quote, or write the sign itself with a backslash before it"
+
+
+def _bad(message: str, hint: str = _BRACE) -> Fault:
+    return Fault("expansion", message, hint=hint)
+
+
+def _missing(sign: str) -> Fault:
+    return _bad(f"syntax error: missing '{sign}'" + " in ${}" * (sign == "/"))
+
+
+def _unsupported(modifier: str) -> Fault:
+    return _bad(f"unsupported modifier ({modifier}) in substitution")

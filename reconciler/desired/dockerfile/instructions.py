@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 
 from reconciler.desired.dockerfile.fault import Fault, nearest
 from reconciler.desired.dockerfile.lines import Instruction, heredoc_in
+from reconciler.desired.dockerfile.mounts import read_mount
+from reconciler.desired.dockerfile.refusals import Copying, Ports, Signal, Volumes, copying, settled, words
 from reconciler.desired.dockerfile.words import csv_fields
 from reconciler.desired.go_text import GO_SPACE
 from reconciler.model.wording import meant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from reconciler.desired.dockerfile.mounts import Mount
+    from reconciler.desired.dockerfile.refusals import Check
 
 _STAGE = re.compile(r"[a-z][a-z0-9\-_.]*")
 _ONBUILD = re.compile(r"^[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE)
@@ -47,14 +52,18 @@ class Step:
     copies_from: str = ""
     mounts_from: tuple[str, ...] = ()
     """For each mount of a RUN, what its `from` says; empty where it says nothing."""
-    mounts: tuple[str, ...] = ()
-    """The mounts of a RUN, as written."""
+    mounts: tuple[Mount, ...] = ()
+    """The mounts of a RUN."""
     adds: tuple[str, ...] = ()
     checksum: str = ""
     """What an ADD says that its one source has to be, as written."""
     sets: tuple[tuple[str, str | None], ...] = ()
     """Names and unexpanded values of an ARG or ENV; None where an ARG has no default."""
+    folder: str = ""
+    """What a WORKDIR says, as written."""
     trigger: str = ""
+    check: Check | None = None
+    """What may be refused once its stage is built. ARG, ENV, WORKDIR and mounts are checked as they are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +111,26 @@ def _arguments(instruction: Instruction, low: int, high: int | None = None) -> t
     return instruction.arguments
 
 
-def _plain(low: int, high: int | None, flags: bool = True) -> Callable[[Instruction], Step]:
+def _plain(
+    low: int, high: int | None, flags: bool = True, check: Callable[[tuple[str, ...]], Check | None] | None = None
+) -> Callable[[Instruction], Step]:
     def read(instruction: Instruction) -> Step:
-        _arguments(instruction, low, high)
+        arguments = _arguments(instruction, low, high)
         if flags:
             _flags(instruction)
-        return Step(instruction.keyword, instruction.line)
+        return Step(instruction.keyword, instruction.line, check=check(arguments) if check else None)
 
     return read
+
+
+def _ports(written: tuple[str, ...]) -> Check | None:
+    return settled(Ports(tuple(sorted(written))), *written)
+
+
+def _workdir(instruction: Instruction) -> Step:
+    (folder,) = _arguments(instruction, 1, 1)
+    _flags(instruction)
+    return Step("workdir", instruction.line, folder=folder)
 
 
 def _from(instruction: Instruction) -> From:
@@ -133,9 +154,20 @@ def _copy(instruction: Instruction) -> Step:
     sources = _sources(instruction)
     flags = _flags(instruction)
     _no_heredoc_as_target(instruction)
-    if instruction.keyword == "add":
-        return Step("add", instruction.line, adds=sources, checksum=flags.get("checksum", [""])[0])
-    return Step("copy", instruction.line, copies_from=flags.get("from", [""])[0])
+    adds = instruction.keyword == "add"
+    owner, mode, checksum = (flags.get(name, [""])[0] for name in ("chown", "chmod", "checksum"))
+    target, heredocs = instruction.arguments[-1], _expanding(instruction) if instruction.heredocs else ()
+    check = copying(Copying(adds, owner, mode, checksum, sources, target, heredocs))
+    if adds:
+        return Step("add", instruction.line, adds=sources, checksum=checksum, check=check)
+    return Step("copy", instruction.line, copies_from=flags.get("from", [""])[0], check=check)
+
+
+def _expanding(instruction: Instruction) -> tuple[str, ...]:
+    """The texts of the heredocs that become files, as far as variables are put into them."""
+    texts = {heredoc.name: heredoc.text for heredoc in instruction.heredocs}
+    named = [heredoc_in(each) for each in instruction.arguments[:-1] if _is_heredoc(each)]
+    return tuple(texts.get(heredoc.name, "") for heredoc in named if heredoc is not None and heredoc.expands)
 
 
 def _sources(instruction: Instruction) -> tuple[str, ...]:
@@ -162,14 +194,14 @@ def _run(instruction: Instruction) -> Step:
                 raise Fault("syntax", f"--{name} is one of {', '.join(allowed)}, not {value!r}")
     for device in flags.get("device", ()):
         _check_device(device)
-    mounts = tuple(flags.get("mount", ()))
+    mounts = tuple(map(read_mount, flags.get("mount", ())))
     return Step("run", instruction.line, mounts_from=tuple(map(_mount_from, mounts)), mounts=mounts)
 
 
-def _mount_from(mount: str) -> str:
-    """What `from` says; everything else of a mount is looked at only when the step is built."""
+def _mount_from(mount: Mount) -> str:
+    """What `from` says; everything else of a mount counts only when the step is built."""
     found = ""
-    for item in csv_fields(mount):
+    for item in mount.fields:
         key, has_value, value = item.partition("=")
         if key.lower() != "from" or not has_value:
             continue
@@ -203,7 +235,9 @@ def _env(instruction: Instruction) -> Step:
         raise Fault("syntax", f"{instruction.name.upper()} takes at least 1 argument, not 0")
     if not all(name for name, _ in instruction.pairs):
         raise Fault("syntax", f"{instruction.name.upper()} needs a name before =")
-    return Step(instruction.keyword, instruction.line, sets=instruction.pairs if instruction.keyword == "env" else ())
+    if instruction.keyword == "env":
+        return Step("env", instruction.line, sets=instruction.pairs)
+    return Step("label", instruction.line, check=words(tuple(text for pair in instruction.pairs for text in pair)))
 
 
 def _arg(instruction: Instruction) -> Step:
@@ -232,7 +266,7 @@ def _volume(instruction: Instruction) -> Step:
     _flags(instruction)
     if not all(argument.strip(GO_SPACE) for argument in arguments):
         raise Fault("syntax", "a VOLUME cannot be empty")
-    return Step("volume", instruction.line)
+    return Step("volume", instruction.line, check=settled(Volumes(arguments), *arguments))
 
 
 def _shell(instruction: Instruction) -> Step:
@@ -282,7 +316,7 @@ _READERS: Mapping[str, Callable[[Instruction], From | Step]] = {
     "copy": _copy,
     "entrypoint": _plain(0, None),
     "env": _env,
-    "expose": _plain(1, None),
+    "expose": _plain(1, None, check=_ports),
     "from": _from,
     "healthcheck": _healthcheck,
     "label": _env,
@@ -290,8 +324,8 @@ _READERS: Mapping[str, Callable[[Instruction], From | Step]] = {
     "onbuild": _onbuild,
     "run": _run,
     "shell": _shell,
-    "stopsignal": _plain(1, 1, flags=False),
-    "user": _plain(1, 1),
+    "stopsignal": _plain(1, 1, flags=False, check=lambda signal: settled(Signal(*signal), *signal)),
+    "user": _plain(1, 1, check=words),
     "volume": _volume,
-    "workdir": _plain(1, 1),
+    "workdir": _workdir,
 }

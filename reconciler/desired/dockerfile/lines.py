@@ -25,6 +25,7 @@ _HEREDOC = re.compile(r"([0-9]*)<<(-?)[\t\n\f\r ]*([^<]*)")
 _WITH_HEREDOCS = frozenset({"add", "copy", "run"})
 _AS_WRITTEN = Quoting(keep_quotes=True, keep_escapes=True, keep_unset=True)
 _WORD_OF_HEREDOC = Quoting(keep_unset=True)
+_QUOTED_WORD_OF_HEREDOC = Quoting(keep_quotes=True, keep_unset=True)
 
 _JSON_OR_TEXT = frozenset({"run", "cmd", "entrypoint", "shell"})
 _JSON_OR_LIST = frozenset({"add", "copy", "volume"})
@@ -35,11 +36,13 @@ _PAIRS = frozenset({"env", "label"})
 
 @dataclass(frozen=True, slots=True)
 class Heredoc:
-    """A heredoc's word, whether leading tabs are taken off its end line, and its text."""
+    """A heredoc's word, whether leading tabs are taken off its end line, its text, and whether a COPY or ADD puts
+    variables into it: a word with quotes says no."""
 
     name: str
     chomp: bool
     text: str = ""
+    expands: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,14 @@ def heredoc_in(word: str) -> Heredoc | None:
     if match is None or not match[3]:
         return None
     words = expand(match[3], {}, _WORD_OF_HEREDOC).words
-    return Heredoc(words[0], match[2] == "-") if len(words) == 1 else None
+    if len(words) != 1:
+        return None
+    quoted = _quotes(words[0]) != sum(map(_quotes, expand(match[3], {}, _QUOTED_WORD_OF_HEREDOC).words))
+    return Heredoc(words[0], match[2] == "-", expands=not quoted)
+
+
+def _quotes(word: str) -> int:
+    return word.count("'") + word.count('"')
 
 
 def parse_line(line: str, escape: str, number: int) -> Instruction:

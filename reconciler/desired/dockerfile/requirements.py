@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.desired.dockerfile.directives import SYNTAX_ARG, reads_dockerfiles
-from reconciler.desired.dockerfile.environment import StageEnvironment
+from reconciler.desired.dockerfile.environment import StageBegin, StageEnvironment
 from reconciler.desired.dockerfile.expand import Quoting
 from reconciler.desired.dockerfile.fault import Fault, nearest, raised
 from reconciler.desired.dockerfile.instructions import From, Step, read_instruction
 from reconciler.desired.dockerfile.lines import read_instructions
-from reconciler.desired.dockerfile.mounts import CacheMountSeen, cache_mounts
+from reconciler.desired.dockerfile.mounts import CacheMountSeen, cache_mounts, mount_options
 from reconciler.desired.dockerfile.names import SCRATCH, NameFault, PlatformName, parse_platform, parse_reference
 from reconciler.desired.dockerfile.remotes import RemoteSource, remote_sources
 from reconciler.desired.dockerfile.variables import automatic_variables, expanded, global_variables, unresolved
@@ -76,13 +76,14 @@ def requirements(
     `args` are the build arguments, `named_contexts` the keys as BuildKit gets them (`NAME` or `NAME::PLATFORM`).
     Raises LianError: `dockerfile-frontend-custom`, `dockerfile-target-unknown`, `dockerfile-arg-unresolved`,
     `dockerfile-reference-invalid`, `dockerfile-platform-invalid`, `dockerfile-stage-unknown`, `dockerfile-stage-order`,
-    `dockerfile-cycle`, `dockerfile-expansion`, `dockerfile-epoch-unsupported`, `dockerfile-syntax`.
+    `dockerfile-cycle`, `dockerfile-expansion`, `dockerfile-epoch-unsupported`, `dockerfile-syntax`. The last also for
+    what BuildKit refuses only of stages that are built: for each such step of them.
     """
     try:
         frontend = _frontend(facts, args)
         builder = _platform(build_platform, None)
         graph = _Graph(facts, target or None, args, _platform(platform, builder), builder, named_contexts, mounts)
-        return replace(graph.requirements(), frontend=frontend)
+        return replace(graph.requirements(strict=frontend is None), frontend=frontend)
     except Fault as fault:
         raise raised([fault], facts.source) from fault
 
@@ -255,7 +256,8 @@ class _Graph:
 
     # -- resolving
 
-    def requirements(self) -> Requirements:
+    def requirements(self, strict: bool) -> Requirements:
+        """With `strict`, what this release of BuildKit refuses of a step is a fault: another frontend may take it."""
         self.link_all()
         while True:
             reached = self.reached()
@@ -265,11 +267,15 @@ class _Graph:
                 break
         self.refuse_wrong_order(reached)
         stages = [s.listed for s in self.states if s in reached and s.listed is not None]
+        remotes, mounts, refused = self.followed(reached)
+        if refused and strict:
+            raise raised(refused, self.facts.source)
         return Requirements(
             tuple(self.images.values()),
             tuple(self.contexts),
             tuple(stage.index for stage in stages),
-            *self.followed(reached),
+            remotes,
+            mounts,
         )
 
     def resolve(self, state: _State, reached: bool) -> None:
@@ -331,26 +337,42 @@ class _Graph:
                     if name and not source.dispatched:
                         raise Fault("stage-order", f"the stage {name!r} stands below the stage that uses it", step.line)
 
-    def followed(self, reached: Collection[_State]) -> tuple[tuple[RemoteSource, ...], tuple[CacheMountSeen, ...]]:
-        """What the steps of the stages fetch, and the caches they mount, with the variables that each sees."""
-        ends: dict[_State, dict[str, str] | None] = {}
+    def followed(
+        self, reached: Collection[_State]
+    ) -> tuple[tuple[RemoteSource, ...], tuple[CacheMountSeen, ...], list[Fault]]:
+        """What the steps of the stages fetch, the caches they mount, and what of them BuildKit refuses, with the
+        variables that each sees."""
+        ends: dict[_State, StageBegin] = {}
         remotes: dict[RemoteSource, None] = {}
         mounts: dict[CacheMountSeen, None] = {}
+        refused: list[Fault] = []
         for state in self.states:
             if state not in reached or state.listed is None or state.context is not None:
                 continue
-            from_image = state.parent is None and state.base != SCRATCH
-            begin = ends.get(state.parent) if state.parent is not None else {}
-            complete = not from_image and begin is not None
-            environment = StageEnvironment(begin or {}, complete, self.env, self.args, self.quoting)
+            environment = StageEnvironment(self.begin(state, ends), self.env, self.args, self.quoting)
             for step, _ in state.steps:
-                environment.take(step)
+                try:
+                    environment.take(step)
+                    if step.check is not None:
+                        step.check.refuse(environment)
+                    said = mount_options(step.mounts, environment)
+                except Fault as fault:
+                    refused.append(fault.at(step.line))
+                    continue
                 if step.adds:
                     remotes |= dict.fromkeys(remote_sources(step, environment))
-                if step.mounts and self.mounts:
-                    mounts |= dict.fromkeys(cache_mounts(step, environment))
+                if said and self.mounts:
+                    mounts |= dict.fromkeys(cache_mounts(step, said))
             ends[state] = environment.end
-        return tuple(remotes), tuple(mounts)
+        return tuple(remotes), tuple(mounts), refused
+
+    def begin(self, state: _State, ends: Mapping[_State, StageBegin]) -> StageBegin:
+        """What the steps of a stage begin with, given what those above it end with."""
+        system = (state.platform or self.platform).system
+        if state.parent is None and state.base == SCRATCH:
+            return StageBegin.of_scratch(self.platform.system)
+        known = ends.get(state.parent) if state.parent is not None else None
+        return known or StageBegin(system)
 
 
 def _triggered(step: Step) -> Step:
@@ -362,7 +384,7 @@ def _triggered(step: Step) -> Step:
         raise Fault(fault.code, str(fault), step.line, fault.hint) from fault
     if len(instructions) != 1 or isinstance(read, From):
         raise Fault("syntax", "ONBUILD takes one instruction that is not FROM", step.line)
-    return read
+    return replace(read, line=step.line)
 
 
 def _refuse_cycles(states: Iterable[_State]) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SHOWN_LINES = 20
 """Of the failing step's output."""
+_HEADLINE = 160
+"""Signs of BuildKit's last word, if that is one line, that can stand in place of a headline."""
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _PLACE = re.compile(r"^(?P<file>\S.*):(?P<line>\d+)$\n-{4,}$", re.MULTILINE)
@@ -136,6 +138,16 @@ RULES = (
         r"|no build stage in current context|Dockerfile cannot be empty|should not be blank",
         "dockerfile-invalid",
         "the Dockerfile cannot be read",
+        Next.PERSON,
+    ),
+    _rule(
+        r"^(?:invalid (?:containerPort|hostPort|port|ranges specified for container and host Ports|IP address|signal"
+        r"|chmod parameter|mount target|secret mount|cache sharing|field|value (?:\S+ )?for \S+|checksum digest)\b"
+        r"|unsupported (?:mount type|sharing value|digest algorithm)\b|unexpected key '"
+        r"|not allowed for \"\w+\" type mounts|secret mount should not|both source and id can't be set"
+        r"|VOLUME specified can not be|can't be .{,30} for COPY|checksum (?:requires|can't be specified))",
+        "dockerfile-invalid",
+        "BuildKit refuses a step of the Dockerfile",
         Next.PERSON,
     ),
     _rule(
@@ -452,6 +464,16 @@ def _without_scanner(problem: Problem, evidence: Evidence) -> Problem:
 def _unclear(evidence: Evidence) -> Problem:
     """A word that the table does not know. It may go well on another builder."""
     file, line = _place(evidence)
+    if evidence.status > 0 and "\n" not in evidence.error and 0 < len(evidence.error) <= _HEADLINE:
+        return Problem(
+            UNCLEAR,
+            "BuildKit says" + (f" in {_name(evidence)}" if evidence.step else "") + f": {evidence.error}",
+            file=file,
+            line=line,
+            artifact=evidence.artifact,
+            hint=f"see the whole log: {evidence.log}",
+            next=Next.RETRY,
+        )
     how = f"was killed by signal {-evidence.status}" if evidence.status < 0 else f"ended with status {evidence.status}"
     return Problem(
         UNCLEAR,

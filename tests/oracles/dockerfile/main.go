@@ -1,5 +1,6 @@
 // Answers, for each JSON case on a line of stdin, what BuildKit's own Dockerfile frontend asks its surroundings for:
-// the images whose configuration it resolves (a named context of kind docker-image counts as one), or an error.
+// the images whose configuration it resolves (a named context of kind docker-image counts as one), or an error with
+// the line that it points to; what is refused only when a stage is turned into a build (dispatch) included.
 package main
 
 import (
@@ -38,6 +39,7 @@ type question struct {
 
 type answer struct {
 	Error    string   `json:"error,omitempty"`
+	Line     int      `json:"line,omitempty"`
 	Images   []string `json:"images"`
 	Frontend *string  `json:"frontend"`
 	Sources  []string `json:"sources"`
@@ -167,6 +169,20 @@ func sources(state llb.State) ([]string, error) {
 	return list, nil
 }
 
+// line is where the error points, 0 if it does not say.
+func line(err error) int {
+	var located *parser.LocationError
+	if !errors.As(err, &located) {
+		return 0
+	}
+	for _, ranges := range located.Locations {
+		for _, r := range ranges {
+			return r.Start.Line
+		}
+	}
+	return 0
+}
+
 func hex(text string) string {
 	const digits = "0123456789abcdef"
 	var b strings.Builder
@@ -188,7 +204,7 @@ func main() {
 		}
 		a, err := ask(q)
 		if err != nil {
-			a = answer{Error: err.Error(), Frontend: a.Frontend}
+			a = answer{Error: err.Error(), Line: line(err), Frontend: a.Frontend}
 		}
 		if err := out.Encode(a); err != nil {
 			panic(err)

@@ -61,6 +61,8 @@ CASES = [
     ("FROM scratch\nFORM x\n", {}, "dockerfile-invalid", Next.PERSON, "cannot be read", 2),
     (SHELL + "COPY --foo=bar busybox /x\n", {}, "dockerfile-invalid", Next.PERSON, "cannot be read", 4),
     ("", {}, "dockerfile-invalid", Next.PERSON, "cannot be read", None),
+    ("FROM scratch\nEXPOSE abc\n", {}, "dockerfile-invalid", Next.PERSON, "refuses a step", 2),
+    (SHELL + "RUN --mount=type=bogus true\n", {}, "dockerfile-invalid", Next.PERSON, "refuses a step", 4),
     ("ARG A\nFROM ${A}\n", {}, "dockerfile-invalid", Next.PERSON, "cannot be read", 2),
     (SHELL + "COPY not/here /x\n", {}, "source-missing", Next.PERSON, "/not/here", 4),
     (SHELL, {"target": "tset"}, "target-missing", Next.PERSON, "tset", None),

@@ -255,7 +255,13 @@ ROWS = [
     ),
     ("failed to solve: Canceled: grpc: the client connection is closing", "builder-lost", RETRY, ""),
     ("failed to solve: failed to mount /tmp/x: read /var/lib/b/y: input/output error", "builder-broken", RETRY, ""),
-    ("failed to solve: something nobody has seen yet", "build-error", RETRY, "status 1"),
+    ("failed to solve: something nobody has seen yet", "build-error", RETRY, "says: something nobody has seen yet"),
+    ("failed to solve: invalid containerPort: abc", "dockerfile-invalid", PERSON, "refuses a step of the Dockerfile"),
+    ('failed to solve: invalid port: "80/x": invalid proto: x', "dockerfile-invalid", PERSON, "refuses a step"),
+    ('failed to solve: unsupported mount type "x"', "dockerfile-invalid", PERSON, "refuses a step"),
+    ('failed to solve: invalid mount target "/"', "dockerfile-invalid", PERSON, "refuses a step"),
+    ("failed to solve: invalid signal: FOO", "dockerfile-invalid", PERSON, "refuses a step"),
+    ("failed to solve: invalid value x for uid", "dockerfile-invalid", PERSON, "refuses a step"),
 ]
 """What BuildKit said, and what is made of it: code, what comes next, words of the message."""
 
@@ -409,6 +415,19 @@ def test_only_the_scanner_itself_is_told_as_the_scanner(scanner: str) -> None:
         replace(evidence(f"failed to solve: {METADATA}registry.example/base:1: not found"), scanner=scanner)
     )
     assert problem.code == ("scanner-unavailable" if scanner.endswith("base:1") else "base-not-found")
+
+
+def test_one_line_of_buildkit_is_the_headline() -> None:
+    problem = explain(evidence("failed to solve: something new", failed("something new")))
+    assert problem.message == "BuildKit says in [build 2/3] RUN make: something new"
+    assert problem.cause is None
+
+
+@pytest.mark.parametrize("error", ["first line\nsecond line", "word " * 60])
+def test_what_is_no_headline_is_told_below_it(error: str) -> None:
+    problem = explain(evidence(f"failed to solve: {error}"))
+    assert problem.message == "BuildKit's client ended with status 1"
+    assert problem.cause == error.strip().partition("\n")[0]
 
 
 def test_a_client_that_was_killed_says_so() -> None:
