@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from reconciler.desired.tree import CommitTree
     from reconciler.model.artifact import Artifact, Place
 
-READER_VERSION = 6
-"""Part of every memo key: raise it when a Dockerfile or an ignore file is read differently."""
+READER_VERSION = 7
+"""Part of every memo key: raise it when a Dockerfile or an ignore file is read differently, or when more is kept of
+what was read."""
 _BATCH = 2_000
 _UNREADABLE = BROKEN_REPOSITORY | {"git-unreachable", "git-rev-unknown", "git-login-missing", "git-login-refused",
                                   "git-host-unknown", "git-redirected", "cache-unusable", "disk-full"}  # fmt: skip
