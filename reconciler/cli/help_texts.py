@@ -13,7 +13,8 @@ exit codes:
 
 Flags of the desired repo have environment variables behind them: LIAN_REPO,
 LIAN_REV, LIAN_REGISTRY, LIAN_JOBS, LIAN_CACHE. BUILDKIT_SSH_KEY stands for
---ssh-key; lian build has others too. NO_COLOR is honoured.
+--ssh-key; lian build has others too. One that is empty counts as not set; a
+flag with an empty value is refused. NO_COLOR is honoured.
 The registry's login is that of docker, or LIAN_REGISTRY_USER with
 LIAN_REGISTRY_PASSWORD; LIAN_CREDENTIAL_HOSTS limits which registries and git
 servers get logins on a commit's word, and with --registry none does.

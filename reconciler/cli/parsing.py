@@ -35,6 +35,13 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(rest)}{self._meant(rest)}")
         return found, rest
 
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """As argparse's, but no value of any flag or argument is empty: it comes from a variable that is not set, and
+        whoever gives a flag does not mean to leave it out. (What stands behind flags never comes here empty.)"""
+        if not arg_string and not isinstance(action, argparse._SubParsersAction):  # that one's values are a whole line
+            raise argparse.ArgumentError(action, "its value is empty; is a variable not set?")
+        return super()._get_value(action, arg_string)
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         choices = tuple(action.choices or ())
         if choices and value not in choices:

@@ -31,6 +31,7 @@ def _verb(arguments: argparse.Namespace) -> ModuleType:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    arguments.waits = _waiting
     try:
         code: int = _verb(arguments).run(arguments)
         sys.stdout.flush()
@@ -50,6 +51,13 @@ def _run(arguments: argparse.Namespace) -> int:
         _show((bug(error),), arguments)
         return exits.ERROR
     return code
+
+
+def _waiting(host: str) -> None:
+    """A sign of life, where nothing else is told; also above a live display, which takes what stderr is given."""
+    from reconciler.cli.views.text import notes
+
+    notes([f"waiting for {host} …"], sys.stderr)
 
 
 class CutShortError(LianError):

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from reconciler.model.artifact import Artifact, Place
 
 READER_VERSION = 7
-"""Part of every memo key: raise it when a Dockerfile or an ignore file is read differently."""
+"""Part of every memo key: raise it when a Dockerfile or an ignore file is read differently, or when more is kept of
+what was read."""
 _BATCH = 2_000
 _UNREADABLE = BROKEN_REPOSITORY | {"git-unreachable", "git-rev-unknown", "git-login-missing", "git-login-refused",
                                   "git-host-unknown", "git-redirected", "cache-unusable", "disk-full"}  # fmt: skip

@@ -21,10 +21,25 @@ if TYPE_CHECKING:
 
     from reconciler.desired.nickel.settings import Evaluated, EvaluatorSettings
     from reconciler.desired.tree import CommitTree
+    from reconciler.model.fleet import Fleet
     from reconciler.model.problem import Problem
     from reconciler.model.tier import Sizes
 
     Value = Mapping[str, Any]
+
+
+_DECIDING: Mapping[str, tuple[str, Callable[[Fleet], object]]] = {
+    "builder": ("part of every key", lambda fleet: fleet.builder),
+    "source_date_epoch": (
+        "part of every key without its own",
+        lambda fleet: fleet.source_date_epoch,
+    ),
+    "registry": ("where images go", lambda fleet: (fleet.registry.host, fleet.registry.images_prefix)),
+    "directives": ("which files count", lambda fleet: fleet.directives),
+    "fleet": ("whose images are the fleet's own", lambda fleet: fleet.name),
+}
+"""The settings that decide what is to be done with artifacts that nothing else touches: what each says, and how it is
+read. The rest says how, when and by whom, or is a rule."""
 
 
 @dataclass(slots=True)
@@ -66,10 +81,20 @@ class NotYet:
             self._note(SETTINGS, "settings")
         if then.value == now:
             return
+        self.notes += self._otherwise(now, then.value)
         self.notes += self._holding(then.value)
         if names_tiers(then.value, ()):
             _, wrong = await self.sizes(self.tree, then.value)
             self.problems += [wrong] if wrong else []
+
+    def _otherwise(self, now: Value, then: Value) -> Iterator[str]:
+        """What will decide otherwise about every artifact, which no plan under the base's settings can show. Raises
+        LianError."""
+        old, new = (read_fleet(value, self.home, None) for value in (now, then))
+        changed = [f"{name} ({what})" for name, (what, read) in _DECIDING.items() if read(old) != read(new)]
+        if changed:
+            told = ", ".join(changed)
+            yield f"merging {self.head} changes {told}: what a pass will build, copy or hold for that is not told here"
 
     def _holding(self, value: Value) -> Iterator[str]:
         """What is right and not there yet. Raises LianError."""

@@ -22,6 +22,12 @@ def some(names: Sequence[object], shown: int = NAMED) -> str:
     return ", ".join(map(str, names[:shown])) + (f" and {more:,} more" if more > 0 else "")
 
 
+def together(names: Sequence[str], shown: int = NAMED) -> str:
+    """`a`, `a and b`, `a, b, c and 1,997 more`: as the subject of one sentence."""
+    *first, last = names if len(names) <= shown else (*names[:shown], f"{len(names) - shown:,} more")
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def built_from(revision: str) -> str:
     """What was built, in few words; a folder that lies in no repository has no revision."""
     return f"revision {short(revision)}" if revision else "a folder"

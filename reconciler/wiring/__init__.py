@@ -76,7 +76,7 @@ class _Written(TypedDict):
 @asynccontextmanager
 async def reading(choice: Choice) -> AsyncIterator[Reading]:
     """The ports of a plan: nothing in them can write, and registries are asked for pull alone."""
-    async with _connections() as connections:
+    async with _connections(choice) as connections:
         yield Reading(**_read(_memory(choice), Learning(_source(choice), connections)))
 
 
@@ -94,7 +94,7 @@ async def previewing(choice: Choice, base: str) -> AsyncIterator[Previewing]:
         secret=handed_on().withhold,
         credential=_git_logins().read,
     )
-    async with _connections() as connections:
+    async with _connections(choice) as connections:
         read = _read(_memory(choice), Learning(source, connections))
         yield Previewing(**read, base=base, head=choice.rev, before=lambda: source.before)
 
@@ -107,7 +107,7 @@ async def locking(choice: Choice) -> AsyncIterator[Locking]:
     from reconciler.providers.contents.http import HttpContents
     from reconciler.providers.registry.router import RoutedRegistry
 
-    async with _connections() as connections:
+    async with _connections(choice) as connections:
         commit = _source(choice, heeds_lock=False)
         source = Learning(commit, connections)
         registry = RoutedRegistry(connections)
@@ -117,7 +117,7 @@ async def locking(choice: Choice) -> AsyncIterator[Locking]:
 @asynccontextmanager
 async def renting(choice: Choice) -> AsyncIterator[Renting]:
     """The ports of what is told of rented runners, and of returning them."""
-    async with _connections() as connections:
+    async with _connections(choice) as connections:
         source = Learning(_source(choice), connections)
         yield Renting(source, time.time, compute(source, choice))
 
@@ -127,7 +127,7 @@ async def surveying(choice: Choice) -> AsyncIterator[Surveying]:
     """The ports of a report on registries; as `reading`, they cannot write."""
     from reconciler.providers.registry.abilities import RoutedAbilities
 
-    async with _connections() as connections:
+    async with _connections(choice) as connections:
         read = _read(_memory(choice), Learning(_source(choice), connections))
         yield Surveying(**read, abilities=RoutedAbilities(connections))
 
@@ -173,7 +173,7 @@ async def _bench(choice: Choice, desired: GitSource, memory: Memory) -> AsyncIte
     from reconciler.providers.registry.remover_router import RoutedRemover
     from reconciler.providers.registry.router import RoutedPublisher
 
-    async with _connections() as connections:
+    async with _connections(choice) as connections:
         publisher, remover = RoutedPublisher(connections), RoutedRemover(connections)
         files = RoutedBlobFiles(connections)
         source = Learning(desired, connections)
@@ -210,13 +210,13 @@ def _memory(choice: Choice) -> FileMemory:
     return FileMemory(choice.cache / "applied", f"{where} {choice.registry or ''}")
 
 
-def _connections() -> Connections:
+def _connections(choice: Choice) -> Connections:
     """Registries, with the operator's credentials."""
     from reconciler.providers.registry.connections import Connections
     from reconciler.providers.registry.http.docker_config import DockerConfig
 
     config = partial(DockerConfig.load, handed_on())
-    return Connections(config=config, environ=os.environ, read=_sources().read)
+    return Connections(config=config, environ=os.environ, read=_sources().read, waits=choice.waits)
 
 
 def _sources() -> Sources:

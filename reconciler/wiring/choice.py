@@ -10,6 +10,7 @@ from reconciler.providers.builder import binaries
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
 
 def cache_folder(chosen: str | None) -> Path:
@@ -27,9 +28,12 @@ class Choice:
     cache: Path
     ssh_key: str | None = None
     """The private key's file for machines that are reached by SSH; None leaves it to the agent."""
+    waits: Callable[[str], None] | None = None
+    """Told of each host that lets the command wait for long."""
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Choice:
         """From the command line."""
         key = getattr(arguments, "ssh_key", None)  # verbs that rent nothing have none
-        return cls(arguments.repo, arguments.rev, arguments.registry, cache_folder(arguments.cache), key)
+        waits = getattr(arguments, "waits", None)
+        return cls(arguments.repo, arguments.rev, arguments.registry, cache_folder(arguments.cache), key, waits)

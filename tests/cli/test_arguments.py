@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.cli.arguments import parse
+from reconciler.cli.arguments import parse, parser
 from reconciler.cli.build import flags_of
 from reconciler.cli.reconcile import repeat
 from tests.cli.test_documents import checked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.cli.parsing import Parser
 
 USUAL = {"repo": ".", "rev": "HEAD", "registry": None, "cache": None, "debug": False}
 
@@ -124,6 +130,60 @@ def test_the_environment_stands_behind_the_flags() -> None:
 @pytest.mark.parametrize("name", ["LIAN_REPO", "LIAN_REV", "LIAN_REGISTRY", "LIAN_JOBS", "LIAN_CACHE"])
 def test_an_empty_variable_is_no_variable(name: str) -> None:
     assert parse(["reconcile"], {name: ""}) == parse(["reconcile"], {})
+
+
+def _lines(command: Parser, above: tuple[str, ...] = ()) -> Iterator[tuple[list[str], str]]:
+    """For each value that a verb takes, lines in which it alone is empty, with what the value is called."""
+    takes = [action for action in command._actions if action.nargs != 0]
+    for action in takes:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                yield from _lines(below, (*above, name))
+            continue
+        needed = [one for one in takes if one.required and one is not action]
+        flags = [f"{one.option_strings[0]}={_some(one)}" for one in needed if one.option_strings]
+        line = [*above, *flags, *(_some(one) for one in needed if not one.option_strings)]
+        for flag in action.option_strings:
+            yield [*line, flag, ""], flag
+            yield [*line, f"{flag}="], flag
+        if not action.option_strings:
+            yield [*line, ""], str(action.metavar or action.dest)
+            if action.nargs in {"*", "+"}:
+                yield [*line, "a", ""], str(action.metavar or action.dest)
+        if action.nargs == "*" and action.option_strings:
+            yield [*line, action.option_strings[0], "a", ""], action.option_strings[0]
+
+
+def _some(action: argparse.Action) -> str:
+    return str(next(iter(action.choices or ["x"])))
+
+
+EMPTY = list(_lines(parser({})))
+
+
+def test_every_verb_has_values_to_leave_empty() -> None:
+    assert len({line[0] for line, _ in EMPTY}) == 21
+    named = {(line[0], name) for line, name in EMPTY}
+    assert {("reconcile", "--plan"), ("diff", "--base"), ("diff", "--out"), ("init", "FOLDER")} <= named
+
+
+@pytest.mark.parametrize(("line", "name"), EMPTY, ids=[" ".join(line) for line, _ in EMPTY])
+def test_an_empty_value_is_a_mistake(line: list[str], name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a pipeline it is a variable that is not set: whoever gives a flag does not mean to leave it out."""
+    with pytest.raises(SystemExit) as end:
+        parse(line, {})
+    assert end.value.code == 1
+    told = capsys.readouterr().err
+    assert f"argument {name}: " in told
+    assert "empty" in told
+
+
+def test_an_empty_value_is_told_as_a_document_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["reconcile", "--once", "--json", "--plan", ""], {})
+    (problem,) = checked("problems", capsys.readouterr().out)["problems"]
+    assert problem["code"] == "usage"
+    assert "--plan" in problem["message"]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from reconciler.cli.views import outcome as outcome_view
 from reconciler.cli.views import plan as plan_view
 from reconciler.cli.views import problems as problems_view
+from reconciler.cli.views import reasons as reasons_view
 from reconciler.cli.views import tables, why
 from reconciler.cli.views.progress import LiveProgress, PlainProgress, progress
 from reconciler.cli.views.reasons import sentence
@@ -362,6 +363,22 @@ def test_what_many_have_as_their_cause_is_told_once_in_80_columns() -> None:
 )
 def test_what_is_held_is_told_why_it_is(new: str, subject: str | None, told: str) -> None:
     assert sentence(Reason(ReasonCode.UNKNOWN, None, new, subject)) == told
+
+
+def test_tags_that_are_absent_are_told_together() -> None:
+    absent = [Reason(ReasonCode.ABSENT, subject=str(tag)) for tag in range(1, 9)]
+    expired = Reason(ReasonCode.EXPIRED, subject="fresh")
+    for reasons, told in (
+        (absent[:1], ["1 is not in the registry"]),
+        ([*absent[:2], expired], ["1 and 2 are not in the registry", "older than its max_age"]),
+        ([expired, *absent], ["older than its max_age", "1, 2, 3 and 5 more are not in the registry"]),
+    ):
+        assert list(reasons_view.sentences(change(Action.BUILD, *reasons))) == told
+    assert len(reasons_view.sentences(change(Action.BUILD, *absent), detailed=True)) == 8
+    assert reasons_view.sentences(change(Action.RETAG, *absent[:2], source=artifact("shop/base").image)) == (
+        "copied from registry.example:5000/shop/base",
+        "1 and 2 are not in registry.example:5000/shop/api",
+    )
 
 
 def copy() -> Change:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler.desired import memo as memo_module
 from reconciler.desired import wal
+from reconciler.desired.materials import READER_VERSION
 from reconciler.desired.memo import Memo
+from reconciler.model.canonical import fingerprint
+from reconciler.model.desired import Fetched, Materials, Needs, Remote
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +28,12 @@ def test_values_survive(tmp_path: Path) -> None:
     again = Memo(tmp_path / "new" / "memo.sqlite")
     assert again.get_many(["a", "b"]) == {"a": ["caf\udce9", 1, None]}
     again.close()
+
+
+def test_what_is_kept_has_a_version() -> None:
+    """A newer lian must not read what an older one has kept as its own: raise READER_VERSION with this."""
+    kept = [field.name for field in (*fields(Materials), *fields(Needs), *fields(Fetched))]
+    assert (READER_VERSION, fingerprint({"kept": [*kept, *Remote._fields]})[:12]) == (7, "76cbbbf3418d")
 
 
 def test_without_a_file_it_works_in_memory() -> None:

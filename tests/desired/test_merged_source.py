@@ -146,7 +146,7 @@ def test_what_the_settings_import_counts_as_theirs(sides: Sides) -> None:
     base: dict[str, Content] = {**SHOP, "lian.ncl": '{ fleet = import "name.ncl" }', "name.ncl": '"acme"'}
     sides.commit(base, {**base, "name.ncl": '"other"'})
     note = "topic changes what is imported by lian.ncl: until it is merged, the settings are those of main"
-    assert sides.merged()[1].notes[:-1] == (note,)
+    assert sides.merged()[1].notes[0] == note
     sides.commit(base, {**base, "name.ncl": '"oth'})
     _, after = sides.merged()
     assert ([problem.code for problem in after.problems], after.notes[:-1]) == (["nickel-syntax"], (note,))
@@ -156,7 +156,36 @@ def test_settings_that_are_deleted_are_told(sides: Sides) -> None:
     sides.commit({**SHOP, "lian.ncl": GOOD}, SHOP)
     _, after = sides.merged()
     told = "topic deletes lian.ncl: until it is merged, the settings are those of main, and then the defaults"
-    assert (after.notes[:-1], after.problems) == ((told,), ())
+    assert (after.notes[0], after.problems) == (told, ())
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ('builder = "v2"', ["builder (part of every key)"]),
+        ("source_date_epoch = 5", ["source_date_epoch (part of every key without"]),
+        ('builder = "v2", source_date_epoch = 5', ["builder (part of every key), source_date_epoch (part"]),
+        ('registry = { provider = \'Zot, url = "http://h.example" }', ["registry (where images go)"]),
+        (
+            'registry = { provider = \'OciLayout, path = ".lian/registry", images_prefix = "p" }',
+            ["registry (where images go)"],
+        ),
+        ('directives = ["more/*.ncl"]', ["directives (which files count)"]),
+        ('fleet = "other", builder = "v2"', ["builder (part of every key)", "fleet (whose images"]),
+        ("jobs = 3", []),
+        ('registry = { provider = \'OciLayout, path = ".lian/registry", cache_prefix = "c" }', []),
+    ],
+)
+def test_settings_that_will_build_otherwise_are_told(sides: Sides, said: str, told: list[str]) -> None:
+    """Nothing of it is in the plan, which is made with the settings of the base."""
+    sides.commit({**SHOP, "lian.ncl": "{}"}, {**SHOP, "lian.ncl": f"{{ {said} }}"})
+    _, after = sides.merged()
+    assert not after.problems
+    found = [note for note in after.notes if note.startswith("merging topic changes ")]
+    assert len(found) == bool(told)
+    for each in told:
+        assert each in found[0]
+    assert not found or found[0].endswith("what a pass will build, copy or hold for that is not told here")
 
 
 def test_settings_that_will_hold_everything_are_told(sides: Sides) -> None:

@@ -134,6 +134,22 @@ def test_what_drifts_beside_it_is_left(world: World) -> None:
     assert causes(outcome)["base"] == "the plan leaves it as it was, and it drifts now"
 
 
+def test_a_child_of_the_same_key_goes_on_though_a_tag_of_its_parent_has_moved(world: World) -> None:
+    """It stands on an image, not on a tag: the key says that it is made of what was shown."""
+    heal = Policy(drift=DriftPolicy(foreign=Response.HEAL))
+    applied(world)
+    child = {"w/child/Dockerfile": b"FROM base\nLABEL a=c\n"}
+    world.source.commit = world.source.commit.changed(files=child, policy=heal)
+    plan = written(world)
+    base, other = MADE[0].image, MADE[2].image
+    away = world.registry.tags[other, "latest"]
+    world.registry.manifests[base, away] = world.registry.manifests[other, away]
+    world.registry.tags[base, "latest"] = away
+    outcome = applied(world, plan)
+    assert statuses(outcome) == {"base": Status.HELD, "child": Status.DONE, "other": Status.NONE}
+    assert causes(outcome) == {"base": "the plan leaves it as it was, and it drifts now"}
+
+
 def test_a_new_artifact_is_not_its_business(world: World) -> None:
     plan = written(world)
     world.source.commit = world.source.commit.changed(artifacts=(*MADE, artifact("w/new")))

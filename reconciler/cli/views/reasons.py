@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.plan import Action, FileStatus
 from reconciler.model.plan import ReasonCode as Code
-from reconciler.model.wording import short
+from reconciler.model.wording import short, together
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reconciler.model.plan import Change, Moved, Reason
     from reconciler.model.reference import Repository
 
@@ -18,17 +20,23 @@ _LETTERS = {FileStatus.ADDED: "+", FileStatus.REMOVED: "-", FileStatus.MODIFIED:
 
 
 def sentences(change: Change, *, detailed: bool = False) -> tuple[str, ...]:
-    """Why, each thing once, and for a copy where it comes from; `detailed` gives whole digests and all files."""
-    if change.source is None:
-        said = (sentence(reason, detailed=detailed, conditional=change.conditional) for reason in change.reasons)
-        return tuple(dict.fromkeys(said))
-    here = place(change.image)
+    """Why, each thing once, and for a copy where it comes from; `detailed` gives whole digests and all files, and what
+    is absent tag by tag."""
+    where = "the registry" if change.source is None else place(change.image)
+    copied = (f"copied from {place(change.source)}",) if change.source and change.action is Action.RETAG else ()
+    absent = [reason.subject for reason in change.reasons if reason.code is Code.ABSENT and reason.subject]
+    lost = iter([_not_there(tags, where) for tags in ([[one] for one in absent] if detailed else [absent]) if tags])
     told = (
-        f"{reason.subject} is not in {here}" if reason.code is Code.ABSENT else sentence(reason, detailed=detailed)
+        next(lost, None)
+        if reason.code is Code.ABSENT and reason.subject
+        else sentence(reason, detailed=detailed, conditional=change.conditional)
         for reason in change.reasons
     )
-    copied = (f"copied from {place(change.source)}",) if change.action is Action.RETAG else ()
-    return (*copied, *told)
+    return (*copied, *dict.fromkeys(each for each in told if each))
+
+
+def _not_there(tags: Sequence[str], where: str) -> str:
+    return f"{together(tags)} {'is' if len(tags) == 1 else 'are'} not in {where}"
 
 
 def place(repository: Repository) -> str:

@@ -71,8 +71,8 @@ class Connections:
 
     `settings` say how hosts are reached; any other host (a base image's) is reached as Docker would. `root` is the
     folder that relative paths in settings start from. `environ` holds the operator's variables, `read` gives what a
-    reference to a credential leads to, `certificates` are the folders where Docker has them for each host. Used from
-    one event loop.
+    reference to a credential leads to, `certificates` are the folders where Docker has them for each host, `waits` is
+    told of a host that lets us wait for long. Used from one event loop.
     """
 
     def __init__(
@@ -85,7 +85,9 @@ class Connections:
         read: Callable[[SourceRef, str], Awaitable[Secret]] | None = None,
         certificates: Sequence[Path] = trust.DOCKER_FOLDERS,
         writable: Collection[str] = (),
+        waits: Callable[[str], None] | None = None,
     ) -> None:
+        self._waits = waits
         self._root = root or Path.cwd()
         self._certificates = certificates
         self._known = {s.host: _Known(s, Trust(insecure=s.insecure)) for s in settings}
@@ -169,6 +171,7 @@ class Connections:
             self._logins.of(host),
             dialect=dialect_of(known.settings.provider if known else None, host),
             policy=OF_A_MIRROR if mirror and known is None else None,
+            waits=self._waits,
         )
 
     def adapter(

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.problem import LianError
+from reconciler.providers.registry.http.patience import Patience
 from reconciler.providers.registry.http.reply import Broken, Reply
 from reconciler.providers.registry.http.retry import Pace, Retrier, RetryPolicy, retry_after
 from tests.ports.registry_suite import codes
@@ -47,6 +48,44 @@ def run(host: Host, clock: Clock, policy: RetryPolicy | None = None, times: int 
         return found
 
     return asyncio.run(use())
+
+
+class Slow:
+    """Answers after so many seconds each, the last one for ever; it breaks off where it is told to."""
+
+    def __init__(self, *answers: tuple[float, Reply | Broken]) -> None:
+        self.answers = list(answers)
+
+    async def __call__(self) -> Reply:
+        seconds, answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        await asyncio.sleep(seconds)
+        if isinstance(answer, Broken):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ([(0.3, OK)], 1),
+        ([(0.01, OK)], 0),
+        ([(0.06, OK)] * 6, 0),  # busy, and never silent
+        ([(0.06, DOWN)] * 3 + [(0.01, OK)], 1),  # one silence, however often it was asked
+        ([(0.01, OK), (0.3, OK), (0.3, OK)], 1),
+    ],
+)
+def test_a_host_that_lets_us_wait_is_told_once(answers: list[tuple[float, Reply | Broken]], told: int) -> None:
+    waited: list[str] = []
+    policy, host = RetryPolicy(first_pause=0.001, longest_pause=0.001), Slow(*answers)
+    retrier = Retrier("h", policy, patience=Patience(lambda: waited.append("h"), 0.12))
+
+    async def use() -> None:
+        while len(host.answers) > 1:
+            await retrier.run(host)
+        await asyncio.gather(*(retrier.run(host) for _ in range(3)))
+
+    asyncio.run(use())
+    assert len(waited) == told
 
 
 @given(st.integers(1, 10), st.none() | st.floats(0, 500), st.floats(0, 0.999))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.problem import LianError
 from reconciler.ports.registry import REST_SECONDS
 from reconciler.providers.registry import problems
+from reconciler.providers.registry.http.patience import Patience
 from reconciler.providers.registry.http.reply import Broken
 
 if TYPE_CHECKING:
@@ -147,13 +148,15 @@ class Turn:
     retrier: Retrier
     _cuts: int = 0
     _since: float = 0.0
+    _answered: bool = False
 
     async def __aenter__(self) -> Turn:
         await self.retrier.pace.enter()
+        self.retrier.patience.asked()
         try:
             await self.retrier.admit()
         except BaseException:
-            self.retrier.pace.leave()
+            self._end()
             raise
         self._cuts, self._since = self.retrier.pace.cuts, self.retrier.timing.now()
         return self
@@ -161,11 +164,16 @@ class Turn:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self.retrier.pace.leave()
+        self.retrier.patience.over(answered=self._answered)
 
     def answered(self, *, alike: bool = False) -> None:
         """The host gave a final answer; `alike` if it is one of many that cost it the same, and can be compared."""
         self.retrier.answered()
+        self._answered = True
         if alike:
             self.retrier.pace.grow(self.retrier.timing.now() - self._since)
 
@@ -184,6 +192,7 @@ class Retrier:
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     timing: Timing = field(default_factory=Timing)
     pace: Pace = field(default_factory=Pace)
+    patience: Patience = field(default_factory=lambda: Patience(lambda: None))
     _limits: int = 0
     """429s in a row."""
     _failures: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -17,6 +18,7 @@ from reconciler.providers.registry.http.dialect import Dialect
 from reconciler.providers.registry.http.docker_config import DockerConfig
 from reconciler.providers.registry.http.lane import SMALL_BODY, Lane
 from reconciler.providers.registry.http.lanes import Lanes
+from reconciler.providers.registry.http.patience import Patience
 from reconciler.providers.registry.http.reply import Broken
 from reconciler.providers.registry.http.retry import TRANSIENT, Retrier, RetryPolicy, Timing, Turn
 from reconciler.providers.registry.http.scopes import PULL, PUSH, Scope
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 _HUB = "docker.io"
 _HUB_URL = "https://registry-1.docker.io"
 _MAX_REDIRECTS = 5
+
+
+def _nobody(waited_for: str) -> None:
+    del waited_for
 
 
 def url_of(host: str, url: str | None = None) -> str:
@@ -125,14 +131,18 @@ class Transport:
         policy: RetryPolicy | None = None,
         timing: Timing | None = None,
         connections: int = 4,
+        waits: Callable[[str], None] | None = None,
     ) -> None:
+        """`waits` is told, once, of what lets us wait for long."""
         self.endpoint = endpoint
         self.connections = connections
         self._dialect = dialect or Dialect()
         policy, timing = policy or RetryPolicy(), timing or Timing()
         self._clients: dict[tuple[bool, bool], Client] = {}
-        self._retrier = Retrier(endpoint.host, policy, timing)
-        self._token_retrier = Retrier(f"{endpoint.host} (its token service)", policy, timing)
+        self._retrier, self._token_retrier = (
+            Retrier(name, policy, timing, patience=Patience(partial(waits or _nobody, name)))
+            for name in (endpoint.host, f"{endpoint.host} (its token service)")
+        )
         self._auth = Authorizer(
             endpoint.host,
             endpoint.url,
