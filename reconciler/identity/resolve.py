@@ -222,11 +222,20 @@ class Resolution:
         return identity is not None and not missing and not whole and not records
 
     def _unaudited(self, image: Repository, identity: Keyed, observed: Observed) -> set[tuple[Repository, Digest]]:
-        """The image under the content tag, if all of it is to be looked for and has not been."""
-        head = observed.heads.get(Reference(image, identity.tag()))
-        if not isinstance(head, Found) or (image, head.digest) in observed.missing:
-            return set()
-        return {(image, head.digest)} if self.audited(image, head.digest) else set()
+        """Of what stands under the content tags, that all of which is to be looked for and has not been."""
+        there = {(image, digest) for digest in self._there(image, identity, observed)} - observed.missing.keys()
+        return {(image, digest) for _, digest in there if self.audited(image, digest)}
+
+    @staticmethod
+    def _there(image: Repository, identity: Keyed, observed: Observed) -> set[Digest]:
+        """The image under the content tag. If there is certainly none, those of single platforms, of what others stand
+        on: a build takes them over."""
+        match observed.heads.get(Reference(image, identity.tag())):
+            case Found(digest):
+                return {digest}
+            case Absent():
+                return set(observed.named(image, map(identity.tag, identity.keys)).values())
+        return set()
 
     def _rivals(self, name: ArtifactName, observed: Observed) -> set[tuple[Repository, Digest]]:
         """Of what others stand on, the images beside the content tag's that are named by tags which must never move:
@@ -335,7 +344,7 @@ class Resolution:
         missing, and the fleet wants that held."""
         if unread := next((records.problem for records in rivals if isinstance(records, Unknown)), None):
             return unread
-        lost = self._lost_parts(parent, observed)
+        lost = self.lost_parts(parent, observed)
         return broken_parent(parent, lost[0]) if lost and self._answer_to_broken is Response.HOLD else None
 
     def _content(self, wanted: Wanted, identity: Keyed) -> set[Reference]:
@@ -351,19 +360,29 @@ class Resolution:
         the fleet wants that mended."""
         if name in self.forced:
             return True
-        return self._answer_to_broken is Response.HEAL and bool(self._lost_parts(name, observed))
+        return self._answer_to_broken is Response.HEAL and bool(self.lost_parts(name, observed))
 
     @property
     def _answer_to_broken(self) -> Response:
         return self.desired.fleet.policy.drift.broken
 
-    def _lost_parts(self, name: ArtifactName, observed: Observed) -> tuple[Digest, ...]:
-        """What is known to be missing of the image under the content tag."""
+    def lost_parts(self, name: ArtifactName, observed: Observed) -> tuple[Digest, ...]:
+        """What is known to be missing of what stands under the content tags."""
         identity, image = self.identities[name], self.desired.wanted[name].artifact.image
         if not isinstance(identity, Keyed):
             return ()
-        head = observed.heads.get(Reference(image, identity.tag()))
-        return observed.lacking(image, head.digest) if isinstance(head, Found) else ()
+        there = sorted(self._there(image, identity, observed))
+        return tuple(dict.fromkeys(part for digest in there for part in observed.lacking(image, digest)))
+
+    def adopted(self, name: ArtifactName, observed: Observed) -> Digest | None:
+        """An image of the same inputs that a tag names, as its record says: only its content tag was lost. None if
+        there is none, or that tag is there."""
+        artifact, identity = self.desired.wanted[name].artifact, self.identities[name]
+        if not isinstance(identity, Keyed):
+            return None
+        if isinstance(observed.heads.get(Reference(artifact.image, identity.tag())), Found):
+            return None
+        return observed.built_as(artifact.image, artifact.tags, identity.key)
 
     def donor(self, name: ArtifactName, observed: Observed) -> tuple[Repository, Digest] | None:
         """Where an image of the same inputs stands already, in another repository of the same registry whose
@@ -420,6 +439,8 @@ class Resolution:
             records |= {(artifact.image, digest) for digest in away if digest}
             applied.add(artifact.image)
             if isinstance(identity, Keyed):
+                if adopted := self.adopted(name, observed):
+                    whole.add((artifact.image, adopted))
                 if donor := self.donor(name, observed):
                     records.add(donor)
                     whole.add(donor)

@@ -210,7 +210,8 @@ class _View:
     def keyed(self, identity: Keyed) -> Change:
         """All that it stands on is known."""
         content = self.observed.heads[Reference(self.artifact.image, identity.tag())]
-        if problems := self._unreadable(content) or self._unread_drift(content):
+        platforms = (self.observed.heads.get(Reference(self.artifact.image, identity.tag(p))) for p in identity.keys)
+        if problems := self._unreadable(content) or self._unread_drift(content, *platforms):
             return self.holding.change(problems)
         if self._is_forced:
             return self._forced(identity, content.digest if isinstance(content, Found) else None)
@@ -226,7 +227,17 @@ class _View:
             change = self._make(Action.RETAG, [lost, *moves], key=identity.key, digest=here[1])
             return self._by_policy(replace(change, source=here[0]), moves)
         moves = self.drift.moves(None)
-        return self._by_policy(self._make(Action.BUILD, self._why(identity, set(), moves), key=identity.key), moves)
+        why = [*self._lost_of_it(), *self._why(identity, set(), moves)]
+        return self._by_policy(self._make(Action.BUILD, why, key=identity.key), moves)
+
+    def _lost_of_it(self) -> list[Reason]:
+        """Parts that are missing of what a build would have been saved by: of an image that lacks its content tag, or
+        of those of single platforms."""
+        name, observed = self.artifact.name, self.observed
+        adopted = self.resolution.adopted(name, observed)
+        lost = observed.lacking(self.artifact.image, adopted) if adopted else ()
+        parts = dict.fromkeys((*lost, *self.resolution.lost_parts(name, observed)))
+        return [Reason(ReasonCode.BROKEN, str(part)) for part in parts]
 
     @property
     def _is_forced(self) -> bool:
@@ -252,9 +263,10 @@ class _View:
 
     def _made_before(self, key: str) -> tuple[Repository | None, Digest] | None:
         """An image of this key that only lacks its content tag here, or stands in another repository (the first part)
-        to copy it from; in both cases its own record says so."""
-        adopted = self.observed.built_as(self.artifact.image, self.artifact.tags, key)
-        return (None, adopted) if adopted else self._donor(key)
+        to copy it from; in both cases its own record says so, and no part of it is known to be missing."""
+        adopted = self.resolution.adopted(self.artifact.name, self.observed)
+        whole = adopted and not self.observed.lacking(self.artifact.image, adopted)
+        return (None, adopted) if adopted and whole else self._donor(key)
 
     def _donor(self, key: str) -> tuple[Repository, Digest] | None:
         """Another repository to copy the image from, if all of it is there and its record says that it is what the key
@@ -273,7 +285,7 @@ class _View:
         heads = ((tag, self.observed.heads.get(Reference(self.artifact.image, tag))) for tag in tags)
         return [Reason(ReasonCode.ABSENT, subject=tag) for tag, head in heads if isinstance(head, Absent)]
 
-    def _unread_drift(self, *more: Sighting) -> tuple[Problem, ...]:
+    def _unread_drift(self, *more: Sighting | None) -> tuple[Problem, ...]:
         """What could not be read of the drift's story, that of these images included: it might say that nothing has to
         be built, or that the tag is not lian's."""
         image = self.artifact.image
