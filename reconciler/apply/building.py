@@ -14,7 +14,7 @@ from reconciler.apply.send import contexts, frontend_of
 from reconciler.apply.taken_over import is_whole
 from reconciler.apply.tries import OnRunner
 from reconciler.finishing import beside
-from reconciler.identity.resolve import missing_base
+from reconciler.identity.held import missing_base
 from reconciler.model.artifact import BaseImage, ParentImage
 from reconciler.model.event import Step
 from reconciler.model.manifest import Descriptor

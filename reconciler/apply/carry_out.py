@@ -22,7 +22,8 @@ from reconciler.apply.settling import Settler
 from reconciler.apply.tagging import Tagger
 from reconciler.apply.taken_over import is_whole
 from reconciler.apply.witness import Witness
-from reconciler.identity.resolve import Keyed, parents_in_use, parents_of_checks
+from reconciler.identity.ancestry import parents_in_use, parents_of_checks
+from reconciler.identity.resolve import Keyed
 from reconciler.model.event import Finished, Noted, Waiting
 from reconciler.model.observed import Found
 from reconciler.model.outcome import Outcome, Result, Status

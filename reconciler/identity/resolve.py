@@ -7,28 +7,26 @@ the registry are missing; when it says none, `identities` is complete.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, TypeAlias
 
+from reconciler.identity.ancestry import images_of, parents_first, parents_in_use
+from reconciler.identity.held import Held, broken_parent, unreadable
 from reconciler.identity.inputs import Inputs, platform_inputs
 from reconciler.identity.keys import artifact_key, content_tag, platform_key
 from reconciler.model.applied import Applied, applied_at
-from reconciler.model.artifact import BaseImage, ParentImage, Place
 from reconciler.model.observed import Absent, Found, Observed, Questions, Unknown
 from reconciler.model.policy import Response
-from reconciler.model.problem import Problem
 from reconciler.model.reference import Reference
-from reconciler.model.rule import Written
-from reconciler.model.wording import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from reconciler.model.artifact import Artifact
-    from reconciler.model.desired import Desired, Materials, Needs, Wanted
+    from reconciler.model.desired import Desired, Wanted
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
     from reconciler.model.platform import Platform
+    from reconciler.model.problem import Problem
     from reconciler.model.reference import Repository
 
 
@@ -53,49 +51,8 @@ class Pending:
     inputs: Mapping[Platform, Inputs]
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Nothing can be decided, and why."""
-
-    problems: tuple[Problem, ...]
-    because_of: ArtifactName | None = None
-    """The parent whose hold this one inherits."""
-    written: tuple[Written, ...] = ()
-    """Where the images stand that the problems are of, each as its problem; empty for others."""
-
-
 Identity: TypeAlias = "Keyed | Pending | Held"
 ParentDigests: TypeAlias = "Mapping[tuple[ArtifactName, Platform], Digest]"
-
-
-def images_of(artifact: Artifact, materials: Materials) -> set[Reference]:
-    """The images by tag whose digests are inputs: bases, frontends and named image contexts in use."""
-    found: set[Reference] = set()
-    for needs in materials.needs.values():
-        found.update(needs.images.values())
-        if needs.frontend:
-            found.add(needs.frontend)
-        for name in needs.contexts:
-            context = artifact.contexts[name]
-            if isinstance(context, BaseImage):
-                found.add(context.reference)
-    return {reference for reference in found if reference.digest is None}
-
-
-def parents_in_use(artifact: Artifact, materials: Materials) -> tuple[ArtifactName, ...]:
-    """Parents that the Dockerfile really uses, on any platform, sorted."""
-    return _parents(artifact, materials.needs.values())
-
-
-def parents_of_checks(artifact: Artifact, materials: Materials) -> tuple[ArtifactName, ...]:
-    """Parents that its checks use, likewise: they are no input of its key, and are waited for all the same."""
-    return _parents(artifact, materials.check_needs.values())
-
-
-def _parents(artifact: Artifact, needs: Iterable[Needs]) -> tuple[ArtifactName, ...]:
-    names = {name for one in needs for name in one.contexts}
-    contexts = (artifact.contexts[name] for name in names)
-    return tuple(sorted({c.artifact for c in contexts if isinstance(c, ParentImage)}))
 
 
 def identify(
@@ -125,21 +82,6 @@ def _inputs(
             artifact, materials, platform, images, own, builder=builder, moment=moment
         )
     return documents
-
-
-def parents_first(desired: Desired) -> list[ArtifactName]:
-    """Every artifact once, parents before children, else by name. The graph has no cycle (plan.graph refuses them)."""
-    names = sorted(desired.wanted)
-    graph = {n: [p for p in desired.wanted[n].artifact.parents if p in desired.wanted] for n in names}
-    if not any(graph.values()):
-        return names
-    sorter = TopologicalSorter(graph)
-    sorter.prepare()
-    order: list[ArtifactName] = []
-    while ready := sorted(sorter.get_ready()):
-        order.extend(ready)
-        sorter.done(*ready)
-    return order
 
 
 @dataclass(slots=True)
@@ -270,8 +212,8 @@ class Resolution:
             bases = images_of(wanted.artifact, materials)
             if missing := [ref for ref in bases if ref not in observed.heads]:
                 return missing
-            if unreadable := _unreadable(bases, observed, wanted):
-                problems, written = zip(*unreadable, strict=True)
+            if unread := unreadable(bases, observed, wanted):
+                problems, written = zip(*unread, strict=True)
                 self.identities[name] = Held(problems, written=written)
                 return []
             self.images |= {ref: head.digest for ref in bases if isinstance(head := observed.heads[ref], Found)}
@@ -491,68 +433,3 @@ class Resolution:
             elif isinstance(head, Found) and head.digest != wanted:
                 found.add(head.digest)
         return found or ({None} if absent else set())
-
-
-def _unreadable(bases: Iterable[Reference], observed: Observed, wanted: Wanted) -> list[tuple[Problem, Written]]:
-    """Problems of base images that no digest could be had for, and where those are named."""
-    problems = []
-    for reference in sorted(bases):
-        head = observed.heads[reference]
-        if isinstance(head, Unknown):
-            problems.append(_named_in(wanted, reference, unread_base(reference, head.problem)))
-        elif isinstance(head, Absent):
-            problems.append(_named_in(wanted, reference, missing_base(reference)))
-    return problems
-
-
-def _named_in(wanted: Wanted, reference: Reference, problem: Problem) -> tuple[Problem, Written]:
-    """The problem, said of the file that names the image: the Dockerfile, else the directive's named context. In which
-    line of the Dockerfile that is, only the source can tell."""
-    artifact, materials = wanted.artifact, wanted.materials
-    said = problem.of(str(artifact.name))
-    used = materials.needs.values() if materials else ()
-    known = ((name, needs) for needs in used for name, image in needs.taken_in.items() if image == reference)
-    if materials and (found := next(known, None)):
-        (name, needs), file = found, materials.dockerfile_path
-        if stage := nearest(name.removesuffix(":latest"), needs.stages):
-            said = replace(said, hint=f"did you mean the stage {stage}? If not, {said.hint}")
-        return said.at(Place(file)), Written(artifact.name, file, image=name)
-    return said.at(artifact.place), Written(artifact.name, artifact.place.file)
-
-
-def placed(held: Held, places: Mapping[Written, Place]) -> Held:
-    """The same with lines and columns, where a place of something written tells them."""
-    told = zip(held.problems, held.written, strict=True)
-    problems = (p.at(places[w]) if w.image is not None and places[w].line else p for p, w in told)
-    return replace(held, problems=tuple(problems))
-
-
-def unread_base(reference: Reference, problem: Problem) -> Problem:
-    """A base image that its registry tells nothing of; the code is that of the registry's `problem`."""
-    causes = (problem.place, problem.message, problem.cause)
-    return Problem(
-        problem.code,
-        f"the base image {reference} of this artifact could not be looked up",
-        cause=": ".join(text for text in causes if text),
-        hint=f"check the image's name; if it is right, {problem.hint}" if problem.hint else "check the image's name",
-        next=problem.next,
-    )
-
-
-def broken_parent(parent: ArtifactName, part: Digest) -> Problem:
-    """An artifact of the fleet whose image lacks a part, where the fleet wants that held."""
-    return Problem(
-        "image-broken",
-        f"a part of the image of {parent} is not in the registry: {part.short}",
-        hint="push the missing part again, or let lian rebuild the image with policy.drift.broken = 'Heal in lian.ncl",
-    )
-
-
-def missing_base(reference: Reference) -> Problem:
-    """A base image that its registry certainly does not hold."""
-    return Problem(
-        "base-missing",
-        f"the base image {reference} is not in its registry",
-        hint="check the name in the Dockerfile; an image of this fleet is named by a context: "
-        'contexts.NAME = { artifact = "…" }',
-    )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from reconciler.identity.ancestry import parents_of_checks
+from reconciler.identity.held import Held
 from reconciler.identity.keys import content_tag
-from reconciler.identity.resolve import Held, Keyed, Pending, Resolution, parents_of_checks
+from reconciler.identity.resolve import Keyed, Pending, Resolution
 from reconciler.model.artifact import ParentImage
 from reconciler.model.observed import Absent, Found, Unknown
 from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
