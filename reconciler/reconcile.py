@@ -11,7 +11,8 @@ from reconciler.apply.in_sync import all_in_sync
 from reconciler.apply.work import Work
 from reconciler.collector import paused
 from reconciler.finishing import all_of
-from reconciler.identity.resolve import Held, Resolution, placed
+from reconciler.identity.held import Held, placed
+from reconciler.identity.resolve import Resolution
 from reconciler.model.event import Ended, Noted, Planned
 from reconciler.model.observed import Observed, Questions
 from reconciler.model.outcome import Status

@@ -11,9 +11,10 @@ from reconciler.apply.mounts import kept
 from reconciler.apply.scanned import scanned
 from reconciler.apply.secrets import read_secrets
 from reconciler.apply.send import contexts, frontend_of
+from reconciler.apply.taken_over import is_whole
 from reconciler.apply.tries import OnRunner
 from reconciler.finishing import beside
-from reconciler.identity.resolve import missing_base
+from reconciler.identity.held import missing_base
 from reconciler.model.artifact import BaseImage, ParentImage
 from reconciler.model.event import Step
 from reconciler.model.manifest import Descriptor
@@ -173,7 +174,7 @@ class Building:
 
     async def platforms(self, *, fresh: bool) -> dict[Platform, Descriptor]:
         """Every platform's manifest: those whose content tag exists are taken, if they may be and not all shall be
-        `fresh`; the others are built."""
+        `fresh`; the others are built. Raises HeldBack, LianError."""
         artifact = self.wanted.artifact
         present: dict[Platform, Descriptor] = {}
         if len(artifact.platforms) > 1 and not fresh:
@@ -181,9 +182,16 @@ class Building:
             heads = await known_heads(self.ports.registry, artifact.image, tags.values())
             for platform, tag in tags.items():
                 head = heads[tag]
-                if isinstance(head, Found) and await self.attester.vouches(artifact.image, head.digest):
+                if isinstance(head, Found) and await self._may_take(head.digest):
                     present[platform] = head.descriptor or await self._described(head.digest)
         return {platform: present.get(platform) or await self._platform(platform) for platform in artifact.platforms}
+
+    async def _may_take(self, digest: Digest) -> bool:
+        """Whether what is there of one platform may stand in place of a build. Raises HeldBack, LianError."""
+        image = self.wanted.artifact.image
+        if not await self.attester.vouches(image, digest):
+            return False
+        return await is_whole(self.ports.registry, self.resolution, image, digest)
 
     async def _restore(self, platform: Platform) -> None:
         """What the platform's cache mounts held when they were last saved, before its first solve."""

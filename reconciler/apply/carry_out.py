@@ -20,8 +20,10 @@ from reconciler.apply.pool import Room
 from reconciler.apply.runners import Runners
 from reconciler.apply.settling import Settler
 from reconciler.apply.tagging import Tagger
+from reconciler.apply.taken_over import is_whole
 from reconciler.apply.witness import Witness
-from reconciler.identity.resolve import Keyed, parents_in_use, parents_of_checks
+from reconciler.identity.ancestry import parents_in_use, parents_of_checks
+from reconciler.identity.resolve import Keyed
 from reconciler.model.event import Finished, Noted, Waiting
 from reconciler.model.observed import Found
 from reconciler.model.outcome import Outcome, Result, Status
@@ -189,12 +191,18 @@ class _Carrier:
         heads = await known_heads(self.worker.ports.registry, change.image, [settled.tag()])
         content = heads[settled.tag()]
         adopted = self.work.observed.built_as(change.image, change.tags, settled.key)
+        tagged = isinstance(content, Found)
         digest = content.digest if isinstance(content, Found) else adopted
+        replaces = change.replaces
         if digest is not None and not change.replaces:
             async with self.worker.places.of(name, AT_ONCE):
-                return await self.worker.converge(wanted, settled, digest, change.left)
+                if await is_whole(
+                    self.worker.ports.registry, self.work.resolution, change.image, digest, tagged=tagged
+                ):
+                    return await self.worker.converge(wanted, settled, digest, change.left)
+            replaces = tagged  # what is under the content tag must give way
         self.tagger.unless_stuck(wanted.artifact, change.left)
-        return await self.worker.build(wanted, settled, parents, change.left, replaces=change.replaces)
+        return await self.worker.build(wanted, settled, parents, change.left, replaces=replaces)
 
     def _known_parents(self, wanted: Wanted) -> dict[tuple[ArtifactName, Platform], Digest]:
         """The outputs that an identity which is known stands on. They are there, whatever becomes of their tags."""

@@ -11,6 +11,7 @@ from reconciler.apply.log import LOG_LIMIT, log_text
 from reconciler.model.canonical import canonical
 from reconciler.model.digest import Digest
 from reconciler.model.manifest import EMPTY_BLOB, Descriptor, artifact
+from reconciler.model.problem import LianError
 from reconciler.model.record import (
     ARTIFACT_TYPE,
     KEY_ANNOTATION,
@@ -23,6 +24,7 @@ from reconciler.model.record import (
     listing_to_json,
 )
 from reconciler.observe.ask import LISTING_LIMIT, read_records
+from reconciler.ports.registry import GONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from reconciler.model.tier import Tier
     from reconciler.ports.builder import Built
     from reconciler.ports.bundle import Ports
+    from reconciler.ports.registry import Registry
     from reconciler.ports.source import Source
 
 
@@ -128,12 +131,36 @@ async def single_out(
 
 
 async def _again(ports: Ports, source: Repository, artifact: Artifact, image: Manifest, record: BuildRecord) -> None:
-    """Attach a record to the image once more, as this artifact's, with what goes with it in `source`."""
-    kept = [(LISTING_LAYER, digest, LISTING_LIMIT) for digest in record.listings.values()]
-    kept += [(LOG_LAYER, record.log, LOG_LIMIT)] if record.log else []
-    layers = [(kind, await ports.registry.blob(source, digest, limit)) for kind, digest, limit in kept]
-    subject = Descriptor.of(image.media_type, image.data)
-    await _put(ports, artifact.image, subject, replace(record, artifact=str(artifact.name)), layers)
+    """Attach a record to the image once more, as this artifact's, with what goes with it in `source`; what of that is
+    gone is left out."""
+    logs = {} if record.log is None else {"": record.log}
+    listings = await _still_there(ports.registry, source, record.listings, LISTING_LIMIT)
+    kept_logs = await _still_there(ports.registry, source, logs, LOG_LIMIT)
+    layers = [
+        *((LISTING_LAYER, data) for data in listings.values()),
+        *((LOG_LAYER, data) for data in kept_logs.values()),
+    ]
+    own = replace(
+        record,
+        artifact=str(artifact.name),
+        listings={root: record.listings[root] for root in listings},
+        log=record.log if kept_logs else None,
+    )
+    await _put(ports, artifact.image, Descriptor.of(image.media_type, image.data), own, layers)
+
+
+async def _still_there(
+    registry: Registry, repository: Repository, blobs: Mapping[str, Digest], limit: int
+) -> dict[str, bytes]:
+    """The content of these, without those that are certainly gone. Raises LianError."""
+    found: dict[str, bytes] = {}
+    for name, digest in blobs.items():
+        try:
+            found[name] = await registry.blob(repository, digest, limit)
+        except LianError as error:
+            if error.problems[0].code not in GONE:
+                raise
+    return found
 
 
 async def _put(

@@ -16,7 +16,9 @@ from reconciler.audit.examine import Examination, without_doubles
 from reconciler.audit.expected import drift, expected, with_holds
 from reconciler.audit.findings import Finding, State, Verification, Verified
 from reconciler.audit.scrub import Scrub
-from reconciler.identity.resolve import Held, Keyed, Pending, Resolution, parents_in_use
+from reconciler.identity.ancestry import parents_in_use
+from reconciler.identity.held import Held
+from reconciler.identity.resolve import Keyed, Pending, Resolution
 from reconciler.model.observed import Absent, Found, Observed, Unknown
 from reconciler.model.policy import Response
 from reconciler.model.reference import Reference

@@ -7,28 +7,26 @@ the registry are missing; when it says none, `identities` is complete.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, TypeAlias
 
+from reconciler.identity.ancestry import images_of, parents_first, parents_in_use
+from reconciler.identity.held import Held, broken_parent, unreadable
 from reconciler.identity.inputs import Inputs, platform_inputs
 from reconciler.identity.keys import artifact_key, content_tag, platform_key
 from reconciler.model.applied import Applied, applied_at
-from reconciler.model.artifact import BaseImage, ParentImage, Place
 from reconciler.model.observed import Absent, Found, Observed, Questions, Unknown
 from reconciler.model.policy import Response
-from reconciler.model.problem import Problem
 from reconciler.model.reference import Reference
-from reconciler.model.rule import Written
-from reconciler.model.wording import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from reconciler.model.artifact import Artifact
-    from reconciler.model.desired import Desired, Materials, Needs, Wanted
+    from reconciler.model.desired import Desired, Wanted
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
     from reconciler.model.platform import Platform
+    from reconciler.model.problem import Problem
     from reconciler.model.reference import Repository
 
 
@@ -53,49 +51,8 @@ class Pending:
     inputs: Mapping[Platform, Inputs]
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Nothing can be decided, and why."""
-
-    problems: tuple[Problem, ...]
-    because_of: ArtifactName | None = None
-    """The parent whose hold this one inherits."""
-    written: tuple[Written, ...] = ()
-    """Where the images stand that the problems are of, each as its problem; empty for others."""
-
-
 Identity: TypeAlias = "Keyed | Pending | Held"
 ParentDigests: TypeAlias = "Mapping[tuple[ArtifactName, Platform], Digest]"
-
-
-def images_of(artifact: Artifact, materials: Materials) -> set[Reference]:
-    """The images by tag whose digests are inputs: bases, frontends and named image contexts in use."""
-    found: set[Reference] = set()
-    for needs in materials.needs.values():
-        found.update(needs.images.values())
-        if needs.frontend:
-            found.add(needs.frontend)
-        for name in needs.contexts:
-            context = artifact.contexts[name]
-            if isinstance(context, BaseImage):
-                found.add(context.reference)
-    return {reference for reference in found if reference.digest is None}
-
-
-def parents_in_use(artifact: Artifact, materials: Materials) -> tuple[ArtifactName, ...]:
-    """Parents that the Dockerfile really uses, on any platform, sorted."""
-    return _parents(artifact, materials.needs.values())
-
-
-def parents_of_checks(artifact: Artifact, materials: Materials) -> tuple[ArtifactName, ...]:
-    """Parents that its checks use, likewise: they are no input of its key, and are waited for all the same."""
-    return _parents(artifact, materials.check_needs.values())
-
-
-def _parents(artifact: Artifact, needs: Iterable[Needs]) -> tuple[ArtifactName, ...]:
-    names = {name for one in needs for name in one.contexts}
-    contexts = (artifact.contexts[name] for name in names)
-    return tuple(sorted({c.artifact for c in contexts if isinstance(c, ParentImage)}))
 
 
 def identify(
@@ -125,21 +82,6 @@ def _inputs(
             artifact, materials, platform, images, own, builder=builder, moment=moment
         )
     return documents
-
-
-def parents_first(desired: Desired) -> list[ArtifactName]:
-    """Every artifact once, parents before children, else by name. The graph has no cycle (plan.graph refuses them)."""
-    names = sorted(desired.wanted)
-    graph = {n: [p for p in desired.wanted[n].artifact.parents if p in desired.wanted] for n in names}
-    if not any(graph.values()):
-        return names
-    sorter = TopologicalSorter(graph)
-    sorter.prepare()
-    order: list[ArtifactName] = []
-    while ready := sorted(sorter.get_ready()):
-        order.extend(ready)
-        sorter.done(*ready)
-    return order
 
 
 @dataclass(slots=True)
@@ -222,11 +164,20 @@ class Resolution:
         return identity is not None and not missing and not whole and not records
 
     def _unaudited(self, image: Repository, identity: Keyed, observed: Observed) -> set[tuple[Repository, Digest]]:
-        """The image under the content tag, if all of it is to be looked for and has not been."""
-        head = observed.heads.get(Reference(image, identity.tag()))
-        if not isinstance(head, Found) or (image, head.digest) in observed.missing:
-            return set()
-        return {(image, head.digest)} if self.audited(image, head.digest) else set()
+        """Of what stands under the content tags, that all of which is to be looked for and has not been."""
+        there = {(image, digest) for digest in self._there(image, identity, observed)} - observed.missing.keys()
+        return {(image, digest) for _, digest in there if self.audited(image, digest)}
+
+    @staticmethod
+    def _there(image: Repository, identity: Keyed, observed: Observed) -> set[Digest]:
+        """The image under the content tag. If there is certainly none, those of single platforms, of what others stand
+        on: a build takes them over."""
+        match observed.heads.get(Reference(image, identity.tag())):
+            case Found(digest):
+                return {digest}
+            case Absent():
+                return set(observed.named(image, map(identity.tag, identity.keys)).values())
+        return set()
 
     def _rivals(self, name: ArtifactName, observed: Observed) -> set[tuple[Repository, Digest]]:
         """Of what others stand on, the images beside the content tag's that are named by tags which must never move:
@@ -261,8 +212,8 @@ class Resolution:
             bases = images_of(wanted.artifact, materials)
             if missing := [ref for ref in bases if ref not in observed.heads]:
                 return missing
-            if unreadable := _unreadable(bases, observed, wanted):
-                problems, written = zip(*unreadable, strict=True)
+            if unread := unreadable(bases, observed, wanted):
+                problems, written = zip(*unread, strict=True)
                 self.identities[name] = Held(problems, written=written)
                 return []
             self.images |= {ref: head.digest for ref in bases if isinstance(head := observed.heads[ref], Found)}
@@ -335,7 +286,7 @@ class Resolution:
         missing, and the fleet wants that held."""
         if unread := next((records.problem for records in rivals if isinstance(records, Unknown)), None):
             return unread
-        lost = self._lost_parts(parent, observed)
+        lost = self.lost_parts(parent, observed)
         return broken_parent(parent, lost[0]) if lost and self._answer_to_broken is Response.HOLD else None
 
     def _content(self, wanted: Wanted, identity: Keyed) -> set[Reference]:
@@ -351,19 +302,29 @@ class Resolution:
         the fleet wants that mended."""
         if name in self.forced:
             return True
-        return self._answer_to_broken is Response.HEAL and bool(self._lost_parts(name, observed))
+        return self._answer_to_broken is Response.HEAL and bool(self.lost_parts(name, observed))
 
     @property
     def _answer_to_broken(self) -> Response:
         return self.desired.fleet.policy.drift.broken
 
-    def _lost_parts(self, name: ArtifactName, observed: Observed) -> tuple[Digest, ...]:
-        """What is known to be missing of the image under the content tag."""
+    def lost_parts(self, name: ArtifactName, observed: Observed) -> tuple[Digest, ...]:
+        """What is known to be missing of what stands under the content tags."""
         identity, image = self.identities[name], self.desired.wanted[name].artifact.image
         if not isinstance(identity, Keyed):
             return ()
-        head = observed.heads.get(Reference(image, identity.tag()))
-        return observed.lacking(image, head.digest) if isinstance(head, Found) else ()
+        there = sorted(self._there(image, identity, observed))
+        return tuple(dict.fromkeys(part for digest in there for part in observed.lacking(image, digest)))
+
+    def adopted(self, name: ArtifactName, observed: Observed) -> Digest | None:
+        """An image of the same inputs that a tag names, as its record says: only its content tag was lost. None if
+        there is none, or that tag is there."""
+        artifact, identity = self.desired.wanted[name].artifact, self.identities[name]
+        if not isinstance(identity, Keyed):
+            return None
+        if isinstance(observed.heads.get(Reference(artifact.image, identity.tag())), Found):
+            return None
+        return observed.built_as(artifact.image, artifact.tags, identity.key)
 
     def donor(self, name: ArtifactName, observed: Observed) -> tuple[Repository, Digest] | None:
         """Where an image of the same inputs stands already, in another repository of the same registry whose
@@ -420,6 +381,8 @@ class Resolution:
             records |= {(artifact.image, digest) for digest in away if digest}
             applied.add(artifact.image)
             if isinstance(identity, Keyed):
+                if adopted := self.adopted(name, observed):
+                    whole.add((artifact.image, adopted))
                 if donor := self.donor(name, observed):
                     records.add(donor)
                     whole.add(donor)
@@ -470,68 +433,3 @@ class Resolution:
             elif isinstance(head, Found) and head.digest != wanted:
                 found.add(head.digest)
         return found or ({None} if absent else set())
-
-
-def _unreadable(bases: Iterable[Reference], observed: Observed, wanted: Wanted) -> list[tuple[Problem, Written]]:
-    """Problems of base images that no digest could be had for, and where those are named."""
-    problems = []
-    for reference in sorted(bases):
-        head = observed.heads[reference]
-        if isinstance(head, Unknown):
-            problems.append(_named_in(wanted, reference, unread_base(reference, head.problem)))
-        elif isinstance(head, Absent):
-            problems.append(_named_in(wanted, reference, missing_base(reference)))
-    return problems
-
-
-def _named_in(wanted: Wanted, reference: Reference, problem: Problem) -> tuple[Problem, Written]:
-    """The problem, said of the file that names the image: the Dockerfile, else the directive's named context. In which
-    line of the Dockerfile that is, only the source can tell."""
-    artifact, materials = wanted.artifact, wanted.materials
-    said = problem.of(str(artifact.name))
-    used = materials.needs.values() if materials else ()
-    known = ((name, needs) for needs in used for name, image in needs.taken_in.items() if image == reference)
-    if materials and (found := next(known, None)):
-        (name, needs), file = found, materials.dockerfile_path
-        if stage := nearest(name.removesuffix(":latest"), needs.stages):
-            said = replace(said, hint=f"did you mean the stage {stage}? If not, {said.hint}")
-        return said.at(Place(file)), Written(artifact.name, file, image=name)
-    return said.at(artifact.place), Written(artifact.name, artifact.place.file)
-
-
-def placed(held: Held, places: Mapping[Written, Place]) -> Held:
-    """The same with lines and columns, where a place of something written tells them."""
-    told = zip(held.problems, held.written, strict=True)
-    problems = (p.at(places[w]) if w.image is not None and places[w].line else p for p, w in told)
-    return replace(held, problems=tuple(problems))
-
-
-def unread_base(reference: Reference, problem: Problem) -> Problem:
-    """A base image that its registry tells nothing of; the code is that of the registry's `problem`."""
-    causes = (problem.place, problem.message, problem.cause)
-    return Problem(
-        problem.code,
-        f"the base image {reference} of this artifact could not be looked up",
-        cause=": ".join(text for text in causes if text),
-        hint=f"check the image's name; if it is right, {problem.hint}" if problem.hint else "check the image's name",
-        next=problem.next,
-    )
-
-
-def broken_parent(parent: ArtifactName, part: Digest) -> Problem:
-    """An artifact of the fleet whose image lacks a part, where the fleet wants that held."""
-    return Problem(
-        "image-broken",
-        f"a part of the image of {parent} is not in the registry: {part.short}",
-        hint="push the missing part again, or let lian rebuild the image with policy.drift.broken = 'Heal in lian.ncl",
-    )
-
-
-def missing_base(reference: Reference) -> Problem:
-    """A base image that its registry certainly does not hold."""
-    return Problem(
-        "base-missing",
-        f"the base image {reference} is not in its registry",
-        hint="check the name in the Dockerfile; an image of this fleet is named by a context: "
-        'contexts.NAME = { artifact = "…" }',
-    )

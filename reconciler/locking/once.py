@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from reconciler.finishing import all_of
-from reconciler.identity.resolve import missing_base, unread_base
+from reconciler.identity.held import missing_base, unread_base
 from reconciler.model.lock import NAME, Lock
 from reconciler.model.lock_report import LockAction, LockChange, LockReport
 from reconciler.model.moving import PartKind, parts_of

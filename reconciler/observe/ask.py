@@ -146,11 +146,22 @@ async def read_records(
     registry: Registry, repository: Repository, digest: Digest, key: str | None = None
 ) -> tuple[BuildRecord, ...]:
     """The newest records of one image, newest first; of one `key` alone if it is given. What is no record is passed
-    over as foreign. Raises LianError."""
+    over as foreign, and so is one whose content is certainly gone: it tells nothing, and never will (ADR 030). Raises
+    LianError."""
     referrers = await registry.referrers(repository, digest, ARTIFACT_TYPE)
     chosen = newest_records(d for d in referrers if key in {None, d.annotations.get(KEY_ANNOTATION, key)})
-    found = [await read_record(registry, repository, d) for d in chosen]
+    found = [await _record_if_there(registry, repository, d) for d in chosen]
     return tuple(record for record in found if record is not None and key in {None, record.key})
+
+
+async def _record_if_there(registry: Registry, repository: Repository, descriptor: Descriptor) -> BuildRecord | None:
+    """The same as read_record; None also for one whose content is gone. Raises LianError."""
+    try:
+        return await read_record(registry, repository, descriptor)
+    except LianError as error:
+        if error.problems[0].code not in GONE:
+            raise
+        return None
 
 
 def newest_records(records: Iterable[Descriptor]) -> list[Descriptor]:

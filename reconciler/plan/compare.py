@@ -5,24 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from reconciler.identity.held import Held
 from reconciler.identity.keys import content_tag
-from reconciler.identity.resolve import Held, Keyed, Pending, Resolution, parents_of_checks
+from reconciler.identity.resolve import Keyed, Pending, Resolution
 from reconciler.model.artifact import ParentImage
 from reconciler.model.observed import Absent, Found, Unknown
 from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
 from reconciler.model.policy import Response
-from reconciler.model.problem import Next
 from reconciler.model.reference import Reference
+from reconciler.plan.behind import behind, behind_checks
 from reconciler.plan.drift import TagDrift
 from reconciler.plan.explain import reasons as explain
-from reconciler.plan.unclear import held_for
+from reconciler.plan.holding import Holding
+from reconciler.plan.standing import Standing, of_others, old_parent, stood_on
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from reconciler.identity.inputs import Inputs
     from reconciler.model.artifact import Artifact
-    from reconciler.model.desired import Desired, Wanted
+    from reconciler.model.desired import Desired
     from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
     from reconciler.model.observed import Observed, Sighting
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
     from reconciler.model.problem import Problem
     from reconciler.model.record import BuildRecord
     from reconciler.model.reference import Repository
-
-_OF_THE_WORLD = {Next.RETRY, Next.HOLD}
-"""What may be right at the next pass, though the commit is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,80 +51,21 @@ def make_plan(resolution: Resolution, observed: Observed, overrides: Overrides =
     desired = resolution.desired
     invalid = frozenset(problem.artifact for problem in desired.problems)
     changes: dict[ArtifactName, Change] = {}
-    standing = _Standing(desired, observed)
+    standing = Standing(desired, observed)
     for name in resolution.order:
-        holding = _Holding(desired.wanted[name], desired, invalid)
+        holding = Holding(desired.wanted[name], desired, invalid)
         match resolution.identities[name]:
             case Held(problems, because_of):
                 changes[name] = holding.change(problems, because_of and desired.wanted[because_of])
             case Pending() as identity:
                 change = _View(resolution, observed, holding, overrides, standing).pending(identity)
-                changes[name] = _behind(change, changes)
+                changes[name] = behind(change, changes)
             case Keyed() as identity:
                 changes[name] = _View(resolution, observed, holding, overrides, standing).keyed(identity)
         if changes[name].action is Action.BUILD and desired.wanted[name].artifact.checks:
-            changes[name] = _behind_checks(changes[name], holding, resolution, observed, changes)
+            changes[name] = behind_checks(changes[name], holding, resolution, observed, changes)
     others = len(desired.others) + len(desired.unread)
     return Plan(desired.revision, tuple(changes.values()), desired.problems, others=others)
-
-
-def _behind(change: Change, changes: Mapping[ArtifactName, Change]) -> Change:
-    """The change, held if a parent it waits for is: that one will not be built in this pass."""
-    for parent in change.waits_for:
-        held = changes.get(parent)
-        if held is not None and held.action is Action.HOLD:
-            reasons = [
-                Reason(ReasonCode.UNKNOWN, None, problem.code, subject=str(parent)) for problem in held.holds[:1]
-            ]
-            return change.held(reasons, held.holds[:1])
-    return change
-
-
-def _behind_checks(
-    change: Change,
-    holding: _Holding,
-    resolution: Resolution,
-    observed: Observed,
-    changes: Mapping[ArtifactName, Change],
-) -> Change:
-    """A build that is checked first: it waits for what its checks stand on too, and is held if that is, or if nobody
-    can tell what is there of it."""
-    wanted = holding.wanted
-    parents = parents_of_checks(wanted.artifact, wanted.materials) if wanted.materials else ()
-    for parent in parents:
-        outputs = resolution.outputs(parent, wanted.artifact.platforms, observed)
-        if isinstance(outputs, Held):
-            return holding.change(outputs.problems, holding.desired.wanted[parent])
-    due = [parent for parent in parents if changes[parent].action is not Action.NONE]
-    return _behind(replace(change, waits_for=tuple(dict.fromkeys((*change.waits_for, *due)))), changes)
-
-
-@dataclass(slots=True)
-class _Holding:
-    """How one artifact is held."""
-
-    wanted: Wanted
-    desired: Desired
-    invalid: frozenset[str | None]
-    """Names of the artifacts that are wrong in the commit."""
-
-    def change(self, problems: tuple[Problem, ...], because_of: Wanted | None = None) -> Change:
-        """Because of itself, or of a parent that is."""
-        a, held = self.wanted.artifact, because_of or self.wanted
-        reasons = []
-        for problem in problems:
-            parent = held_for(held.artifact, problem, self.desired)
-            code = self._code(held, parent, problems)
-            whose = parent or (held.artifact.name if because_of else None)
-            reasons.append(Reason(code, None, problem.code, subject=str(whose) if whose else None))
-        return Change(a.name, a.image, a.tags, a.platforms, Action.HOLD, tuple(reasons), holds=problems)
-
-    def _code(self, held: Wanted, parent: ArtifactName | None, problems: tuple[Problem, ...]) -> ReasonCode:
-        if str(parent or held.artifact.name) in self.invalid:
-            return ReasonCode.INVALID
-        if held.materials is None and not any(p.next in _OF_THE_WORLD for p in problems):
-            return ReasonCode.UNSUPPORTED  # the source holds what it could read and lian cannot serve yet
-        return ReasonCode.UNKNOWN
 
 
 @dataclass(slots=True)
@@ -134,9 +74,9 @@ class _View:
 
     resolution: Resolution
     observed: Observed
-    holding: _Holding
+    holding: Holding
     overrides: Overrides
-    standing: _Standing
+    standing: Standing
     artifact: Artifact = field(init=False)
     drift: TagDrift = field(init=False)
 
@@ -210,7 +150,8 @@ class _View:
     def keyed(self, identity: Keyed) -> Change:
         """All that it stands on is known."""
         content = self.observed.heads[Reference(self.artifact.image, identity.tag())]
-        if problems := self._unreadable(content) or self._unread_drift(content):
+        platforms = (self.observed.heads.get(Reference(self.artifact.image, identity.tag(p))) for p in identity.keys)
+        if problems := self._unreadable(content) or self._unread_drift(content, *platforms):
             return self.holding.change(problems)
         if self._is_forced:
             return self._forced(identity, content.digest if isinstance(content, Found) else None)
@@ -226,7 +167,17 @@ class _View:
             change = self._make(Action.RETAG, [lost, *moves], key=identity.key, digest=here[1])
             return self._by_policy(replace(change, source=here[0]), moves)
         moves = self.drift.moves(None)
-        return self._by_policy(self._make(Action.BUILD, self._why(identity, set(), moves), key=identity.key), moves)
+        why = [*self._lost_of_it(), *self._why(identity, set(), moves)]
+        return self._by_policy(self._make(Action.BUILD, why, key=identity.key), moves)
+
+    def _lost_of_it(self) -> list[Reason]:
+        """Parts that are missing of what a build would have been saved by: of an image that lacks its content tag, or
+        of those of single platforms."""
+        name, observed = self.artifact.name, self.observed
+        adopted = self.resolution.adopted(name, observed)
+        lost = observed.lacking(self.artifact.image, adopted) if adopted else ()
+        parts = dict.fromkeys((*lost, *self.resolution.lost_parts(name, observed)))
+        return [Reason(ReasonCode.BROKEN, str(part)) for part in parts]
 
     @property
     def _is_forced(self) -> bool:
@@ -252,9 +203,10 @@ class _View:
 
     def _made_before(self, key: str) -> tuple[Repository | None, Digest] | None:
         """An image of this key that only lacks its content tag here, or stands in another repository (the first part)
-        to copy it from; in both cases its own record says so."""
-        adopted = self.observed.built_as(self.artifact.image, self.artifact.tags, key)
-        return (None, adopted) if adopted else self._donor(key)
+        to copy it from; in both cases its own record says so, and no part of it is known to be missing."""
+        adopted = self.resolution.adopted(self.artifact.name, self.observed)
+        whole = adopted and not self.observed.lacking(self.artifact.image, adopted)
+        return (None, adopted) if adopted and whole else self._donor(key)
 
     def _donor(self, key: str) -> tuple[Repository, Digest] | None:
         """Another repository to copy the image from, if all of it is there and its record says that it is what the key
@@ -273,7 +225,7 @@ class _View:
         heads = ((tag, self.observed.heads.get(Reference(self.artifact.image, tag))) for tag in tags)
         return [Reason(ReasonCode.ABSENT, subject=tag) for tag, head in heads if isinstance(head, Absent)]
 
-    def _unread_drift(self, *more: Sighting) -> tuple[Problem, ...]:
+    def _unread_drift(self, *more: Sighting | None) -> tuple[Problem, ...]:
         """What could not be read of the drift's story, that of these images included: it might say that nothing has to
         be built, or that the tag is not lian's."""
         image = self.artifact.image
@@ -310,13 +262,13 @@ class _View:
         waiting = {n for n, c in contexts.items() if isinstance(c, ParentImage) and c.artifact in identity.waits_for}
         told = self._compared(identity.inputs, waiting)
         record = min(told, key=lambda one: len(one[1]))[0] if told else None
-        stood = {} if record is None else _stood_on(record)
+        stood = {} if record is None else stood_on(record)
         moves, forced = self.drift.moves(None), self._is_forced
         own = [*([Reason(ReasonCode.FORCED)] if forced else []), *self._why(identity, waiting, moves)]
-        own += self._other_parents(sorted(waiting), stood)
+        own += of_others(self.artifact, sorted(waiting), stood, self.standing)
         certain = own or ([] if record is None else self._certain(record))
         parents = [
-            Reason(ReasonCode.PARENT_CHANGED, self._old_parent(parent, stood), subject=str(parent))
+            Reason(ReasonCode.PARENT_CHANGED, old_parent(self.artifact, parent, stood), subject=str(parent))
             for parent in identity.waits_for
         ]
         change = self._make(
@@ -327,58 +279,6 @@ class _View:
     def _certain(self, record: BuildRecord) -> list[Reason]:
         """What has to be done even if all parents come out identical, so that the image stays that of the record."""
         return [reason for reason in self.drift.moves(record.digest) if reason.code not in _BY_OTHERS]
-
-    def _other_parents(self, names: Sequence[str], stood: Mapping[str, str]) -> Iterator[Reason]:
-        """Where the present image stands on another artifact than the one that is waited for: that one's image, as far
-        as its tags tell, it is and not this one's."""
-        for name in names:
-            parent = self.artifact.contexts[name]
-            assert isinstance(parent, ParentImage)
-            if (digest := stood.get(name)) is None or digest in self.standing.of(parent.artifact):
-                continue
-            if (other := self.standing.whose(digest)) is not None:
-                yield Reason(ReasonCode.NAMED_CONTEXT_CHANGED, str(other), str(parent.artifact), subject=name)
-
-    def _old_parent(self, parent: ArtifactName, stood: Mapping[str, str]) -> str | None:
-        """The parent's digest that the present image stands on, if a record tells; the new one is not known yet."""
-        names = (n for n, c in self.artifact.contexts.items() if isinstance(c, ParentImage) and c.artifact == parent)
-        return next((stood[name] for name in names if name in stood), None)
-
-
-@dataclass(slots=True)
-class _Standing:
-    """What the tags of artifacts point at."""
-
-    desired: Desired
-    observed: Observed
-    _owners: dict[str, ArtifactName] | None = None
-
-    def of(self, name: ArtifactName) -> set[str]:
-        """The images of one."""
-        wanted = self.desired.wanted.get(name)
-        if wanted is None:
-            return set()
-        artifact = wanted.artifact
-        return {str(digest) for digest in self.observed.named(artifact.image, artifact.tags).values()}
-
-    def whose(self, digest: str) -> ArtifactName | None:
-        """The artifact of an image, the first by name of several; worked out once."""
-        if self._owners is None:
-            self._owners = {}
-            for name in sorted(self.desired.wanted):
-                for one in self.of(name):
-                    self._owners.setdefault(one, name)
-        return self._owners.get(digest)
-
-
-def _stood_on(record: BuildRecord) -> dict[str, str]:
-    """Context -> the image that the record's build took under that name; the first platform's."""
-    found: dict[str, str] = {}
-    for build in record.platforms.values():
-        for name, leaf in build.inputs.get("contexts", {}).items():
-            if "image" in leaf:
-                found.setdefault(name, leaf["image"])
-    return found
 
 
 _BY_OTHERS = {ReasonCode.FOREIGN, ReasonCode.RETAGGED}

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.identity.resolve import parents_in_use, parents_of_checks
+from reconciler.identity.ancestry import parents_in_use, parents_of_checks
 from reconciler.model.globs import is_plain, matcher
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.wording import some

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.identity.resolve import Held
+from reconciler.identity.held import Held
 from reconciler.model.artifact import ParentImage
 from reconciler.model.canonical import fingerprint
 from reconciler.model.observed import Absent, Found

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.finishing import all_of
-from reconciler.identity.resolve import images_of
+from reconciler.identity.ancestry import images_of
 from reconciler.model.observed import Found, Questions
 from reconciler.model.plan import Action, Change, Merge, Reason, ReasonCode
 from reconciler.model.wording import count, some

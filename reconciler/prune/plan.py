@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.cache.home import is_cache
 from reconciler.finishing import all_of
-from reconciler.identity.resolve import Held, Resolution
+from reconciler.identity.held import Held
+from reconciler.identity.resolve import Resolution
 from reconciler.model.fleet import UNNAMED
 from reconciler.model.observed import ABSENT, Found, Observed, Questions, Unknown
 from reconciler.model.problem import LianError, Problem

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reconciler.cli.views.outcome import show
+from reconciler.model.applied import APPLIED_TYPE, applied_at
+from reconciler.model.digest import Digest
 from reconciler.model.event import Ended, Finished, Noted, Planned, Started
 from reconciler.model.name import ArtifactName
 from reconciler.model.outcome import Outcome, Status
 from reconciler.model.plan import Action
 from reconciler.model.policy import DriftPolicy, Policy, Response
 from reconciler.model.problem import LianError
-from reconciler.observe.ask import read_records
+from reconciler.model.record import ARTIFACT_TYPE
+from reconciler.observe.ask import read_applied, read_records
 from reconciler.plan.select import Selection
 from reconciler.reconcile import Options, plan_once, reconcile_once
 from tests.commits import AMD64, APPLIED_TAG, ARM64, Commit, artifact, chain
@@ -253,6 +256,66 @@ def test_one_platform_of_several_has_its_own_record_when_it_is_wanted_alone(one:
     assert (record.digest, set(record.platforms), record.log is None) == (digest, {AMD64}, False)
     assert record.key == record.platforms[AMD64].key
     settled(one)
+
+
+@pytest.mark.parametrize("layers", [slice(1, None), slice(1, 2)])
+def test_what_of_a_record_is_gone_is_not_said_again(one: World, layers: slice) -> None:
+    """Its listings and its log tell a person something; no image waits for them."""
+    one.source.commit = both("shop/api", platforms=(AMD64, ARM64))
+    run(one)
+    image = one.source.commit.artifacts[0].image
+    _lose(one, ARTIFACT_TYPE, layers)
+    one.source.commit = both("shop/api", platforms=(AMD64,)).changed({})
+    assert ends(run(one)) == {"shop/api": ("retag", "done")}
+    digest = one.tag(image, "latest")
+    assert digest
+    (record,) = asyncio.run(read_records(one.registry, image, digest))
+    gone = {name for name, told in (("listings", record.listings), ("log", record.log)) if not told}
+    assert gone == ({"listings", "log"} if layers.stop is None else {"listings"})
+    settled(one)
+
+
+def test_nobody_has_to_delete_a_record_whose_content_is_gone(one: World) -> None:
+    """It says nothing: whether the image is of these inputs is not known then, and it is built."""
+    run(one)
+    image = one.source.commit.artifacts[0].image
+    _lose(one, ARTIFACT_TYPE, slice(0, None))
+    for tag in [tag for where, tag in one.registry.tags if tag.startswith("lian-") and tag != APPLIED_TAG]:
+        del one.registry.tags[image, tag]
+    assert ends(run(one)) == {"shop/api": ("build", "done")}
+    settled(one)
+
+
+def test_a_document_whose_content_is_gone_is_written_anew(one: World) -> None:
+    run(one)
+    image = one.source.commit.artifacts[0].image
+    _lose(one, APPLIED_TYPE, slice(0, None))
+    one.source.commit = one.source.commit.changed({"shop/api/app": b"new"})
+    assert ends(run(one)) == {"shop/api": ("build", "done")}
+    written = asyncio.run(read_applied(one.registry, applied_at(image, one.source.commit.fleet)))
+    assert written
+    assert written.tags["latest"].digest == one.tag(image, "latest")
+    settled(one)
+
+
+def test_an_older_commit_is_held_though_the_document_is_gone(one: World) -> None:
+    """The record of what is there tells that it is of a newer one."""
+    old = one.source.commit
+    run(one)
+    one.source.commit = old.changed({"shop/api/app": b"new"})
+    run(one)
+    _lose(one, APPLIED_TYPE, slice(0, None))
+    one.source.descendants.add(one.source.commit.revision)
+    one.source.commit = old
+    assert ends(run(one)) == {"shop/api": ("hold", "held")}
+
+
+def _lose(world: World, kind: str, layers: slice) -> None:
+    """These layers of all artifacts of this kind."""
+    for (where, _), manifest in world.registry.manifests.items():
+        if manifest.document.get("artifactType") == kind:
+            for layer in manifest.document["layers"][layers]:
+                world.registry.blobs.pop((where, Digest.parse(layer["digest"])), None)
 
 
 def test_what_another_fleet_said_of_the_whole_is_not_said_again_of_a_part(one: World) -> None:

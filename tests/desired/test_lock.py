@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.desired.lock_file import LockFile
-from reconciler.identity.resolve import identify, images_of
+from reconciler.identity.ancestry import images_of
+from reconciler.identity.resolve import identify
 from reconciler.model.digest import Digest
 from reconciler.model.lock import Lock
 from reconciler.model.name import ArtifactName

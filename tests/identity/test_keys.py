@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.identity.ancestry import images_of, parents_in_use
 from reconciler.identity.inputs import freshness, platform_inputs
 from reconciler.identity.keys import artifact_key, content_tag, platform_key
-from reconciler.identity.resolve import identify, images_of, parents_in_use
+from reconciler.identity.resolve import identify
 from reconciler.model.artifact import Artifact, BaseImage, Folder, ParentImage, Place
 from reconciler.model.cache import CacheMode, CachePolicy
 from reconciler.model.desired import Materials, Needs, SentFolder, Wanted

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.identity.resolve import Held, Keyed, Pending, Resolution, parents_first
+from reconciler.identity.ancestry import parents_first
+from reconciler.identity.held import Held
+from reconciler.identity.resolve import Keyed, Pending, Resolution
 from reconciler.model.name import ArtifactName
 from reconciler.model.observed import Observed, Unknown
 from reconciler.model.problem import Next, Problem

@@ -143,6 +143,26 @@ def test_a_foreign_referrer_of_the_same_type_is_passed_over(registry: FakeRegist
     assert records(registry, subject) == ()
 
 
+def test_a_record_whose_content_is_gone_tells_nothing(registry: FakeRegistry) -> None:
+    """No later look would find it, and nobody has to delete it: the others tell what there is to tell."""
+    subject = put(registry)
+    for number in (1, 2):
+        attach(registry, subject, canonical(record(subject, number).to_json()), f"2026-01-0{number}")
+    del registry.blobs[REPOSITORY, Digest.of(canonical(record(subject, 2).to_json()))]
+    assert records(registry, subject) == (record(subject, 1),)
+    del registry.blobs[REPOSITORY, Digest.of(canonical(record(subject, 1).to_json()))]
+    assert records(registry, subject) == ()
+
+
+@pytest.mark.parametrize("point", ["manifest", "blob"])
+@pytest.mark.parametrize("code", ["registry-failing", "registry-denied", "registry-unreachable", "registry-not-oci"])
+def test_a_record_that_may_be_there_is_unknown(registry: FakeRegistry, point: str, code: str) -> None:
+    subject = put(registry)
+    attach(registry, subject, canonical(record(subject, 1).to_json()))
+    registry.points.faults[point] = LianError(Problem(code, "no answer"))
+    assert isinstance(records(registry, subject), Unknown)
+
+
 @pytest.mark.parametrize("point", ["referrers", "manifest", "blob"])
 def test_what_cannot_be_read_is_unknown(registry: FakeRegistry, point: str) -> None:
     subject = put(registry)
@@ -236,6 +256,19 @@ def test_a_document_whose_content_is_gone_says_nothing(registry: FakeRegistry) -
     write(registry, "first")
     registry.manifests.clear()
     assert applied(registry) is None
+
+
+def test_a_document_whose_layer_is_gone_says_nothing(registry: FakeRegistry) -> None:
+    write(registry, "first")
+    registry.blobs.clear()
+    assert applied(registry) is None
+
+
+@pytest.mark.parametrize("code", ["registry-failing", "registry-denied", "registry-unreachable", "registry-not-oci"])
+def test_a_document_whose_layer_may_be_there_is_unknown(registry: FakeRegistry, code: str) -> None:
+    write(registry, "first")
+    registry.points.faults["blob"] = LianError(Problem(code, "no answer"))
+    assert isinstance(applied(registry), Unknown)
 
 
 def test_each_fleet_has_a_document_of_its_own(registry: FakeRegistry) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from reconciler.identity.resolve import Resolution, identify, images_of, parents_first, parents_in_use
+from reconciler.identity.ancestry import images_of, parents_first, parents_in_use
+from reconciler.identity.resolve import Resolution, identify
 from reconciler.model.applied import Applied, AppliedTag
 from reconciler.model.artifact import Folder
 from reconciler.model.canonical import canonical

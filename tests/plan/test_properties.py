@@ -26,20 +26,19 @@ from reconciler.plan.graph import checked
 from reconciler.plan.select import Selection, select
 from reconciler.reconcile import Options, plan_once, reconcile_once
 from tests.commits import Commit, artifact, chain
-from tests.fakes import World, parts_of
+from tests.fakes import World
 from tests.plan.evidence import Evidence, plan
 from tests.plan.fleets import edited
 
 if TYPE_CHECKING:
     from reconciler.model.plan import Plan
-    from reconciler.model.reference import Repository
     from tests.fakes import FakeRegistry
 
 HEALS = Policy(drift=DriftPolicy(foreign=Response.HEAL))
 ALL = Options(overrides=Overrides(vanished=True))
 
 
-@settings(max_examples=25)
+@settings(max_examples=50)
 @given(edited(("scratch",)), st.data())
 def test_planning_again_after_a_plan_was_carried_out_only_keeps(
     tmp_path_factory: pytest.TempPathFactory, pair: tuple[Commit, Commit], data: st.DataObject
@@ -48,7 +47,7 @@ def test_planning_again_after_a_plan_was_carried_out_only_keeps(
     before, now = (replace(commit, policy=HEALS) for commit in pair)
     world = World(before, tmp_path_factory.mktemp("world"))
     carried_out(world)
-    lose(world.registry, {a.image for a in before.artifacts if not a.parents}, data)
+    lose(world.registry, data)
     world.source.commit = now
     planned = carried_out(world)
     fresh = World(now, tmp_path_factory.mktemp("fresh"))
@@ -69,26 +68,14 @@ def carried_out(world: World) -> Plan:
     return made
 
 
-def lose(registry: FakeRegistry, roots: set[Repository], data: st.DataObject) -> None:
-    """Some tags, records and applied documents, which go whole, for what is there and cannot be read is unknown; or
-    some manifests or blobs of images that stand on no other. What comes together may take another pass."""
-    told = {place for place, each in registry.manifests.items() if "artifactType" in each.document}
-    kept = {blob for place in told for blob in parts_of(registry.manifests[place])[1]}
-    match data.draw(st.sampled_from(["names", "manifests", "blobs"])):
-        case "names":
-            _lose(registry.tags, {*registry.tags}, data)
-            _lose(registry.manifests, told, data)
-        case "manifests":
-            _lose(registry.manifests, {place for place in registry.manifests if place[0] in roots} - told, data)
-        case _:
-            parts = {place for place in registry.blobs if place[0] in roots and place[1] not in kept}
-            _lose(registry.blobs, parts, data)
-
-
-def _lose(held: dict[Any, Any], places: set[Any], data: st.DataObject) -> None:
-    if places:
-        for place in data.draw(st.lists(st.sampled_from(sorted(places, key=str)), unique=True, min_size=1, max_size=4)):
-            del held[place]
+def lose(registry: FakeRegistry, data: st.DataObject) -> None:
+    """Some tags, manifests and blobs, of whatever is there: of images, build records and applied documents alike."""
+    parts: tuple[dict[Any, Any], ...] = (registry.tags, registry.manifests, registry.blobs)
+    for held in parts:
+        if held:
+            places = st.sampled_from(sorted(held, key=str))
+            for place in data.draw(st.lists(places, unique=True, max_size=4)):
+                del held[place]
 
 
 @settings(max_examples=60)
