@@ -12,7 +12,7 @@ from collections import defaultdict
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reconciler.desired.clone import Clone, told
 from reconciler.desired.contexts import Contexts
@@ -20,7 +20,7 @@ from reconciler.desired.git_apart import no_login
 from reconciler.desired.git_remote import Failed, Login, Why
 from reconciler.desired.inputs import Side
 from reconciler.desired.tree import CommitTree, GitObjects
-from reconciler.finishing import all_of
+from reconciler.finishing import all_of, to_its_end
 from reconciler.model.desired import Origin
 from reconciler.model.git_url import GitUrl, as_commit
 from reconciler.model.problem import LianError, Next, Problem
@@ -71,12 +71,26 @@ class Foreign:
     have a lock of its own."""
 
     _healing: set[Future[pygit2.Repository]] = field(default_factory=set)
-    """What is being fetched anew."""
+    """What threads wait for, that is fetched anew."""
+    _talks: set[asyncio.Task[Any]] = field(default_factory=set)
+    """What fetches it."""
 
     def call_off(self) -> None:
-        """Nobody waits any more for what is fetched anew."""
+        """No thread waits any more for what is fetched anew."""
         for asked in tuple(self._healing):
             asked.cancel()
+
+    async def called_off(self) -> None:
+        """Once it is, this waits until nothing of it is left: a talk has a process to end."""
+        while self._talks:
+            await to_its_end(asyncio.wait(set(self._talks)))
+
+    async def _again(self, clone: Clone, commit: str, login: LoginOf) -> pygit2.Repository:
+        task = asyncio.current_task()
+        assert task is not None
+        self._talks.add(task)
+        task.add_done_callback(self._talks.discard)
+        return await clone.again(commit, login)
 
     def forget(self) -> None:
         """A new pass: servers may say something else now."""
@@ -151,7 +165,7 @@ class Foreign:
 
         def again(commit: str) -> pygit2.Repository:
             """From a thread."""
-            asked = asyncio.run_coroutine_threadsafe(clone.again(commit, login), loop)
+            asked = asyncio.run_coroutine_threadsafe(self._again(clone, commit, login), loop)
             self._healing.add(asked)
             try:
                 return asked.result()

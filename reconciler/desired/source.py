@@ -181,6 +181,11 @@ class GitSource:
         try:
             async with beside(look_around()):  # it takes long in a large working tree
                 desired = await self._desired(commit)
+        except asyncio.CancelledError:
+            if self._others is not None:
+                self._others.call_off()
+                await self._others.called_off()
+            raise
         finally:
             await asyncio.to_thread(commit.memo.close)
         return replace(desired, notes=(*uncommitted, *desired.notes))
@@ -417,6 +422,8 @@ class GitSource:
                 self._others.call_off()
             with contextlib.suppress(Stopped, LianError):  # it was called off; why it ended no longer matters
                 await thread
+            if self._others is not None:
+                await self._others.called_off()
             raise
 
     async def blob(self, path: str) -> bytes:

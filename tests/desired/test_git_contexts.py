@@ -360,6 +360,7 @@ def test_healing_a_clone_is_called_off_with_what_asked_for_it(
         task.cancel()
         await asyncio.wait({task}, timeout=20)
         assert task.cancelled()
+        assert asyncio.all_tasks() == {asyncio.current_task()}, "and nothing of it goes on"
 
     asyncio.run(called_off())
     assert not (tmp_path / "sent").exists()
