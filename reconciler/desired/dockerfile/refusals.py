@@ -190,9 +190,7 @@ class Signal:
         if signal is None or _is_signal(signal):
             return
         name = signal.upper().removeprefix("SIG")
-        hint = (
-            meant(f"SIG{name}", (f"SIG{each}" for each in _NAMED), "") or "a signal is a name or a number: SIGTERM, 15"
-        )
+        hint = meant(name, _NAMED, "") or "a signal is a name or a number: SIGTERM, 15"
         raise Fault("syntax", f"invalid signal: {signal}", hint=hint)
 
 
