@@ -175,7 +175,7 @@ class Resolution:
         match observed.heads.get(Reference(image, identity.tag())):
             case Found(digest):
                 return {digest}
-            case Absent():
+            case Absent() if len(identity.keys) > 1:
                 return set(observed.named(image, map(identity.tag, identity.keys)).values())
         return set()
 
