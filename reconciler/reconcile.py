@@ -44,9 +44,9 @@ from reconciler.plan.saved import (
     forced_images,
     notes,
     of_this_fleet,
-    tags_to_take,
     to_plan,
 )
+from reconciler.plan.saved_orphans import tags_to_take
 from reconciler.plan.select import Selection, named, narrowed, select
 from reconciler.plan.touched import touched
 from reconciler.plan.vanished import some_are_gone, unless_vanished

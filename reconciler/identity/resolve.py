@@ -165,8 +165,8 @@ class Resolution:
 
     def _unaudited(self, image: Repository, identity: Keyed, observed: Observed) -> set[tuple[Repository, Digest]]:
         """Of what stands under the content tags, that all of which is to be looked for and has not been."""
-        there = {(image, digest) for digest in self._there(image, identity, observed)} - observed.missing.keys()
-        return {(image, digest) for _, digest in there if self.audited(image, digest)}
+        there = ((image, digest) for digest in self._there(image, identity, observed))
+        return {one for one in there if one not in observed.missing and self.audited(*one)}
 
     @staticmethod
     def _there(image: Repository, identity: Keyed, observed: Observed) -> set[Digest]:
@@ -175,7 +175,7 @@ class Resolution:
         match observed.heads.get(Reference(image, identity.tag())):
             case Found(digest):
                 return {digest}
-            case Absent():
+            case Absent() if len(identity.keys) > 1:
                 return set(observed.named(image, map(identity.tag, identity.keys)).values())
         return set()
 

@@ -7,33 +7,31 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.identity.keys import content_tag
-from reconciler.model.digest import Digest
-from reconciler.model.observed import Found, Unknown
-from reconciler.model.plan import Action, Change, Plan, Reason, ReasonCode
-from reconciler.model.problem import LianError, Next, Problem
-from reconciler.model.reference import Reference
+from reconciler.model.plan import Action, Change, Plan, ReasonCode
+from reconciler.model.problem import LianError, Problem
 from reconciler.model.saved_plan import Bound, SavedPlan
 from reconciler.model.wording import some
+from reconciler.plan.saved_holds import IDLE, gone, held, held_by_others, held_by_plan, holding, is_stale
+from reconciler.plan.saved_orphans import OrphanFollower, bound_orphan
 from reconciler.plan.select import with_parents
-from reconciler.plan.stale import Stale, from_to, inputs_of, made_of, outdated, pointing
+from reconciler.plan.stale import Stale, inputs_of, made_of, outdated, pointing
 from reconciler.plan.unclear import unread
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from reconciler.identity.resolve import Resolution
     from reconciler.model.desired import Desired
+    from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
     from reconciler.model.observed import Observed
     from reconciler.model.reference import Repository
-
-_IDLE = {Action.NONE, Action.HOLD}
 
 
 def saved(plan: Plan, resolution: Resolution, observed: Observed) -> SavedPlan:
     """The plan as it can be written down."""
     bound = {change.artifact: _bound(change, resolution, observed) for change in plan.changes}
-    orphans = {(change.artifact, change.image): _bound_orphan(change) for change in plan.orphans}
+    orphans = {(change.artifact, change.image): bound_orphan(change) for change in plan.orphans}
     return SavedPlan(resolution.desired.fleet.name, plan.to_json(), bound, orphans)
 
 
@@ -63,26 +61,15 @@ def followed(
     `unread_orphans` tells why nobody knows what is left over, None if it is known. Linear in changes."""
     follower = _Follower(plan, resolution, observed, _remedy(plan, now.revision))
     changes = [follower.wanted(change) for change in now.changes]
-    orphans = [follower.left_over(change) for change in now.orphans]
+    left = OrphanFollower(plan, resolution.desired, observed, follower.hint)
+    orphans = [left.left_over(change) for change in now.orphans]
     changes += follower.gone(now.changes)
-    orphans += follower.not_found(now.orphans, unread_orphans)
-    stale = [str(change.artifact) for change in (*changes, *orphans) if _is_stale(change)]
+    orphans += left.not_found(now.orphans, unread_orphans)
+    stale = [str(change.artifact) for change in (*changes, *orphans) if is_stale(change)]
     if strict and stale:
         told = some(stale)
-        changes, orphans = ([_held_by_others(c, told) for c in those] for those in (changes, orphans))
+        changes, orphans = ([held_by_others(c, told) for c in those] for those in (changes, orphans))
     return replace(now, changes=tuple(changes), orphans=tuple(orphans))
-
-
-def tags_to_take(plan: SavedPlan, found: Collection[Change]) -> frozenset[Reference]:
-    """The tags that the plan takes away, of what is not among the changes that were found: whether they are gone, the
-    registry alone can tell."""
-    known = {(change.artifact, change.image) for change in found}
-    return frozenset(
-        Reference(image, tag)
-        for (name, image), bound in plan.orphans.items()
-        if bound.action is Action.PRUNE and (name, image) not in known
-        for tag in _taken(bound)
-    )
 
 
 def forced_images(plan: Plan, observed: Observed) -> frozenset[tuple[Repository, Digest]]:
@@ -106,7 +93,7 @@ def notes(found: Plan, now: Plan, plan: SavedPlan) -> Iterator[str]:
     ]:
         told = some(left)
         yield f"what is no longer wanted is left to the next pass without a plan, which takes it away: {told}"
-    was = any(bound.action not in _IDLE for bound in (*plan.bound.values(), *plan.orphans.values()))
+    was = any(bound.action not in IDLE for bound in (*plan.bound.values(), *plan.orphans.values()))
     if was and all(change.action is Action.NONE for change in now.whole):
         yield "nothing is left to do: what the plan says has been done"
 
@@ -125,23 +112,7 @@ def _bound(change: Change, resolution: Resolution, observed: Observed) -> Bound:
         forced=_is_forced(change),
         held=next((problem.code for problem in change.holds), None),
         built=_built(change, observed) if _is_forced(change) else None,
-        made_of=None if change.action in _IDLE else made_of(change.artifact, resolution),
-    )
-
-
-def _bound_orphan(change: Change) -> Bound:
-    """Of what nobody wants: it has no inputs, and its reasons tell where its tags point."""
-    return Bound(
-        action=change.action,
-        image=change.image,
-        tags=change.tags,
-        platforms=change.platforms,
-        key=None,
-        inputs=None,
-        digest=change.digest,
-        left=change.left,
-        starts={reason.subject: Digest.parse(reason.old) for reason in change.reasons if reason.subject and reason.old},
-        held=next((problem.code for problem in change.holds), None),
+        made_of=None if change.action in IDLE else made_of(change.artifact, resolution),
     )
 
 
@@ -181,118 +152,29 @@ class _Follower:
     def wanted(self, change: Change) -> Change:
         """Of what the commit asks for."""
         now = self._followed(change, self.plan.bound.get(change.artifact))
-        if _is_stale(now):
+        if is_stale(now):
             self.stale.add(change.artifact)
         return now
-
-    def left_over(self, change: Change) -> Change:
-        """Of what is not wanted any more, only what the plan takes away goes. The rest is none of its business,
-        whatever the policy says: a plan of a merge cannot know yet what the policy will find."""
-        bound = self.plan.orphans.get((change.artifact, change.image))
-        if bound is None or bound.action is Action.NONE:
-            return replace(change, action=Action.NONE, holds=(), left=change.tags)
-        if bound.action is Action.PRUNE and change.action is Action.NONE and {*_taken(bound)}.intersection(change.tags):
-            return _held(change, Stale("the plan takes it away, and lian.ncl leaves it where it is"), self.hint)
-        if change.action in _IDLE:
-            return change
-        if bound.action is Action.HOLD:
-            return _held_by_plan(change, bound)
-        if more := sorted({*change.tags}.difference(change.left, _taken(bound))):
-            return _held(change, Stale("it would take away more than the plan says", some(more)), self.hint)
-        return change
 
     def _followed(self, change: Change, bound: Bound | None) -> Change:
         if change.action is Action.HOLD or (bound is None and change.action is Action.NONE):
             return change
         if bound is not None and bound.action is Action.HOLD:
-            return change if change.action is Action.NONE else _held_by_plan(change, bound)
+            return change if change.action is Action.NONE else held_by_plan(change, bound)
         why = outdated(change, bound, self.resolution, self.observed, self.stale)
-        return _held(change, why, self.hint) if why else change
+        return held(change, why, self.hint) if why else change
 
     def gone(self, now: Iterable[Change]) -> Iterator[Change]:
         """What the plan was to do with artifacts that are not there any more."""
         there = {change.artifact for change in now}
         unclear = self.resolution.desired.unclear
         for name, bound in self.plan.bound.items():
-            if name in there or bound.action in _IDLE:
+            if name in there or bound.action in IDLE:
                 continue
             if (problem := unread(unclear, name)) is not None:
-                yield _holding(self._gone(name, bound), problem, ReasonCode.UNKNOWN)
+                yield holding(gone(name, bound), problem, ReasonCode.UNKNOWN)
             else:
-                yield self._held(name, bound, Stale("the commit does not ask for it any more"))
-
-    def not_found(self, now: Iterable[Change], unread: str | None) -> Iterator[Change]:
-        """What the plan takes away, and was not found among what no commit wants any more: done if its tags are gone.
-        `unread` tells why nobody knows what no commit wants."""
-        found = {(change.artifact, change.image) for change in now}
-        for (name, image), bound in self.plan.orphans.items():
-            if bound.action is Action.PRUNE and (name, image) not in found:
-                problem = self._still_there(name, bound, unread)
-                if isinstance(problem, Stale):
-                    yield self._held(name, bound, problem)
-                elif problem is not None:
-                    yield _holding(self._gone(name, bound), problem, ReasonCode.UNKNOWN)
-
-    def _still_there(self, name: ArtifactName, bound: Bound, unread: str | None) -> Stale | Problem | None:
-        """Why it is not taken away; None if it is gone."""
-        desired = self.resolution.desired
-        one = desired.wanted.get(name) or desired.others.get(name)
-        if one is not None and one.artifact.image == bound.image:
-            return Stale("the plan takes it away, and the commit asks for it")
-        for tag in _taken(bound):
-            match self.observed.heads[Reference(bound.image, tag)]:
-                case Unknown(problem):
-                    return problem
-                case Found(digest) if digest != bound.starts.get(tag):
-                    return Stale(f"the tag {tag} was moved meanwhile", from_to(bound.starts.get(tag), digest))
-                case Found() if unread is not None:
-                    message = "the plan takes it away, and what no commit wants any more is not known"
-                    hint = "carry out the plan again once that is known"
-                    return Problem("orphans-unread", message, cause=unread, hint=hint)
-                case Found():
-                    return Stale("the plan takes it away, and a branch or a newer commit wants it")
-        return None
-
-    def _held(self, name: ArtifactName, bound: Bound, why: Stale) -> Change:
-        return _held(self._gone(name, bound), why, self.hint)
-
-    @staticmethod
-    def _gone(name: ArtifactName, bound: Bound) -> Change:
-        reasons = (Reason(ReasonCode.ORPHANED, subject=str(name)),)
-        return Change(name, bound.image, bound.tags, bound.platforms, bound.action, reasons)
-
-
-def _held(change: Change, why: Stale, hint: str) -> Change:
-    message = f"the plan is out of date: {why.message}"
-    return _holding(change, Problem("plan-stale", message, cause=why.moved, hint=hint))
-
-
-def _held_by_plan(change: Change, bound: Bound) -> Change:
-    """What was held when the plan was made was not decided on: that is as it was shown, and nothing is out of date."""
-    hint = "make a new plan once that is settled: lian diff --out"
-    return _holding(change, Problem("plan-held", f"the plan itself holds it: {bound.held}", hint=hint))
-
-
-def _held_by_others(change: Change, stale: str) -> Change:
-    if change.action in _IDLE:
-        return change
-    message = f"the plan is out of date for {stale}, and it is to be all or nothing"
-    return _holding(change, Problem("plan-strict", message, hint="make a new plan, or leave --strict out"))
-
-
-def _holding(change: Change, problem: Problem, code: ReasonCode = ReasonCode.STALE) -> Change:
-    told = replace(problem, artifact=str(change.artifact), next=Next.PERSON)
-    own = (reason for reason in change.reasons if reason.code is not ReasonCode.IN_SYNC)
-    return change.held((Reason(code, None, problem.code), *own), [told])
-
-
-def _is_stale(change: Change) -> bool:
-    return any(problem.code in {"plan-stale", "orphans-unread"} for problem in change.holds)
-
-
-def _taken(bound: Bound) -> list[str]:
-    """The tags that go."""
-    return [tag for tag in bound.tags if tag not in bound.left]
+                yield held(gone(name, bound), Stale("the commit does not ask for it any more"), self.hint)
 
 
 def _remedy(plan: SavedPlan, revision: str) -> str:
