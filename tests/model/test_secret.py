@@ -142,6 +142,7 @@ def test_secrets_are_compared_and_kept_in_sets() -> None:
 
 READERS = {
     "desired/foreign.py": 1,
+    "desired/git_apart.py": 1,
     "desired/git_remote.py": 2,
     "model/secret.py": 1,
     "model/masking.py": 1,
