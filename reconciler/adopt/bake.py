@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.adopt.bake_target import TargetReader, linked_of
 from reconciler.adopt.build import Found
 from reconciler.adopt.remark import Remark, Weight
+from reconciler.adopt.variables import told
 from reconciler.model.artifact import Place
 from reconciler.model.problem import LianError, Next, Problem
 from reconciler.plan.secret_looks import looks_secret
@@ -72,6 +73,6 @@ def _around(places: Places, variables: Mapping[str, str]) -> Iterator[Remark]:
     """What is to be said of the file as a whole."""
     for name in dict.fromkeys((*variables, *places.variables())):
         value = variables.get(name)
-        as_default = f": {value}" if value is not None and not looks_secret(name, value) else ""
+        as_default = told(value) if value is not None and not looks_secret(name, value) else ""
         message = f"the variable {name} is written as its default{as_default}"
         yield Remark(Weight.SETTLED, "variable-settled", message, places.of("variable", name), f"variable.{name}")

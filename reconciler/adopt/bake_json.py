@@ -16,6 +16,7 @@ from reconciler.model.wording import meant
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
+_MEND = "mend it there, or give another file by --from"
 _KINDS = frozenset({"variable", "group", "target", "function"})
 _TEMPLATE = re.compile(r"\${3,}\{|%{3,}\{|\$\$\{|%%\{|\$\{\s*(?P<name>[a-zA-Z_][a-zA-Z0-9_-]*)\s*\}|\$\{|%\{")
 _MAPPED = frozenset({"args", "contexts", "labels"})
@@ -72,11 +73,12 @@ def _document(content: bytes, file: str) -> dict[str, Any]:
         document = json.loads(content, object_pairs_hook=pairs)
     except json.JSONDecodeError as error:
         message = f"{file} is not JSON"
-        raise LianError(Problem("bake-invalid", message, file, error.lineno, error.colno, cause=error.msg)) from error
+        problem = Problem("bake-invalid", message, file, error.lineno, error.colno, cause=error.msg, hint=_MEND)
+        raise LianError(problem) from error
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise LianError(Problem("bake-invalid", f"{file} is not JSON", file, cause=str(error))) from error
+        raise LianError(Problem("bake-invalid", f"{file} is not JSON", file, cause=str(error), hint=_MEND)) from error
     if not isinstance(document, dict):
-        raise LianError(Problem("bake-invalid", f"{file} is not a JSON object", file))
+        raise LianError(Problem("bake-invalid", f"{file} is not a JSON object", file, hint=_MEND))
     if twice:
         raise NeedsBuildx(f"{twice[0]} comes twice")
     if unknown := sorted(document.keys() - _KINDS):
@@ -108,7 +110,7 @@ class _Reader:
         return found
 
     def _invalid(self, message: str, hint: str | None = None, code: str = "bake-invalid") -> LianError:
-        return LianError(Problem(code, f"{self._file}: {message}", self._file, hint=hint))
+        return LianError(Problem(code, f"{self._file}: {message}", self._file, hint=hint or _MEND))
 
     def chosen(self, only: Collection[str]) -> list[str]:
         """The names of the targets that are meant. Raises LianError `bake-target-unknown`."""

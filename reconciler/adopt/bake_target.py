@@ -71,7 +71,8 @@ class TargetReader:
 
     def _wrong(self, name: str) -> LianError:
         message = f"{self._path(name)} is not of the form that bake gives it"
-        return LianError(Problem("bake-invalid", message, self.file, self.place.line or None))
+        hint = "write it as bake wants it: `docker buildx bake --print` checks the file"
+        return LianError(Problem("bake-invalid", message, self.file, self.place.line or None, hint=hint))
 
     def _others(self, target: dict[str, Any]) -> None:
         for name, value in target.items():

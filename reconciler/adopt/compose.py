@@ -68,7 +68,9 @@ def _project(root: Node, values: Mapping[str, str]) -> str | None:
     except Unusable as error:
         place = name.place
         message = f"name {error}"
-        raise LianError(Problem("compose-variable", message, place.file, place.line, place.column)) from error
+        hint = "set it in .env, give it a default, or write the project's name out"
+        problem = Problem("compose-variable", message, place.file, place.line, place.column, hint=hint)
+        raise LianError(problem) from error
 
 
 def _secrets(root: Node) -> Mapping[str, Node]:

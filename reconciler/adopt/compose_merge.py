@@ -19,8 +19,11 @@ MAX_FILES = 100
 MAX_CHAIN = 50
 PAIRS = frozenset({"args", "labels", "additional_contexts", "extra_hosts"})
 """Fields that are a mapping, or a list of NAME=VALUE."""
-_SERVICE = ("build", "image", "platform")
-"""What of a service is about its image."""
+_SERVICE = ("build", "image", "platform", "profiles")
+"""What of a service is about its image, and whether it is built."""
+_WHERE = "give its path from the folder of this file"
+_MAPPING = "write NAME: VALUE below it: `docker compose config` checks the file"
+_FEWER = "extend fewer, or write what they say out"
 
 
 @dataclass(slots=True)
@@ -41,7 +44,7 @@ class Services:
     def _extended(self, file: str, known: Mapping[str, Node], name: str, chain: tuple[tuple[str, str], ...]) -> Node:
         service = known[name]
         if (file, name) in chain or len(chain) > MAX_CHAIN:
-            raise LianError(_problem(service, f"the service {name} extends itself, by way of others"))
+            raise LianError(_problem(service, f"the service {name} extends itself, by way of others", "end the circle"))
         service = only(service, (*_SERVICE, "extends"))
         extends = service.get("extends")
         if extends is None:
@@ -68,11 +71,11 @@ class Services:
             raise LianError(_problem(at, f"{text} cannot be extended", error.hint, str(error))) from error
         if path not in self._files:
             if len(self._files) >= MAX_FILES:
-                raise LianError(_problem(at, f"more than {MAX_FILES} files are extended"))
+                raise LianError(_problem(at, f"more than {MAX_FILES} files are extended", _FEWER))
             content = self.read(path)
             tree = None if content is None else read_yaml(content, path)
             if tree is None:
-                raise LianError(_problem(at, f"there is no file {path} to extend, or it is empty"))
+                raise LianError(_problem(at, f"there is no file {path} to extend, or it is empty", _WHERE))
             self._files[path] = services_of(tree)
         return path, self._files[path]
 
@@ -83,10 +86,10 @@ def services_of(root: Node) -> Mapping[str, Node]:
     if services is None:
         return {}
     if services.fields is None:
-        raise LianError(_problem(services, "services is not a mapping", code="compose-invalid"))
+        raise LianError(_problem(services, "services is not a mapping", _MAPPING, code="compose-invalid"))
     for name, service in services.fields.items():
         if service.fields is None and not service.is_null:
-            raise LianError(_problem(service, f"the service {name} is not a mapping", code="compose-invalid"))
+            raise LianError(_problem(service, f"the service {name} is not a mapping", _MAPPING, code="compose-invalid"))
     return services.fields
 
 

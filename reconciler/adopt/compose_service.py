@@ -11,7 +11,7 @@ from reconciler.adopt.compose_merge import PAIRS, as_build, pairs
 from reconciler.adopt.fields import UNCARRIED, uncarried
 from reconciler.adopt.remark import Remark, Weight
 from reconciler.adopt.sources import Uncarried, context_of, dockerfile_of, source_of
-from reconciler.adopt.variables import Unusable, expand
+from reconciler.adopt.variables import Unusable, expand, told
 from reconciler.model.artifact import Folder
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.wording import meant
@@ -30,6 +30,7 @@ CARRIED = frozenset(
 )
 _SERVICE = "service:"
 _BAKE = "x-bake"
+_MEND = "write it as compose wants it: `docker compose config` checks the file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class _Reading:
         if self.node.fields is None:
             raise LianError(self._invalid(self.node, "build is neither a folder nor a mapping"))
         self._others()
+        self._profiles()
         context, dockerfile = self._context(), self._dockerfile()
         found = Build(
             self.name,
@@ -90,7 +92,9 @@ class _Reading:
     def _invalid(self, at: Node, message: str, hint: str | None = None) -> Problem:
         place: Place = at.place
         said = f"{self._path('build')}: {message}"
-        return Problem("compose-invalid", said, place.file, place.line or None, place.column or None, hint=hint)
+        return Problem(
+            "compose-invalid", said, place.file, place.line or None, place.column or None, hint=hint or _MEND
+        )
 
     def _others(self) -> None:
         """Fields that no directive has. Raises LianError for one that compose has not either."""
@@ -134,10 +138,10 @@ class _Reading:
         if use.given and looks_secret(use.name, use.value):
             self._withhold(use.name, node, path)
         elif use.given:
-            message = f"${{{use.name}}} is written as .env has it: {use.value}"
+            message = f"${{{use.name}}} is written as .env has it{told(use.value)}"
             self._remark(Weight.SETTLED, "variable-settled", message, node, path)
         elif use.has_default:
-            message = f"${{{use.name}}} is written as its default: {masked(use.name, use.value)}"
+            message = f"${{{use.name}}} is written as its default{told(masked(use.name, use.value))}"
             self._remark(Weight.SETTLED, "variable-settled", message, node, path)
         else:
             message = f"${{{use.name}}} has neither a value in .env nor a default, and is written as nothing"
@@ -228,13 +232,20 @@ class _Reading:
                 self._withhold(name, node, path)
             elif name in self.reader.values:
                 args[name] = self.reader.values[name]
-                message = f"the arg is written as .env has it: {args[name]}"
+                message = f"the arg is written as .env has it{told(args[name])}"
                 self._remark(Weight.SETTLED, "variable-settled", message, node, path)
             else:
                 message = "the arg takes its value from whoever builds, and is left to the Dockerfile's default"
                 hint = "write the value into the directive's `args`"
                 self._remark(Weight.SETTLED, "arg-open", message, node, path, hint)
         return args
+
+    def _profiles(self) -> None:
+        profiles = self.service.get("profiles")
+        if profiles is not None and (profiles.items or profiles.text):
+            message = "the service has profiles, and compose builds it where one is asked for: a pass builds it always"
+            hint = "take the artifact out of the directives, or adopt the others alone by --only"
+            self._remark(Weight.NOTE, "profiles-unheeded", message, profiles, "profiles", hint)
 
     def _hidden(self, name: str, value: str, node: Node, path: str) -> None:
         if looks_secret(name, value):

@@ -11,7 +11,7 @@ from reconciler.adopt.remark import Remark, Weight
 from reconciler.model.artifact import Folder, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _NAMES = ("Dockerfile", "Containerfile")
 _NO_DOCKERFILES = (".dockerignore", ".containerignore", ".md", ".txt", ".tmpl", ".template", ".j2", ".jinja", ".jinja2",
@@ -50,7 +50,20 @@ def read_dockerfiles(paths: Sequence[str], folder: str) -> Found:
         message = "the context of each Dockerfile is taken to be the folder that it lies in"
         hint = "where `docker build` is run elsewhere, change `context.path`, and `dockerfile` with it"
         remarks.append(Remark(Weight.SETTLED, "context-assumed", message, Place(builds[0].place.file), hint=hint))
+    remarks += _beside(names)
     return Found("dockerfiles", None, folder, tuple(builds), tuple(remarks))
+
+
+def _beside(names: Mapping[str, str]) -> Iterator[Remark]:
+    """Of those that lie in one folder and say by their names that they are of one image."""
+    first: dict[tuple[str, str | None], str] = {}
+    for path in sorted(names, reverse=True):  # Dockerfile comes before Containerfile
+        within, name = posixpath.split(path)
+        other = first.setdefault((within, variant(name)), path)
+        if other != path:
+            message = f"{name} lies beside {posixpath.basename(other)}, and each of them is an image of its own now"
+            hint = "if only one is built, take the other's artifact out of the directives"
+            yield Remark(Weight.NOTE, "dockerfiles-beside", message, Place(path), build=names[path], hint=hint)
 
 
 def _called(path: str, folder: str) -> str:

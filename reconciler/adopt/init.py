@@ -17,7 +17,7 @@ from reconciler.adopt.remark import Weight
 from reconciler.adopt.written import DIRECTIVES, IGNORED, OWN, SETTINGS, adopted_files, ignores_own, starter
 from reconciler.model.artifact import Folder
 from reconciler.model.problem import LianError, Problem
-from reconciler.model.wording import meant
+from reconciler.model.wording import meant, together
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -122,9 +122,10 @@ def _initiation(
     gitignore = project.read(IGNORED)
     if gitignore is None:
         files = files | {IGNORED: f"# lian's own: the registry on disk\n{OWN}\n"}
-    taken = project.taken(files.keys())
-    if taken:
+    if taken := project.taken(files.keys()):
         raise LianError([_taken(path) for path in taken])
+    if there := _directives_in(project):
+        raise LianError(_begun_already(there))
     ignored = gitignore is None or ignores_own(gitignore.decode("utf-8", "replace"))
     contexts = frozenset(() if project.has_commit or adopted is None else _contexts(adopted))
     tops = {path: path.partition("/")[0] for path in files}
@@ -136,6 +137,13 @@ def _initiation(
     commands = _commands(project, asked, paths, ignored=ignored, hidden=hidden)
     source, file = (found.kind, found.file) if found else ("nothing", None)
     return Initiation(source, file, workspace, dict(sorted(files.items())), adopted, remarks, commands)
+
+
+def _directives_in(project: Project) -> Sequence[str]:
+    """Directive files that are there: without settings, `directives/**/*.ncl` is where a desired repo has them."""
+    if not project.has_folder(DIRECTIVES):
+        return ()
+    return [path for path in project.find(lambda name: name.endswith(".ncl")) if path.startswith(DIRECTIVES)]
 
 
 def _contexts(adopted: Adopted) -> Iterator[str]:
@@ -247,6 +255,14 @@ def _nothing_carried(adopted: Adopted) -> Sequence[Problem]:
                 problem = Problem(remark.code, remark.message, artifact=build.name, hint=remark.hint)
                 problems.append(problem.at(remark.place))
     return problems
+
+
+def _begun_already(paths: Sequence[str]) -> Problem:
+    """A second set of directives for the same images would be built beside the first."""
+    told = "is" if len(paths) == 1 else "are"
+    hint = "run `lian validate`; to begin anew, move the folder directives away"
+    message = f"{together(paths)} {told} there already: this is a desired repo without settings, which needs none"
+    return Problem("project-taken", message, paths[0], hint=hint)
 
 
 def _taken(path: str) -> Problem:

@@ -120,6 +120,11 @@ def _plain(name: str, values: Mapping[str, str], uses: dict[Use, None]) -> str:
     return put
 
 
+def told(value: str) -> str:
+    """A value as the end of a sentence about it."""
+    return f": {value}" if value else ", which is empty"
+
+
 def read_dotenv(text: str) -> dict[str, str]:
     """The variables of a `.env`, later lines seeing earlier ones. A line that says nothing is passed over."""
     values: dict[str, str] = {}

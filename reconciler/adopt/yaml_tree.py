@@ -21,6 +21,7 @@ MAX_NODES = 500_000
 MAX_DEPTH = 100
 _STANDARD = "tag:yaml.org,2002:"
 _MERGE = "<<"
+_MEND = "mend it there, or give another file by --from"
 _KNOWN_TAGS = frozenset(_STANDARD + name for name in ("str", "int", "float", "bool", "null", "map", "seq"))
 
 
@@ -79,7 +80,9 @@ def read_yaml(content: bytes, file: str) -> Node | None:
     try:
         return _Reader(file).read(yaml.parse(content.decode("utf-8"), Loader=loader))
     except UnicodeDecodeError as error:
-        raise LianError(Problem("yaml-syntax", "a file is not UTF-8", file, cause=str(error.reason))) from error
+        raise LianError(
+            Problem("yaml-syntax", "a file is not UTF-8", file, cause=str(error.reason), hint=_MEND)
+        ) from error
     except yaml.YAMLError as error:
         raise LianError(_unreadable(error, file)) from error
 
@@ -189,16 +192,19 @@ class _Reader:
 
 
 def _wrong(message: str, place: Place, hint: str | None = None) -> Problem:
-    return Problem("yaml-syntax", message, place.file, place.line or None, place.column or None, hint=hint)
+    return Problem("yaml-syntax", message, place.file, place.line or None, place.column or None, hint=hint or _MEND)
 
 
 def _too_large(cause: str, place: Place) -> Problem:
     message = "a YAML file is too large to be read"
-    return Problem("yaml-too-large", message, place.file, place.line or None, place.column or None, cause=cause)
+    hint = "give a smaller file by --from, or . for Dockerfiles alone"
+    return Problem(
+        "yaml-too-large", message, place.file, place.line or None, place.column or None, cause=cause, hint=hint
+    )
 
 
 def _unreadable(error: Any, file: str) -> Problem:
     mark = getattr(error, "problem_mark", None)
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (None, None)
     said = " ".join(filter(None, (getattr(error, "context", None), getattr(error, "problem", None)))) or str(error)
-    return Problem("yaml-syntax", "a file is not YAML", file, line, column, cause=said)
+    return Problem("yaml-syntax", "a file is not YAML", file, line, column, cause=said, hint=_MEND)

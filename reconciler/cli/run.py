@@ -36,7 +36,7 @@ def _run(arguments: argparse.Namespace) -> int:
         code: int = _verb(arguments).run(arguments)
         sys.stdout.flush()
     except (KeyboardInterrupt, asyncio.CancelledError):
-        print("lian: interrupted; what is finished stays, what was rented is returned", file=sys.stderr)
+        print(f"lian: interrupted{_left(arguments)}", file=sys.stderr)
         return exits.INTERRUPTED
     except CutShortError as error:
         _show(error.problems, arguments)
@@ -51,6 +51,13 @@ def _run(arguments: argparse.Namespace) -> int:
         _show((bug(error),), arguments)
         return exits.ERROR
     return code
+
+
+def _left(arguments: argparse.Namespace) -> str:
+    """How an interrupted command leaves what it was about. The others only look, or write it all at their end."""
+    if arguments.command in {"reconcile", "watch", "build"}:
+        return "; what is finished stays, what was rented is returned"
+    return "; what is finished stays" if arguments.command in {"cache", "prune", "runners", "sign"} else ""
 
 
 def _waiting(host: str) -> None:

@@ -126,7 +126,7 @@ class Talk:
         except _LIBGIT2 as error:
             self._raise_full(error)
             unknown = isinstance(error, pygit2.CertificateError)
-            raise Failed(Why.HOST_UNKNOWN if unknown else Why.UNREACHABLE, str(error)) from error
+            raise Failed(Why.HOST_UNKNOWN if unknown else Why.UNREACHABLE, _said(error)) from error
         server.at("work")
         self.heads = tuple(Head(head.name or "", str(head.oid), head.symref_target) for head in heads)
 
@@ -149,6 +149,16 @@ class Talk:
     def _raise_full(self, error: Exception) -> None:
         if full := out_of_space(error, self._folder):
             raise LianError(full) from error
+
+
+def _said(error: Exception) -> str:
+    """What libgit2 says, and what it means where that is no word of git's."""
+    said = str(error)
+    if "content-type" not in said:
+        return said
+    return (
+        f"what answers does not speak git's protocol over HTTP: a web server of files, or a page, is not read ({said})"
+    )
 
 
 class _Callbacks(pygit2.RemoteCallbacks):

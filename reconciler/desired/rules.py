@@ -66,7 +66,8 @@ async def read_rules(tree: CommitTree, evaluator: EvaluatorSettings) -> Rulebook
 
 
 def idle(rulebook: Rulebook, artifacts: Iterable[str]) -> Iterator[str]:
-    """A sentence for each rule that is about none of all artifacts: a slip in a pattern lets everything pass."""
+    """A sentence for each rule that is about none of all artifacts, or demands nothing: a slip in a pattern or a field
+    that is left for later lets everything pass."""
     names = list(artifacts)
     for rule in rulebook.rules:
         if names and not any(map(rule.is_about, names)):
@@ -74,6 +75,8 @@ def idle(rulebook: Rulebook, artifacts: Iterable[str]) -> Iterator[str]:
             hint = meant(rule.artifacts[0], workspaces | set(names), "")
             more = f" ({hint})" if hint else ""
             yield f"{rule.place.file}: the rule {rule.name} is about no artifact of this commit{more}"
+        elif not rule.demands:
+            yield f"{rule.place.file}: the rule {rule.name} demands nothing"
 
 
 def _data(tree: CommitTree, path: str, file: Node) -> tuple[Problem | None, Mapping[FieldPath, tuple[int, int]]]:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 _CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _WORD = re.compile(r"[^ \n]+")
-_USERINFO = re.compile(r"://[^/\"'<>]*@")
+_USERINFO = re.compile(r"(?P<ssh>\b(?:git\+)?ssh)?://(?P<user>[^/\"'<>]*)@")
+_SSH_USER = re.compile(r"[a-z_][a-z0-9_.-]{0,15}")
+"""Of an ssh URL the user is no secret, as `git` is none; what is longer may be a token in the wrong place."""
 _QUERY = re.compile(r"\?[^\"'<>]+")
 _CREDENTIAL = re.compile(r"\b(?P<scheme>Bearer|Basic)[ \n\ufffd]+(?P<value>[A-Za-z0-9._~+/=-]{6,})", re.IGNORECASE)
 _NKEY_SEED = re.compile(r"(?<![A-Za-z0-9])S[ACNOUX][A-Z2-7]{56}(?![A-Za-z0-9])")
@@ -39,8 +41,8 @@ class Next(StrEnum):
 
 
 def redact(text: str) -> str:
-    """The text without credentials in URLs or headers, without seeds of NKEYs, and without control characters; at most
-    MAX_TEXT long."""
+    """The text without credentials in URLs (of ssh, the user alone stays) or headers, without seeds of NKEYs, and
+    without control characters; at most MAX_TEXT long."""
     text = _shortened(text).replace("\r\n", "\n").replace("\t", "    ")
     text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
     if "://" in text:  # a fleet may have tens of thousands of problems, and few have a URL
@@ -61,8 +63,13 @@ def _shortened(text: str) -> str:
 
 def _without_secrets(word: str) -> str:
     """Userinfo and query of every URL in a word; the same for what merely looks like one."""
-    scheme, sign, rest = _USERINFO.sub("://***@", word).partition("://")
+    scheme, sign, rest = _USERINFO.sub(_without_user, word).partition("://")
     return scheme + sign + _QUERY.sub("?***", rest)
+
+
+def _without_user(found: re.Match[str]) -> str:
+    is_plain = found["ssh"] and _SSH_USER.fullmatch(found["user"])
+    return found[0] if is_plain else f"{found['ssh'] or ''}://***@"
 
 
 def _without_credential(found: re.Match[str]) -> str:

@@ -84,6 +84,20 @@ class Rule:
     places: Mapping[FieldPath, Place] = field(default_factory=dict, repr=False)
     """Where its fields are written, by their paths below it."""
 
+    @property
+    def demands(self) -> bool:
+        """Whether there is anything that an artifact could break."""
+        nothing = Rule(
+            self.name,
+            self.place,
+            self.because,
+            self.artifacts,
+            self.excepted,
+            args=ArgRules(excepted=self.args.excepted),
+            places=self.places,
+        )
+        return self != nothing
+
     def is_about(self, name: str) -> bool:
         """True for an artifact, `workspace/artifact`, that has to keep it."""
         return matcher(self.artifacts)(name) and not matcher(self.excepted)(name)

@@ -173,6 +173,7 @@ def test_what_is_wrong_is_told_and_nothing_is_written(
     (problem,) = refused(tmp_path, {"docker-bake.json": text})
     assert (problem.code, problem.file, problem.line) == (code, "docker-bake.json", line or problem.line)
     assert told in problem.message
+    assert problem.hint
 
 
 def test_a_bomb_of_variables_is_stopped() -> None:

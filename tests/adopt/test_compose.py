@@ -219,12 +219,36 @@ def test_what_is_wrong_is_told_and_nothing_is_written(
     assert (problem.code, problem.file) == (code, "compose.yaml")
     assert line is None or problem.line == line
     assert told in problem.message
+    assert problem.hint
     assert sorted(path.name for path in tmp_path.iterdir()) == ["Dockerfile", "compose.yaml"]
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     text = "services:\n  a: {build: {x: 1}}\n  b: {build: {y: 1}}\n"
     assert [problem.line for problem in refused(tmp_path, {"compose.yaml": text})] == [2, 3]
+
+
+def test_profiles_are_told(tmp_path: Path) -> None:
+    text = "services:\n  a: {build: ., profiles: [debug]}\n  b: {extends: a}\n  c: {build: ., profiles: []}\n"
+    told = begun(tmp_path, {"compose.yaml": text, "Dockerfile": PLAIN})
+    found = [(remark.build, remark.place.line) for remark in told.remarks if remark.code == "profiles-unheeded"]
+    assert found == [("a", 2), ("b", 2)]
+
+
+@pytest.mark.parametrize(
+    ("args", "dotenv", "said"),
+    [
+        ("{A: '${TOKEN:-}'}", "", "${TOKEN} is written as its default, which is empty"),
+        ("{A: '${V:-1}'}", "", "${V} is written as its default: 1"),
+        ("{A: '${V}'}", "V=\n", "${V} is written as .env has it, which is empty"),
+        ("[TOKEN]", "TOKEN=\n", "the arg is written as .env has it, which is empty"),
+    ],
+)
+def test_a_value_that_is_empty_is_told_as_that(tmp_path: Path, args: str, dotenv: str, said: str) -> None:
+    text = f"services: {{a: {{build: {{context: ., args: {args}}}}}}}\n"
+    told = begun(tmp_path, {"compose.yaml": text, ".env": dotenv, "Dockerfile": PLAIN})
+    assert said in [remark.message for remark in told.remarks]
+    assert "secret-in-arg" not in {remark.code for remark in told.remarks}
 
 
 def test_services_may_be_chosen(tmp_path: Path) -> None:

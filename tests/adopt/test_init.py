@@ -188,6 +188,23 @@ def test_nothing_that_is_there_is_changed(tmp_path: Path, there: str) -> None:
     assert names(tmp_path / "shop") == [there]
 
 
+@pytest.mark.parametrize("there", ["directives/w.ncl", "directives/deep/er/w.ncl"])
+def test_directives_without_settings_are_a_desired_repo_already(tmp_path: Path, there: str) -> None:
+    """Others of the same Dockerfiles would build each image twice."""
+    problems = refused(tmp_path, {"api/Dockerfile": PLAIN, there: "{}"})
+    assert [(problem.code, problem.file) for problem in problems] == [("project-taken", there)]
+    assert there in problems[0].message
+    assert begun(tmp_path / "other", {"api/Dockerfile": PLAIN, "directives/README.md": ""}).files
+
+
+def test_two_names_of_one_dockerfile_are_told(tmp_path: Path) -> None:
+    told = begun(tmp_path / "x", dict.fromkeys(("a/Dockerfile", "a/Containerfile", "b/Containerfile"), PLAIN))
+    (remark,) = (remark for remark in told.remarks if remark.code == "dockerfiles-beside")
+    assert remark.place.file == "a/Containerfile"
+    variants = begun(tmp_path / "y", {"a/Dockerfile": PLAIN, "a/Dockerfile.dev": PLAIN})
+    assert "dockerfiles-beside" not in {remark.code for remark in variants.remarks}
+
+
 def test_all_that_is_there_is_named(tmp_path: Path) -> None:
     problems = refused(tmp_path / "shop", {"lian.ncl": "", "directives/shop.ncl": ""})
     assert [problem.file for problem in problems] == ["directives/shop.ncl", "lian.ncl"]

@@ -53,6 +53,16 @@ def test_it_says_what_merging_builds() -> None:
     assert "<details><summary>1 note</summary>" in comment
 
 
+def test_where_nothing_is_to_be_done_there_is_no_empty_block() -> None:
+    wrong = Problem("lock-invalid", "lian.lock cannot be read", "lian.lock", 1, 1)
+    for problems in ((wrong,), ()):
+        plan = Plan("b" * 40, (replace(change("shop/api"), action=Action.NONE),) * 2, problems, merge=MERGE)
+        comment = view.document(plan)
+        assert "```diff\n\n```" not in comment
+        assert comment.count("```diff\n") == 1 + len(problems)  # every artifact is folded, and lists them
+        assert len(view.document(replace(plan, changes=plan.changes[:1])).split("```diff")) == 1 + len(problems)
+
+
 def test_what_is_wrong_comes_first_and_is_not_folded() -> None:
     wrong = [Problem("lock-invalid", "lian.lock cannot be read", "lian.lock", 1, 1, artifact=a) for a in ("a/b", "a/c")]
     comment = view.document(Plan("b" * 40, (change("shop/api", "a"),), tuple(wrong), merge=MERGE))

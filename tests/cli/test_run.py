@@ -86,6 +86,23 @@ def test_an_interruption_ends_with_130(
     assert "interrupted" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("verb", "told"),
+    [
+        ("diff", "lian: interrupted\n"),
+        ("lock", "lian: interrupted\n"),
+        ("prune", "lian: interrupted; what is finished stays\n"),
+        ("reconcile", "lian: interrupted; what is finished stays, what was rented is returned\n"),
+    ],
+)
+def test_an_interruption_tells_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str, told: str
+) -> None:
+    monkeypatch.setattr(runner, "_verb", lambda arguments: argparse.Namespace(run=raising(KeyboardInterrupt())))
+    assert runner.run(argparse.Namespace(command=verb, json=False, debug=False)) == 130
+    assert capsys.readouterr().err == told
+
+
 def test_a_missing_part_is_an_error_and_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert runner.run(argparse.Namespace(command="no_such_verb", json=False, debug=False)) == 1
     assert "no_such_verb" in capsys.readouterr().err

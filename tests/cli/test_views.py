@@ -365,6 +365,11 @@ def test_what_is_held_is_told_why_it_is(new: str, subject: str | None, told: str
     assert sentence(Reason(ReasonCode.UNKNOWN, None, new, subject)) == told
 
 
+def test_a_setting_is_named_once() -> None:
+    changed = Reason(ReasonCode.EPOCH_CHANGED, None, "5", "source_date_epoch")
+    assert sentence(changed) == "source_date_epoch: (none) → 5"
+
+
 def test_tags_that_are_absent_are_told_together() -> None:
     absent = [Reason(ReasonCode.ABSENT, subject=str(tag)) for tag in range(1, 9)]
     expired = Reason(ReasonCode.EXPIRED, subject="fresh")

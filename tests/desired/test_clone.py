@@ -26,6 +26,7 @@ from reconciler.model.git_url import GitUrl, as_commit
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.secret import Secret
 from tests.desired.repos import Repo
+from tests.servers.files import serve_files
 from tests.servers.git_http import GitServer, git_server
 
 if TYPE_CHECKING:
@@ -226,6 +227,14 @@ def test_what_a_server_answers_is_told(server: GitServer, tmp_path: Path, status
     server.status = status
     found = refused(lambda: clone(server, tmp_path).read({"main": None}))
     assert (found.code, str(status) in str(found.cause)) == ("git-unreachable", True)
+
+
+def test_a_web_server_of_files_is_told_as_that(tmp_path: Path) -> None:
+    """As `git update-server-info` is for: libgit2 does not speak so."""
+    with serve_files({"/r.git/info/refs": f"{'1' * 40}\trefs/heads/main\n".encode()}) as server:
+        found = refused(lambda: Waited(f"{server.url}/r.git", tmp_path).read({"main": None}))
+    assert (found.code, found.message) == ("git-unreachable", f"{server.url}/r.git cannot be read")
+    assert "does not speak git's protocol over HTTP" in str(found.cause)
 
 
 def test_a_login_is_shown_to_who_asks(server: GitServer, tmp_path: Path) -> None:

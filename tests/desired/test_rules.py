@@ -191,7 +191,7 @@ def test_a_commit_comes_with_its_rules(bench: Bench) -> None:
     files = {"directives/shop.ncl": directives("shop", "api"), "policy/p.ncl": FULL, **images("api")}
     desired = bench.load(files)
     assert [rule.name for rule in desired.rules.rules] == ["everything", "nothing"]
-    assert (desired.problems, desired.notes) == ((), ())
+    assert (desired.problems, desired.notes) == ((), ("policy/p.ncl: the rule nothing demands nothing",))
     wanted = next(iter(desired.wanted.values()))
     assert wanted.holds == ()
 
@@ -214,6 +214,29 @@ def test_a_rule_about_nothing_is_noted(bench: Bench) -> None:
     }
     (note,) = bench.load(files).notes
     assert note == "policy/p.ncl: the rule r is about no artifact of this commit (did you mean shop/*?)"
+
+
+@pytest.mark.parametrize(
+    ("says", "demands"),
+    [
+        ("", False),
+        ('because = "later"', False),
+        ("bases = {}, tags.deny = []", False),
+        ('args.except = ["X"]', False),
+        ("runner.max = {}", False),
+        ("force = 'Deny", True),
+        ("bases.allow = []", True),
+        ("runner.max.cpu = 4", True),
+        ('platforms.require = ["linux/amd64"]', True),
+    ],
+)
+def test_a_rule_that_demands_nothing_is_noted(bench: Bench, says: str, demands: bool) -> None:
+    files = {
+        "directives/shop.ncl": directives("shop", "api"),
+        "policy/p.ncl": _DENY.format("shop/*", says),
+        **images("api"),
+    }
+    assert bench.load(files).notes == (() if demands else ("policy/p.ncl: the rule r demands nothing",))
 
 
 TEXT = """let lian = import "defaults/build_directives.ncl" in

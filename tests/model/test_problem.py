@@ -60,6 +60,22 @@ def test_plain_sentences_stay_as_they_are(text: str) -> None:
     assert redact(text) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ssh://git@host/path", "ssh://git@host/path"),
+        ("git+ssh://deploy@host:22/path", "git+ssh://deploy@host:22/path"),
+        ("ssh://git:s3cret@host/path", "ssh://***@host/path"),
+        ("ssh://git@s3cret@host/path", "ssh://***@host/path"),
+        ("ssh://0123456789abcdef0123456789abcdef@host/path", "ssh://***@host/path"),
+        ("https://git@host/path", "https://***@host/path"),
+        ("https+ssh2://git@host/path", "https+ssh2://***@host/path"),
+    ],
+)
+def test_the_user_of_ssh_is_no_secret(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
 @pytest.mark.parametrize("unit", ["a", "://", "://a?", "Bearer ", "https://a:b", "é", " ", "a "])
 def test_long_texts_are_cut_without_effort(unit: str) -> None:
     text = unit * (2_000_000 // len(unit))  # quadratic work would take hours here

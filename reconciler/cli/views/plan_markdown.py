@@ -45,8 +45,8 @@ def document(plan: Plan, notes: Sequence[str] = ()) -> str:
     blocks = []
     if plan.problems:
         blocks.append(_Block(_problems(plan.problems)))
-    if plan.changes or plan.orphans:
-        blocks.append(_Block(_shown(plan, detailed=False)))
+    if shown := _shown(plan, detailed=False).strip("\n"):  # nothing where all is in sync
+        blocks.append(_Block(shown))
     if len(plan.changes) > 1:
         blocks.append(_Block(_shown(plan, detailed=True), "every artifact"))
     if notes:

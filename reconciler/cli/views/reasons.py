@@ -75,7 +75,7 @@ def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True
         case Code.MAX_AGE_CHANGED if subject == "fresh":
             return f"its max_age {_aged(reason)}"
         case _:
-            what = f"{_WHAT[reason.code]}{f' {subject}' if subject not in {'', 'max_age'} else ''}"
+            what = f"{_WHAT[reason.code]}{f' {subject}' if subject not in {'', 'max_age', 'source_date_epoch'} else ''}"
             return f"{what}: {old} → {new}" if reason.old or reason.new else f"{what} changed"
 
 
@@ -117,7 +117,7 @@ _WHAT = {
     Code.PARENT_CHANGED: "parent",
     Code.SECRET_CHANGED: "secret",
     Code.BUILDER_CHANGED: "builder pin",
-    Code.EPOCH_CHANGED: "source date epoch",
+    Code.EPOCH_CHANGED: "source_date_epoch",
     Code.EXPIRED: "freshness",
     Code.MAX_AGE_CHANGED: "max_age",
 }
