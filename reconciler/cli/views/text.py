@@ -163,6 +163,11 @@ def roughly(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 99.5 * 60 else f"{seconds / 3600:,.1f} h"
 
 
+def measured(seconds: float) -> str:
+    """What has been: as `roughly`, and in milliseconds below a second."""
+    return roughly(seconds) if seconds >= 0.95 else f"{1000 * seconds:.0f} ms"
+
+
 def share(part: float, whole: float) -> str:
     """`56%`; `-` of nothing."""
     return f"{100 * part / whole:.0f}%" if whole else "-"
