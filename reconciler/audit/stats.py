@@ -101,7 +101,6 @@ class Stats:
     slowest: tuple[Slow, ...] = ()
     problems: tuple[Problem, ...] = ()
     unread: tuple[Problem, ...] = ()
-    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The document of `lian stats --json`."""
@@ -128,9 +127,7 @@ async def stats(ports: Reading, only: Sequence[str]) -> Stats:
     for name in names:
         homes[name.workspace][name] = runs[name]
     workspaces = {home: Figures.of(those) for home, those in homes.items()}
-    return Stats(
-        desired.revision, workspaces, Figures.of(runs), _slowest(runs), desired.problems, unread, desired.notes
-    )
+    return Stats(desired.revision, workspaces, Figures.of(runs), _slowest(runs), desired.problems, unread)
 
 
 def _slowest(runs: Mapping[ArtifactName, Sequence[Run]]) -> tuple[Slow, ...]:

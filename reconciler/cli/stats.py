@@ -25,7 +25,6 @@ def run(arguments: argparse.Namespace) -> int:
 async def _stats(arguments: argparse.Namespace) -> int:
     async with wiring.reading(wiring.Choice.of(arguments)) as ports:
         told = await stats(ports, arguments.only)
-    view.show_beside(told, sys.stderr)
     problems.show((*told.problems, *told.unread), sys.stderr)
     if arguments.json:
         sys.stdout.write(as_json(told.to_json()))

@@ -10,7 +10,7 @@ from hypothesis import given
 from reconciler.cli.views import forecast as view
 from reconciler.cli.views import outcome as outcome_view
 from reconciler.cli.views import plan as plan_view
-from reconciler.cli.views.text import roughly
+from reconciler.cli.views.text import measured, roughly
 from reconciler.model.forecast import (
     Accuracy,
     Basis,
@@ -138,3 +138,11 @@ def test_the_outcome_tells_how_it_was_foreseen() -> None:
 )
 def test_no_more_exactly_than_it_is_known(seconds: float, text: str) -> None:
     assert roughly(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0, "0 ms"), (0.31, "310 ms"), (0.949, "949 ms"), (0.96, "1.0 s"), (1.04, "1.0 s"), (120.0, "2 min")],
+)
+def test_what_has_been_is_told_more_exactly(seconds: float, text: str) -> None:
+    assert measured(seconds) == text

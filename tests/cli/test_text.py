@@ -80,3 +80,17 @@ def test_columns_stay_aligned_where_characters_are_twice_as_wide() -> None:
     show([Table("files", ("name", "size"), (("日本語.txt", "1 KiB"), ("plain.txt", "2 KiB")))], stream)
     *_, one, other = stream.getvalue().splitlines()
     assert cells(one.partition("1 KiB")[0]) == cells(other.partition("2 KiB")[0])
+
+
+def test_a_word_too_long_for_the_indent_has_less_before_it() -> None:
+    for width, lines in (
+        (30, ["    " + "x" * 20 + ",", "      " + "y" * 20]),
+        (25, ["    " + "x" * 20 + ",", "     " + "y" * 20]),
+        (22, [" " + "x" * 20 + ",", "  " + "y" * 20]),
+        (10, ["    " + "x" * 20 + ",", "      " + "y" * 20]),  # nothing helps
+    ):
+        stream = io.StringIO()
+        writer = Writer(stream)
+        writer.terminal, writer.width = True, width
+        writer.wrapped(["    "], "x" * 20 + ", " + "y" * 20, indent=6)
+        assert stream.getvalue().splitlines() == lines

@@ -118,7 +118,7 @@ def _change(change: Change, writer: Writer, detailed: bool) -> None:
     if detailed and change.key:
         writer.line(_INDENT, ("key ", "dim"), change.key)
     if detailed and change.digest:
-        writer.line(_INDENT, ("digest ", "dim"), str(change.digest))
+        writer.wrapped([_INDENT, ("digest ", "dim")], str(change.digest), indent=len(_INDENT))
     for told in sentences(change, detailed=detailed):
         writer.wrapped([_INDENT], told, indent=len(_INDENT) + 2)
 

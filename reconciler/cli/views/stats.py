@@ -6,7 +6,7 @@ from typing import IO, TYPE_CHECKING
 
 from reconciler.cli.views import tables
 from reconciler.cli.views.tables import Table
-from reconciler.cli.views.text import Writer, notes, roughly, share, size
+from reconciler.cli.views.text import Writer, measured, share, size
 
 if TYPE_CHECKING:
     from reconciler.audit.stats import Figures, Stats
@@ -29,22 +29,17 @@ def show(told: Stats, stream: IO[str]) -> None:
     if told.all.forecasts.builds:
         shown = ((name, *_accuracy(one.forecasts)) for name, one in rows if one.forecasts.builds)
         found.append(Table("forecasts", _FORECASTS, tuple(shown)))
-    slow = ((str(one.artifact), f"{one.builds:,}", roughly(one.p50), roughly(one.p95)) for one in told.slowest)
+    slow = ((str(one.artifact), f"{one.builds:,}", measured(one.p50), measured(one.p95)) for one in told.slowest)
     found.append(Table("slowest", _SLOWEST, tuple(slow)))
     tables.show(found, stream)
-
-
-def show_beside(told: Stats, stream: IO[str]) -> None:
-    """What the commit says beside, for a person."""
-    notes(told.notes, stream)
 
 
 def _figures(one: Figures) -> tuple[str, ...]:
     return (
         f"{one.built:,} of {one.artifacts:,}",
         f"{one.builds:,}",
-        "-" if one.p50 is None else roughly(one.p50),
-        "-" if one.p95 is None else roughly(one.p95),
+        "-" if one.p50 is None else measured(one.p50),
+        "-" if one.p95 is None else measured(one.p95),
         "-" if one.peak_memory is None else size(one.peak_memory),
         share(one.hits, one.steps),
     )

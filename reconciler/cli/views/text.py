@@ -83,15 +83,26 @@ class Writer:
 
     def wrapped(self, lead: Sequence[Part], text: str, style: str | None = None, *, indent: int) -> None:
         """The text after `lead`, on lines of at most `width` columns; those after the first begin at `indent`. No word
-        is cut: a path or a digest stays whole, and a number stays with its unit. One word alone stays with its lead,
-        but on a terminal: programs look for both."""
+        is cut: a path or a digest stays whole, with less before it if it is too long for the indent, and a number stays
+        with its unit. One word alone stays with its lead, but on a terminal: programs look for both."""
         if self.fits(*lead, text) or (not self.terminal and " " not in text.strip()):
             self.line(*lead, (text, style))
             return
         first, *rest = _broken(printable(text), self.width, _taken(lead), indent)
+        if first and _is_blank(lead):
+            lead = [self._before(first, _taken(lead))]
         self.line(*(lead if first else _ending(lead)), (first, style))
         for line in rest:
-            self.line(" " * indent, (line, style))
+            self.line(self._before(line, indent), (line, style))
+
+    def _before(self, line: str, indent: int) -> str:
+        """The indent, or on a terminal as much of it as leaves room for a word that is too long behind it."""
+        left = self.width - cells(line)
+        return " " * (left if self.terminal and 0 <= left < indent else indent)
+
+
+def _is_blank(lead: Sequence[Part]) -> bool:
+    return all(not (part if isinstance(part, str) else part[0]).strip() for part in lead)
 
 
 def _ending(lead: Sequence[Part]) -> tuple[Part, ...]:
@@ -150,6 +161,11 @@ def roughly(seconds: float) -> str:
     if seconds < 99.5:
         return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 99.5 * 60 else f"{seconds / 3600:,.1f} h"
+
+
+def measured(seconds: float) -> str:
+    """What has been: as `roughly`, and in milliseconds below a second."""
+    return roughly(seconds) if seconds >= 0.95 else f"{1000 * seconds:.0f} ms"
 
 
 def share(part: float, whole: float) -> str:

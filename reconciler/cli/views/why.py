@@ -23,7 +23,7 @@ def show(story: Story, stream: IO[str]) -> None:
     """What it is, what is due and why, what the registry holds, what decides, and how it was last built."""
     writer = Writer(stream)
     _state(story, writer)
-    writer.line(("registry", "bold"), f"  {story.change.image}")
+    writer.wrapped([("registry", "bold"), "  "], str(story.change.image), indent=2)
     for tag, named in story.tags.items():
         text, style = (str(named), None) if named else ("absent", "yellow")
         _tag(tag, text, style, story, writer)
@@ -83,7 +83,8 @@ def _state(story: Story, writer: Writer) -> None:
 
 def _record(record: BuildRecord, writer: Writer) -> None:
     builder = ", ".join(record.builder.values())
-    writer.line(("record", "bold"), f"  built {record.started} from {built_from(record.revision)}")
+    built = f"built {record.started} from {built_from(record.revision)}"
+    writer.wrapped([("record", "bold"), "  "], built, indent=4)
     writer.wrapped([f"  {record.seconds:.1f} s, {count(record.steps.get('total', 0), 'step')}, "], builder, indent=4)
     for name, origin in record.origins.items():
         what = f"context {name}: " if name else "context: "
