@@ -186,19 +186,21 @@ class _Carrier:
                 raise LianError(_unseen(parent, lacking))
         if isinstance(identity, Keyed):
             return await self.worker.build(wanted, identity, parents, change.left, replaces=change.replaces)
-        # Early cutoff: the parents are there now; what they turned out to be may have been built on before.
-        settled = self.worker.identify(wanted, parents)
-        heads = await known_heads(self.worker.ports.registry, change.image, [settled.tag()])
-        content = heads[settled.tag()]
-        adopted = self.work.observed.built_as(change.image, change.tags, settled.key)
+        return await self._unless_there(change, wanted, parents)
+
+    async def _unless_there(
+        self, change: Change, wanted: Wanted, parents: Mapping[tuple[ArtifactName, Platform], Digest]
+    ) -> Result:
+        """Early cutoff: the parents are there now; what they turned out to be may have been built on before."""
+        registry, settled = self.worker.ports.registry, self.worker.identify(wanted, parents)
+        content = (await known_heads(registry, change.image, [settled.tag()]))[settled.tag()]
         tagged = isinstance(content, Found)
+        adopted = self.work.observed.built_as(change.image, change.tags, settled.key)
         digest = content.digest if isinstance(content, Found) else adopted
         replaces = change.replaces
-        if digest is not None and not change.replaces:
-            async with self.worker.places.of(name, AT_ONCE):
-                if await is_whole(
-                    self.worker.ports.registry, self.work.resolution, change.image, digest, tagged=tagged
-                ):
+        if digest is not None and not replaces:
+            async with self.worker.places.of(change.artifact, AT_ONCE):
+                if await is_whole(registry, self.work.resolution, change.image, digest, tagged=tagged):
                     return await self.worker.converge(wanted, settled, digest, change.left)
             replaces = tagged  # what is under the content tag must give way
         self.tagger.unless_stuck(wanted.artifact, change.left)
