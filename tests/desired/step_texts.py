@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 TOP = 'ARG G=80\nFROM scratch\nARG G\nARG EMPTY=\nENV P=8080 M=0644 K=cache S=SIGTERM D=/d Q="a b" R=80-90\n'
 """What the steps stand below: `$UNSET` is not set, and no base image has a say."""
 DIGEST = "b" * 64
-OCTAL = "it should be octal string and between 0 and 07777"
 
 REFUSED = [
     ("EXPOSE abc", "invalid containerPort: abc"),
@@ -24,11 +23,11 @@ REFUSED = [
     ("STOPSIGNAL 0", "invalid signal: 0"),
     ("STOPSIGNAL $UNSET", "invalid signal: "),
     ("STOPSIGNAL SIGRTMIN+16", "invalid signal: SIGRTMIN+16"),
-    ("COPY --chmod=9999 a /b", f"invalid chmod parameter: '9999'. {OCTAL}"),
-    ("ADD --chmod=10000 a /b", f"invalid chmod parameter: '10000'. {OCTAL}"),
-    ("COPY --chmod=0o755 a /b", f"invalid chmod parameter: '0o755'. {OCTAL}"),
+    ("COPY --chmod=9999 a /b", "invalid chmod parameter: '9999'"),
+    ("ADD --chmod=10000 a /b", "invalid chmod parameter: '10000'"),
+    ("COPY --chmod=0o755 a /b", "invalid chmod parameter: '0o755'"),
     ("COPY --chmod=u+q a /b", "invalid syntax"),
-    ("COPY --chmod=${M}9 a /b", f"invalid chmod parameter: '06449'. {OCTAL}"),
+    ("COPY --chmod=${M}9 a /b", "invalid chmod parameter: '06449'"),
     ("ADD --checksum=bad https://e.com/f /f", "invalid checksum digest format"),
     ("ADD --checksum=md5:ab https://e.com/f /f", "unsupported digest algorithm"),
     ("ADD --checksum=sha256:ab https://e.com/f /f", "invalid checksum digest length"),

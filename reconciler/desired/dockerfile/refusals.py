@@ -206,7 +206,7 @@ def _is_signal(text: str) -> bool:
 _OCTAL = re.compile(r"[0-7]+")
 _CLAUSE = r"[augo]*(?:[-+=][rstwXxugo]*)+"
 _SYMBOLIC = re.compile(rf"{_CLAUSE}(?:,{_CLAUSE})*")
-_MODE_HINT = "a mode is octal, as 0755, or of the form u=rwx,go=rx"
+_MODE_HINT = "a mode is octal, from 0 to 07777, or of the form u=rwx,go=rx"
 _HERE = re.compile(r"[A-Za-z0-9_\-]*[./]|[A-Za-z0-9_\-]*\Z")
 _SURELY_GIT = re.compile(
     r"(?i:ssh|git|https?)://(?:[A-Za-z0-9_.\-]+@)?[A-Za-z0-9.\-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9_./~\-]*)?"
@@ -261,8 +261,7 @@ def _refuse_mode(mode: str) -> None:
         if _SYMBOLIC.fullmatch(mode):
             return
         raise Fault("syntax", f"invalid chmod parameter: '{mode}': invalid syntax", hint=_MODE_HINT)
-    limits = "it should be octal string and between 0 and 07777"
-    raise Fault("syntax", f"invalid chmod parameter: '{mode}'. {limits}", hint=_MODE_HINT)
+    raise Fault("syntax", f"invalid chmod parameter: '{mode}'", hint=_MODE_HINT)
 
 
 def _refuse_checksum(checksum: str, sources: Sequence[str | None]) -> None:
