@@ -17,7 +17,7 @@ from reconciler.plan.behind import behind, behind_checks
 from reconciler.plan.drift import TagDrift
 from reconciler.plan.explain import reasons as explain
 from reconciler.plan.holding import Holding
-from reconciler.plan.standing import Standing, of_others, old_parent, stood_on
+from reconciler.plan.standing import Standing, is_on_none_of, of_others, old_parent, stood_on, told_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -245,7 +245,10 @@ class _View:
         if waiting and any(not differences for _, differences in told):
             return others
         differing = [differences for _, differences in told if differences]
-        return [*others, *min(differing, key=len)] if differing else others or list(moves)
+        if not differing:
+            return others or list(moves)
+        least: tuple[Reason, ...] = min(differing, key=len)
+        return [*others, *told_by_name(self.artifact, least, self.standing)]
 
     def _compared(
         self, inputs: Mapping[Platform, Inputs], waiting: set[str]
@@ -271,10 +274,11 @@ class _View:
             Reason(ReasonCode.PARENT_CHANGED, old_parent(self.artifact, parent, stood), subject=str(parent))
             for parent in identity.waits_for
         ]
+        decided = bool(own) or is_on_none_of(self.artifact, waiting, stood, self.standing)
         change = self._make(
-            Action.BUILD, [*certain, *parents], waits_for=identity.waits_for, conditional=not own, replaces=forced
+            Action.BUILD, [*certain, *parents], waits_for=identity.waits_for, conditional=not decided, replaces=forced
         )
-        return self._by_policy(change, moves if own else certain)
+        return self._by_policy(change, moves if decided else certain)
 
     def _certain(self, record: BuildRecord) -> list[Reason]:
         """What has to be done even if all parents come out identical, so that the image stays that of the record."""

@@ -33,13 +33,15 @@ class Holding:
         reasons = []
         for problem in problems:
             parent = held_for(held.artifact, problem, self.desired)
-            code = self._code(held, parent, problems)
+            code = self._code(held, parent, problem, problems)
             whose = parent or (held.artifact.name if because_of else None)
             reasons.append(Reason(code, None, problem.code, subject=str(whose) if whose else None))
         return Change(a.name, a.image, a.tags, a.platforms, Action.HOLD, tuple(reasons), holds=problems)
 
-    def _code(self, held: Wanted, parent: ArtifactName | None, problems: tuple[Problem, ...]) -> ReasonCode:
-        if str(parent or held.artifact.name) in self.invalid:
+    def _code(
+        self, held: Wanted, parent: ArtifactName | None, problem: Problem, problems: tuple[Problem, ...]
+    ) -> ReasonCode:
+        if str(parent or held.artifact.name) in self.invalid and problem.next not in _OF_THE_WORLD:
             return ReasonCode.INVALID
         if held.materials is None and not any(p.next in _OF_THE_WORLD for p in problems):
             return ReasonCode.UNSUPPORTED  # the source holds what it could read and lian cannot serve yet

@@ -13,7 +13,7 @@ from reconciler.plan.explain import differences
 from reconciler.plan.parents import other_parents, with_parents
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from reconciler.identity.inputs import Inputs
     from reconciler.model.desired import Wanted
@@ -43,8 +43,14 @@ def because(change: Change, reasons: tuple[Reason, ...]) -> Change:
     """The change with what a merge is the reason of first. Of one thing it says what the merge does to it, not how it
     differs from what was built last: that may have been another commit."""
     told = set(map(_about, reasons))
-    rest = (reason for reason in change.reasons if _about(reason) not in told)
+    parents = {reason.new for reason in reasons if reason.code is ReasonCode.NAMED_CONTEXT_CHANGED}
+    rest = (reason for reason in change.reasons if _about(reason) not in told and not _is_of(reason, parents))
     return replace(change, reasons=(*reasons, *rest))
+
+
+def _is_of(reason: Reason, parents: Collection[str | None]) -> bool:
+    """Whether it compares the image of such a parent with that of another, on which the present image stands."""
+    return reason.code is ReasonCode.PARENT_CHANGED and reason.new is not None and reason.subject in parents
 
 
 def _about(reason: Reason) -> tuple[ReasonCode, str | None]:

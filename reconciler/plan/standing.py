@@ -34,6 +34,11 @@ class Standing:
         artifact = wanted.artifact
         return {str(digest) for digest in self.observed.named(artifact.image, artifact.tags).values()}
 
+    def alone(self, name: ArtifactName) -> set[str]:
+        """The same of one that is made for one platform; else none."""
+        wanted = self.desired.wanted.get(name)
+        return self.of(name) if wanted is not None and len(wanted.artifact.platforms) == 1 else set()
+
     def whose(self, digest: str) -> ArtifactName | None:
         """The artifact of an image, the first by name of several; worked out once."""
         if self._owners is None:
@@ -58,6 +63,26 @@ def old_parent(artifact: Artifact, parent: ArtifactName, stood: Mapping[str, str
     """The parent's digest that the present image stands on, if a record tells; the new one is not known yet."""
     names = (n for n, c in artifact.contexts.items() if isinstance(c, ParentImage) and c.artifact == parent)
     return next((stood[name] for name in names if name in stood), None)
+
+
+def is_on_none_of(artifact: Artifact, names: Iterable[str], stood: Mapping[str, str], standing: Standing) -> bool:
+    """Whether the present image stands on what a parent that is waited for is not now: however that comes out, it will
+    not be that. Nothing is said of a parent that is not there, or of several platforms: the tags of those name an
+    index."""
+    parents = ((name, artifact.contexts[name]) for name in names)
+    known = ((stood.get(n), standing.alone(c.artifact)) for n, c in parents if isinstance(c, ParentImage))
+    return any(digest is not None and images and digest not in images for digest, images in known)
+
+
+def told_by_name(artifact: Artifact, reasons: Iterable[Reason], standing: Standing) -> Iterator[Reason]:
+    """The reasons, where what an image stood on is another artifact's image with the names of both instead."""
+    names = {str(c.artifact): name for name, c in artifact.contexts.items() if isinstance(c, ParentImage)}
+    for reason in reasons:
+        other = standing.whose(reason.old) if reason.code is ReasonCode.PARENT_CHANGED and reason.old else None
+        if other is None or str(other) == reason.subject or reason.subject not in names:
+            yield reason
+        else:
+            yield Reason(ReasonCode.NAMED_CONTEXT_CHANGED, str(other), reason.subject, subject=names[reason.subject])
 
 
 def of_others(

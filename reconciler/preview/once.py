@@ -23,7 +23,7 @@ from reconciler.plan.unclear import with_unclear
 from reconciler.reconcile import LISTINGS_AT_ONCE, judged, plan_for, with_history
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from reconciler.apply.work import Work
     from reconciler.model.desired import Desired, Wanted
@@ -56,7 +56,7 @@ async def preview_once(ports: Previewing, options: Options) -> Work:
     plan = replace(
         work.plan,
         changes=await with_history(ports, explained, _of_the_base(work, before)),
-        orphans=tuple(_dropped(before.wanted[name]) for name in sorted(gone)),
+        orphans=tuple(_left_over(before, after, sorted(gone))),
         merge=Merge(before.revision, after.revision, ports.base, ports.head),
     )
     return replace(work, plan=plan, notes=(*work.notes, *_amiss_already(work, told, ports.base)))
@@ -113,10 +113,14 @@ def _of_the_base(work: Work, before: Desired) -> Since:
     return lambda change, reason: built(change, reason) if reason in own[change.artifact] else before.revision
 
 
-def _dropped(wanted: Wanted) -> Change:
-    artifact = wanted.artifact
-    reason = Reason(ReasonCode.ORPHANED, subject=str(artifact.name))
-    return Change(artifact.name, artifact.image, artifact.tags, artifact.platforms, Action.NONE, (reason,))
+def _left_over(before: Desired, after: Desired, gone: Iterable[ArtifactName]) -> Iterator[Change]:
+    """What nobody wants once it is merged. Tags that another artifact wants then, such as a renamed one, stay."""
+    wanted = {(one.artifact.image, tag) for one in after.wanted.values() for tag in one.artifact.tags}
+    for name in gone:
+        artifact = before.wanted[name].artifact
+        if tags := tuple(tag for tag in artifact.tags if (artifact.image, tag) not in wanted):
+            reason = Reason(ReasonCode.ORPHANED, subject=str(name))
+            yield Change(name, artifact.image, tags, artifact.platforms, Action.NONE, (reason,))
 
 
 def _amiss_already(work: Work, told: frozenset[ArtifactName], base: str) -> Iterator[str]:

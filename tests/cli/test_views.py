@@ -67,7 +67,7 @@ def change(action: Action, *reasons: Reason, **more: Any) -> Change:
 @pytest.mark.parametrize(
     ("reason", "told"),
     [
-        (Reason(ReasonCode.EXPIRED, "1652", "1653", "fresh"), "older than its max_age"),
+        (Reason(ReasonCode.EXPIRED, "1652", "1653", "fresh"), "a new window of its max_age has begun"),
         (Reason(ReasonCode.MAX_AGE_CHANGED, "1653", "386", "fresh"), "its max_age was changed"),
         (Reason(ReasonCode.MAX_AGE_CHANGED, "1653", None, "fresh"), "its max_age was taken away"),
         (Reason(ReasonCode.MAX_AGE_CHANGED, None, "386", "fresh"), "its max_age is new"),
@@ -375,8 +375,8 @@ def test_tags_that_are_absent_are_told_together() -> None:
     expired = Reason(ReasonCode.EXPIRED, subject="fresh")
     for reasons, told in (
         (absent[:1], ["1 is not in the registry"]),
-        ([*absent[:2], expired], ["1 and 2 are not in the registry", "older than its max_age"]),
-        ([expired, *absent], ["older than its max_age", "1, 2, 3 and 5 more are not in the registry"]),
+        ([*absent[:2], expired], ["1 and 2 are not in the registry", "a new window of its max_age has begun"]),
+        ([expired, *absent], ["a new window of its max_age has begun", "1, 2, 3 and 5 more are not in the registry"]),
     ):
         assert list(reasons_view.sentences(change(Action.BUILD, *reasons))) == told
     assert len(reasons_view.sentences(change(Action.BUILD, *absent), detailed=True)) == 8

@@ -11,7 +11,7 @@ import pytest
 from reconciler.audit.why import why_once
 from reconciler.model.plan import Action, Change, Reason, ReasonCode
 from reconciler.reconcile import Options, plan_once, reconcile_once
-from tests.commits import Commit, artifact
+from tests.commits import AMD64, ARM64, Commit, artifact
 from tests.fakes import World
 
 if TYPE_CHECKING:
@@ -112,3 +112,27 @@ def test_a_context_that_is_not_used_any_more_is_no_parent(world: World) -> None:
     reasons = planned(world).reasons
     assert [reason.code for reason in reasons] == [ReasonCode.DOCKERFILE_CHANGED, code]
     assert reasons[-1] == Reason(code, there, None, subject="base")
+
+
+def test_another_parent_that_is_there_is_told_by_its_name(world: World) -> None:
+    """Not as the image of the one that became the image of the other."""
+    moved = artifact("w/c", contexts={"base": "artifact:w/q"})
+    world.source.commit = world.source.commit.changed(artifacts=(PARENT, OTHER, moved))
+    assert planned(world).reasons == (Reason(ReasonCode.NAMED_CONTEXT_CHANGED, "w/p", "w/q", subject="base"),)
+
+
+def test_it_is_certain_also_where_nobody_looks_at_the_other_parent(world: World) -> None:
+    moved = artifact("w/c", contexts={"base": "artifact:w/q"})
+    world.source.commit = world.source.commit.changed(commented("w/q"), artifacts=(PARENT, OTHER, moved))
+    assert not asyncio.run(why_once(world.ports(), "w/c")).change.conditional
+    world.source.commit = Commit((PARENT, OTHER, CHILD), FILES).changed(commented("w/p"))
+    assert asyncio.run(why_once(world.ports(), "w/c")).change.conditional
+
+
+def test_of_several_platforms_nothing_is_certain(tmp_path: Path) -> None:
+    """Their tags name an index, and children stand on what is in it."""
+    both = artifact("w/p", platforms=(AMD64, ARM64))
+    world = World(Commit((both, CHILD), FILES), tmp_path)
+    asyncio.run(reconcile_once(world.ports(), Options()))
+    world.source.commit = world.source.commit.changed(commented("w/p"))
+    assert planned(world).conditional

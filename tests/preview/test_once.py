@@ -275,6 +275,11 @@ def test_a_merge_that_builds_nothing_says_so(world: World) -> None:
     assert (plan.changes, plan.orphans, plan.drift) == ((), (), False)
 
 
+def test_what_is_renamed_and_keeps_its_image_is_not_left_over(world: World) -> None:
+    renamed = artifact("w/another", image="w/other", tags=OTHER.tags, context=OTHER.context)
+    assert previewed(world, MAIN.changed(artifacts=(BASE, CHILD, renamed))).plan.orphans == ()
+
+
 def test_what_is_taken_out_is_named(world: World) -> None:
     plan = previewed(world, MAIN.changed(artifacts=(BASE, CHILD))).plan
     assert [(str(c.artifact), c.action) for c in plan.orphans] == [("w/other", Action.NONE)]

@@ -71,7 +71,7 @@ def sentence(reason: Reason, *, detailed: bool = False, conditional: bool = True
         case Code.PLATFORM_MISSING:
             return f"platform {subject} is " + ("no longer wanted" if reason.new is None else "not in the image")
         case Code.EXPIRED if subject == "fresh":
-            return "older than its max_age"
+            return "a new window of its max_age has begun"
         case Code.MAX_AGE_CHANGED if subject == "fresh":
             return f"its max_age {_aged(reason)}"
         case _:
