@@ -22,7 +22,7 @@ from reconciler.apply.settling import Settler
 from reconciler.apply.tagging import Tagger
 from reconciler.apply.taken_over import is_whole
 from reconciler.apply.witness import Witness
-from reconciler.identity.ancestry import parents_in_use, parents_of_checks
+from reconciler.identity.ancestry import parents_in_use, parents_of_build
 from reconciler.identity.resolve import Keyed
 from reconciler.model.event import Finished, Noted, Waiting
 from reconciler.model.observed import Found
@@ -72,7 +72,9 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     attester = Attester(ports, desired)
     settler = Settler(ports, tagger, attester)
     builds = [change.artifact for change in plan.changes if change.action is Action.BUILD]
-    after = {name: sorted(_parents(desired.wanted[name])) for name in builds}  # what is to be copied may be built, too
+    after = {
+        name: sorted(parents_of_build(desired.wanted[name])) for name in builds
+    }  # what is to be copied may be built, too
     places = Places(jobs, work.urgency, after if jobs > 1 else {})  # with one, no order makes the pass shorter
     foreseen = {change.artifact: change.forecast for change in plan.changes if change.forecast}
     worker = Worker(
@@ -177,7 +179,7 @@ class _Carrier:
         name = change.artifact
         identity = self.work.resolution.identities[name]
         parents = self._known_parents(wanted) if isinstance(identity, Keyed) else {}
-        for parent in sorted(_parents(wanted) - {parent for parent, _ in parents}):
+        for parent in sorted(parents_of_build(wanted) - {parent for parent, _ in parents}):
             result = await self._parent(name, parent)
             if result.status not in _GOOD:
                 return self._behind(change, result)
@@ -234,14 +236,6 @@ class _Carrier:
             next=Next.RETRY,
         )
         return Result(change.artifact, change.action, Status.HELD if held else Status.SKIPPED, problem=problem)
-
-
-def _parents(wanted: Wanted) -> set[ArtifactName]:
-    """Parents whose outputs this build uses: in its own stages, and in those of its checks."""
-    materials = wanted.materials
-    if materials is None:
-        return set()
-    return {*parents_of_checks(wanted.artifact, materials), *parents_in_use(wanted.artifact, materials)}
 
 
 def _unseen(parent: ArtifactName, platforms: Collection[Platform]) -> Problem:

@@ -37,16 +37,6 @@ def immutable(where: str) -> Problem:
     )
 
 
-def broken(where: str, part: Digest) -> Problem:
-    """What is there cannot be taken over in place of a build, and the fleet wants a person to see to it."""
-    return Problem(
-        "image-broken",
-        f"a part of {where} is not in the registry: {part.short}",
-        hint="push the missing part again, or let lian rebuild the image with policy.drift.broken = 'Heal in lian.ncl",
-        next=Next.PERSON,
-    )
-
-
 def pruned(where: str) -> Problem:
     """What was to be tagged is gone."""
     return Problem(

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.apply.held import HeldBack, broken
+from reconciler.apply.held import HeldBack
+from reconciler.identity.held import broken
 from reconciler.model.policy import Response
 
 if TYPE_CHECKING:
@@ -26,5 +27,5 @@ async def is_whole(
         return True
     lacking = await registry.missing(repository, digest)
     if lacking and response is Response.HOLD:
-        raise HeldBack(broken(f"{repository}@{digest.short}", lacking[0]))
+        raise HeldBack(broken(f"{repository}@{digest.short}", lacking[0].short))
     return not lacking

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconciler.model.artifact import Artifact
-    from reconciler.model.desired import Desired, Materials, Needs
+    from reconciler.model.desired import Desired, Materials, Needs, Wanted
     from reconciler.model.name import ArtifactName
     from reconciler.model.reference import Reference
 
@@ -38,6 +38,13 @@ def parents_in_use(artifact: Artifact, materials: Materials) -> tuple[ArtifactNa
 def parents_of_checks(artifact: Artifact, materials: Materials) -> tuple[ArtifactName, ...]:
     """Parents that its checks use, likewise: they are no input of its key, and are waited for all the same."""
     return _parents(artifact, materials.check_needs.values())
+
+
+def parents_of_build(wanted: Wanted) -> set[ArtifactName]:
+    """Parents whose images a build takes in: in its own stages, and in those of its checks. None are known of what is
+    held."""
+    artifact, materials = wanted.artifact, wanted.materials
+    return {*parents_in_use(artifact, materials), *parents_of_checks(artifact, materials)} if materials else set()
 
 
 def _parents(artifact: Artifact, needs: Iterable[Needs]) -> tuple[ArtifactName, ...]:

@@ -12,10 +12,9 @@ from reconciler.model.rule import Written
 from reconciler.model.wording import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from reconciler.model.desired import Wanted
-    from reconciler.model.digest import Digest
     from reconciler.model.name import ArtifactName
     from reconciler.model.reference import Reference
 
@@ -59,10 +58,15 @@ def _named_in(wanted: Wanted, reference: Reference, problem: Problem) -> tuple[P
     known = ((name, needs) for needs in used for name, image in needs.taken_in.items() if image == reference)
     if materials and (found := next(known, None)):
         (name, needs), file = found, materials.dockerfile_path
-        if stage := nearest(name.removesuffix(":latest"), needs.stages):
+        if (stage := _meant(name, needs.stages)) is not None:
             said = replace(said, hint=f"did you mean the stage {stage}? If not, {said.hint}")
         return said.at(Place(file)), Written(artifact.name, file, image=name)
     return said.at(artifact.place), Written(artifact.name, artifact.place.file)
+
+
+def _meant(name: str, stages: Collection[str]) -> str | None:
+    """The stage that an image's name may be, mistyped: only a word without registry, path and tag can be."""
+    return None if {"/", ":"} & set(name) or name in stages else nearest(name, stages)
 
 
 def unread_base(reference: Reference, problem: Problem) -> Problem:
@@ -87,10 +91,10 @@ def missing_base(reference: Reference) -> Problem:
     )
 
 
-def broken_parent(parent: ArtifactName, part: Digest) -> Problem:
-    """An artifact of the fleet whose image lacks a part, where the fleet wants that held."""
+def broken(where: str, part: str) -> Problem:
+    """An image, as people know it, that lacks a part, where the fleet wants that held."""
     return Problem(
         "image-broken",
-        f"a part of the image of {parent} is not in the registry: {part.short}",
+        f"a part of {where} is not in the registry: {part}",
         hint="push the missing part again, or let lian rebuild the image with policy.drift.broken = 'Heal in lian.ncl",
     )

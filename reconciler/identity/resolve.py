@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.identity.ancestry import images_of, parents_first, parents_in_use
-from reconciler.identity.held import Held, broken_parent, unreadable
+from reconciler.identity.held import Held, broken, unreadable
 from reconciler.identity.inputs import Inputs, platform_inputs
 from reconciler.identity.keys import artifact_key, content_tag, platform_key
 from reconciler.model.applied import Applied, applied_at
@@ -287,7 +287,9 @@ class Resolution:
         if unread := next((records.problem for records in rivals if isinstance(records, Unknown)), None):
             return unread
         lost = self.lost_parts(parent, observed)
-        return broken_parent(parent, lost[0]) if lost and self._answer_to_broken is Response.HOLD else None
+        if not lost or self._answer_to_broken is not Response.HOLD:
+            return None
+        return broken(str(self.desired.wanted[parent].artifact.image), lost[0].short)
 
     def _content(self, wanted: Wanted, identity: Keyed) -> set[Reference]:
         """The content tags to look at: the whole image's, and each platform's where children stand on it."""

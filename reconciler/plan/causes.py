@@ -59,7 +59,7 @@ def grouped(plan: Plan) -> tuple[Group, ...]:
     return tuple(Group(action, causes, tuple(own), tuple(rest)) for (action, causes), (own, rest) in groups.items())
 
 
-def behind(plan: Plan, name: ArtifactName) -> tuple[tuple[ArtifactName, Reason], ...]:
+def inherited(plan: Plan, name: ArtifactName) -> tuple[tuple[ArtifactName, Reason], ...]:
     """Why there is something to do for what an artifact stands on, down to the root: of each such artifact that the
     plan changes the reasons of its own, the nearest first."""
     changes = {change.artifact: change for change in plan.changes if change.action is not Action.NONE}

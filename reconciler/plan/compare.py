@@ -20,7 +20,8 @@ from reconciler.plan.holding import Holding
 from reconciler.plan.standing import Standing, is_on_none_of, of_others, old_parent, stood_on, told_by_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Set
+    from typing import TypeAlias
 
     from reconciler.identity.inputs import Inputs
     from reconciler.model.artifact import Artifact
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from reconciler.model.problem import Problem
     from reconciler.model.record import BuildRecord
     from reconciler.model.reference import Repository
+
+    _Compared: TypeAlias = tuple[BuildRecord, tuple[Reason, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,7 @@ class _View:
             change = self._make(Action.RETAG, [lost, *moves], key=identity.key, digest=here[1])
             return self._by_policy(replace(change, source=here[0]), moves)
         moves = self.drift.moves(None)
-        why = [*self._lost_of_it(), *self._why(identity, set(), moves)]
+        why = [*self._lost_of_it(), *self._why(self._compared(identity.inputs), moves)]
         return self._by_policy(self._make(Action.BUILD, why, key=identity.key), moves)
 
     def _lost_of_it(self) -> list[Reason]:
@@ -186,7 +189,7 @@ class _View:
     def _forced(self, identity: Keyed, there: Digest | None) -> Change:
         """Built anew, whatever is there; all its tags will move, so one that must not holds it."""
         moves = self.drift.moves(None)
-        why = self.drift.moves(there) if there else self._why(identity, set(), moves)
+        why = self.drift.moves(there) if there else self._why(self._compared(identity.inputs), moves)
         change = self._make(Action.BUILD, [Reason(ReasonCode.FORCED), *why], key=identity.key, replaces=True)
         return self._by_policy(change, moves)
 
@@ -235,14 +238,13 @@ class _View:
             answers += [self.observed.missing.get((image, digest)) for digest in digests]
         return self._told_of(*answers, self.observed.applied.get(image))
 
-    def _why(self, identity: Keyed | Pending, waiting: set[str], moves: Sequence[Reason]) -> list[Reason]:
-        """Why a build is due; empty if only the parents that are waited for can make it due. `moves` are the tags
-        that point at something now."""
+    def _why(self, told: Sequence[_Compared], moves: Sequence[Reason], *, waits: bool = False) -> list[Reason]:
+        """Why a build is due; empty if it `waits` for parents and only these can make it due. `told` is how its inputs
+        differ from each record's, `moves` are the tags that point at something now."""
         others = [reason for reason in moves if reason.code in _BY_OTHERS]
         if not moves:
             return [Reason(ReasonCode.ABSENT, subject=tag) for tag in self.artifact.tags]
-        told = self._compared(identity.inputs, waiting)
-        if waiting and any(not differences for _, differences in told):
+        if waits and any(not differences for _, differences in told):
             return others
         differing = [differences for _, differences in told if differences]
         if not differing:
@@ -250,9 +252,7 @@ class _View:
         least: tuple[Reason, ...] = min(differing, key=len)
         return [*others, *told_by_name(self.artifact, least, self.standing)]
 
-    def _compared(
-        self, inputs: Mapping[Platform, Inputs], waiting: set[str]
-    ) -> list[tuple[BuildRecord, tuple[Reason, ...]]]:
+    def _compared(self, inputs: Mapping[Platform, Inputs], waiting: Set[str] = frozenset()) -> list[_Compared]:
         """Each of its own records, newest first, with how the inputs differ. One image may have been made of several:
         the record that differs least tells why, for what came and went meanwhile is no reason."""
         return [(one, explain(self.artifact, one, inputs, waiting)) for one in self.drift.own_records]
@@ -267,7 +267,7 @@ class _View:
         record = min(told, key=lambda one: len(one[1]))[0] if told else None
         stood = {} if record is None else stood_on(record)
         moves, forced = self.drift.moves(None), self._is_forced
-        own = [*([Reason(ReasonCode.FORCED)] if forced else []), *self._why(identity, waiting, moves)]
+        own = [*([Reason(ReasonCode.FORCED)] if forced else []), *self._why(told, moves, waits=bool(waiting))]
         own += of_others(self.artifact, sorted(waiting), stood, self.standing)
         certain = own or ([] if record is None else self._certain(record))
         parents = [

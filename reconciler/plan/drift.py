@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from reconciler.identity.held import broken
 from reconciler.model.applied import Applied
 from reconciler.model.fleet import UNNAMED
 from reconciler.model.observed import Absent, Found, Unknown
@@ -140,13 +141,17 @@ class TagDrift:
 
     def problem(self, reason: Reason, change: Change) -> Problem:
         """Why this reason holds the artifact, for which the change is what there is to do, and what a person can do."""
+        return self._problem(reason, change).at(self.artifact.place).of(str(self.artifact.name))
+
+    def _problem(self, reason: Reason, change: Change) -> Problem:
         image, tag = self.artifact.image, reason.subject or ""
+        if reason.code is ReasonCode.BROKEN:
+            return broken(str(image), _short(reason.old))
         said = self._fixed(reason, change) if reason.code is ReasonCode.IMMUTABLE else _SAID[reason.code]
         where = image if reason.code is ReasonCode.SUPERSEDED else f"{image}:{tag}" if tag else image
         message = said.message.format(where=where, old=_short(reason.old), new=_short(reason.new))
         next_ = Next.RETRY if reason.code is ReasonCode.SUPERSEDED else Next.PERSON
-        problem = Problem(said.code, message, hint=said.hint, next=next_)
-        return problem.at(self.artifact.place).of(str(self.artifact.name))
+        return Problem(said.code, message, hint=said.hint, next=next_)
 
     def _fixed(self, reason: Reason, change: Change) -> _Said:
         """Of a tag that must not move: only where the artifact is made of something else is another tag the way on."""
@@ -200,11 +205,6 @@ _SAID = {
         "tag-retagged",
         "{where} was moved to {old} by someone else",
         "move it back, or let lian do so with policy.drift.retagged = 'Heal in lian.ncl",
-    ),
-    ReasonCode.BROKEN: _Said(
-        "image-broken",
-        "a part of {where} is not in the registry: {old}",
-        "push the missing part again, or let lian rebuild the image with policy.drift.broken = 'Heal in lian.ncl",
     ),
     ReasonCode.SUPERSEDED: _Said(
         "superseded",

@@ -13,7 +13,7 @@ from reconciler.model.plan import Reason, ReasonCode
 from reconciler.plan.secret_looks import masked, masked_place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Set
 
     from reconciler.model.artifact import Artifact
     from reconciler.model.platform import Platform
@@ -69,7 +69,7 @@ def _fetched(fetched: Mapping[str, str], args: Mapping[str, str]) -> dict[str, s
 
 
 def reasons(
-    artifact: Artifact, record: BuildRecord, inputs: Mapping[Platform, Mapping[str, Any]], waiting: set[str]
+    artifact: Artifact, record: BuildRecord, inputs: Mapping[Platform, Mapping[str, Any]], waiting: Set[str]
 ) -> tuple[Reason, ...]:
     """How inputs differ from those that a record tells of, see `differences`."""
     old = {platform: build.inputs for platform, build in record.platforms.items()}
@@ -80,7 +80,7 @@ def differences(
     artifact: Artifact,
     old: Mapping[Platform, Mapping[str, Any]],
     inputs: Mapping[Platform, Mapping[str, Any]],
-    waiting: set[str],
+    waiting: Set[str],
     built: float | None = None,
 ) -> tuple[Reason, ...]:
     """The differences over all platforms, each once, the most telling first.
@@ -101,7 +101,7 @@ def differences(
 
 
 def _between(
-    artifact: Artifact, old: Mapping[str, Any], new: Mapping[str, Any], waiting: set[str], built: float | None
+    artifact: Artifact, old: Mapping[str, Any], new: Mapping[str, Any], waiting: Set[str], built: float | None
 ) -> Iterator[Reason]:
     for leaf, code in _SCALARS.items():
         if old.get(leaf) != new.get(leaf):

@@ -6,15 +6,15 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.identity.ancestry import parents_in_use, parents_of_checks
+from reconciler.identity.ancestry import parents_of_build
 from reconciler.model.globs import is_plain, matcher
 from reconciler.model.problem import LianError, Problem
 from reconciler.model.wording import some
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence, Set
+    from collections.abc import Mapping, Sequence, Set
 
-    from reconciler.model.desired import Desired, Wanted
+    from reconciler.model.desired import Desired
     from reconciler.model.name import ArtifactName
 
 
@@ -112,18 +112,12 @@ def with_parents(desired: Desired, chosen: Set[ArtifactName]) -> frozenset[Artif
     """The chosen artifacts, and all that they stand on: what their Dockerfiles use, where that is known."""
     reached, open_ = set(chosen), list(chosen)
     while open_:
-        parents = _stands_on(desired.wanted[open_.pop()])
+        wanted = desired.wanted[open_.pop()]
+        parents = wanted.artifact.parents if wanted.materials is None else parents_of_build(wanted)
         new = {p for p in parents if p in desired.wanted} - reached
         reached |= new
         open_.extend(new)
     return frozenset(reached)
-
-
-def _stands_on(wanted: Wanted) -> Collection[ArtifactName]:
-    artifact, materials = wanted.artifact, wanted.materials
-    if materials is None:
-        return artifact.parents
-    return {*parents_in_use(artifact, materials), *parents_of_checks(artifact, materials)}
 
 
 def with_dependants(desired: Desired, chosen: set[ArtifactName]) -> set[ArtifactName]:

@@ -139,7 +139,8 @@ def _leaves(change: Change, bound: Bound, resolution: Resolution) -> str | None:
     artifact = resolution.desired.wanted[change.artifact].artifact
     others = other_parents(bound.made_of, now)
     parents = {name for name, context in artifact.contexts.items() if isinstance(context, ParentImage)}
-    unknown = parents if bound.key is None or change.key is None else {reason.subject or "" for reason in others}
+    told = {reason.subject or "" for reason in others}
+    unknown = told | parents if bound.key is None or change.key is None else told
     return _told([*others, *differences(artifact, bound.made_of, now, unknown)])
 
 

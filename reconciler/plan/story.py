@@ -9,7 +9,7 @@ from reconciler.identity.resolve import Keyed, Pending, Resolution
 from reconciler.model.observed import Found, Observed, Questions, Unknown
 from reconciler.model.record import nearest
 from reconciler.model.reference import Reference
-from reconciler.plan.causes import behind
+from reconciler.plan.causes import inherited
 from reconciler.plan.explain import without_secrets
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def tell(plan: Plan, name: ArtifactName, resolution: Resolution, observed: Obser
         if isinstance(identity, Keyed | Pending)
         else {},
         parents=tuple(changes[parent] for parent in parents if parent in changes),
-        behind=behind(plan, name),
+        behind=inherited(plan, name),
         record=_record(observed, change, resolution.desired.fleet.name),
         record_unread=_record_unread(observed, change),
         currency=plan.forecast.currency if plan.forecast else None,

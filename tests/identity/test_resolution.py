@@ -148,6 +148,15 @@ def test_a_base_that_may_be_a_mistyped_stage_is_asked_back() -> None:
     assert (problem.hint or "").startswith("did you mean the stage builder? If not, check the name in the Dockerfile;")
 
 
+@pytest.mark.parametrize("base", ["node:20", "node", "quay.io/team/node"])
+def test_a_stage_that_is_called_as_its_base_is_no_mistake(base: str) -> None:
+    """`FROM node:20 AS node` is how people write it."""
+    commit = Commit((artifact("shop/a"),), {"shop/a/Dockerfile": f"FROM {base} AS node\n".encode()})
+    evidence = Evidence()
+    evidence.heads[Reference.parse(base)] = None
+    assert (held_for(commit, evidence, "a").hint or "").startswith("check the name in the Dockerfile;")
+
+
 def test_a_base_of_a_named_context_is_said_of_the_directive() -> None:
     dockerfile = {"shop/a/Dockerfile": b"FROM tools\n"}
     declared = artifact("shop/a", contexts={"tools": "image:docker.io/library/nosuchbase:1"})
