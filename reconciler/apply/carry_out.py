@@ -72,9 +72,8 @@ async def carry_out(work: Work, ports: Ports, jobs: int, limits: Limits) -> Outc
     attester = Attester(ports, desired)
     settler = Settler(ports, tagger, attester)
     builds = [change.artifact for change in plan.changes if change.action is Action.BUILD]
-    after = {
-        name: sorted(parents_of_build(desired.wanted[name])) for name in builds
-    }  # what is to be copied may be built, too
+    # Behind all that they stand on: what is to be copied may be built, too.
+    after = {name: sorted(parents_of_build(desired.wanted[name])) for name in builds}
     places = Places(jobs, work.urgency, after if jobs > 1 else {})  # with one, no order makes the pass shorter
     foreseen = {change.artifact: change.forecast for change in plan.changes if change.forecast}
     worker = Worker(
