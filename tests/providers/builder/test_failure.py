@@ -9,7 +9,8 @@ import pytest
 from reconciler.apply.tries import FailureClass, failure_class
 from reconciler.model.problem import Next
 from reconciler.model.tier import Tier
-from reconciler.providers.builder.failure import RULES, RUNC_RULES, SHOWN_LINES, Evidence, explain, plain, timed_out
+from reconciler.providers.builder.failure import SHOWN_LINES, Evidence, explain, plain, timed_out
+from reconciler.providers.builder.failure_rules import RULES, RUNC_RULES
 from reconciler.providers.builder.progress import FailedStep
 
 PERSON, RETRY, HOLD = Next.PERSON, Next.RETRY, Next.HOLD
